@@ -1,1 +1,4 @@
-//! stub
+//! cozy turns fresh Linux servers into a cloud.
+
+mod error;
+mod model;

@@ -1,0 +1,66 @@
+//! A mistake in a user's file, with its place: what validation returns
+//! instead of stopping at the first error.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::error::Code;
+
+/// A file that was read, kept so that findings can show its lines.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// The name to show: a path relative to where the user is, or `<stdin>`.
+    pub(crate) name: String,
+    /// The text; lossily decoded where the file is not UTF-8.
+    pub(crate) text: String,
+}
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    /// Nothing can be done before it is fixed.
+    Error,
+    /// Worth a look; nothing stops.
+    Warning,
+}
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// The stable code, for `cozy explain`.
+    pub(crate) code: Code,
+    /// Error or warning.
+    pub(crate) level: Level,
+    /// What is wrong, lower case, no period.
+    pub(crate) message: String,
+    /// The text under the caret, short; may be empty.
+    pub(crate) label: String,
+    /// Where: a file and a byte range in its text. `None`: the whole input.
+    pub(crate) place: Option<(Arc<Source>, Range<usize>)>,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+impl Finding {
+    /// Line and column of its start, both from 1; columns count characters.
+    pub(crate) fn position(&self) -> Option<(usize, usize)> {
+        let (source, range) = self.place.as_ref()?;
+        let before = source.text.get(..range.start)?;
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().map_or(1, |last| last.chars().count() + 1);
+        Some((line, column))
+    }
+}
+
+/// Findings in the order in which they are shown: file, place, code.
+pub(crate) fn sort(findings: &mut [Finding]) {
+    findings.sort_by(|a, b| key(a).cmp(&key(b)));
+}
+
+fn key(finding: &Finding) -> (Option<(&str, usize)>, Code, &str) {
+    let place = finding.place.as_ref().map(|(source, range)| (source.name.as_str(), range.start));
+    (place, finding.code, &finding.message)
+}

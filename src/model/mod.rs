@@ -1,0 +1,13 @@
+//! What the user's files mean: `cozy.yaml`, bundles, components and their
+//! settings, with every mistake in them as a [`finding::Finding`] that knows
+//! its place.
+//!
+//! No I/O: files come in as bytes with a name, from `catalogue` and `cli`.
+
+pub(crate) mod bundle;
+pub(crate) mod cloud;
+pub(crate) mod component;
+pub(crate) mod duration;
+pub(crate) mod finding;
+pub(crate) mod names;
+pub(crate) mod object;

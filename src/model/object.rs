@@ -1,0 +1,119 @@
+//! One Kubernetes object, and its identity.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A kind without its version: `Deployment.apps`, `Namespace`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct GroupKind {
+    /// The API group; empty for the core group.
+    pub(crate) group: String,
+    /// The kind.
+    pub(crate) kind: String,
+}
+
+impl GroupKind {
+    /// Makes a kind from its parts.
+    pub(crate) fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
+        Self { group: group.into(), kind: kind.into() }
+    }
+}
+
+impl fmt::Display for GroupKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.group.is_empty() {
+            f.write_str(&self.kind)
+        } else {
+            write!(f, "{}.{}", self.kind, self.group)
+        }
+    }
+}
+
+/// What tells one object from every other in a cluster. Its version is not
+/// part of it: the same object can be read at several versions.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct ObjectId {
+    /// Group and kind.
+    #[serde(flatten)]
+    pub(crate) kind: GroupKind,
+    /// The namespace; `None` for cluster-scoped objects.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) namespace: Option<String>,
+    /// The name.
+    pub(crate) name: String,
+}
+
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind.kind, self.name),
+            None => write!(f, "{} {}", self.kind.kind, self.name),
+        }
+    }
+}
+
+/// One object as cozy wants it to be.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Object {
+    /// Its identity. Invariant: equals what `value` says.
+    pub(crate) id: ObjectId,
+    /// The version of its group, `v1`.
+    pub(crate) version: String,
+    /// The whole object, `apiVersion` and `kind` included.
+    pub(crate) value: Value,
+}
+
+/// Why a document is no object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAnObject {
+    /// The document is a list, a string, ….
+    #[error("the document is not a mapping")]
+    NotAMapping,
+    /// A field that every object has is missing, empty or no string.
+    #[error("`{0}` is missing or not a string")]
+    Field(&'static str),
+}
+
+impl Object {
+    /// Reads the identity from an object's own fields.
+    pub(crate) fn from_value(value: Value) -> Result<Self, NotAnObject> {
+        if !value.is_object() {
+            return Err(NotAnObject::NotAMapping);
+        }
+        let text = |pointer: &str, field: &'static str| {
+            value
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .ok_or(NotAnObject::Field(field))
+        };
+        let (group, version) = split_api_version(text("/apiVersion", "apiVersion")?);
+        let id = ObjectId {
+            kind: GroupKind::new(group, text("/kind", "kind")?),
+            namespace: value
+                .pointer("/metadata/namespace")
+                .and_then(Value::as_str)
+                .filter(|namespace| !namespace.is_empty())
+                .map(str::to_owned),
+            name: text("/metadata/name", "metadata.name")?.to_owned(),
+        };
+        let version = version.to_owned();
+        Ok(Self { id, version, value })
+    }
+
+    /// `apps/v1`, or `v1` for the core group.
+    pub(crate) fn api_version(&self) -> String {
+        if self.id.kind.group.is_empty() {
+            self.version.clone()
+        } else {
+            format!("{}/{}", self.id.kind.group, self.version)
+        }
+    }
+}
+
+/// Splits `apps/v1` into group and version; the core group is empty.
+pub(crate) fn split_api_version(api_version: &str) -> (&str, &str) {
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
