@@ -1,4 +1,6 @@
 //! cozy turns fresh Linux servers into a cloud.
 
 mod error;
+mod execute;
 mod model;
+mod plan;

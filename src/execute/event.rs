@@ -1,0 +1,203 @@
+//! What happens during a run, as typed events. The core reports them; `ui`
+//! draws them; nothing here knows a terminal.
+
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::error::Code;
+use crate::model::names::ComponentName;
+use crate::plan::{Counts, StepId, Verb};
+
+/// Takes events as they happen.
+pub(crate) trait Reporter: Send + Sync {
+    /// Takes one event; must not block.
+    fn report(&self, event: &Event);
+}
+
+/// Something that happened, and when.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Event {
+    /// Since the start of the run; virtual in a rehearsal.
+    #[serde(rename = "atMs", serialize_with = "millis")]
+    pub(crate) at: Duration,
+    /// What.
+    #[serde(flatten)]
+    pub(crate) kind: EventKind,
+}
+
+/// Writes a duration as whole milliseconds.
+fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub(crate) enum EventKind {
+    /// The run begins. First event of a run.
+    RunStarted {
+        /// The cloud's name.
+        cloud: String,
+        /// Bundle and version, `edge 1.0.0`.
+        bundle: String,
+        /// How many hosts; 0 with provider `existing`.
+        hosts: usize,
+        /// `kubeadm` or `existing`, with the Kubernetes version.
+        provider: String,
+        /// Whether nothing real is touched.
+        rehearsal: bool,
+        /// Components stood in for by their contract.
+        stood_in: Vec<ComponentName>,
+        /// Components in the order of the plan, `kubernetes` included.
+        components: Vec<String>,
+        /// What the plan does.
+        counts: Counts,
+        /// How long the critical path is expected to take.
+        #[serde(rename = "expectedMs", serialize_with = "millis")]
+        expected: Duration,
+    },
+    /// The edges of a step hold: its requests begin.
+    StepStarted {
+        /// Which.
+        step: StepId,
+        /// How many objects are written.
+        objects: usize,
+    },
+    /// An object was written.
+    Object {
+        /// The step.
+        step: StepId,
+        /// The object, as people read it.
+        object: String,
+        /// Created, updated or deleted.
+        verb: Verb,
+    },
+    /// Every request of a step was answered.
+    StepApplied {
+        /// Which.
+        step: StepId,
+    },
+    /// What a step waits for; reported when it changes.
+    Waiting {
+        /// The step.
+        step: StepId,
+        /// The object.
+        object: String,
+        /// What is missing, `1 of 3 replicas available`.
+        reason: String,
+        /// How many objects of the step are not ready yet.
+        remaining: usize,
+        /// It looks like a failure, and becomes one if it lasts.
+        soft_failure: bool,
+    },
+    /// A request failed for a reason that passes, and is tried again.
+    Retry {
+        /// The step; `None` outside steps.
+        step: Option<StepId>,
+        /// The object, or what was asked.
+        object: String,
+        /// The first is 1.
+        attempt: u32,
+        /// How long until the next try.
+        #[serde(rename = "delayMs", serialize_with = "millis")]
+        delay: Duration,
+        /// Why.
+        reason: String,
+    },
+    /// All gates of a step hold.
+    StepReady {
+        /// Which.
+        step: StepId,
+        /// The edge that held it back longest: the step, if there was one.
+        after: Option<StepId>,
+    },
+    /// All steps of a component are ready.
+    ComponentReady {
+        /// Which; `kubernetes` for the hosts.
+        component: String,
+        /// How many objects it has.
+        objects: usize,
+        /// From its first step's start.
+        #[serde(rename = "tookMs", serialize_with = "millis")]
+        took: Duration,
+        /// Components that held it back, the last first.
+        after: Vec<String>,
+    },
+    /// A component failed; what depends on it does not start.
+    ComponentFailed {
+        /// Which.
+        component: String,
+        /// The step that failed.
+        step: StepId,
+        /// Why, with what to do.
+        failure: Failure,
+        /// Components that cannot go on.
+        blocks: Vec<String>,
+    },
+    /// A signal came; what is in flight is finished.
+    Interrupted {
+        /// `SIGINT` or `SIGTERM`.
+        signal: String,
+    },
+    /// A warning that stops nothing.
+    Warning {
+        /// What.
+        message: String,
+    },
+    /// The run is over. Last event of a run.
+    RunFinished {
+        /// How.
+        outcome: Outcome,
+        /// What was really written.
+        counts: Counts,
+        /// Components that failed.
+        failed: Vec<String>,
+        /// Components that were not started or not finished.
+        unfinished: Vec<String>,
+        /// Since the start.
+        #[serde(rename = "tookMs", serialize_with = "millis")]
+        took: Duration,
+        /// Components on the chain that decided how long it took, first to last.
+        critical_path: Vec<String>,
+    },
+}
+
+/// Why a component failed: what a person reads last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Failure {
+    /// The stable code.
+    pub(crate) code: Code,
+    /// One line: `not ready after 62s (gate: Deployment web/web)`.
+    pub(crate) message: String,
+    /// From the failed gate down to the cause; each entry one level deeper.
+    pub(crate) chain: Vec<Cause>,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+/// One level of a diagnosis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Cause {
+    /// The object, `Pod web/web-6d9f-x2k4q`.
+    pub(crate) object: String,
+    /// What is known of it.
+    pub(crate) message: String,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Outcome {
+    /// Everything is ready.
+    Done,
+    /// Something failed or was not ready in time.
+    Failed,
+    /// A signal ended it.
+    Interrupted,
+    /// The lock was lost to another run.
+    LockLost,
+}

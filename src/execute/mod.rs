@@ -1,0 +1,3 @@
+//! Runs a plan: bounded parallelism, events, retries, cancellation.
+
+pub(crate) mod event;

@@ -1,0 +1,267 @@
+//! The plan: what will happen, as pure data. Steps, the edges between them
+//! with their reasons, and what is done to each object.
+//!
+//! No I/O, no clock, no client: what must be asked of a cluster was asked by
+//! `cluster::observe` before. `cozy plan` prints a [`Plan`], `execute` runs it.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Serialize, Serializer};
+
+use crate::model::names::ComponentName;
+use crate::model::object::{GroupKind, Object, ObjectId};
+
+/// Everything that would happen.
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// The steps. Invariant: in an order in which each edge goes forward.
+    pub(crate) steps: Vec<Step>,
+    /// What waits for what. Invariant: indices are valid, and there is no cycle.
+    pub(crate) edges: Vec<Edge>,
+    /// Inferred edges that were left out because they would have closed a cycle.
+    pub(crate) dropped: Vec<Edge>,
+    /// Components whose objects are made from their contract (charts and
+    /// manifests that are not at hand); only in rehearsals.
+    pub(crate) stood_in: Vec<ComponentName>,
+    /// The longest chain of expected times: steps in order.
+    pub(crate) critical_path: Vec<usize>,
+    /// How long that chain takes.
+    pub(crate) expected: Duration,
+}
+
+/// One stage of one component, or the bring-up of Kubernetes itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    /// Its name.
+    pub(crate) id: StepId,
+    /// What is done to each object, in order.
+    pub(crate) actions: Vec<Action>,
+    /// How long it takes from applied to ready.
+    pub(crate) expect: Duration,
+    /// How long it may take.
+    pub(crate) deadline: Duration,
+    /// Nothing to apply, and all of it is ready already.
+    pub(crate) done: bool,
+}
+
+/// The name of a step: `cert-manager/crds`, `kubernetes`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum StepId {
+    /// Hosts become a Kubernetes cluster.
+    Kubernetes,
+    /// A stage of a component.
+    Stage(ComponentName, Stage),
+}
+
+impl StepId {
+    /// The component, or `kubernetes`: what a person sees one line for.
+    pub(crate) fn component(&self) -> &str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Stage(component, _) => component.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kubernetes => f.pad("kubernetes"),
+            Self::Stage(component, stage) => f.pad(&format!("{component}/{stage}")),
+        }
+    }
+}
+
+impl Serialize for StepId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The stages of a component, in the order in which they are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Stage {
+    /// `Namespace` objects.
+    Namespaces,
+    /// `CustomResourceDefinition` objects.
+    Crds,
+    /// Everything else of the source.
+    Objects,
+    /// Webhook configurations and admission policies.
+    Webhooks,
+    /// The component's own `resources:`, after its source is ready.
+    Resources,
+    /// Objects that are in the inventory and no longer wanted.
+    Prune,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Namespaces => "namespaces",
+            Self::Crds => "crds",
+            Self::Objects => "objects",
+            Self::Webhooks => "webhooks",
+            Self::Resources => "resources",
+            Self::Prune => "prune",
+        })
+    }
+}
+
+/// What waits for what, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Edge {
+    /// The index of the step that comes first.
+    pub(crate) from: usize,
+    /// What of it must be reached.
+    pub(crate) milestone: Milestone,
+    /// The index of the step that waits.
+    pub(crate) to: usize,
+    /// What of it waits.
+    pub(crate) blocks: Blocks,
+    /// Why.
+    pub(crate) reason: Reason,
+}
+
+/// How far a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Milestone {
+    /// Every request was answered.
+    Applied,
+    /// Every gate holds.
+    Ready,
+}
+
+/// What an edge holds back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Blocks {
+    /// The requests: they would fail before.
+    Apply,
+    /// The gates: they cannot hold before; the objects may go in early.
+    Ready,
+}
+
+/// Why an edge is there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    /// The component says `needs: [x]`.
+    Needs(String),
+    /// Stages of one component follow each other.
+    StageOrder,
+    /// An object's kind is defined by the other's CRD.
+    Kind { object: ObjectId, kind: GroupKind },
+    /// An object's namespace is made by the other.
+    Namespace { object: ObjectId, namespace: String },
+    /// An object names one of the other's objects.
+    Reference { object: ObjectId, target: ObjectId },
+    /// Everything needs an API server.
+    Kubernetes,
+    /// The other step's objects are not needed any more, and go first.
+    PruneOrder,
+}
+
+impl Reason {
+    /// Whether it was found in rendered objects, not written by someone.
+    pub(crate) fn is_inferred(&self) -> bool {
+        match self {
+            Self::Kind { .. } | Self::Namespace { .. } | Self::Reference { .. } => true,
+            Self::Needs(_) | Self::StageOrder | Self::Kubernetes | Self::PruneOrder => false,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Needs(need) => write!(f, "needs: {need}"),
+            Self::StageOrder => f.write_str("stages go in order"),
+            Self::Kind { object, kind } => write!(f, "{object} is a {kind}"),
+            Self::Namespace { object, namespace } => write!(f, "{object} is in namespace {namespace}"),
+            Self::Reference { object, target } => write!(f, "{object} uses {target}"),
+            Self::Kubernetes => f.write_str("there is no API server before"),
+            Self::PruneOrder => f.write_str("what is used goes after what uses it"),
+        }
+    }
+}
+
+/// What is done to one object.
+#[derive(Debug, Clone)]
+pub(crate) struct Action {
+    /// Which object.
+    pub(crate) id: ObjectId,
+    /// What.
+    pub(crate) verb: Verb,
+    /// The desired object; `None` for deletions.
+    pub(crate) object: Option<Object>,
+    /// What changes in our fields, for updates.
+    pub(crate) changes: Vec<Change>,
+}
+
+/// What is done to an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Verb {
+    /// It is not there yet.
+    Create,
+    /// It differs in fields that are ours.
+    Update,
+    /// Nothing is sent.
+    Keep,
+    /// It is in the inventory and not wanted any more.
+    Delete,
+}
+
+/// One field that changes. Values of Secrets are masked before they get here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Change {
+    /// The field, as kubectl writes it: `.spec.replicas`.
+    pub(crate) field: String,
+    /// The value in the cluster, as JSON; `None`: not there.
+    pub(crate) from: Option<String>,
+    /// The value wanted, as JSON; `None`: removed.
+    pub(crate) to: Option<String>,
+}
+
+/// How many objects a plan creates, changes, leaves and deletes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Counts {
+    /// To create.
+    pub(crate) create: usize,
+    /// To change.
+    pub(crate) update: usize,
+    /// To leave alone.
+    pub(crate) keep: usize,
+    /// To delete.
+    pub(crate) delete: usize,
+}
+
+impl Plan {
+    /// Counts what is done to objects.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for action in self.steps.iter().flat_map(|step| &step.actions) {
+            match action.verb {
+                Verb::Create => counts.create += 1,
+                Verb::Update => counts.update += 1,
+                Verb::Keep => counts.keep += 1,
+                Verb::Delete => counts.delete += 1,
+            }
+        }
+        counts
+    }
+
+    /// Nothing to write, and nothing to wait for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.steps.iter().all(|step| step.done)
+    }
+
+    /// Components in the order of their first step, each once.
+    pub(crate) fn components(&self) -> Vec<&str> {
+        let mut seen = std::collections::BTreeSet::new();
+        self.steps.iter().map(|step| step.id.component()).filter(|name| seen.insert(*name)).collect()
+    }
+}
