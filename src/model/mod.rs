@@ -9,5 +9,6 @@ pub(crate) mod cloud;
 pub(crate) mod component;
 pub(crate) mod duration;
 pub(crate) mod finding;
+pub(crate) mod kinds;
 pub(crate) mod names;
 pub(crate) mod object;

@@ -103,6 +103,16 @@ impl Object {
         Ok(Self { id, version, value })
     }
 
+    /// The kind that a `CustomResourceDefinition` defines; `None` for other objects.
+    pub(crate) fn defines(&self) -> Option<GroupKind> {
+        if self.id.kind != GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition") {
+            return None;
+        }
+        let group = self.value.pointer("/spec/group")?.as_str()?;
+        let kind = self.value.pointer("/spec/names/kind")?.as_str()?;
+        Some(GroupKind::new(group, kind))
+    }
+
     /// `apps/v1`, or `v1` for the core group.
     pub(crate) fn api_version(&self) -> String {
         if self.id.kind.group.is_empty() {

@@ -4,18 +4,28 @@
 //! No I/O, no clock, no client: what must be asked of a cluster was asked by
 //! `cluster::observe` before. `cozy plan` prints a [`Plan`], `execute` runs it.
 
+pub(crate) mod edges;
+mod graph;
+pub(crate) mod planner;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use crate::error::Code;
+use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 
 /// Everything that would happen.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
-    /// The steps. Invariant: in an order in which each edge goes forward.
+    /// The steps, by when they are expected to be applied. Invariant: an edge
+    /// that blocks *apply* goes forward.
     pub(crate) steps: Vec<Step>,
     /// What waits for what. Invariant: indices are valid, and there is no cycle.
     pub(crate) edges: Vec<Edge>,
@@ -37,6 +47,10 @@ pub(crate) struct Step {
     pub(crate) id: StepId,
     /// What is done to each object, in order.
     pub(crate) actions: Vec<Action>,
+    /// Conditions of its objects beyond the built-in health rules.
+    pub(crate) gates: Vec<GateSpec>,
+    /// Its `DaemonSet`s may match no node.
+    pub(crate) may_be_empty: bool,
     /// How long it takes from applied to ready.
     pub(crate) expect: Duration,
     /// How long it may take.
@@ -158,6 +172,8 @@ pub(crate) enum Reason {
     Namespace { object: ObjectId, namespace: String },
     /// An object names one of the other's objects.
     Reference { object: ObjectId, target: ObjectId },
+    /// An object's pods need the pod network.
+    Network { object: ObjectId },
     /// Everything needs an API server.
     Kubernetes,
     /// The other step's objects are not needed any more, and go first.
@@ -168,7 +184,7 @@ impl Reason {
     /// Whether it was found in rendered objects, not written by someone.
     pub(crate) fn is_inferred(&self) -> bool {
         match self {
-            Self::Kind { .. } | Self::Namespace { .. } | Self::Reference { .. } => true,
+            Self::Kind { .. } | Self::Namespace { .. } | Self::Reference { .. } | Self::Network { .. } => true,
             Self::Needs(_) | Self::StageOrder | Self::Kubernetes | Self::PruneOrder => false,
         }
     }
@@ -182,6 +198,7 @@ impl fmt::Display for Reason {
             Self::Kind { object, kind } => write!(f, "{object} is a {kind}"),
             Self::Namespace { object, namespace } => write!(f, "{object} is in namespace {namespace}"),
             Self::Reference { object, target } => write!(f, "{object} uses {target}"),
+            Self::Network { object } => write!(f, "{object} has pods on the pod network"),
             Self::Kubernetes => f.write_str("there is no API server before"),
             Self::PruneOrder => f.write_str("what is used goes after what uses it"),
         }
@@ -196,7 +213,7 @@ pub(crate) struct Action {
     /// What.
     pub(crate) verb: Verb,
     /// The desired object; `None` for deletions.
-    pub(crate) object: Option<Object>,
+    pub(crate) object: Option<Arc<Object>>,
     /// What changes in our fields, for updates.
     pub(crate) changes: Vec<Change>,
 }
@@ -263,5 +280,66 @@ impl Plan {
     pub(crate) fn components(&self) -> Vec<&str> {
         let mut seen = std::collections::BTreeSet::new();
         self.steps.iter().map(|step| step.id.component()).filter(|name| seen.insert(*name)).collect()
+    }
+}
+
+/// Why there can be no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// Nobody provides an object's kind.
+    #[error("component `{component}`: {object} is a {}, which no component provides and the cluster does not serve", .object.kind)]
+    UnknownKind {
+        /// Whose object.
+        component: ComponentName,
+        /// The first object of that kind.
+        object: ObjectId,
+    },
+    /// Nobody provides what a component needs.
+    #[error("component `{component}` needs `{need}`, which no enabled component is or provides")]
+    UnknownNeed {
+        /// Who needs it.
+        component: ComponentName,
+        /// What.
+        need: String,
+    },
+    /// Steps wait for each other.
+    #[error("steps wait for each other: {path}")]
+    Cycle {
+        /// The steps of the cycle with the reason of each edge.
+        path: String,
+    },
+}
+
+impl PlanError {
+    fn cycle<'a>(steps: &[Step], cycle: impl Iterator<Item = &'a Edge>) -> Self {
+        let name = |index: usize| steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
+        let mut path = String::new();
+        for edge in cycle {
+            if path.is_empty() {
+                path = name(edge.from);
+            }
+            path.push_str(&format!(" → {} ({})", name(edge.to), edge.reason));
+        }
+        Self::Cycle { path }
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::UnknownKind { .. } => Code(2501),
+            Self::UnknownNeed { .. } => Code(2502),
+            Self::Cycle { .. } => Code(2503),
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::UnknownKind { .. } => {
+                "enable the component that brings this kind, or install its CustomResourceDefinition"
+            }
+            Self::UnknownNeed { .. } => "enable that component in cozy.yaml, or mend `needs:` in component.yaml",
+            Self::Cycle { .. } => "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`",
+        }
     }
 }

@@ -1,0 +1,103 @@
+//! What can only be said once all components are rendered: which namespace an
+//! object is in, and that no two components have the same object.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{RenderError, Rendered};
+use crate::error::Code;
+use crate::model::component::Resolved;
+use crate::model::kinds::{Scope, built_in};
+use crate::model::names::ComponentName;
+use crate::model::object::{GroupKind, Object, ObjectId};
+
+/// Gives namespaced objects without a namespace that of their component, and
+/// checks that each object has one owner. A namespace that several components
+/// declare belongs to the first of them.
+pub(crate) fn finish(rendered: &mut [Rendered], components: &[Resolved]) -> Result<(), Vec<RenderError>> {
+    let scopes = custom_scopes(rendered);
+    let mut owners: HashMap<ObjectId, ComponentName> = HashMap::new();
+    let mut errors = Vec::new();
+    for (component, resolved) in rendered.iter_mut().zip(components) {
+        let namespace = resolved.component.namespace.as_ref().map(|namespace| namespace.name.as_str());
+        let name = component.component.clone();
+        component.objects.retain_mut(|(_, object)| {
+            let scope = built_in(&object.id.kind).or_else(|| scopes.get(&object.id.kind).copied());
+            match place(object, scope, namespace) {
+                Ok(()) => {}
+                Err(problem) => {
+                    errors.push(error(&name, 2011, format!("{}: {problem}", object.id)));
+                    return true;
+                }
+            }
+            match owners.get(&object.id) {
+                None => {
+                    owners.insert(object.id.clone(), name.clone());
+                    true
+                }
+                Some(_) if object.id.kind.kind == "Namespace" => false,
+                Some(owner) => {
+                    let problem = if *owner == name {
+                        format!("{} is rendered twice", object.id)
+                    } else {
+                        format!("{} is also rendered by component `{owner}`", object.id)
+                    };
+                    errors.push(error(&name, 2010, problem));
+                    true
+                }
+            }
+        });
+    }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+fn error(component: &ComponentName, code: u16, problem: String) -> RenderError {
+    RenderError { code: Code(code), component: component.clone(), file: None, line: None, problem, hint: None }
+}
+
+/// Makes an object's namespace agree with the scope of its kind.
+fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>) -> Result<(), String> {
+    match (scope, object.id.namespace.is_some()) {
+        (Some(Scope::Namespaced), false) => {
+            let namespace = namespace
+                .ok_or("it needs a namespace: neither the object nor the component names one")?
+                .to_owned();
+            let object = Arc::make_mut(object);
+            if let Some(metadata) = object.value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+                metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
+            }
+            object.id.namespace = Some(namespace);
+            Ok(())
+        }
+        (Some(Scope::Cluster), true) => {
+            let object = Arc::make_mut(object);
+            if let Some(metadata) = object.value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+                metadata.shift_remove("namespace");
+            }
+            object.id.namespace = None;
+            Ok(())
+        }
+        // A kind whose CRD is not at hand: as it was written.
+        (Some(Scope::Namespaced), true) | (Some(Scope::Cluster), false) | (None, _) => Ok(()),
+    }
+}
+
+/// The kinds that the rendered CRDs define, with their scope.
+fn custom_scopes(rendered: &[Rendered]) -> HashMap<GroupKind, Scope> {
+    rendered
+        .iter()
+        // A stood-in CRD says nothing about the scope of the real one.
+        .filter(|component| component.stood_in.is_none())
+        .flat_map(|component| &component.objects)
+        .filter_map(|(_, object)| {
+            let kind = object.defines()?;
+            let scope = match object.value.pointer("/spec/scope")?.as_str()? {
+                "Namespaced" => Scope::Namespaced,
+                _ => Scope::Cluster,
+            };
+            Some((kind, scope))
+        })
+        .collect()
+}
