@@ -4,6 +4,7 @@
 //! No I/O, no clock, no client: what must be asked of a cluster was asked by
 //! `cluster::observe` before. `cozy plan` prints a [`Plan`], `execute` runs it.
 
+pub(crate) mod diff;
 pub(crate) mod edges;
 mod graph;
 pub(crate) mod planner;

@@ -1,0 +1,186 @@
+//! What a cluster answers when it does not do what was asked, translated at
+//! the call where verb and object are known.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use crate::error::Code;
+
+/// A request that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClusterError {
+    /// The server answered with an error.
+    #[error("the API server refused to {verb} {object}: {message}")]
+    Refused {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        object: String,
+        /// The HTTP status code.
+        code: u16,
+        /// The server's reason, `Forbidden`.
+        reason: String,
+        /// The server's words.
+        message: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// Other managers own fields that differ.
+    #[error("{object} has fields that others own: {}", .conflicts.join("; "))]
+    Conflict {
+        /// Which object.
+        object: String,
+        /// Each field with its manager.
+        conflicts: Vec<String>,
+    },
+    /// No answer came.
+    #[error("cannot {verb} {object}: no answer from the API server")]
+    Unreachable {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        object: String,
+        /// Why.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The cluster does not serve an object's kind.
+    #[error("the cluster does not serve the kind of {object}")]
+    NoSuchKind {
+        /// Which object.
+        object: String,
+    },
+    /// The kubeconfig cannot be used.
+    #[error("cannot read the kubeconfig{}", .path.as_ref().map(|path| format!(" at `{path}`")).unwrap_or_default())]
+    Kubeconfig {
+        /// Where it was looked for; `None`: the default places.
+        path: Option<String>,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another run works on this cluster.
+    #[error("locked by another run: {holder}")]
+    Locked {
+        /// Who, where, and since when.
+        holder: String,
+    },
+    /// What cozy itself stored in the cluster cannot be read.
+    #[error("{object} was damaged: {problem}")]
+    Damaged {
+        /// Which object.
+        object: String,
+        /// How.
+        problem: String,
+    },
+}
+
+impl ClusterError {
+    /// Translates kube's error.
+    pub(crate) fn from_kube(verb: &'static str, object: &str, error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => {
+                let details = status.details.as_ref();
+                let conflicts: Vec<String> = details
+                    .into_iter()
+                    .flat_map(|details| &details.causes)
+                    .filter(|cause| cause.reason == "FieldManagerConflict")
+                    .map(|cause| format!("{} ({})", cause.field, cause.message))
+                    .collect();
+                if status.code == 409 && !conflicts.is_empty() {
+                    return Self::Conflict { object: object.to_owned(), conflicts };
+                }
+                Self::Refused {
+                    verb,
+                    object: object.to_owned(),
+                    code: status.code,
+                    reason: status.reason.clone(),
+                    message: status.message.clone(),
+                    retry_after: details
+                        .map(|details| details.retry_after_seconds)
+                        .filter(|seconds| *seconds > 0)
+                        .map(|seconds| Duration::from_secs(u64::from(seconds))),
+                }
+            }
+            other => Self::Unreachable { verb, object: object.to_owned(), source: Box::new(other) },
+        }
+    }
+
+    /// The object does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+
+    /// Whether asking again may help. A certificate that does not verify, a
+    /// refusal and a conflict stay what they are.
+    pub(crate) fn is_transient(&self) -> bool {
+        match self {
+            // 404 on a write: the namespace or the kind is not there *yet*, as the plan's edges see to it.
+            Self::Refused { code, reason, .. } => {
+                matches!(code, 429 | 500 | 502 | 503 | 504) || (*code == 409 && reason == "Conflict")
+            }
+            Self::Unreachable { source, .. } => !is_tls(source),
+            Self::NoSuchKind { .. } => true,
+            Self::Conflict { .. } | Self::Kubeconfig { .. } | Self::Locked { .. } | Self::Damaged { .. } => false,
+        }
+    }
+
+    /// When the server wants to be asked again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> Code {
+        Code(match self {
+            Self::Refused { code: 401 | 403, .. } => 4002,
+            Self::Refused { .. } => 4001,
+            Self::Conflict { .. } => 4003,
+            Self::Unreachable { .. } => 4004,
+            Self::NoSuchKind { .. } => 4005,
+            Self::Kubeconfig { .. } => 4006,
+            Self::Damaged { .. } => 4007,
+            Self::Locked { .. } => 6001,
+        })
+    }
+
+    /// What to do.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { code: 403, verb, .. } => {
+                Some(format!("check your rights with `kubectl auth can-i {verb}`, and the server's words above"))
+            }
+            Self::Refused { code: 401, .. } => Some("the kubeconfig's credentials are not valid any more".to_owned()),
+            Self::Refused { .. } => None,
+            Self::Conflict { .. } => Some("`--force-conflicts` takes these fields over from their managers".to_owned()),
+            Self::Unreachable { source, .. } if is_tls(source) => {
+                Some("the server's certificate does not verify: check the kubeconfig's certificate-authority and server".to_owned())
+            }
+            Self::Unreachable { .. } => Some("check that the API server runs and can be reached from here".to_owned()),
+            Self::NoSuchKind { .. } => Some("its CustomResourceDefinition must be there first".to_owned()),
+            Self::Kubeconfig { .. } => Some("name it with --kubeconfig and --context".to_owned()),
+            Self::Locked { .. } => Some("wait until it ends".to_owned()),
+            Self::Damaged { .. } => Some("restore it, or delete it and run with --force-conflicts".to_owned()),
+        }
+    }
+}
+
+/// Whether TLS itself failed, somewhere down the chain of causes.
+fn is_tls(error: &kube::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(current) = cause {
+        if current.is::<rustls::Error>() {
+            return true;
+        }
+        if let Some(inner) = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && inner.is::<rustls::Error>()
+        {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
+}

@@ -1,0 +1,143 @@
+//! What cozy applied, one Secret a component: written before the first
+//! request of a step, so that nothing is ever orphaned.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use kube::api::{Api, DynamicObject, ListParams};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::error::ClusterError;
+use super::{ApplyMode, Cluster, SYSTEM_NAMESPACE};
+use crate::model::names::ComponentName;
+use crate::model::object::{GroupKind, Object, ObjectId};
+
+/// The label by which inventories are found.
+const LABEL: &str = "cozy/inventory";
+
+/// What one component has in the cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Inventory {
+    /// Its objects, in the order in which they were applied.
+    pub(crate) objects: Vec<Entry>,
+}
+
+/// One object that was, or is about to be, applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// Which.
+    #[serde(flatten)]
+    pub(crate) id: ObjectId,
+    /// The digest of what was desired; `None`: not known to be applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) desired: Option<String>,
+    /// The digest of the live values under our fields after that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) live: Option<String>,
+}
+
+impl Inventory {
+    /// The entry of an object.
+    pub(crate) fn entry(&self, id: &ObjectId) -> Option<&Entry> {
+        self.objects.iter().find(|entry| entry.id == *id)
+    }
+
+    /// Adds an object that is about to be applied; says whether it was new.
+    pub(crate) fn add(&mut self, id: &ObjectId) -> bool {
+        if self.entry(id).is_some() {
+            return false;
+        }
+        self.objects.push(Entry { id: id.clone(), desired: None, live: None });
+        true
+    }
+
+    /// Takes an object out.
+    pub(crate) fn remove(&mut self, id: &ObjectId) {
+        self.objects.retain(|entry| entry.id != *id);
+    }
+
+    /// Remembers what an object became.
+    pub(crate) fn record(&mut self, id: &ObjectId, desired: String, live: Option<String>) {
+        if let Some(entry) = self.objects.iter_mut().find(|entry| entry.id == *id) {
+            entry.desired = Some(desired);
+            entry.live = live;
+        }
+    }
+}
+
+fn secret_id(component: &str) -> ObjectId {
+    ObjectId {
+        kind: GroupKind::new("", "Secret"),
+        namespace: Some(SYSTEM_NAMESPACE.to_owned()),
+        name: format!("cozy-inventory-{component}"),
+    }
+}
+
+impl Cluster {
+    /// Makes the engine's own namespace.
+    pub(crate) async fn ensure_system_namespace(&self) -> Result<(), ClusterError> {
+        let id = ObjectId { kind: GroupKind::new("", "Namespace"), namespace: None, name: SYSTEM_NAMESPACE.to_owned() };
+        if self.get(&id, "v1").await?.is_some() {
+            return Ok(());
+        }
+        let value = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SYSTEM_NAMESPACE } });
+        self.apply(&Object { id, version: "v1".to_owned(), value }, ApplyMode::default()).await.map(drop)
+    }
+
+    /// Reads all inventories.
+    pub(crate) async fn inventories(&self) -> Result<BTreeMap<ComponentName, Inventory>, ClusterError> {
+        let api: Api<DynamicObject> = self.api(&secret_id("x"), "v1")?;
+        let list = api
+            .list(&ListParams::default().labels(LABEL))
+            .await
+            .map_err(|error| ClusterError::from_kube("list", "the inventories", error))?;
+        list.items.into_iter().map(|secret| read(&super::to_value(secret))).collect()
+    }
+
+    /// Writes an inventory; an empty one is deleted.
+    pub(crate) async fn write_inventory(
+        &self,
+        component: &ComponentName,
+        inventory: &Inventory,
+    ) -> Result<(), ClusterError> {
+        let id = secret_id(component.as_str());
+        if inventory.objects.is_empty() {
+            return self.delete(&id).await;
+        }
+        let text = serde_json::to_string(inventory).unwrap_or_default();
+        let value = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": id.name,
+                "namespace": SYSTEM_NAMESPACE,
+                "labels": { LABEL: component.as_str(), "app.kubernetes.io/managed-by": "cozy" },
+            },
+            "type": "cozy/inventory",
+            "data": { "inventory": STANDARD.encode(text) },
+        });
+        // The inventory is the engine's own: nobody else is meant to have fields in it.
+        let mode = ApplyMode { force: true, dry_run: false };
+        self.apply(&Object { id, version: "v1".to_owned(), value }, mode).await.map(drop)
+    }
+}
+
+fn read(secret: &Value) -> Result<(ComponentName, Inventory), ClusterError> {
+    let name = secret.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+    let damaged = |problem: String| ClusterError::Damaged {
+        object: format!("inventory Secret {SYSTEM_NAMESPACE}/{name}"),
+        problem,
+    };
+    let component = name.strip_prefix("cozy-inventory-").unwrap_or(name);
+    let component = component.parse().map_err(|error| damaged(format!("{error}")))?;
+    let data = secret
+        .pointer("/data/inventory")
+        .and_then(Value::as_str)
+        .ok_or_else(|| damaged("it has no `inventory`".to_owned()))?;
+    let bytes = STANDARD.decode(data).map_err(|error| damaged(error.to_string()))?;
+    let inventory = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+    Ok((component, inventory))
+}

@@ -1,0 +1,175 @@
+//! The cluster's side: the only user of kube's client. Connecting, discovery,
+//! applying, observing, watching, the inventory and the lock.
+
+mod connect;
+pub(crate) mod error;
+pub(crate) mod inventory;
+pub(crate) mod lease;
+pub(crate) mod observe;
+mod owned;
+pub(crate) mod watch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub(crate) use connect::connect;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::discovery::{ApiResource, Discovery, Scope};
+use serde_json::Value;
+
+use self::error::ClusterError;
+use crate::model::object::{GroupKind, Object, ObjectId};
+
+/// The one field manager of everything that cozy applies.
+pub(crate) const FIELD_MANAGER: &str = "cozy";
+
+/// The namespace of the engine itself: inventories and the lock.
+pub(crate) const SYSTEM_NAMESPACE: &str = "cozy-system";
+
+/// The versions at which a kind is served, the preferred one first.
+type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;
+
+/// A cluster that can be reached.
+pub(crate) struct Cluster {
+    client: kube::Client,
+    served: RwLock<Arc<Served>>,
+}
+
+/// How an object is applied.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ApplyMode {
+    /// Take fields over from other managers.
+    pub(crate) force: bool,
+    /// Ask what would be, and change nothing.
+    pub(crate) dry_run: bool,
+}
+
+impl Cluster {
+    /// Takes a client, and asks what the cluster serves.
+    pub(crate) async fn new(client: kube::Client) -> Result<Self, ClusterError> {
+        let cluster = Self { client, served: RwLock::default() };
+        cluster.discover().await?;
+        Ok(cluster)
+    }
+
+    /// The version of Kubernetes, `v1.36.3`.
+    pub(crate) async fn version(&self) -> Result<String, ClusterError> {
+        let info = self.client.apiserver_version().await;
+        info.map(|info| info.git_version).map_err(|error| ClusterError::from_kube("get", "/version", error))
+    }
+
+    /// Asks again what the cluster serves.
+    pub(crate) async fn discover(&self) -> Result<(), ClusterError> {
+        let discovery = Discovery::new(self.client.clone())
+            .run_aggregated()
+            .await
+            .map_err(|error| ClusterError::from_kube("get", "the API's discovery", error))?;
+        let mut served = Served::new();
+        for group in discovery.groups() {
+            let mut versions: Vec<&str> = group.versions().collect();
+            let preferred = group.preferred_version_or_latest();
+            versions.sort_by_key(|version| *version != preferred);
+            for version in versions {
+                for (resource, capabilities) in group.versioned_resources(version) {
+                    let kind = GroupKind::new(resource.group.as_str(), resource.kind.as_str());
+                    served.entry(kind).or_default().push((resource, capabilities.scope));
+                }
+            }
+        }
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+        Ok(())
+    }
+
+    fn served(&self) -> Arc<Served> {
+        Arc::clone(&self.served.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The kinds that are served.
+    pub(crate) fn kinds(&self) -> BTreeSet<GroupKind> {
+        self.served().keys().cloned().collect()
+    }
+
+    /// Whether a kind is served at a version.
+    pub(crate) fn serves(&self, kind: &GroupKind, version: &str) -> bool {
+        self.served()
+            .get(kind)
+            .is_some_and(|versions| versions.iter().any(|(resource, _)| resource.version == version))
+    }
+
+    /// The API of an object's kind and namespace; `version` empty: the preferred one.
+    fn api(&self, id: &ObjectId, version: &str) -> Result<Api<DynamicObject>, ClusterError> {
+        let served = self.served();
+        let versions = served.get(&id.kind).map(Vec::as_slice).unwrap_or_default();
+        let (resource, scope) = versions
+            .iter()
+            .find(|(resource, _)| version.is_empty() || resource.version == version)
+            .ok_or_else(|| ClusterError::NoSuchKind { object: id.to_string() })?;
+        Ok(match (scope, &id.namespace) {
+            (Scope::Namespaced, Some(namespace)) => {
+                Api::namespaced_with(self.client.clone(), namespace, resource)
+            }
+            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client.clone(), resource),
+        })
+    }
+
+    /// Reads an object; `None`: it, or its kind, is not there.
+    pub(crate) async fn get(&self, id: &ObjectId, version: &str) -> Result<Option<Value>, ClusterError> {
+        let api = match self.api(id, version) {
+            Ok(api) => api,
+            Err(ClusterError::NoSuchKind { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let found = api.get_opt(&id.name).await;
+        Ok(found.map_err(|error| ClusterError::from_kube("get", &id.to_string(), error))?.map(to_value))
+    }
+
+    /// Applies an object, and gives what the server made of it.
+    pub(crate) async fn apply(&self, object: &Object, mode: ApplyMode) -> Result<Value, ClusterError> {
+        let api = self.api(&object.id, &object.version)?;
+        let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
+        params.force = mode.force;
+        params.dry_run = mode.dry_run;
+        let answer = api.patch(&object.id.name, &params, &Patch::Apply(&object.value)).await;
+        answer.map(to_value).map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
+    }
+
+    /// Deletes an object; it may be gone already.
+    pub(crate) async fn delete(&self, id: &ObjectId) -> Result<(), ClusterError> {
+        let api = match self.api(id, "") {
+            Ok(api) => api,
+            // Nothing of a kind that is not served exists.
+            Err(ClusterError::NoSuchKind { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        match api.delete(&id.name, &DeleteParams::background()).await {
+            Ok(_) => Ok(()),
+            Err(error) => match ClusterError::from_kube("delete", &id.to_string(), error) {
+                error if error.is_not_found() => Ok(()),
+                error => Err(error),
+            },
+        }
+    }
+}
+
+/// An object of kube's as plain JSON, `apiVersion` and `kind` included.
+fn to_value(object: DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}
+
+/// The digests that the inventory keeps: of what was desired, and of what the
+/// server made of our fields.
+pub(crate) fn observed_digests(desired: &Object, live: &Value) -> (String, Option<String>) {
+    (owned::digest(&desired.value), owned::owned_digest(live))
+}
+
+impl Cluster {
+    /// The API of a kind in a namespace, for lists; `None`: not served.
+    pub(crate) fn list_api(&self, group: &str, kind: &str, namespace: &str) -> Option<Api<DynamicObject>> {
+        let id = ObjectId {
+            kind: GroupKind::new(group, kind),
+            namespace: Some(namespace.to_owned()),
+            name: String::new(),
+        };
+        self.api(&id, "").ok()
+    }
+}

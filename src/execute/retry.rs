@@ -1,0 +1,56 @@
+//! Trying again: which errors pass by themselves is said by the error, how
+//! long to wait and until when is said here, and nowhere else.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::cluster::error::ClusterError;
+
+/// The delay after the first failure; doubled each time.
+const FIRST: Duration = Duration::from_millis(50);
+
+/// The longest delay.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// One failure that is tried again.
+#[derive(Debug)]
+pub(crate) struct Retry<'a> {
+    /// The first is 1.
+    pub(crate) attempt: u32,
+    /// How long until the next try.
+    pub(crate) delay: Duration,
+    /// Why.
+    pub(crate) error: &'a ClusterError,
+}
+
+/// Does `act` until it succeeds, fails for good, or the deadline passes; then
+/// the last error is the answer.
+pub(crate) async fn until<T>(
+    deadline: Instant,
+    mut act: impl AsyncFnMut() -> Result<T, ClusterError>,
+    mut report: impl FnMut(Retry<'_>),
+) -> Result<T, ClusterError> {
+    let mut delay = FIRST;
+    let mut attempt = 1;
+    loop {
+        let error = match act().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let wait = error.retry_after().unwrap_or(delay);
+        if !error.is_transient() || Instant::now() + wait > deadline {
+            return Err(error);
+        }
+        report(Retry { attempt, delay: wait, error: &error });
+        pause(wait).await;
+        delay = (delay * 2).min(LONGEST);
+        attempt += 1;
+    }
+}
+
+/// Lets time pass: between tries, and for steps that only stand in for work.
+#[expect(clippy::disallowed_methods, reason = "the one place where time passes without an event")]
+pub(crate) async fn pause(duration: Duration) {
+    tokio::time::sleep(duration).await;
+}

@@ -1,0 +1,382 @@
+//! The loop that runs a plan: starts a step when its edges hold, and reports
+//! what happens. Decides nothing that the plan did not decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::future::{LocalBoxFuture, FutureExt as _};
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::event::{Event, EventKind, Failure, Outcome, Reporter};
+use super::{apply, gate, retry};
+use crate::cluster::Cluster;
+use crate::cluster::error::ClusterError;
+use crate::cluster::inventory::Inventory;
+use crate::cluster::watch::Watches;
+use crate::model::names::ComponentName;
+use crate::plan::{Blocks, Counts, Milestone, Plan, Step, StepId, Verb};
+
+/// How a plan is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Requests in flight at most.
+    pub(crate) concurrency: usize,
+    /// Take fields over from other managers.
+    pub(crate) force_conflicts: bool,
+    /// Instead of each component's own deadline.
+    pub(crate) timeout: Option<Duration>,
+    /// How long soft failures may last, instead of each cause's own.
+    pub(crate) grace: Option<Duration>,
+}
+
+/// What all steps of a run use.
+pub(crate) struct Shared<'a> {
+    /// The cluster; `None` while there is none.
+    pub(crate) cluster: Option<&'a Cluster>,
+    /// Takes the events.
+    pub(crate) reporter: &'a dyn Reporter,
+    /// When the run began.
+    pub(crate) started: Instant,
+    /// How it is run.
+    pub(crate) options: Options,
+    /// One permit for each request in flight.
+    pub(crate) requests: Semaphore,
+    /// What gates wait on.
+    pub(crate) watches: Watches,
+    counts: Mutex<Counts>,
+}
+
+impl<'a> Shared<'a> {
+    /// Begins a run now.
+    pub(crate) fn new(cluster: Option<&'a Cluster>, reporter: &'a dyn Reporter, options: Options) -> Self {
+        Self {
+            cluster,
+            reporter,
+            started: Instant::now(),
+            requests: Semaphore::new(options.concurrency.max(1)),
+            options,
+            watches: Watches::new(),
+            counts: Mutex::default(),
+        }
+    }
+
+    /// The cluster, or why there is none.
+    pub(crate) fn cluster(&self) -> Result<&'a Cluster, ClusterError> {
+        self.cluster.ok_or_else(|| ClusterError::NoSuchKind { object: "the API server".to_owned() })
+    }
+
+    /// Reports what happens now.
+    pub(crate) fn report(&self, kind: EventKind) {
+        self.reporter.report(&Event { at: self.started.elapsed(), kind });
+    }
+
+    /// Reports a failure that is tried again.
+    pub(crate) fn retry(&self, step: Option<&StepId>, object: &str, retry: &retry::Retry<'_>) {
+        self.report(EventKind::Retry {
+            step: step.cloned(),
+            object: object.to_owned(),
+            attempt: retry.attempt,
+            delay: retry.delay,
+            reason: retry.error.to_string(),
+        });
+    }
+
+    /// Counts an object that was written.
+    pub(crate) fn count(&self, verb: Verb) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        match verb {
+            Verb::Create => counts.create += 1,
+            Verb::Update => counts.update += 1,
+            Verb::Keep => counts.keep += 1,
+            Verb::Delete => counts.delete += 1,
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Finished {
+    /// How.
+    pub(crate) outcome: Outcome,
+    /// The components that failed, with why.
+    pub(crate) failures: Vec<(String, Failure)>,
+}
+
+/// Where a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Waiting,
+    Applying,
+    Applied,
+    Gating,
+    Ready,
+    Failed,
+}
+
+enum Done {
+    Applied(usize, Inventory, Result<(), ClusterError>),
+    Gated(usize, Result<(), Failure>),
+}
+
+/// Runs a plan. `stop` ends when nothing new may be started any more, with
+/// what is to be said of it.
+pub(crate) async fn run(
+    shared: &Shared<'_>,
+    plan: &Plan,
+    inventories: BTreeMap<ComponentName, Inventory>,
+    stop: LocalBoxFuture<'_, Outcome>,
+) -> Finished {
+    let mut loop_ = Loop {
+        shared,
+        plan,
+        inventories,
+        states: plan.steps.iter().map(|step| if step.done { State::Ready } else { State::Waiting }).collect(),
+        started: vec![None; plan.steps.len()],
+        held_by: vec![None; plan.steps.len()],
+        announced: BTreeSet::new(),
+        failures: Vec::new(),
+        stopped: None,
+        last: None,
+    };
+    loop_.work(stop).await;
+    loop_.finish()
+}
+
+struct Loop<'a, 'b> {
+    shared: &'b Shared<'a>,
+    plan: &'b Plan,
+    inventories: BTreeMap<ComponentName, Inventory>,
+    states: Vec<State>,
+    started: Vec<Option<Duration>>,
+    /// The step whose milestone let this one go on last.
+    held_by: Vec<Option<usize>>,
+    announced: BTreeSet<&'b str>,
+    failures: Vec<(String, Failure)>,
+    stopped: Option<Outcome>,
+    last: Option<usize>,
+}
+
+impl<'b> Loop<'_, 'b> {
+    async fn work(&mut self, stop: LocalBoxFuture<'_, Outcome>) {
+        let mut running: FuturesUnordered<LocalBoxFuture<'b, Done>> = FuturesUnordered::new();
+        let mut stop = stop.fuse();
+        self.announce();
+        loop {
+            if self.stopped.is_none() {
+                self.start(&mut running);
+            }
+            if running.is_empty() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                outcome = &mut stop, if self.stopped.is_none() => self.stopped = Some(outcome),
+                Some(done) = running.next() => self.done(done),
+            }
+            if self.stopped.is_some() {
+                // What was sent is finished, so that the inventory is true; gates are not waited for.
+                while self.states.contains(&State::Applying) {
+                    match running.next().await {
+                        Some(done) => self.done(done),
+                        None => break,
+                    }
+                }
+                return;
+            }
+        }
+    }
+
+    /// Starts everything whose edges hold.
+    fn start(&mut self, running: &mut FuturesUnordered<LocalBoxFuture<'b, Done>>) {
+        let (shared, plan) = (self.shared, self.plan);
+        for (index, step) in plan.steps.iter().enumerate() {
+            let deadline = Instant::now() + shared.options.timeout.unwrap_or(step.deadline);
+            if self.states[index] == State::Waiting && self.holds(index, Blocks::Apply) {
+                self.states[index] = State::Applying;
+                self.started[index] = Some(shared.started.elapsed());
+                let objects = step.actions.iter().filter(|action| action.verb != Verb::Keep).count();
+                shared.report(EventKind::StepStarted { step: step.id.clone(), objects });
+                let inventory = match &step.id {
+                    StepId::Stage(component, _) => self.inventories.remove(component).unwrap_or_default(),
+                    StepId::Kubernetes => Inventory::default(),
+                };
+                running.push(
+                    async move {
+                        let (inventory, result) = apply::apply(shared, step, inventory, deadline).await;
+                        Done::Applied(index, inventory, result)
+                    }
+                    .boxed_local(),
+                );
+            }
+            if self.states[index] == State::Applied && self.holds(index, Blocks::Ready) {
+                self.states[index] = State::Gating;
+                running.push(async move { Done::Gated(index, gate::wait(shared, step, deadline).await) }.boxed_local());
+            }
+        }
+    }
+
+    /// Whether the edges into a step that hold back `blocks` hold.
+    fn holds(&self, step: usize, blocks: Blocks) -> bool {
+        self.plan.edges.iter().filter(|edge| edge.to == step && edge.blocks == blocks).all(|edge| {
+            match edge.milestone {
+                Milestone::Applied => {
+                    matches!(self.states[edge.from], State::Applied | State::Gating | State::Ready)
+                }
+                Milestone::Ready => self.states[edge.from] == State::Ready,
+            }
+        })
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Applied(index, inventory, result) => {
+                let step = &self.plan.steps[index];
+                if let StepId::Stage(component, _) = &step.id {
+                    self.inventories.insert(component.clone(), inventory);
+                }
+                match result {
+                    Ok(()) => {
+                        self.states[index] = State::Applied;
+                        self.shared.report(EventKind::StepApplied { step: step.id.clone() });
+                        self.pass(index, Milestone::Applied);
+                    }
+                    Err(error) => self.fail(index, failed(&error)),
+                }
+            }
+            Done::Gated(index, Ok(())) => {
+                self.states[index] = State::Ready;
+                self.last = Some(index);
+                let step = &self.plan.steps[index];
+                let after = self.held_by[index].map(|before| self.plan.steps[before].id.clone());
+                self.shared.report(EventKind::StepReady { step: step.id.clone(), after });
+                self.pass(index, Milestone::Ready);
+                self.announce();
+            }
+            Done::Gated(index, Err(failure)) => self.fail(index, failure),
+        }
+    }
+
+    /// Remembers that this step was the newest that others waited for.
+    fn pass(&mut self, index: usize, milestone: Milestone) {
+        for edge in self.plan.edges.iter().filter(|edge| edge.from == index && edge.milestone == milestone) {
+            if matches!(self.states[edge.to], State::Waiting | State::Applied) {
+                self.held_by[edge.to] = Some(index);
+            }
+        }
+    }
+
+    fn fail(&mut self, index: usize, failure: Failure) {
+        self.states[index] = State::Failed;
+        let step: &Step = &self.plan.steps[index];
+        let component = step.id.component().to_owned();
+        self.shared.report(EventKind::ComponentFailed {
+            component: component.clone(),
+            step: step.id.clone(),
+            failure: failure.clone(),
+            blocks: self.blocked_by(index),
+        });
+        self.failures.push((component, failure));
+    }
+
+    /// The components that cannot go on without a step.
+    fn blocked_by(&self, index: usize) -> Vec<String> {
+        let mut blocked = BTreeSet::from([index]);
+        loop {
+            let more: Vec<usize> = self
+                .plan
+                .edges
+                .iter()
+                .filter(|edge| blocked.contains(&edge.from) && !blocked.contains(&edge.to))
+                .map(|edge| edge.to)
+                .collect();
+            if more.is_empty() {
+                break;
+            }
+            blocked.extend(more);
+        }
+        let own = self.plan.steps[index].id.component();
+        let names: BTreeSet<&str> =
+            blocked.iter().map(|step| self.plan.steps[*step].id.component()).filter(|name| *name != own).collect();
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Reports each component whose last step has become ready.
+    fn announce(&mut self) {
+        for name in self.plan.components() {
+            let own = || {
+                self.plan.steps.iter().enumerate().filter(|(_, step)| step.id.component() == name)
+            };
+            if self.announced.contains(name) || !own().all(|(index, _)| self.states[index] == State::Ready) {
+                continue;
+            }
+            let begun = own().filter_map(|(index, _)| self.started[index]).min();
+            let now = self.shared.started.elapsed();
+            let mut after: Vec<String> = Vec::new();
+            for before in own().filter_map(|(index, _)| self.held_by[index]).rev() {
+                let other = self.plan.steps[before].id.component();
+                if other != name && !after.iter().any(|known| known == other) {
+                    after.push(other.to_owned());
+                }
+            }
+            self.shared.report(EventKind::ComponentReady {
+                component: name.to_owned(),
+                objects: own().map(|(_, step)| step.actions.len()).sum(),
+                took: begun.map_or(Duration::ZERO, |begun| now.saturating_sub(begun)),
+                after,
+            });
+            self.announced.insert(name);
+        }
+    }
+
+    fn finish(self) -> Finished {
+        let unfinished: Vec<String> = self
+            .plan
+            .components()
+            .into_iter()
+            .filter(|name| !self.announced.contains(name))
+            .map(str::to_owned)
+            .collect();
+        let outcome = match self.stopped {
+            Some(outcome) => outcome,
+            None if self.failures.is_empty() && unfinished.is_empty() => Outcome::Done,
+            None => Outcome::Failed,
+        };
+        let mut path: Vec<String> = Vec::new();
+        let mut at = self.last;
+        while let Some(index) = at {
+            let name = self.plan.steps[index].id.component().to_owned();
+            if path.last() != Some(&name) {
+                path.push(name);
+            }
+            at = self.held_by[index];
+        }
+        path.reverse();
+        let counts = *self.shared.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        self.shared.report(EventKind::RunFinished {
+            outcome,
+            counts: Counts { keep: self.plan.counts().keep, ..counts },
+            failed: self.failures.iter().map(|(name, _)| name.clone()).collect(),
+            unfinished,
+            took: self.shared.started.elapsed(),
+            critical_path: path,
+        });
+        Finished { outcome, failures: self.failures }
+    }
+}
+
+/// A request's error as a component's failure.
+pub(crate) fn failed(error: &ClusterError) -> Failure {
+    let mut message = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(current) = cause {
+        let text = current.to_string();
+        if !message.contains(&text) {
+            message = format!("{message}: {text}");
+        }
+        cause = current.source();
+    }
+    Failure { code: error.code(), message, chain: Vec::new(), hint: error.hint() }
+}

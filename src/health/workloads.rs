@@ -1,0 +1,232 @@
+//! The rules of workloads: what `kubectl rollout status` waits for, and what
+//! it forgets.
+
+use serde_json::Value;
+
+use super::{Context, Health, Soft, SoftCause, condition, number, said, text};
+
+fn progressing(reason: String) -> Health {
+    Health::Progressing(reason)
+}
+
+/// A missing `observedGeneration` means that the controller has not seen the object.
+fn unobserved(object: &Value) -> Option<Health> {
+    number(object, "/status/observedGeneration").is_none().then(|| progressing("not observed by its controller yet".to_owned()))
+}
+
+fn count(object: &Value, field: &str) -> i64 {
+    number(object, &format!("/status/{field}")).unwrap_or(0)
+}
+
+fn desired(object: &Value) -> i64 {
+    number(object, "/spec/replicas").unwrap_or(1)
+}
+
+pub(super) fn deployment(object: &Value) -> Health {
+    if let Some(health) = unobserved(object) {
+        return health;
+    }
+    if let Some(found) = condition(object, "Progressing")
+        && found.reason == "ProgressDeadlineExceeded"
+    {
+        return Health::Stuck(Soft { cause: SoftCause::ProgressDeadline, message: said(object, "Progressing") });
+    }
+    if condition(object, "ReplicaFailure").is_some_and(|found| found.is_true()) {
+        return progressing(said(object, "ReplicaFailure"));
+    }
+    let wanted = desired(object);
+    let (updated, total) = (count(object, "updatedReplicas"), count(object, "replicas"));
+    let (ready, available) = (count(object, "readyReplicas"), count(object, "availableReplicas"));
+    if updated < wanted {
+        progressing(format!("{updated} of {wanted} replicas updated"))
+    } else if total > updated {
+        progressing(format!("{} old replicas still there", total - updated))
+    } else if ready < wanted {
+        progressing(format!("{ready} of {wanted} replicas ready"))
+    } else if available < wanted {
+        progressing(format!("{available} of {wanted} replicas available"))
+    } else {
+        Health::Ready
+    }
+}
+
+pub(super) fn stateful_set(object: &Value) -> Health {
+    if let Some(health) = unobserved(object) {
+        return health;
+    }
+    let wanted = desired(object);
+    let (ready, total) = (count(object, "readyReplicas"), count(object, "replicas"));
+    if total > wanted {
+        return progressing(format!("{} replicas too many", total - wanted));
+    }
+    if ready < wanted {
+        return progressing(format!("{ready} of {wanted} replicas ready"));
+    }
+    // With OnDelete somebody else replaces the pods, whenever they like.
+    if text(object, "/spec/updateStrategy/type") == Some("OnDelete") {
+        return Health::Ready;
+    }
+    let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
+    let to_update = (wanted - partition).max(0);
+    let updated = count(object, "updatedReplicas");
+    if updated < to_update {
+        return progressing(format!("{updated} of {to_update} replicas updated"));
+    }
+    let revision = |field: &str| text(object, &format!("/status/{field}"));
+    if partition == 0 && revision("updateRevision") != revision("currentRevision") {
+        return progressing("the new revision is not current yet".to_owned());
+    }
+    Health::Ready
+}
+
+pub(super) fn daemon_set(object: &Value, context: &Context) -> Health {
+    if let Some(health) = unobserved(object) {
+        return health;
+    }
+    let wanted = count(object, "desiredNumberScheduled");
+    if wanted == 0 {
+        return if context.may_be_empty { Health::Ready } else { progressing("no node matches it".to_owned()) };
+    }
+    let (ready, available) = (count(object, "numberReady"), count(object, "numberAvailable"));
+    let on_delete = text(object, "/spec/updateStrategy/type") == Some("OnDelete");
+    let updated = count(object, "updatedNumberScheduled");
+    if !on_delete && updated < wanted {
+        progressing(format!("{updated} of {wanted} nodes updated"))
+    } else if ready < wanted {
+        progressing(format!("ready on {ready} of {wanted} nodes"))
+    } else if available < wanted {
+        progressing(format!("available on {available} of {wanted} nodes"))
+    } else {
+        Health::Ready
+    }
+}
+
+pub(super) fn replica_set(object: &Value) -> Health {
+    if let Some(health) = unobserved(object) {
+        return health;
+    }
+    let (wanted, ready) = (desired(object), count(object, "readyReplicas"));
+    if ready == wanted { Health::Ready } else { progressing(format!("{ready} of {wanted} replicas ready")) }
+}
+
+pub(super) fn job(object: &Value) -> Health {
+    let holds = |name| condition(object, name).is_some_and(|found| found.is_true());
+    if holds("Complete") {
+        Health::Ready
+    } else if holds("Failed") {
+        Health::Failed(said(object, "Failed"))
+    } else if object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true) {
+        Health::Ready
+    } else {
+        let wanted = number(object, "/spec/completions").unwrap_or(1);
+        progressing(format!("{} of {wanted} completions", count(object, "succeeded")))
+    }
+}
+
+/// Reasons of failed pods that somebody else replaces.
+const SUPERSEDED: &[&str] = &["Evicted", "NodeShutdown", "Terminated", "Preempting", "NodeAffinity", "UnexpectedAdmissionError"];
+
+pub(super) fn pod(object: &Value) -> Health {
+    let phase = text(object, "/status/phase").unwrap_or("unknown");
+    match phase {
+        "Succeeded" => return Health::Ready,
+        "Failed" => {
+            let reason = text(object, "/status/reason").unwrap_or_default();
+            if SUPERSEDED.contains(&reason) {
+                return progressing(format!("{reason}: to be replaced"));
+            }
+            return Health::Stuck(Soft { cause: SoftCause::PodFailed, message: format!("the pod failed {reason}") });
+        }
+        _ => {}
+    }
+    if condition(object, "Ready").is_some_and(|found| found.is_true()) {
+        return Health::Ready;
+    }
+    let waiting = ["/status/initContainerStatuses", "/status/containerStatuses"]
+        .into_iter()
+        .filter_map(|pointer| object.pointer(pointer)?.as_array())
+        .flatten()
+        .find_map(|container| text(container, "/state/waiting/reason"));
+    match waiting {
+        Some(reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName")) => {
+            Health::Stuck(Soft { cause: SoftCause::ImagePull, message: reason.to_owned() })
+        }
+        Some("CrashLoopBackOff") => {
+            Health::Stuck(Soft { cause: SoftCause::CrashLoop, message: "CrashLoopBackOff".to_owned() })
+        }
+        _ if condition(object, "PodScheduled").is_some_and(|found| found.status == "False") => {
+            Health::Stuck(Soft { cause: SoftCause::Unschedulable, message: said(object, "PodScheduled") })
+        }
+        _ => progressing(format!("phase {phase}, not ready")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Context, Health, health};
+    use serde_json::{Value, json};
+
+    fn judge(kind: &str, spec: &Value, status: &Value) -> Health {
+        let api_version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
+        let object = json!({ "apiVersion": api_version, "kind": kind, "metadata": { "generation": 2 }, "spec": spec, "status": status });
+        health(&object, &Context::default())
+    }
+
+    fn says(health: &Health, words: &str) -> bool {
+        matches!(health, Health::Progressing(reason) if reason.contains(words))
+    }
+
+    #[test]
+    fn a_deployment_is_ready_when_all_and_only_new_replicas_are_available() {
+        let spec = json!({ "replicas": 3 });
+        let status = |updated: i64, total: i64, ready: i64, available: i64| {
+            json!({ "observedGeneration": 2, "updatedReplicas": updated, "replicas": total, "readyReplicas": ready, "availableReplicas": available })
+        };
+        let of = |status: &Value| judge("Deployment", &spec, status);
+        assert!(says(&of(&json!({})), "not observed"));
+        assert!(says(&of(&status(1, 3, 3, 3)), "1 of 3 replicas updated"));
+        assert!(says(&of(&status(3, 4, 4, 4)), "1 old replicas"));
+        assert!(says(&of(&status(3, 3, 2, 2)), "2 of 3 replicas ready"));
+        assert!(says(&of(&status(3, 3, 3, 2)), "2 of 3 replicas available"));
+        assert_eq!(of(&status(3, 3, 3, 3)), Health::Ready);
+        let mut late = status(3, 3, 0, 0);
+        late["conditions"] = json!([{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }]);
+        assert!(matches!(of(&late), Health::Stuck(_)));
+    }
+
+    #[test]
+    fn stateful_sets_honour_partition_on_delete_and_revision() {
+        let status = |updated: i64, revision: &str| {
+            json!({ "observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": revision })
+        };
+        let rolling = json!({ "replicas": 3 });
+        assert!(says(&judge("StatefulSet", &rolling, &status(1, "b")), "1 of 3 replicas updated"));
+        assert!(says(&judge("StatefulSet", &rolling, &status(3, "b")), "revision"));
+        assert_eq!(judge("StatefulSet", &rolling, &status(3, "a")), Health::Ready);
+        let partition = json!({ "replicas": 3, "updateStrategy": { "rollingUpdate": { "partition": 2 } } });
+        assert_eq!(judge("StatefulSet", &partition, &status(1, "b")), Health::Ready);
+        let on_delete = json!({ "replicas": 3, "updateStrategy": { "type": "OnDelete" } });
+        assert_eq!(judge("StatefulSet", &on_delete, &status(0, "b")), Health::Ready);
+    }
+
+    #[test]
+    fn a_daemon_set_without_nodes_is_not_ready_unless_it_may_be_empty() {
+        let status = |wanted: i64, ready: i64| {
+            json!({ "observedGeneration": 2, "desiredNumberScheduled": wanted, "updatedNumberScheduled": wanted, "numberReady": ready, "numberAvailable": ready })
+        };
+        assert!(says(&judge("DaemonSet", &json!({}), &status(0, 0)), "no node"));
+        assert!(says(&judge("DaemonSet", &json!({}), &status(1, 0)), "ready on 0 of 1"));
+        assert_eq!(judge("DaemonSet", &json!({}), &status(1, 1)), Health::Ready);
+        let empty = json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {}, "status": status(0, 0) });
+        assert_eq!(health(&empty, &Context { may_be_empty: true }), Health::Ready);
+    }
+
+    #[test]
+    fn jobs_end_in_one_of_two_ways() {
+        let of = |conditions: Value| judge("Job", &json!({}), &json!({ "conditions": conditions }));
+        assert!(says(&of(json!([])), "0 of 1 completions"));
+        assert_eq!(of(json!([{ "type": "Complete", "status": "True" }])), Health::Ready);
+        assert!(matches!(of(json!([{ "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded" }])), Health::Failed(_)));
+        assert_eq!(judge("Job", &json!({ "suspend": true }), &json!({})), Health::Ready);
+    }
+}
