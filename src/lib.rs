@@ -4,3 +4,4 @@ mod error;
 mod execute;
 mod model;
 mod plan;
+mod ui;
