@@ -98,6 +98,15 @@ fn axis(cells: usize, total: u64) -> (String, String) {
             ticks.push('─');
         }
     }
+    // The end stands at the right edge where there is room for it.
+    let end = human(Duration::from_millis(total));
+    let room = cells.saturating_sub(text::width(&labels));
+    if room > text::width(&end) {
+        ticks.pop();
+        ticks.push('┘');
+        labels.push_str(&" ".repeat(room - text::width(&end)));
+        labels.push_str(&end);
+    }
     (ticks, labels)
 }
 

@@ -85,9 +85,9 @@ mod tests {
         {"schema":"cozy/v1/event","atMs":110100,"event":"object","step":"cert-manager/objects","object":"Deployment cert-manager/webhook","verb":"create"}
         {"schema":"cozy/v1/event","atMs":110200,"event":"retry","step":"cert-manager/objects","object":"ConfigMap cert-manager/ca","attempt":1,"delayMs":500,"reason":"429: too many requests"}
         {"schema":"cozy/v1/event","atMs":112000,"event":"stepApplied","step":"cert-manager/objects"}
-        {"schema":"cozy/v1/event","atMs":113000,"event":"waiting","step":"cert-manager/objects","object":"Deployment cert-manager/webhook","reason":"0 of 1 replicas available","remaining":3,"softFailure":false}
-        {"schema":"cozy/v1/event","atMs":120000,"event":"waiting","step":"cert-manager/objects","object":"Deployment cert-manager/webhook","reason":"0 of 1 replicas available","remaining":3,"softFailure":false}
-        {"schema":"cozy/v1/event","atMs":131000,"event":"waiting","step":"cert-manager/objects","object":"Deployment cert-manager/webhook","reason":"endpoint 0 of 1 ready","remaining":1,"softFailure":false}
+        {"schema":"cozy/v1/event","atMs":113000,"event":"waiting","step":"cert-manager/objects","object":"Deployment cert-manager/cert-manager","reason":"0 of 1 replicas available","remaining":3,"softFailure":false}
+        {"schema":"cozy/v1/event","atMs":120000,"event":"waiting","step":"cert-manager/objects","object":"Deployment cert-manager/cert-manager","reason":"0 of 1 replicas available","remaining":3,"softFailure":false}
+        {"schema":"cozy/v1/event","atMs":131000,"event":"waiting","step":"cert-manager/objects","object":"Deployment cert-manager/cert-manager","reason":"endpoint 0 of 1 ready","remaining":1,"softFailure":false}
         {"schema":"cozy/v1/event","atMs":140000,"event":"stepReady","step":"cert-manager/objects","after":"cilium/objects"}
         {"schema":"cozy/v1/event","atMs":140000,"event":"componentReady","component":"cert-manager","objects":47,"tookMs":78000,"after":["cilium","kubernetes"]}
         {"schema":"cozy/v1/event","atMs":140000,"event":"stepStarted","step":"issuers/resources","objects":1}
@@ -102,7 +102,7 @@ mod tests {
         {"schema":"cozy/v1/event","atMs":60000,"event":"componentReady","component":"kubernetes","objects":0,"tookMs":60000,"after":[]}
         {"schema":"cozy/v1/event","atMs":60000,"event":"stepStarted","step":"linstor/objects","objects":12}
         {"schema":"cozy/v1/event","atMs":61000,"event":"stepApplied","step":"linstor/objects"}
-        {"schema":"cozy/v1/event","atMs":62000,"event":"waiting","step":"linstor/objects","object":"Deployment cert-manager/webhook","reason":"container manager: CrashLoopBackOff","remaining":1,"softFailure":true}
+        {"schema":"cozy/v1/event","atMs":62000,"event":"waiting","step":"linstor/objects","object":"Deployment linstor/linstor","reason":"container manager: CrashLoopBackOff","remaining":1,"softFailure":true}
         {"schema":"cozy/v1/event","atMs":65000,"event":"warning","message":"component vm-images has no gate"}
         {"schema":"cozy/v1/event","atMs":122000,"event":"componentFailed","component":"linstor","step":"linstor/objects","failure":{"code":"C3012","message":"not ready after 62s (gate: deployment/piraeus-operator)","chain":[{"object":"deployment cozy-storage/piraeus-operator","message":"1 of 1 replicas unavailable"},{"object":"pod piraeus-operator-6d9f-x2k4q","message":"container manager: CrashLoopBackOff (restarts 4, exit 1)\nfailed to load kernel module drbd: exec format error"}],"hint":"apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here"},"blocks":["vm-images"]}
         {"schema":"cozy/v1/event","atMs":122500,"event":"interrupted","signal":"SIGINT"}

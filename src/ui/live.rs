@@ -1,7 +1,7 @@
 //! A terminal: one live line for each component that is working, finished ones
 //! scroll up, and a bar at the bottom with what is left of the critical path.
 //!
-//! Lines are made by pure functions; indicatif redraws them on its own threads
+//! Lines are made in `live_lines`; indicatif redraws them on its own threads
 //! and reads only [`Face`]s and the clock, which are never locked while it draws.
 
 use std::collections::BTreeMap;
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::execute::event::{Event, EventKind, Reporter};
-use crate::model::duration::human;
 use crate::plan::StepId;
 
 use super::diagnosis::{self, Block};
 use super::out::lock;
+use super::live_lines::{Bottom, Done, Face, bottom_line, ready_line, working_line};
 use super::text::{self, Paint, clean};
 
 /// Draws events on a terminal.
@@ -34,26 +34,6 @@ struct Rows {
     total: Option<usize>,
     working: BTreeMap<String, (ProgressBar, Arc<Mutex<Face>>)>,
     bottom: Option<(ProgressBar, Arc<Mutex<Bottom>>)>,
-}
-
-/// What a live line shows.
-#[derive(Debug, Clone, Default)]
-struct Face {
-    name: String,
-    started: Duration,
-    written: usize,
-    objects: usize,
-    hosts: usize,
-    state: String,
-    trouble: bool,
-}
-
-/// What the line at the bottom shows.
-#[derive(Debug, Clone, Copy, Default)]
-struct Bottom {
-    expected: Duration,
-    ready: usize,
-    total: usize,
 }
 
 /// Time between events: the wall's in real runs, standing still in rehearsals.
@@ -226,105 +206,73 @@ impl Drop for Live {
     }
 }
 
-/// A component that is ready.
-struct Done<'a> {
-    name: &'a str,
-    objects: usize,
-    hosts: usize,
-    took: Duration,
-    after: &'a [String],
-}
-
-const NAME: usize = 22;
-
-fn columns(name: &str, what: &str, took: Duration) -> String {
-    format!("{}  {} {:>6}", text::fit(&clean(name), NAME), text::fit(what, 13), human(took))
-}
-
-fn ready_line(done: &Done<'_>, width: usize, paint: Paint) -> String {
-    let what = if done.hosts > 0 { text::count(done.hosts, "host") } else { text::count(done.objects, "object") };
-    let names: Vec<String> = done.after.iter().map(|name| clean(name)).collect();
-    let after = if names.is_empty() { String::new() } else { format!("   after {}", names.join(", ")) };
-    let line = text::cut(&(columns(done.name, &what, done.took) + &after), width.saturating_sub(4));
-    format!("  {} {line}", paint.good("✓"))
-}
-
-fn working_line(face: &Face, now: Duration, width: usize, paint: Paint) -> String {
-    let what = match (face.hosts, face.written) {
-        (0, written) if written > 0 && written < face.objects => format!("{written}/{} objects", face.objects),
-        (0, _) => text::count(face.objects, "object"),
-        (hosts, _) => text::count(hosts, "host"),
-    };
-    let took = Duration::from_secs(now.saturating_sub(face.started).as_secs());
-    let line = text::cut(&format!("{}   {}", columns(&face.name, &what, took), face.state), width);
-    let line = line.trim_end();
-    if face.trouble { paint.doubtful(line) } else { line.to_owned() }
-}
-
-fn bottom_line(bottom: Bottom, now: Duration, width: usize) -> String {
-    const CELLS: u128 = 20;
-    let full = (CELLS * now.as_millis()).checked_div(bottom.expected.as_millis()).unwrap_or(CELLS).min(CELLS);
-    let bar: String = (0..CELLS).map(|cell| if cell < full { '█' } else { '░' }).collect();
-    let left = match bottom.expected.checked_sub(now) {
-        Some(left) => format!("about {} left", human(Duration::from_secs(left.as_secs()))),
-        None => format!("{} longer than expected", human(Duration::from_secs(now.saturating_sub(bottom.expected).as_secs()))),
-    };
-    let line = format!("  {bar} {left} · {} of {} ready", bottom.ready, text::count(bottom.total, "component"));
-    text::cut(&line, width.saturating_sub(1))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::samples;
     use super::*;
-    use indicatif::ProgressDrawTarget;
-    use insta::assert_snapshot;
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use std::io;
 
-    const PLAIN: Paint = Paint(false);
+    /// A terminal that remembers what was written, and not where.
+    #[derive(Debug, Clone, Default)]
+    struct Paper(Arc<Mutex<String>>);
 
-    #[test]
-    fn lines_fit_80_columns() {
-        let face = Face {
-            name: "cert-manager".to_owned(),
-            started: Duration::from_secs(100),
-            written: 12,
-            objects: 47,
-            state: "waiting for Deployment cert-manager/webhook: endpoint 0 of 1 ready".to_owned(),
-            ..Face::default()
-        };
-        let after = ["kubernetes".to_owned(), "gateway-api".to_owned(), "a-component-with-a-long-name".to_owned()];
-        let took = Duration::from_secs(48);
-        let done = Done { name: "cilium", objects: 38, hosts: 0, took, after: &after };
-        let bottom = Bottom { expected: Duration::from_secs(161), ready: 2, total: 9 };
-        let lines = [
-            "lines".to_owned(),
-            ready_line(&Done { name: "kubernetes", objects: 0, hosts: 3, took, after: &[] }, 80, PLAIN),
-            ready_line(&done, 80, PLAIN),
-            format!("  ⠼ {}", working_line(&face, Duration::from_secs(112), 75, PLAIN)),
-            bottom_line(bottom, Duration::from_secs(90), 80),
-            bottom_line(bottom, Duration::from_secs(190), 80),
-        ];
-        assert!(lines.iter().all(|line| text::width(line) <= 80));
-        assert_snapshot!(lines.join("\n"), @r"
-        lines
-          ✓ kubernetes              3 hosts          48s
-          ✓ cilium                  38 objects       48s   after kubernetes, gateway-ap…
-          ⠼ cert-manager            12/47 objects    12s   waiting for Deployment cert…
-          ███████████░░░░░░░░░ about 1m11s left · 2 of 9 components ready
-          ████████████████████ 29s longer than expected · 2 of 9 components ready
-        ");
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)?;
+            self.write_str("\n")
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            lock(&self.0).push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            self.write_str("\n")
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]
-    fn a_whole_run_can_be_drawn_and_leaves_nothing() {
-        let screen = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    fn a_whole_run_is_drawn_and_leaves_no_bars() {
+        let paper = Paper::default();
+        let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));
+        let screen = MultiProgress::with_draw_target(target);
         for events in [samples::run(), samples::failing_run()] {
-            let live = Live::new(screen.clone(), 80, PLAIN);
+            let live = Live::new(screen.clone(), 80, Paint(false));
             for event in &events {
                 live.report(event);
             }
             let rows = lock(&live.rows);
             assert!(rows.working.is_empty() && rows.bottom.is_none());
+        }
+        let text = lock(&paper.0).clone();
+        for part in ["✓ cilium", "✗ linstor", "critical path: kubernetes → linstor", "of 4 components ready"] {
+            assert!(text.contains(part), "{part} is not in:\n{text}");
         }
     }
 }

@@ -8,8 +8,9 @@
 pub(crate) mod diagnosis;
 mod gantt;
 pub(crate) mod graph;
-mod json;
+pub(crate) mod json;
 mod live;
+mod live_lines;
 mod out;
 mod plain;
 pub(crate) mod plan;
@@ -105,6 +106,11 @@ impl Ui {
         self.screen.suspend(|| self.stdout.write(text))
     }
 
+    /// Writes a JSON document to stdout, indented.
+    pub(crate) fn json(&self, document: &serde_json::Value) -> io::Result<()> {
+        self.data(&(json::escape(&format!("{document:#}")) + "\n"))
+    }
+
     /// Says something on stderr, on lines of its own; nothing when quiet.
     pub(crate) fn note(&self, text: impl fmt::Display) {
         if self.settings.verbosity > Verbosity::Quiet {
@@ -171,9 +177,10 @@ mod tests {
     fn data_goes_to_stdout_and_talk_to_stderr() {
         let (ui, stdout, stderr) = recorded(Verbosity::Normal, Format::Text);
         ui.data("apiVersion: v1\n").unwrap();
+        ui.json(&serde_json::json!({ "schema": "cozy/v1/x", "name": "\u{9b}" })).unwrap();
         ui.note("one\u{1b}[2J");
         ui.error("error: x\n");
-        assert_eq!(stdout.text(), "apiVersion: v1\n");
+        assert_eq!(stdout.text(), "apiVersion: v1\n{\n  \"schema\": \"cozy/v1/x\",\n  \"name\": \"\\u009b\"\n}\n");
         assert_eq!(stderr.text(), "one\u{fffd}[2J\nerror: x\n");
     }
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::model::duration::human;
-use crate::plan::{StepId, Verb};
+use crate::plan::{Stage, StepId, Verb};
 
 use super::Verbosity;
 use super::diagnosis::{self, Block};
@@ -65,6 +65,7 @@ impl Lines {
             EventKind::StepStarted { step, objects } => {
                 let what = match step {
                     StepId::Kubernetes => text::count(self.hosts, "host"),
+                    StepId::Stage(_, Stage::Objects) => text::count(*objects, "object"),
                     StepId::Stage(_, stage) => format!("{stage}: {}", text::count(*objects, "object")),
                 };
                 self.line(event, step.component(), "applying", &what)
@@ -206,12 +207,12 @@ mod tests {
           0m00s  kubernetes       applying   3 hosts
           1m02s  kubernetes       ready      3 hosts  1m02s
           1m02s  cert-manager     applying   crds: 6 objects
-          1m02s  cilium           applying   objects: 38 objects
+          1m02s  cilium           applying   38 objects
           1m50s  cilium           ready      38 objects  48s   after kubernetes
-          1m50s  cert-manager     applying   objects: 41 objects
+          1m50s  cert-manager     applying   41 objects
           1m50s  cert-manager     retry 1    ConfigMap cert-manager/ca: 429: too many requests; again in 500ms
-          1m53s  cert-manager     waiting    Deployment cert-manager/webhook: 0 of 1 replicas available (3 objects left)
-          2m11s  cert-manager     waiting    Deployment cert-manager/webhook: endpoint 0 of 1 ready
+          1m53s  cert-manager     waiting    Deployment cert-manager/cert-manager: 0 of 1 replicas available (3 objects left)
+          2m11s  cert-manager     waiting    Deployment cert-manager/cert-manager: endpoint 0 of 1 ready
           2m20s  cert-manager     ready      47 objects  1m18s   after cilium, kubernetes
           2m20s  issuers          applying   resources: 1 object
           2m41s  issuers          ready      1 object  21s   after cert-manager
@@ -233,16 +234,16 @@ mod tests {
           1m02s  cert-manager     applying   crds: 6 objects
           1m02s  cert-manager     applied    crds
           1m03s  cert-manager     holds      crds   after kubernetes
-          1m02s  cilium           applying   objects: 38 objects
+          1m02s  cilium           applying   38 objects
           1m06s  cilium           applied    objects
           1m50s  cilium           holds      objects   after kubernetes
           1m50s  cilium           ready      38 objects  48s   after kubernetes
-          1m50s  cert-manager     applying   objects: 41 objects
+          1m50s  cert-manager     applying   41 objects
           1m50s  cert-manager     created    Deployment cert-manager/webhook
           1m50s  cert-manager     retry 1    ConfigMap cert-manager/ca: 429: too many requests; again in 500ms
           1m52s  cert-manager     applied    objects
-          1m53s  cert-manager     waiting    Deployment cert-manager/webhook: 0 of 1 replicas available (3 objects left)
-          2m11s  cert-manager     waiting    Deployment cert-manager/webhook: endpoint 0 of 1 ready
+          1m53s  cert-manager     waiting    Deployment cert-manager/cert-manager: 0 of 1 replicas available (3 objects left)
+          2m11s  cert-manager     waiting    Deployment cert-manager/cert-manager: endpoint 0 of 1 ready
           2m20s  cert-manager     holds      objects   after cilium/objects
           2m20s  cert-manager     ready      47 objects  1m18s   after cilium, kubernetes
           2m20s  issuers          applying   resources: 1 object
@@ -262,8 +263,8 @@ mod tests {
         stands in by contract: cilium
           0m00s  kubernetes       applying   3 hosts
           1m00s  kubernetes       ready      3 hosts  1m
-          1m00s  linstor          applying   objects: 12 objects
-          1m02s  linstor          in trouble Deployment cert-manager/webhook: container manager: CrashLoopBackOff
+          1m00s  linstor          applying   12 objects
+          1m02s  linstor          in trouble Deployment linstor/linstor: container manager: CrashLoopBackOff
           1m05s  -                warning    component vm-images has no gate
           2m02s  linstor          failed     objects
         ✗ linstor: not ready after 62s (gate: deployment/piraeus-operator)

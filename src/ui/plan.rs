@@ -239,4 +239,19 @@ mod tests {
           - Issuer old/cozy
         "#);
     }
+
+    #[test]
+    fn hostile_names_and_values_are_shown_and_do_nothing() {
+        let hostile = "a\u{1b}[2J\nb\u{202e}\u{9b}1A";
+        let mut plan = samples::plan();
+        plan.steps[2].actions[1].id.name = hostile.to_owned();
+        plan.steps[2].actions[1].changes[0].from = Some(hostile.to_owned());
+        plan.dropped[0].reason = crate::plan::Reason::Needs(hostile.to_owned());
+        let facts = Facts { cloud: hostile, bundle: hostile, provider: hostile, ..FACTS };
+        let graphs = [super::super::graph::graph_text(&plan), super::super::graph::graph_dot(&plan)];
+        for text in [plan_text(&plan, &facts, 80), plan_diff(&plan)].iter().chain(&graphs) {
+            assert!(!text.chars().any(|c| c != '\n' && text::is_hostile(c)), "{text}");
+            assert!(!text.lines().any(|line| line.starts_with('b')), "{text}");
+        }
+    }
 }

@@ -82,254 +82,39 @@ mod tests {
 
     #[test]
     fn a_plan_is_one_document() {
-        let text = serde_json::to_string_pretty(&plan_json(&samples::plan())).unwrap();
-        assert_snapshot!(text, @r#"
-        {
-          "schema": "cozy/v1/plan",
-          "components": [
-            "kubernetes",
-            "cert-manager",
-            "issuers",
-            "multus"
-          ],
-          "counts": {
-            "create": 3,
-            "update": 1,
-            "keep": 2,
-            "delete": 1
-          },
-          "nothingToDo": false,
-          "expectedMs": 111000,
-          "criticalPath": [
-            "kubernetes",
-            "cert-manager/crds",
-            "cert-manager/objects",
-            "issuers/resources"
-          ],
-          "stoodIn": [
-            "multus"
-          ],
-          "steps": [
-            {
-              "id": "kubernetes",
-              "component": "kubernetes",
-              "stage": null,
-              "expectMs": 60000,
-              "deadlineMs": 600000,
-              "done": false,
-              "actions": []
-            },
-            {
-              "id": "cert-manager/crds",
-              "component": "cert-manager",
-              "stage": "crds",
-              "expectMs": 1000,
-              "deadlineMs": 600000,
-              "done": false,
-              "actions": [
-                {
-                  "object": {
-                    "group": "",
-                    "kind": "CustomResourceDefinition",
-                    "name": "issuers.cert-manager.io"
-                  },
-                  "verb": "create",
-                  "changes": []
+        let plan = plan_json(&samples::plan());
+        let mut text = String::new();
+        for (key, value) in plan.as_object().unwrap() {
+            match value.as_array() {
+                Some(items) if items.iter().all(Value::is_object) => {
+                    text.extend(items.iter().map(|item| format!("{key}[]: {item}\n")));
                 }
-              ]
-            },
-            {
-              "id": "cert-manager/objects",
-              "component": "cert-manager",
-              "stage": "objects",
-              "expectMs": 30000,
-              "deadlineMs": 600000,
-              "done": false,
-              "actions": [
-                {
-                  "object": {
-                    "group": "",
-                    "kind": "Deployment",
-                    "namespace": "cert-manager",
-                    "name": "cert-manager"
-                  },
-                  "verb": "create",
-                  "changes": []
-                },
-                {
-                  "object": {
-                    "group": "",
-                    "kind": "ConfigMap",
-                    "namespace": "cert-manager",
-                    "name": "ca"
-                  },
-                  "verb": "update",
-                  "changes": [
-                    {
-                      "field": ".data.bundle",
-                      "from": "\"old\"",
-                      "to": "\"new \\\"quoted\\\"\""
-                    },
-                    {
-                      "field": ".data.added",
-                      "from": null,
-                      "to": "1"
-                    },
-                    {
-                      "field": ".data.gone",
-                      "from": "true",
-                      "to": null
-                    }
-                  ]
-                },
-                {
-                  "object": {
-                    "group": "",
-                    "kind": "Namespace",
-                    "name": "cert-manager"
-                  },
-                  "verb": "keep",
-                  "changes": []
-                }
-              ]
-            },
-            {
-              "id": "issuers/resources",
-              "component": "issuers",
-              "stage": "resources",
-              "expectMs": 20000,
-              "deadlineMs": 600000,
-              "done": false,
-              "actions": [
-                {
-                  "object": {
-                    "group": "",
-                    "kind": "ClusterIssuer",
-                    "name": "cozy"
-                  },
-                  "verb": "create",
-                  "changes": []
-                }
-              ]
-            },
-            {
-              "id": "multus/objects",
-              "component": "multus",
-              "stage": "objects",
-              "expectMs": 5000,
-              "deadlineMs": 600000,
-              "done": true,
-              "actions": [
-                {
-                  "object": {
-                    "group": "",
-                    "kind": "DaemonSet",
-                    "namespace": "kube-system",
-                    "name": "multus"
-                  },
-                  "verb": "keep",
-                  "changes": []
-                }
-              ]
-            },
-            {
-              "id": "issuers/prune",
-              "component": "issuers",
-              "stage": "prune",
-              "expectMs": 1000,
-              "deadlineMs": 600000,
-              "done": false,
-              "actions": [
-                {
-                  "object": {
-                    "group": "",
-                    "kind": "Issuer",
-                    "namespace": "old",
-                    "name": "cozy"
-                  },
-                  "verb": "delete",
-                  "changes": []
-                }
-              ]
+                _ => text.push_str(&[key, ": ", &value.to_string(), "\n"].concat()),
             }
-          ],
-          "edges": [
-            {
-              "from": "kubernetes",
-              "milestone": "ready",
-              "to": "cert-manager/crds",
-              "blocks": "apply",
-              "reason": "kubernetes",
-              "why": "there is no API server before"
-            },
-            {
-              "from": "cert-manager/crds",
-              "milestone": "ready",
-              "to": "cert-manager/objects",
-              "blocks": "apply",
-              "reason": "stageOrder",
-              "why": "stages go in order"
-            },
-            {
-              "from": "kubernetes",
-              "milestone": "ready",
-              "to": "cert-manager/objects",
-              "blocks": "apply",
-              "reason": "kubernetes",
-              "why": "there is no API server before"
-            },
-            {
-              "from": "cert-manager/crds",
-              "milestone": "ready",
-              "to": "issuers/resources",
-              "blocks": "apply",
-              "reason": "kind",
-              "why": "ClusterIssuer cozy is a ClusterIssuer.cert-manager.io"
-            },
-            {
-              "from": "cert-manager/objects",
-              "milestone": "applied",
-              "to": "issuers/resources",
-              "blocks": "ready",
-              "reason": "reference",
-              "why": "ClusterIssuer cozy uses Deployment cert-manager/cert-manager"
-            },
-            {
-              "from": "cert-manager/objects",
-              "milestone": "ready",
-              "to": "issuers/resources",
-              "blocks": "apply",
-              "reason": "needs",
-              "why": "needs: cert-manager"
-            },
-            {
-              "from": "kubernetes",
-              "milestone": "ready",
-              "to": "multus/objects",
-              "blocks": "apply",
-              "reason": "kubernetes",
-              "why": "there is no API server before"
-            },
-            {
-              "from": "issuers/resources",
-              "milestone": "ready",
-              "to": "issuers/prune",
-              "blocks": "apply",
-              "reason": "pruneOrder",
-              "why": "what is used goes after what uses it"
-            }
-          ],
-          "dropped": [
-            {
-              "from": "issuers/resources",
-              "milestone": "applied",
-              "to": "cert-manager/objects",
-              "blocks": "ready",
-              "reason": "reference",
-              "why": "Deployment cert-manager/cert-manager uses CustomResourceDefinition issuers.cert-manager.io"
-            }
-          ]
         }
+        assert_snapshot!(text, @r#"
+        schema: "cozy/v1/plan"
+        components: ["kubernetes","cert-manager","issuers","multus"]
+        counts: {"create":3,"update":1,"keep":2,"delete":1}
+        nothingToDo: false
+        expectedMs: 111000
+        criticalPath: ["kubernetes","cert-manager/crds","cert-manager/objects","issuers/resources"]
+        stoodIn: ["multus"]
+        steps[]: {"id":"kubernetes","component":"kubernetes","stage":null,"expectMs":60000,"deadlineMs":600000,"done":false,"actions":[]}
+        steps[]: {"id":"cert-manager/crds","component":"cert-manager","stage":"crds","expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"CustomResourceDefinition","name":"issuers.cert-manager.io"},"verb":"create","changes":[]}]}
+        steps[]: {"id":"cert-manager/objects","component":"cert-manager","stage":"objects","expectMs":30000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Deployment","namespace":"cert-manager","name":"cert-manager"},"verb":"create","changes":[]},{"object":{"group":"","kind":"ConfigMap","namespace":"cert-manager","name":"ca"},"verb":"update","changes":[{"field":".data.bundle","from":"\"old\"","to":"\"new \\\"quoted\\\"\""},{"field":".data.added","from":null,"to":"1"},{"field":".data.gone","from":"true","to":null}]},{"object":{"group":"","kind":"Namespace","name":"cert-manager"},"verb":"keep","changes":[]}]}
+        steps[]: {"id":"issuers/resources","component":"issuers","stage":"resources","expectMs":20000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"ClusterIssuer","name":"cozy"},"verb":"create","changes":[]}]}
+        steps[]: {"id":"multus/objects","component":"multus","stage":"objects","expectMs":5000,"deadlineMs":600000,"done":true,"actions":[{"object":{"group":"","kind":"DaemonSet","namespace":"kube-system","name":"multus"},"verb":"keep","changes":[]}]}
+        steps[]: {"id":"issuers/prune","component":"issuers","stage":"prune","expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Issuer","namespace":"old","name":"cozy"},"verb":"delete","changes":[]}]}
+        edges[]: {"from":"kubernetes","milestone":"ready","to":"cert-manager/crds","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
+        edges[]: {"from":"cert-manager/crds","milestone":"ready","to":"cert-manager/objects","blocks":"apply","reason":"stageOrder","why":"stages go in order"}
+        edges[]: {"from":"kubernetes","milestone":"ready","to":"cert-manager/objects","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
+        edges[]: {"from":"cert-manager/crds","milestone":"ready","to":"issuers/resources","blocks":"apply","reason":"kind","why":"ClusterIssuer cozy is a ClusterIssuer.cert-manager.io"}
+        edges[]: {"from":"cert-manager/objects","milestone":"applied","to":"issuers/resources","blocks":"ready","reason":"reference","why":"ClusterIssuer cozy uses Deployment cert-manager/cert-manager"}
+        edges[]: {"from":"cert-manager/objects","milestone":"ready","to":"issuers/resources","blocks":"apply","reason":"needs","why":"needs: cert-manager"}
+        edges[]: {"from":"kubernetes","milestone":"ready","to":"multus/objects","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
+        edges[]: {"from":"issuers/resources","milestone":"ready","to":"issuers/prune","blocks":"apply","reason":"pruneOrder","why":"what is used goes after what uses it"}
+        dropped[]: {"from":"issuers/resources","milestone":"applied","to":"cert-manager/objects","blocks":"ready","reason":"reference","why":"Deployment cert-manager/cert-manager uses CustomResourceDefinition issuers.cert-manager.io"}
         "#);
     }
 

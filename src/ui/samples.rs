@@ -64,7 +64,7 @@ fn ready(millis: u64, component: &str, objects: usize, took: u64, after: &[&str]
 }
 
 fn waiting(millis: u64, step: &StepId, reason: &str, remaining: usize, soft_failure: bool) -> Event {
-    let object = "Deployment cert-manager/webhook".to_owned();
+    let object = format!("Deployment {0}/{0}", step.component());
     at(millis, EventKind::Waiting { step: step.clone(), object, reason: reason.to_owned(), remaining, soft_failure })
 }
 

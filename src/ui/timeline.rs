@@ -189,8 +189,8 @@ mod tests {
           ◆ cilium       ░░░░░░░░░░░░░░░░░░░░▒▒███████████████                      48s
           ◆ cert-manager ░░░░░░░░░░░░░░░░░░░░██░░░░░░░░░░░░░░▒██████████          1m18s
           ◆ issuers      ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░▒███████     21s
-                         └─────────┴─────────┴─────────┴─────────┴─────────┴───
-                         0s        30s       1m        1m30s     2m
+                         └─────────┴─────────┴─────────┴─────────┴─────────┴──┘
+                         0s        30s       1m        1m30s     2m       2m41s
         ");
     }
 
@@ -230,7 +230,8 @@ mod tests {
           objects         86 created
           critical path   kubernetes → cilium → cert-manager → issuers
           slowest         cert-manager 1m18s, kubernetes 1m02s, cilium 48s
-          slowest gates   Deployment cert-manager/webhook of cert-manager/objects 28s
+          slowest gates   Deployment cert-manager/cert-manager of cert-manager/objects
+                          28s
           next            cozy status
         failed after 2m03s
           objects         11 created, 1 changed, 2 left alone
@@ -238,7 +239,7 @@ mod tests {
           failed          linstor
           not done        vm-images
           slowest         kubernetes 1m
-          slowest gates   Deployment cert-manager/webhook of linstor/objects 1m01s
+          slowest gates   Deployment linstor/linstor of linstor/objects 1m01s
           next            cozy install
         ");
     }
