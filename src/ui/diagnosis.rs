@@ -40,8 +40,17 @@ impl Facts<'_> {
 
 /// The lines above a run; empty for other events.
 pub(crate) fn opening(event: &Event, width: usize) -> String {
-    let EventKind::RunStarted { cloud, bundle, hosts, provider, rehearsal, stood_in, components, counts, expected } =
-        &event.kind
+    let EventKind::RunStarted {
+        cloud,
+        bundle,
+        hosts,
+        provider,
+        rehearsal,
+        stood_in,
+        components,
+        counts,
+        expected,
+    } = &event.kind
     else {
         return String::new();
     };
@@ -75,7 +84,9 @@ pub(crate) fn outcome(outcome: Outcome, took: std::time::Duration) -> String {
 
 /// The last lines of a run; empty for other events.
 pub(crate) fn closing(event: &Event, width: usize) -> String {
-    let EventKind::RunFinished { outcome: how, counts, failed, unfinished, took, critical_path } = &event.kind else {
+    let EventKind::RunFinished { outcome: how, counts, failed, unfinished, took, critical_path } =
+        &event.kind
+    else {
         return String::new();
     };
     let mut lines = vec![format!("{}: {}", outcome(*how, *took), text::written(*counts))];
@@ -108,8 +119,11 @@ impl Block<'_> {
         let Failure { code, message, chain, hint } = self.failure;
         let mut out = paint.bad(&format!("✗ {}: {}", clean(self.component), clean(message)));
         out.push('\n');
-        let objects: Vec<String> =
-            chain.iter().enumerate().map(|(depth, cause)| format!("{}└ {}", "  ".repeat(depth + 1), clean(&cause.object))).collect();
+        let objects: Vec<String> = chain
+            .iter()
+            .enumerate()
+            .map(|(depth, cause)| format!("{}└ {}", "  ".repeat(depth + 1), clean(&cause.object)))
+            .collect();
         let column = objects.iter().map(|object| text::width(object)).max().unwrap_or(0).min(56);
         for (depth, (object, cause)) in objects.iter().zip(chain).enumerate() {
             let mut lines = cause.message.lines();
@@ -184,7 +198,12 @@ mod tests {
 
     #[test]
     fn a_failure_without_a_hint_names_the_page() {
-        let failure = Failure { code: Code(3001), message: "not ready after 62s".to_owned(), chain: Vec::new(), hint: None };
+        let failure = Failure {
+            code: Code(3001),
+            message: "not ready after 62s".to_owned(),
+            chain: Vec::new(),
+            hint: None,
+        };
         let block = Block { component: "web", failure: &failure, blocks: &[], total: None };
         assert_snapshot!(block.render(Paint(false)), @r"
         ✗ web: not ready after 62s
@@ -197,7 +216,10 @@ mod tests {
         let failure = Failure {
             code: Code(3001),
             message: "bad\u{1b}[2Jnews\n✓ all fine".to_owned(),
-            chain: vec![Cause { object: "Pod a/b\u{202e}".to_owned(), message: "log\n\u{1b}]0;x\u{7}line".to_owned() }],
+            chain: vec![Cause {
+                object: "Pod a/b\u{202e}".to_owned(),
+                message: "log\n\u{1b}]0;x\u{7}line".to_owned(),
+            }],
             hint: Some("do\u{9b}1A this".to_owned()),
         };
         let block = Block { component: "web", failure: &failure, blocks: &[], total: None };

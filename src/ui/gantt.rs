@@ -38,7 +38,9 @@ pub(crate) fn gantt(rows: &[Row<'_>], total: Duration, width: usize) -> String {
     let mut out = String::new();
     for row in rows {
         let mark = if row.critical { '◆' } else { ' ' };
-        let bar: String = (0..cells).map(|cell| shade(row, edge(cell, cells, total), edge(cell + 1, cells, total))).collect();
+        let bar: String = (0..cells)
+            .map(|cell| shade(row, edge(cell, cells, total), edge(cell + 1, cells, total)))
+            .collect();
         let name = text::fit(&clean(row.name), name_width);
         text::push_line(&mut out, &format!("  {mark} {name} {bar} {:>7}", took(row)));
     }
@@ -53,7 +55,9 @@ fn took(row: &Row<'_>) -> String {
     let end = row.spans.iter().filter_map(|span| span.ready).max();
     match (start, end) {
         _ if row.failed => "failed".to_owned(),
-        (Some(start), Some(end)) if row.spans.iter().all(|span| span.ready.is_some()) => human(end.saturating_sub(start)),
+        (Some(start), Some(end)) if row.spans.iter().all(|span| span.ready.is_some()) => {
+            human(end.saturating_sub(start))
+        }
         (Some(_), _) => "…".to_owned(),
         (None, _) => "-".to_owned(),
     }
@@ -65,7 +69,8 @@ fn shade(row: &Row<'_>, from: u64, to: u64) -> char {
     let end_of = |span: &Span| span.ready.map_or(u64::MAX, millis);
     let last = row.spans.iter().map(end_of).max().unwrap_or(u64::MAX);
     let gated = |span: &Span| span.applied.is_some_and(|applied| overlaps(millis(applied), end_of(span)));
-    let applying = |span: &Span| overlaps(millis(span.started), span.applied.map_or_else(|| end_of(span), millis));
+    let applying =
+        |span: &Span| overlaps(millis(span.started), span.applied.map_or_else(|| end_of(span), millis));
     if row.failed && last > from && last <= to {
         '✗'
     } else if row.spans.iter().any(gated) {
@@ -113,8 +118,8 @@ fn axis(cells: usize, total: u64) -> (String, String) {
 /// A round time between two ticks, so that their labels have room.
 fn tick(cells: usize, total: u64) -> u64 {
     const ROUND: [u64; 18] = [
-        1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000, 1_800_000,
-        3_600_000, 14_400_000, 86_400_000,
+        1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000,
+        1_800_000, 3_600_000, 14_400_000, 86_400_000,
     ];
     let most = u64::try_from(cells / 10).unwrap_or(1).max(1);
     ROUND.into_iter().find(|step| total / step <= most).unwrap_or(total)

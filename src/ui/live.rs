@@ -15,8 +15,8 @@ use crate::execute::event::{Event, EventKind, Reporter};
 use crate::plan::StepId;
 
 use super::diagnosis::{self, Block};
-use super::out::lock;
 use super::live_lines::{Bottom, Done, Face, bottom_line, ready_line, working_line};
+use super::out::lock;
 use super::text::{self, Paint, clean};
 
 /// Draws events on a terminal.
@@ -68,7 +68,11 @@ impl Live {
         Self { screen, width, paint, clock: Arc::new(Clock(Mutex::new(tick))), rows: Mutex::default() }
     }
 
-    fn bar(&self, template: &str, line: impl Fn(Duration) -> String + Clone + Send + Sync + 'static) -> ProgressBar {
+    fn bar(
+        &self,
+        template: &str,
+        line: impl Fn(Duration) -> String + Clone + Send + Sync + 'static,
+    ) -> ProgressBar {
         let clock = Arc::clone(&self.clock);
         let draw = move |_: &ProgressState, out: &mut dyn fmt::Write| {
             // A line that cannot be drawn now is drawn again in a moment.
@@ -180,7 +184,10 @@ impl Reporter for Live {
             }
             EventKind::ComponentReady { component, objects, took, after } => {
                 let hosts = if component == "kubernetes" { rows.hosts } else { 0 };
-                self.ready(&mut rows, &Done { name: component, objects: *objects, hosts, took: *took, after });
+                self.ready(
+                    &mut rows,
+                    &Done { name: component, objects: *objects, hosts, took: *took, after },
+                );
             }
             EventKind::ComponentFailed { component, failure, blocks, step: _ } => {
                 self.finish(&mut rows, component);
@@ -188,10 +195,15 @@ impl Reporter for Live {
                 self.print(&block.render(self.paint));
             }
             EventKind::Interrupted { signal } => {
-                let line = format!("{}: what is in flight is finished; a second signal stops at once", clean(signal));
+                let line = format!(
+                    "{}: what is in flight is finished; a second signal stops at once",
+                    clean(signal)
+                );
                 self.print(&self.paint.doubtful(&line));
             }
-            EventKind::Warning { message } => self.print(&self.paint.doubtful(&format!("warning: {}", clean(message)))),
+            EventKind::Warning { message } => {
+                self.print(&self.paint.doubtful(&format!("warning: {}", clean(message))))
+            }
             EventKind::RunFinished { .. } => {
                 self.close(&mut rows);
                 self.print(&diagnosis::closing(event, self.width));
@@ -271,7 +283,8 @@ mod tests {
             assert!(rows.working.is_empty() && rows.bottom.is_none());
         }
         let text = lock(&paper.0).clone();
-        for part in ["✓ cilium", "✗ linstor", "critical path: kubernetes → linstor", "of 4 components ready"] {
+        for part in ["✓ cilium", "✗ linstor", "critical path: kubernetes → linstor", "of 4 components ready"]
+        {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
     }

@@ -58,7 +58,8 @@ fn columns(name: &str, what: &str, took: Duration) -> String {
 
 /// A finished component, at most `width` columns.
 pub(super) fn ready_line(done: &Done<'_>, width: usize, paint: Paint) -> String {
-    let what = if done.hosts > 0 { text::count(done.hosts, "host") } else { text::count(done.objects, "object") };
+    let what =
+        if done.hosts > 0 { text::count(done.hosts, "host") } else { text::count(done.objects, "object") };
     let names: Vec<String> = done.after.iter().map(|name| clean(name)).collect();
     let after = if names.is_empty() { String::new() } else { format!("   after {}", names.join(", ")) };
     let line = text::cut(&(columns(done.name, &what, done.took) + &after), width.saturating_sub(4));
@@ -68,7 +69,9 @@ pub(super) fn ready_line(done: &Done<'_>, width: usize, paint: Paint) -> String 
 /// A component at work, at most `width` columns, without its spinner.
 pub(super) fn working_line(face: &Face, now: Duration, width: usize, paint: Paint) -> String {
     let what = match (face.hosts, face.written) {
-        (0, written) if written > 0 && written < face.objects => format!("{written}/{} objects", face.objects),
+        (0, written) if written > 0 && written < face.objects => {
+            format!("{written}/{} objects", face.objects)
+        }
         (0, _) => text::count(face.objects, "object"),
         (hosts, _) => text::count(hosts, "host"),
     };
@@ -85,9 +88,13 @@ pub(super) fn bottom_line(bottom: Bottom, now: Duration, width: usize) -> String
     let bar: String = (0..CELLS).map(|cell| if cell < full { '█' } else { '░' }).collect();
     let left = match bottom.expected.checked_sub(now) {
         Some(left) => format!("about {} left", human(Duration::from_secs(left.as_secs()))),
-        None => format!("{} longer than expected", human(Duration::from_secs(now.saturating_sub(bottom.expected).as_secs()))),
+        None => format!(
+            "{} longer than expected",
+            human(Duration::from_secs(now.saturating_sub(bottom.expected).as_secs()))
+        ),
     };
-    let line = format!("  {bar} {left} · {} of {} ready", bottom.ready, text::count(bottom.total, "component"));
+    let line =
+        format!("  {bar} {left} · {} of {} ready", bottom.ready, text::count(bottom.total, "component"));
     text::cut(&line, width.saturating_sub(1))
 }
 
@@ -108,7 +115,8 @@ mod tests {
             state: "waiting for Deployment cert-manager/webhook: endpoint 0 of 1 ready".to_owned(),
             ..Face::default()
         };
-        let after = ["kubernetes".to_owned(), "gateway-api".to_owned(), "a-component-with-a-long-name".to_owned()];
+        let after =
+            ["kubernetes".to_owned(), "gateway-api".to_owned(), "a-component-with-a-long-name".to_owned()];
         let took = Duration::from_secs(48);
         let done = Done { name: "cilium", objects: 38, hosts: 0, took, after: &after };
         let bottom = Bottom { expected: Duration::from_secs(161), ready: 2, total: 9 };

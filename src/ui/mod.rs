@@ -85,7 +85,11 @@ impl Ui {
     }
 
     fn on(settings: Settings, stdout: Sink, stderr: Sink) -> Self {
-        let target = if is_live(settings) { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+        let target = if is_live(settings) {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         Self { settings, stdout, stderr, screen: MultiProgress::with_draw_target(target) }
     }
 
@@ -180,7 +184,10 @@ mod tests {
         ui.json(&serde_json::json!({ "schema": "cozy/v1/x", "name": "\u{9b}" })).unwrap();
         ui.note("one\u{1b}[2J");
         ui.error("error: x\n");
-        assert_eq!(stdout.text(), "apiVersion: v1\n{\n  \"schema\": \"cozy/v1/x\",\n  \"name\": \"\\u009b\"\n}\n");
+        assert_eq!(
+            stdout.text(),
+            "apiVersion: v1\n{\n  \"schema\": \"cozy/v1/x\",\n  \"name\": \"\\u009b\"\n}\n"
+        );
         assert_eq!(stderr.text(), "one\u{fffd}[2J\nerror: x\n");
     }
 

@@ -73,27 +73,26 @@ impl Lines {
             EventKind::Object { step, object, verb } => {
                 self.verbose(|| self.line(event, step.component(), past(*verb), &clean(object)))
             }
-            EventKind::StepApplied { step } => self.verbose(|| self.line(event, step.component(), "applied", &stage(step))),
+            EventKind::StepApplied { step } => {
+                self.verbose(|| self.line(event, step.component(), "applied", &stage(step)))
+            }
             EventKind::StepReady { step, after } => self.verbose(|| {
                 let after = after.as_ref().map(|after| format!("   after {after}")).unwrap_or_default();
                 self.line(event, step.component(), "holds", &(stage(step) + &after))
             }),
-            EventKind::Waiting { step, object, reason, remaining, soft_failure } => {
-                self.waiting(event, step, &Wait { object, reason, remaining: *remaining, soft: *soft_failure })
-            }
+            EventKind::Waiting { step, object, reason, remaining, soft_failure } => self.waiting(
+                event,
+                step,
+                &Wait { object, reason, remaining: *remaining, soft: *soft_failure },
+            ),
             EventKind::Retry { step, object, attempt, delay, reason } => {
                 let name = step.as_ref().map_or("-", StepId::component);
                 let what = format!("{}: {}; again in {}", clean(object), clean(reason), human(*delay));
                 self.line(event, name, &format!("retry {attempt}"), &what)
             }
             EventKind::ComponentReady { component, objects, took, after } => {
-                let what = if component == "kubernetes" && self.hosts > 0 {
-                    text::count(self.hosts, "host")
-                } else {
-                    text::count(*objects, "object")
-                };
-                let names: Vec<String> = after.iter().map(|name| clean(name)).collect();
-                let after = if names.is_empty() { String::new() } else { format!("   after {}", names.join(", ")) };
+                let hosts = if component == "kubernetes" { self.hosts } else { 0 };
+                let (what, after) = (text::amount(hosts, *objects), text::after(after));
                 self.line(event, component, "ready", &format!("{what}  {}{after}", human(*took)))
             }
             EventKind::ComponentFailed { component, step, failure, blocks } => {
@@ -289,6 +288,9 @@ mod tests {
     #[test]
     fn hostile_messages_cannot_write_lines_or_move_the_cursor() {
         let text = all(Verbosity::Normal, &[samples::warning("a\u{1b}[1A\n  0m00s  forged\u{85}\u{2028}")]);
-        assert_eq!(text, "  1m05s  -                warning    a\u{fffd}[1A   0m00s  forged\u{fffd}\u{fffd}\n");
+        assert_eq!(
+            text,
+            "  1m05s  -                warning    a\u{fffd}[1A   0m00s  forged\u{fffd}\u{fffd}\n"
+        );
     }
 }

@@ -27,7 +27,12 @@ pub(crate) fn plan_text(plan: &Plan, facts: &Facts<'_>, width: usize) -> String 
     if !plan.dropped.is_empty() {
         out.push_str("not waited for, as it would close a cycle:\n");
         for edge in &plan.dropped {
-            let line = format!("  {} after {}: {}", step_name(plan, edge.to), step_name(plan, edge.from), clean(&edge.reason.to_string()));
+            let line = format!(
+                "  {} after {}: {}",
+                step_name(plan, edge.to),
+                step_name(plan, edge.from),
+                clean(&edge.reason.to_string())
+            );
             out.push_str(&text::wrap(&line, width, 4));
             out.push('\n');
         }
@@ -49,8 +54,12 @@ fn headline(plan: &Plan) -> String {
 
 /// Components on the critical path, each once where its steps follow each other.
 fn critical_components(plan: &Plan) -> Vec<&str> {
-    let mut names: Vec<&str> =
-        plan.critical_path.iter().filter_map(|&index| plan.steps.get(index)).map(|step| step.id.component()).collect();
+    let mut names: Vec<&str> = plan
+        .critical_path
+        .iter()
+        .filter_map(|&index| plan.steps.get(index))
+        .map(|step| step.id.component())
+        .collect();
     names.dedup();
     names
 }
@@ -128,7 +137,11 @@ fn befores(plan: &Plan, name: &str) -> Vec<String> {
 fn is_last(plan: &Plan, index: usize) -> bool {
     let Some(step) = plan.steps.get(index) else { return false };
     let prunes = |id: &StepId| matches!(id, StepId::Stage(_, Stage::Prune));
-    !plan.steps.iter().skip(index + 1).any(|later| later.id.component() == step.id.component() && !prunes(&later.id))
+    !plan
+        .steps
+        .iter()
+        .skip(index + 1)
+        .any(|later| later.id.component() == step.id.component() && !prunes(&later.id))
 }
 
 /// A step by its index, as people read it.

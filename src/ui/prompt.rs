@@ -23,7 +23,12 @@ impl NeedsFlag {
 }
 
 /// Asks yes or no. `yes` answers for the person; Ctrl-C is a no.
-pub(crate) fn confirm(question: &str, default: bool, yes: bool, interactive: bool) -> Result<bool, NeedsFlag> {
+pub(crate) fn confirm(
+    question: &str,
+    default: bool,
+    yes: bool,
+    interactive: bool,
+) -> Result<bool, NeedsFlag> {
     if yes {
         return Ok(true);
     }

@@ -34,7 +34,11 @@ mod tests {
     fn lists_have_columns_and_no_borders() {
         let rows = [
             vec!["edge".to_owned(), "1.0.0".to_owned(), "a small cloud at the edge".to_owned()],
-            vec!["iaas".to_owned(), "1.0.0".to_owned(), "virtual machines, networks and storage for people who run their own".to_owned()],
+            vec![
+                "iaas".to_owned(),
+                "1.0.0".to_owned(),
+                "virtual machines, networks and storage for people who run their own".to_owned(),
+            ],
             vec!["x\u{1b}[2J".to_owned(), String::new(), "hostile\nname".to_owned()],
         ];
         assert_snapshot!(table(&["name", "version", "description"], &rows, 60), @r"

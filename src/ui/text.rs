@@ -129,6 +129,17 @@ pub(crate) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{ending}")
 }
 
+/// What a component consists of: `3 hosts` for Kubernetes, else its objects.
+pub(crate) fn amount(hosts: usize, objects: usize) -> String {
+    if hosts > 0 { count(hosts, "host") } else { count(objects, "object") }
+}
+
+/// `   after a, b`; empty where nothing was waited for.
+pub(crate) fn after(names: &[String]) -> String {
+    let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
+    if names.is_empty() { String::new() } else { format!("   after {}", names.join(", ")) }
+}
+
 /// Time since the start in minutes and seconds, `0m48s`.
 pub(crate) fn clock(at: Duration) -> String {
     let seconds = at.as_secs();
@@ -139,8 +150,11 @@ pub(crate) fn clock(at: Duration) -> String {
 pub(crate) fn written(counts: Counts) -> String {
     let Counts { create, update, keep, delete } = counts;
     let parts = [(create, "created"), (update, "changed"), (delete, "deleted"), (keep, "left alone")];
-    let parts: Vec<String> =
-        parts.iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")).collect();
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, what)| format!("{number} {what}"))
+        .collect();
     if parts.is_empty() { "no objects".to_owned() } else { parts.join(", ") }
 }
 
@@ -165,7 +179,10 @@ mod tests {
     #[test]
     fn nothing_a_terminal_acts_on_gets_through() {
         let hostile = "a\u{1b}[2J\u{1b}]0;title\u{7}b\rc\nd\u{9b}31m\u{202e}e\u{200b}\u{7f}\0ü語";
-        assert_eq!(clean(hostile), "a\u{fffd}[2J\u{fffd}]0;title\u{fffd}b c d\u{fffd}31m\u{fffd}e\u{fffd}\u{fffd}\u{fffd}ü語");
+        assert_eq!(
+            clean(hostile),
+            "a\u{fffd}[2J\u{fffd}]0;title\u{fffd}b c d\u{fffd}31m\u{fffd}e\u{fffd}\u{fffd}\u{fffd}ü語"
+        );
         assert!(!clean_block(hostile, true).contains('\u{1b}'));
         let styled = "\u{1b}[1;31mred\u{1b}[0m\n\u{1b}[3A\u{1b}[";
         assert_eq!(clean_block(styled, true), "\u{1b}[1;31mred\u{1b}[0m\n\u{fffd}[3A\u{fffd}[");

@@ -111,7 +111,12 @@ impl Timeline {
                 name,
                 critical: critical.contains(name),
                 failed: self.failures.iter().any(|(failed, ..)| failed == name),
-                spans: self.steps.iter().filter(|(step, _)| step.component() == name).map(|(_, track)| track.span).collect(),
+                spans: self
+                    .steps
+                    .iter()
+                    .filter(|(step, _)| step.component() == name)
+                    .map(|(_, track)| track.span)
+                    .collect(),
             })
             .collect();
         let legend = "timeline   ░ waits  ▒ is applied  █ becomes ready  ◆ on the critical path";
@@ -144,9 +149,10 @@ impl Timeline {
     /// The diagnosis of each failure: the last thing on the screen.
     pub(crate) fn failures(&self, paint: Paint) -> String {
         let total = Some(self.components.len());
-        let blocks = self.failures.iter().map(|(component, failure, blocks)| {
-            Block { component, failure, blocks, total }.render(paint)
-        });
+        let blocks = self
+            .failures
+            .iter()
+            .map(|(component, failure, blocks)| Block { component, failure, blocks, total }.render(paint));
         blocks.collect::<Vec<_>>().join("\n")
     }
 }
