@@ -202,7 +202,7 @@ impl Reporter for Live {
                 self.print(&self.paint.doubtful(&line));
             }
             EventKind::Warning { message } => {
-                self.print(&self.paint.doubtful(&format!("warning: {}", clean(message))))
+                self.print(&self.paint.doubtful(&format!("warning: {}", clean(message))));
             }
             EventKind::RunFinished { .. } => {
                 self.close(&mut rows);

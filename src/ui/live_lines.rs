@@ -58,10 +58,7 @@ fn columns(name: &str, what: &str, took: Duration) -> String {
 
 /// A finished component, at most `width` columns.
 pub(super) fn ready_line(done: &Done<'_>, width: usize, paint: Paint) -> String {
-    let what =
-        if done.hosts > 0 { text::count(done.hosts, "host") } else { text::count(done.objects, "object") };
-    let names: Vec<String> = done.after.iter().map(|name| clean(name)).collect();
-    let after = if names.is_empty() { String::new() } else { format!("   after {}", names.join(", ")) };
+    let (what, after) = (text::amount(done.hosts, done.objects), text::after(done.after));
     let line = text::cut(&(columns(done.name, &what, done.took) + &after), width.saturating_sub(4));
     format!("  {} {line}", paint.good("✓"))
 }
