@@ -8,3 +8,4 @@ mod health;
 mod model;
 mod plan;
 mod render;
+mod ui;

@@ -1,5 +1,6 @@
 //! A component and its contract: `templates/NAME/component.yaml`.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
@@ -245,5 +246,5 @@ pub(crate) struct Resolved {
     /// The user's patches.
     pub(crate) patches: Vec<super::cloud::ObjectPatch>,
     /// The component's files by name, without its folder.
-    pub(crate) files: BTreeMap<String, std::borrow::Cow<'static, [u8]>>,
+    pub(crate) files: BTreeMap<String, Cow<'static, [u8]>>,
 }

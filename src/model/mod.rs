@@ -5,10 +5,18 @@
 //! No I/O: files come in as bytes with a name, from `catalogue` and `cli`.
 
 pub(crate) mod bundle;
+pub(crate) mod catalogue;
 pub(crate) mod cloud;
 pub(crate) mod component;
 pub(crate) mod duration;
 pub(crate) mod finding;
 pub(crate) mod kinds;
+mod meaning;
 pub(crate) mod names;
 pub(crate) mod object;
+mod ranges;
+pub(crate) mod schema;
+pub(crate) mod suggest;
+#[cfg(test)]
+mod tests;
+mod yaml;

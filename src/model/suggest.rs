@@ -1,0 +1,25 @@
+//! The nearest known name, for people who mistype.
+
+/// `did you mean …?`, or nothing where nothing is near.
+pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let lower = written.to_lowercase();
+    known
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
+        .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
+        .min()
+        .map(|(_, name)| format!("did you mean `{name}`?"))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::did_you_mean;
+
+    #[test]
+    fn near_names_are_suggested_and_far_ones_are_not() {
+        assert_eq!(did_you_mean("hubbel", ["hubble", "mtu"]), "did you mean `hubble`?");
+        assert_eq!(did_you_mean("adress", ["address", "devices"]), "did you mean `address`?");
+        assert_eq!(did_you_mean("zzz", ["address", "devices"]), "");
+    }
+}

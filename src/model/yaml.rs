@@ -1,0 +1,346 @@
+//! The strict reader for users' own files: a tree in which every value knows
+//! its place. What YAML allows and nobody means in a configuration file
+//! (duplicate keys, aliases, tags, several documents) is a finding.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle};
+use serde_json::{Map, Number, Value};
+
+use super::finding::{Finding, Level, Source};
+use crate::error::Code;
+
+/// The largest file, in bytes. A `cozy.yaml` of 1,000 hosts has a tenth of it.
+const LARGEST: usize = 1024 * 1024;
+
+/// The deepest nesting.
+const DEEPEST: usize = 64;
+
+/// A value and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    /// Where it stands, in bytes.
+    pub(crate) range: Range<usize>,
+    /// What it is.
+    pub(crate) value: NodeValue,
+}
+
+/// What stands there.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum NodeValue {
+    /// Null, boolean, number or string.
+    Scalar(Value),
+    /// A list.
+    List(Vec<Node>),
+    /// A mapping, in the file's order. Invariant: keys are unique.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key and its place.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Key {
+    /// Its text.
+    pub(crate) text: String,
+    /// Where it stands, in bytes.
+    pub(crate) range: Range<usize>,
+}
+
+impl Node {
+    /// The value without places.
+    pub(crate) fn to_json(&self) -> Value {
+        match &self.value {
+            NodeValue::Scalar(value) => value.clone(),
+            NodeValue::List(items) => Value::Array(items.iter().map(Self::to_json).collect()),
+            NodeValue::Map(entries) => Value::Object(
+                entries.iter().map(|(key, node)| (key.text.clone(), node.to_json())).collect::<Map<_, _>>(),
+            ),
+        }
+    }
+
+    /// The node under a key or index.
+    pub(crate) fn get(&self, step: &str) -> Option<&Self> {
+        match &self.value {
+            NodeValue::Scalar(_) => None,
+            NodeValue::List(items) => items.get(step.parse::<usize>().ok()?),
+            NodeValue::Map(entries) => entries.iter().find(|(key, _)| key.text == step).map(|(_, node)| node),
+        }
+    }
+
+    /// The place of a key of this mapping.
+    pub(crate) fn key(&self, name: &str) -> Option<&Key> {
+        match &self.value {
+            NodeValue::Map(entries) => entries.iter().map(|(key, _)| key).find(|key| key.text == name),
+            NodeValue::Scalar(_) | NodeValue::List(_) => None,
+        }
+    }
+
+    /// The node at a path, or the last one on the way that exists.
+    pub(crate) fn at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> &Self {
+        let mut node = self;
+        for step in path {
+            match node.get(step) {
+                Some(next) => node = next,
+                None => break,
+            }
+        }
+        node
+    }
+}
+
+/// Reads one file.
+pub(crate) fn read(bytes: &[u8], name: &str) -> Result<(Arc<Source>, Node), Vec<Finding>> {
+    let whole = |code: u16, message: String, hint: &str| {
+        vec![Finding {
+            code: Code(code),
+            level: Level::Error,
+            message: format!("{name}: {message}"),
+            label: String::new(),
+            place: None,
+            hint: Some(hint.to_owned()),
+        }]
+    };
+    if bytes.len() > LARGEST {
+        return Err(whole(1001, format!("the file has {} bytes, more than 1 MiB", bytes.len()), "is it the right file?"));
+    }
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
+        Err(error) => {
+            let line = bytes.get(..error.valid_up_to()).unwrap_or_default().split(|byte| *byte == b'\n').count();
+            return Err(whole(1002, format!("line {line} is not UTF-8"), "save the file as UTF-8"));
+        }
+    };
+    let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
+    let finding = |code: u16, range: Range<usize>, message: &str, hint: &str| {
+        vec![Finding {
+            code: Code(code),
+            level: Level::Error,
+            message: message.to_owned(),
+            label: String::new(),
+            place: Some((Arc::clone(&source), range)),
+            hint: Some(hint.to_owned()),
+        }]
+    };
+    if let Some(at) = text.find('\0') {
+        return Err(finding(1003, at..at + 1, "the file has a NUL byte", "is it a text file?"));
+    }
+    if let Some(at) = tab_indentation(text) {
+        return Err(finding(1004, at..at + 1, "a tab indents this line", "indent with spaces"));
+    }
+    let mut reader = Reader { places: Places::new(text), parser: Parser::new_from_str(text), source: &source, findings: Vec::new() };
+    match reader.document() {
+        Ok(Some(node)) if reader.findings.is_empty() => Ok((source, node)),
+        Ok(Some(_)) => Err(reader.findings),
+        Ok(None) => Err(whole(1005, "the file is empty".to_owned(), "`cozy schema cloud` prints what can stand in it")),
+        Err(fatal) => {
+            reader.findings.push(*fatal);
+            Err(reader.findings)
+        }
+    }
+}
+
+/// The first line whose indentation has a tab.
+fn tab_indentation(text: &str) -> Option<usize> {
+    let mut start = 0;
+    for line in text.split_inclusive('\n') {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..indent].find('\t')
+            && !line.trim().is_empty()
+        {
+            return Some(start + tab);
+        }
+        start += line.len();
+    }
+    None
+}
+
+/// From the parser's character counts to bytes.
+struct Places {
+    /// For each character its byte; `None`: the text is ASCII, and they are the same.
+    bytes: Option<Vec<usize>>,
+    len: usize,
+}
+
+impl Places {
+    fn new(text: &str) -> Self {
+        let bytes = (!text.is_ascii()).then(|| text.char_indices().map(|(at, _)| at).collect());
+        Self { bytes, len: text.len() }
+    }
+
+    fn byte(&self, character: usize) -> usize {
+        match &self.bytes {
+            None => character.min(self.len),
+            Some(bytes) => bytes.get(character).copied().unwrap_or(self.len),
+        }
+    }
+}
+
+struct Reader<'a> {
+    places: Places,
+    parser: Parser<'a, saphyr_parser::StrInput<'a>>,
+    source: &'a Arc<Source>,
+    findings: Vec<Finding>,
+}
+
+type Fatal = Box<Finding>;
+
+impl<'a> Reader<'a> {
+    fn finding(&self, code: u16, range: Range<usize>, message: String, hint: &str) -> Finding {
+        Finding {
+            code: Code(code),
+            level: Level::Error,
+            message,
+            label: String::new(),
+            place: Some((Arc::clone(self.source), range)),
+            hint: Some(hint.to_owned()),
+        }
+    }
+
+    fn next(&mut self) -> Result<(Event<'a>, Range<usize>), Fatal> {
+        match self.parser.next() {
+            Some(Ok((event, span))) => {
+                let start = self.places.byte(span.start.index());
+                let end = self.places.byte(span.end.index()).max(start);
+                Ok((event, start..end))
+            }
+            Some(Err(error)) => {
+                let at = self.places.byte(error.marker().index());
+                let message = format!("not YAML: {}", error.info());
+                Err(Box::new(self.finding(1006, at..at, message, "check indentation, colons and quotes here and above")))
+            }
+            None => Ok((Event::StreamEnd, self.places.len..self.places.len)),
+        }
+    }
+
+    fn document(&mut self) -> Result<Option<Node>, Fatal> {
+        let mut root = None;
+        loop {
+            let (event, range) = self.next()?;
+            match event {
+                Event::StreamEnd => return Ok(root),
+                Event::DocumentStart(_) if root.is_some() => {
+                    let message = "a second document starts here".to_owned();
+                    return Err(Box::new(self.finding(1007, range, message, "one file holds one document: remove the `---`")));
+                }
+                Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
+                event => {
+                    let node = self.node(event, range, 0)?;
+                    if node.value != NodeValue::Scalar(Value::Null) {
+                        root = Some(node);
+                    }
+                }
+            }
+        }
+    }
+
+    fn node(&mut self, event: Event<'a>, range: Range<usize>, depth: usize) -> Result<Node, Fatal> {
+        if depth > DEEPEST {
+            let message = format!("nested deeper than {DEEPEST} levels");
+            return Err(Box::new(self.finding(1008, range, message, "nothing in these files is that deep")));
+        }
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.plain_only(anchor, tag.is_some(), &range);
+                let value = if style == ScalarStyle::Plain { resolve(text) } else { Value::String(text.into_owned()) };
+                Ok(Node { range, value: NodeValue::Scalar(value) })
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.plain_only(anchor, tag.is_some(), &range);
+                let mut items = Vec::new();
+                loop {
+                    let (event, inner) = self.next()?;
+                    if event == Event::SequenceEnd {
+                        return Ok(Node { range: range.start..inner.end.max(range.end), value: NodeValue::List(items) });
+                    }
+                    items.push(self.node(event, inner, depth + 1)?);
+                }
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.plain_only(anchor, tag.is_some(), &range);
+                self.mapping(range, depth)
+            }
+            Event::Alias(_) => {
+                let finding = self.finding(1009, range.clone(), "aliases are not allowed".to_owned(), "write the value out");
+                self.findings.push(finding);
+                Ok(Node { range, value: NodeValue::Scalar(Value::Null) })
+            }
+            _ => Err(Box::new(self.finding(1006, range, "not YAML: a value is missing".to_owned(), "check the lines above"))),
+        }
+    }
+
+    fn mapping(&mut self, range: Range<usize>, depth: usize) -> Result<Node, Fatal> {
+        let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut seen = std::collections::HashMap::new();
+        loop {
+            let (event, inner) = self.next()?;
+            if event == Event::MappingEnd {
+                return Ok(Node { range: range.start..inner.end.max(range.end), value: NodeValue::Map(entries) });
+            }
+            let key = self.node(event, inner, depth + 1)?;
+            let (event, inner) = self.next()?;
+            let value = self.node(event, inner, depth + 1)?;
+            let text = match key.value {
+                NodeValue::Scalar(Value::String(text)) => text,
+                NodeValue::Scalar(other @ (Value::Bool(_) | Value::Number(_))) => {
+                    // `on: x`, `8080: y`: the text as it was written.
+                    self.source.text.get(key.range.clone()).map_or_else(|| other.to_string(), str::to_owned)
+                }
+                NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
+                    let finding = self.finding(1010, key.range, "this cannot be a key".to_owned(), "keys are words");
+                    self.findings.push(finding);
+                    continue;
+                }
+            };
+            if text == "<<" {
+                let finding = self.finding(1009, key.range, "merge keys are not allowed".to_owned(), "write the values out");
+                self.findings.push(finding);
+            } else if let Some(first) = seen.get(&text) {
+                let line = self.source.text[..*first].matches('\n').count() + 1;
+                let message = format!("duplicate key `{text}`: it is already on line {line}");
+                let finding = self.finding(1011, key.range, message, "keep one of them");
+                self.findings.push(finding);
+            } else {
+                seen.insert(text.clone(), key.range.start);
+                entries.push((Key { text, range: key.range }, value));
+            }
+        }
+    }
+
+    fn plain_only(&mut self, anchor: usize, tagged: bool, range: &Range<usize>) {
+        if anchor > 0 {
+            let finding = self.finding(1009, range.clone(), "anchors are not allowed".to_owned(), "write the value out where it is used");
+            self.findings.push(finding);
+        }
+        if tagged {
+            let finding = self.finding(1012, range.clone(), "tags are not allowed".to_owned(), "remove the `!…`");
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// The type of a plain scalar in YAML 1.2's core schema. `yes` and `on` stay
+/// text: where a boolean is wanted, the schema says so.
+fn resolve(text: Cow<'_, str>) -> Value {
+    match text.as_ref() {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    let digits = text.strip_prefix('-').unwrap_or(&text);
+    let starts_with_digit = digits.starts_with(|c: char| c.is_ascii_digit());
+    if starts_with_digit && let Ok(integer) = text.parse::<i64>() {
+        // `0644` is no number that anybody means: it stays text.
+        if digits == "0" || !digits.starts_with('0') {
+            return Value::Number(Number::from(integer));
+        }
+    } else if starts_with_digit
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'))
+        && let Ok(float) = text.parse::<f64>()
+        && let Some(number) = Number::from_f64(float)
+    {
+        return Value::Number(number);
+    }
+    Value::String(text.into_owned())
+}

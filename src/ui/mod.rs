@@ -1,0 +1,219 @@
+//! Everything a person or a program reads: stdout is data, stderr is talk,
+//! and both are written here only. The core sends events and knows none of it.
+//!
+//! Settings are passed in; nothing here reads the environment. Text that came
+//! from a cluster goes through [`text::clean`] before a terminal sees it.
+#![expect(dead_code, reason = "wired by cli")]
+
+pub(crate) mod diagnosis;
+pub(crate) mod findings;
+mod gantt;
+pub(crate) mod graph;
+pub(crate) mod json;
+mod live;
+mod live_lines;
+mod out;
+mod plain;
+pub(crate) mod plan;
+pub(crate) mod plan_json;
+pub(crate) mod prompt;
+#[cfg(test)]
+mod samples;
+pub(crate) mod table;
+pub(crate) mod text;
+pub(crate) mod timeline;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use indicatif::{MultiProgress, ProgressDrawTarget};
+
+use crate::execute::event::{Event, Reporter};
+
+use out::Sink;
+use text::Paint;
+
+/// How results are printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// One document, or one event a line.
+    Json,
+    /// One document.
+    Yaml,
+}
+
+/// How much is said on stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Verbosity {
+    /// Failures, warnings and signals.
+    Quiet,
+    /// What a person wants to follow.
+    Normal,
+    /// Each object, too.
+    Verbose,
+}
+
+/// What the surroundings allow; resolved once by the settings.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// Colours may be used on stderr.
+    pub(crate) color: bool,
+    /// Columns of the terminal; 80 where there is none.
+    pub(crate) width: u16,
+    /// Lines on stderr can be redrawn.
+    pub(crate) stderr_is_terminal: bool,
+    /// How much is said.
+    pub(crate) verbosity: Verbosity,
+    /// How results are printed.
+    pub(crate) format: Format,
+}
+
+/// The two streams, and how they are used.
+pub(crate) struct Ui {
+    settings: Settings,
+    stdout: Sink,
+    stderr: Sink,
+    screen: MultiProgress,
+}
+
+impl Ui {
+    /// Takes the process' own streams.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self::on(settings, Sink::Stdout, Sink::Stderr)
+    }
+
+    fn on(settings: Settings, stdout: Sink, stderr: Sink) -> Self {
+        let target = if is_live(settings) {
+            ProgressDrawTarget::stderr_with_hz(10)
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        Self { settings, stdout, stderr, screen: MultiProgress::with_draw_target(target) }
+    }
+
+    /// Draws the events of a run: events as JSON on stdout, live lines on a
+    /// terminal, one line an event elsewhere.
+    pub(crate) fn reporter(&self) -> Box<dyn Reporter> {
+        if self.settings.format == Format::Json {
+            return Box::new(json::Json::new(self.stdout.clone()));
+        }
+        if is_live(self.settings) {
+            return Box::new(live::Live::new(self.screen.clone(), self.width(), self.paint()));
+        }
+        Box::new(plain::Plain::new(self.stderr.clone(), self.settings.verbosity))
+    }
+
+    /// Writes a result to stdout, as it is. A reader that went away is no error.
+    pub(crate) fn data(&self, text: &str) -> io::Result<()> {
+        self.screen.suspend(|| self.stdout.write(text))
+    }
+
+    /// Writes a JSON document to stdout, indented.
+    pub(crate) fn json(&self, document: &serde_json::Value) -> io::Result<()> {
+        self.data(&(json::escape(&format!("{document:#}")) + "\n"))
+    }
+
+    /// Says something on stderr, on lines of its own; nothing when quiet.
+    pub(crate) fn note(&self, text: impl fmt::Display) {
+        if self.settings.verbosity > Verbosity::Quiet {
+            self.talk(&text.to_string());
+        }
+    }
+
+    /// Prints a rendered error on stderr, also when quiet.
+    pub(crate) fn error(&self, rendered: &str) {
+        self.talk(rendered);
+    }
+
+    /// Columns to print in.
+    pub(crate) fn width(&self) -> usize {
+        usize::from(self.settings.width.max(20))
+    }
+
+    /// The format asked for.
+    pub(crate) fn format(&self) -> Format {
+        self.settings.format
+    }
+
+    /// Colours for stderr, where they are allowed.
+    pub(crate) fn paint(&self) -> Paint {
+        Paint(self.settings.color)
+    }
+
+    fn talk(&self, text: &str) {
+        let mut text = text::clean_block(text, self.settings.color);
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        self.screen.suspend(|| self.stderr.say(&text));
+    }
+}
+
+/// Whether lines are redrawn. `-v` prints each object, which scrolls anyway.
+fn is_live(settings: Settings) -> bool {
+    settings.stderr_is_terminal && settings.format == Format::Text && settings.verbosity == Verbosity::Normal
+}
+
+/// Hands each event to several reporters, in order.
+pub(crate) struct Tee(pub(crate) Vec<Arc<dyn Reporter>>);
+
+impl Reporter for Tee {
+    fn report(&self, event: &Event) {
+        for part in &self.0 {
+            part.report(event);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(verbosity: Verbosity, format: Format) -> (Ui, Sink, Sink) {
+        let settings = Settings { color: false, width: 80, stderr_is_terminal: false, verbosity, format };
+        let (stdout, stderr) = (Sink::memory(), Sink::memory());
+        (Ui::on(settings, stdout.clone(), stderr.clone()), stdout, stderr)
+    }
+
+    #[test]
+    fn data_goes_to_stdout_and_talk_to_stderr() {
+        let (ui, stdout, stderr) = recorded(Verbosity::Normal, Format::Text);
+        ui.data("apiVersion: v1\n").unwrap();
+        ui.json(&serde_json::json!({ "schema": "cozy/v1/x", "name": "\u{9b}" })).unwrap();
+        ui.note("one\u{1b}[2J");
+        ui.error("error: x\n");
+        assert_eq!(
+            stdout.text(),
+            "apiVersion: v1\n{\n  \"schema\": \"cozy/v1/x\",\n  \"name\": \"\\u009b\"\n}\n"
+        );
+        assert_eq!(stderr.text(), "one\u{fffd}[2J\nerror: x\n");
+    }
+
+    #[test]
+    fn quiet_keeps_errors() {
+        let (ui, _, stderr) = recorded(Verbosity::Quiet, Format::Text);
+        ui.note("one");
+        ui.error("error: x");
+        for event in samples::failing_run() {
+            ui.reporter().report(&event);
+        }
+        let text = stderr.text();
+        assert!(text.starts_with("error: x\n"), "{text}");
+        assert!(text.contains("✗ linstor"), "{text}");
+        assert!(!text.contains("applying"), "{text}");
+    }
+
+    #[test]
+    fn json_keeps_stderr_empty() {
+        let (ui, stdout, stderr) = recorded(Verbosity::Normal, Format::Json);
+        let reporter = Tee(vec![Arc::from(ui.reporter())]);
+        for event in samples::run() {
+            reporter.report(&event);
+        }
+        assert_eq!(stderr.text(), "");
+        assert_eq!(stdout.text().lines().count(), samples::run().len());
+    }
+}

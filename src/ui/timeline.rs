@@ -1,0 +1,260 @@
+//! What a run was like, told at its end: a chart, what was written, what took
+//! longest, the failures once more, and what to type next.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::execute::event::{Event, EventKind, Failure, Outcome, Reporter};
+use crate::model::duration::human;
+use crate::plan::{Counts, StepId};
+
+use super::diagnosis::{Block, outcome};
+use super::gantt::{Row, Span, gantt};
+use super::out::lock;
+use super::text::{self, Paint, clean};
+
+/// Collects events; renders when the run is over.
+#[derive(Debug, Default)]
+pub(crate) struct Timeline {
+    components: Vec<String>,
+    steps: BTreeMap<StepId, Track>,
+    took: BTreeMap<String, Duration>,
+    gates: BTreeMap<(StepId, String), Duration>,
+    failures: Vec<(String, Failure, Vec<String>)>,
+    last: Duration,
+    end: Option<End>,
+}
+
+#[derive(Debug)]
+struct Track {
+    span: Span,
+    waits: Option<(String, Duration)>,
+}
+
+#[derive(Debug)]
+struct End {
+    outcome: Outcome,
+    counts: Counts,
+    unfinished: Vec<String>,
+    took: Duration,
+    critical: Vec<String>,
+}
+
+/// A timeline can stand in a `Tee` and be read afterwards.
+impl Reporter for Mutex<Timeline> {
+    fn report(&self, event: &Event) {
+        lock(self).feed(event);
+    }
+}
+
+impl Timeline {
+    /// Takes an event.
+    pub(crate) fn feed(&mut self, event: &Event) {
+        self.last = self.last.max(event.at);
+        match &event.kind {
+            EventKind::RunStarted { components, .. } => self.components.clone_from(components),
+            EventKind::StepStarted { step, .. } => drop(self.track(step, event.at)),
+            EventKind::StepApplied { step } => self.track(step, event.at).span.applied = Some(event.at),
+            EventKind::Waiting { step, object, .. } => self.wait(step, Some(object), event.at),
+            EventKind::StepReady { step, .. } => {
+                self.wait(step, None, event.at);
+                self.track(step, event.at).span.ready = Some(event.at);
+            }
+            EventKind::ComponentReady { component, took, .. } => {
+                self.took.insert(component.clone(), *took);
+            }
+            EventKind::ComponentFailed { component, step, failure, blocks } => {
+                self.wait(step, None, event.at);
+                self.track(step, event.at).span.ready = Some(event.at);
+                self.failures.push((component.clone(), failure.clone(), blocks.clone()));
+            }
+            EventKind::RunFinished { outcome, counts, failed: _, unfinished, took, critical_path } => {
+                self.end = Some(End {
+                    outcome: *outcome,
+                    counts: *counts,
+                    unfinished: unfinished.clone(),
+                    took: *took,
+                    critical: critical_path.clone(),
+                });
+            }
+            EventKind::Object { .. }
+            | EventKind::Retry { .. }
+            | EventKind::Interrupted { .. }
+            | EventKind::Warning { .. } => {}
+        }
+    }
+
+    fn track(&mut self, step: &StepId, at: Duration) -> &mut Track {
+        let fresh = Track { span: Span { started: at, applied: None, ready: None }, waits: None };
+        self.steps.entry(step.clone()).or_insert(fresh)
+    }
+
+    /// Books the time since the last wait on the object that was waited for.
+    fn wait(&mut self, step: &StepId, object: Option<&str>, at: Duration) {
+        let track = self.track(step, at);
+        let begun = track.span.applied.unwrap_or(at);
+        let before = track.waits.take();
+        track.waits = object.map(|object| (object.to_owned(), if before.is_some() { at } else { begun }));
+        if let Some((waited, since)) = before {
+            *self.gates.entry((step.clone(), waited)).or_default() += at.saturating_sub(since);
+        }
+    }
+
+    /// The chart.
+    pub(crate) fn render(&self, width: usize) -> String {
+        let critical = self.end.as_ref().map_or(&[][..], |end| &end.critical);
+        let rows: Vec<Row<'_>> = self
+            .components
+            .iter()
+            .map(|name| Row {
+                name,
+                critical: critical.contains(name),
+                failed: self.failures.iter().any(|(failed, ..)| failed == name),
+                spans: self
+                    .steps
+                    .iter()
+                    .filter(|(step, _)| step.component() == name)
+                    .map(|(_, track)| track.span)
+                    .collect(),
+            })
+            .collect();
+        let legend = "timeline   ░ waits  ▒ is applied  █ becomes ready  ◆ on the critical path";
+        format!("{}\n{}", text::cut(legend, width), gantt(&rows, self.last, width))
+    }
+
+    /// What was done, what took longest, and the command to type next.
+    pub(crate) fn summary(&self, next: &str, width: usize) -> String {
+        let mut lines = Vec::new();
+        if let Some(end) = &self.end {
+            lines.push(outcome(end.outcome, end.took));
+            lines.push(format!("  objects         {}", text::written(end.counts)));
+            push_names(&mut lines, "critical path", &end.critical, " → ");
+        }
+        let failed: Vec<String> = self.failures.iter().map(|(name, ..)| name.clone()).collect();
+        push_names(&mut lines, "failed", &failed, ", ");
+        push_names(&mut lines, "not done", self.end.as_ref().map_or(&[][..], |end| &end.unfinished), ", ");
+        let components = slowest(self.took.iter().map(|(name, took)| (clean(name), *took)));
+        push_names(&mut lines, "slowest", &components, ", ");
+        let gates = slowest(
+            self.gates.iter().map(|((step, object), took)| (format!("{} of {step}", clean(object)), *took)),
+        );
+        push_names(&mut lines, "slowest gates", &gates, ", ");
+        if !next.is_empty() {
+            lines.push(format!("  next            {next}"));
+        }
+        lines.iter().map(|line| text::wrap(line, width, 18) + "\n").collect()
+    }
+
+    /// The diagnosis of each failure: the last thing on the screen.
+    pub(crate) fn failures(&self, paint: Paint) -> String {
+        let total = Some(self.components.len());
+        let blocks = self
+            .failures
+            .iter()
+            .map(|(component, failure, blocks)| Block { component, failure, blocks, total }.render(paint));
+        blocks.collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn push_names(lines: &mut Vec<String>, label: &str, names: &[String], between: &str) {
+    if !names.is_empty() {
+        let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
+        lines.push(format!("  {label:<15} {}", names.join(between)));
+    }
+}
+
+/// The three that took longest, the longest first.
+fn slowest(times: impl Iterator<Item = (String, Duration)>) -> Vec<String> {
+    let mut times: Vec<(String, Duration)> = times.filter(|(_, took)| !took.is_zero()).collect();
+    times.sort_by(|(a, took_a), (b, took_b)| took_b.cmp(took_a).then_with(|| a.cmp(b)));
+    times.into_iter().take(3).map(|(name, took)| format!("{name} {}", human(took))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use insta::assert_snapshot;
+
+    fn timeline(events: &[Event]) -> Timeline {
+        let mut timeline = Timeline::default();
+        for event in events {
+            timeline.feed(event);
+        }
+        timeline
+    }
+
+    #[test]
+    fn a_run_at_80_columns() {
+        let text = timeline(&samples::run()).render(80);
+        assert!(text.lines().all(|line| text::width(line) <= 80));
+        assert_snapshot!(text, @r"
+        timeline   ░ waits  ▒ is applied  █ becomes ready  ◆ on the critical path
+          ◆ kubernetes   █████████████████████                                    1m02s
+          ◆ cilium       ░░░░░░░░░░░░░░░░░░░░▒▒███████████████                      48s
+          ◆ cert-manager ░░░░░░░░░░░░░░░░░░░░██░░░░░░░░░░░░░░▒██████████          1m18s
+          ◆ issuers      ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░▒███████     21s
+                         └─────────┴─────────┴─────────┴─────────┴─────────┴──┘
+                         0s        30s       1m        1m30s     2m       2m41s
+        ");
+    }
+
+    #[test]
+    fn a_run_at_160_columns() {
+        let text = timeline(&samples::run()).render(160);
+        assert!(text.lines().all(|line| text::width(line) <= 160));
+        assert_snapshot!(text, @r"
+        timeline   ░ waits  ▒ is applied  █ becomes ready  ◆ on the critical path
+          ◆ kubernetes   ▒███████████████████████████████████████████████████                                                                                     1m02s
+          ◆ cilium       ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░▒▒▒██████████████████████████████████████                                               48s
+          ◆ cert-manager ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░██░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░▒▒████████████████████████                    1m18s
+          ◆ issuers      ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░██████████████████     21s
+                         └───────────┴───────────┴────────────┴───────────┴────────────┴───────────┴────────────┴───────────┴────────────┴───────────┴─────────
+                         0s          15s         30s          45s         1m           1m15s       1m30s        1m45s       2m           2m15s       2m30s
+        ");
+    }
+
+    #[test]
+    fn a_failed_run_at_80_columns() {
+        assert_snapshot!(timeline(&samples::failing_run()).render(80), @r"
+        timeline   ░ waits  ▒ is applied  █ becomes ready  ◆ on the critical path
+          ◆ kubernetes ████████████████████████████                                  1m
+          ◆ linstor    ░░░░░░░░░░░░░░░░░░░░░░░░░░░████████████████████████████✗  failed
+            vm-images  ░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░░       -
+                       └────────────┴─────────────┴────────────┴─────────────┴─
+                       0s           30s           1m           1m30s         2m
+        ");
+    }
+
+    #[test]
+    fn summaries_end_with_what_to_type() {
+        let done = timeline(&samples::run()).summary("cozy status", 80);
+        let failed = timeline(&samples::failing_run()).summary("cozy install", 80);
+        assert_snapshot!(format!("{done}{failed}"), @r"
+        done in 2m41s
+          objects         86 created
+          critical path   kubernetes → cilium → cert-manager → issuers
+          slowest         cert-manager 1m18s, kubernetes 1m02s, cilium 48s
+          slowest gates   Deployment cert-manager/cert-manager of cert-manager/objects
+                          28s
+          next            cozy status
+        failed after 2m03s
+          objects         11 created, 1 changed, 2 left alone
+          critical path   kubernetes → linstor
+          failed          linstor
+          not done        vm-images
+          slowest         kubernetes 1m
+          slowest gates   Deployment linstor/linstor of linstor/objects 1m01s
+          next            cozy install
+        ");
+    }
+
+    #[test]
+    fn nothing_happened() {
+        let timeline = Timeline::default();
+        assert_eq!(timeline.summary("cozy plan", 80), "  next            cozy plan\n");
+        assert!(timeline.render(80).starts_with("timeline"));
+        assert_eq!(timeline.failures(Paint(false)), "");
+    }
+}
