@@ -1,10 +1,16 @@
-//! Error codes, hints, and the exit-code table.
+//! Error codes, hints, the renderer of error chains, and the exit-code table.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::model::finding::Finding;
+
 /// A stable error code: `C` and four digits, never reused.
+///
+/// 1000 files, 1100 their schema, 1200 their meaning; 2000 rendering, 2500
+/// planning; 3000 health; 4000 the cluster; 5000 hosts; 6000 locks and runs;
+/// 7000 the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Code(pub(crate) u16);
 
@@ -17,5 +23,133 @@ impl fmt::Display for Code {
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// How the process ends. The table of `cozy --help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done,
+    /// The operation failed, or was declined.
+    Failed,
+    /// Wrong use or invalid input.
+    Usage,
+    /// Changes are pending (`plan --exit-code`, `status` with drift).
+    Changes,
+    /// Unhealthy, or not ready in time.
+    Unhealthy,
+    /// Locked by another run, or the lock was lost.
+    Locked,
+    /// Ended by SIGINT.
+    Interrupted,
+    /// Ended by SIGTERM.
+    Terminated,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Changes => 3,
+            Self::Unhealthy => 5,
+            Self::Locked => 6,
+            Self::Interrupted => 130,
+            Self::Terminated => 143,
+        }
+    }
+}
+
+/// Something that a command tells its user instead of doing its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Problem {
+    /// Mistakes in the user's files.
+    #[error("{} in the input", amount(.0.len()))]
+    Findings(Vec<Finding>),
+    /// Several errors of one kind.
+    #[error("{}", amount(.0.len()))]
+    Many(Vec<Said>),
+    /// One error.
+    #[error("{}", .0.message)]
+    One(Said, #[source] Option<anyhow::Error>, Exit),
+}
+
+/// One error with its code and what to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    /// The stable code.
+    pub(crate) code: Code,
+    /// What was tried on what.
+    pub(crate) message: String,
+    /// What to do.
+    pub(crate) hint: Option<String>,
+}
+
+fn amount(count: usize) -> String {
+    if count == 1 { "1 mistake".to_owned() } else { format!("{count} mistakes") }
+}
+
+impl Problem {
+    /// One error without a cause.
+    pub(crate) fn new(code: u16, exit: Exit, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        let hint = Some(hint.into()).filter(|hint| !hint.is_empty());
+        Self::One(Said { code: Code(code), message: message.into(), hint }, None, exit)
+    }
+
+    /// How the process ends because of it.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Findings(_) | Self::Many(_) => Exit::Usage,
+            Self::One(_, _, exit) => *exit,
+        }
+    }
+}
+
+/// Draws a chain of errors: each cause once, then the hint.
+pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
+    let Some(problem) = error.downcast_ref::<Problem>() else {
+        let mut text = format!("error: {error}\n");
+        causes(error.chain().skip(1), &mut text);
+        return (text, Exit::Failed);
+    };
+    let text = match problem {
+        Problem::Findings(findings) => {
+            let mut text = crate::ui::findings::render(findings);
+            text.push_str(&format!("error: {problem}\n"));
+            text
+        }
+        Problem::Many(said) => {
+            let mut text: String = said.iter().map(|said| format!("{}\n", one(said, None))).collect();
+            text.push_str(&format!("error: {problem}\n"));
+            text
+        }
+        Problem::One(said, cause, _) => one(said, cause.as_ref()),
+    };
+    (text, problem.exit())
+}
+
+fn one(said: &Said, cause: Option<&anyhow::Error>) -> String {
+    let mut text = format!("error[{}]: {}\n", said.code, said.message);
+    if let Some(cause) = cause {
+        causes(cause.chain(), &mut text);
+    }
+    if let Some(hint) = &said.hint {
+        text.push_str(&format!("\nhint: {hint}\n"));
+    }
+    text
+}
+
+fn causes<'a>(chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>, text: &mut String) {
+    let mut last = String::new();
+    for cause in chain {
+        let words = cause.to_string();
+        // Some libraries print their source in their own text.
+        if !last.contains(&words) {
+            text.push_str(&format!("  caused by: {words}\n"));
+        }
+        last = words;
     }
 }

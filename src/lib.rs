@@ -1,5 +1,25 @@
 //! cozy turns fresh Linux servers into a cloud.
+//!
+//! The map of the modules; arrows go down only:
+//!
+//! - `cli`: one file a command; clap lives here only
+//! - `settings`: flags and environment become `Settings`; the only reader of the environment
+//! - `error`: error codes, hints, the renderer of error chains, the exit-code table
+//! - `ui`: terminal, plain and JSON reporters, prompts, tables; stdout and stderr live here only
+//! - `rehearsal`: a plan run against the simulated cluster of `cozy-sim`
+//! - `execute`: runs a plan: events, retries, cancellation
+//! - `diagnose`: from a gate that does not hold down to the cause
+//! - `cluster`: the only user of kube's client: apply, observe, watch, inventory, lock
+//! - `catalogue`: reads the built-in catalogue and its overlays
+//! - `render`: minijinja templates and YAML become objects. No I/O
+//! - `plan`: graph, edges, planner, diff. No I/O
+//! - `health`: when an object is ready, and gates in CEL. No I/O
+//! - `model`: what the user's files mean, and findings with places. No I/O
+//!
+//! `ui` sees events and plain data. Public is only what `main` and the benches need.
 
+mod catalogue;
+mod cli;
 mod cluster;
 mod diagnose;
 mod error;
@@ -7,5 +27,10 @@ mod execute;
 mod health;
 mod model;
 mod plan;
+mod rehearsal;
 mod render;
+mod settings;
 mod ui;
+
+pub use cli::main;
+pub use error::Exit;

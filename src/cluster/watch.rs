@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt as _;
-use kube::api::DynamicObject;
+use kube::api::{DynamicObject, TypeMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -111,6 +111,9 @@ impl Watches {
         let api = cluster.api(&everywhere, &object.version)?;
         let shared = Arc::clone(&self.shared);
         let kind = object.id.kind.clone();
+        let types = TypeMeta { api_version: object.api_version(), kind: kind.kind.clone() };
+        // Items of a list do not say what they are.
+        let typed = move |object: DynamicObject| to_value(DynamicObject { types: Some(types.clone()), ..object });
         tasks.running.insert(kind.clone());
         tasks.set.spawn(async move {
             let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
@@ -121,11 +124,11 @@ impl Watches {
                     Ok(watcher::Event::InitApply(object)) => {
                         let id = identify(&kind, &object);
                         listed.insert(id.clone());
-                        shared.store(&id, Some(to_value(object)));
+                        shared.store(&id, Some(typed(object)));
                     }
                     Ok(watcher::Event::InitDone) => shared.drop_unlisted(&kind, &listed),
                     Ok(watcher::Event::Apply(object)) => {
-                        shared.store(&identify(&kind, &object), Some(to_value(object)));
+                        shared.store(&identify(&kind, &object), Some(typed(object)));
                     }
                     Ok(watcher::Event::Delete(object)) => shared.store(&identify(&kind, &object), None),
                     // The watcher lists again by itself, after a while.

@@ -196,8 +196,10 @@ pub(crate) enum Outcome {
     Done,
     /// Something failed or was not ready in time.
     Failed,
-    /// A signal ended it.
+    /// SIGINT ended it.
     Interrupted,
+    /// SIGTERM ended it.
+    Terminated,
     /// The lock was lost to another run.
     LockLost,
 }

@@ -251,6 +251,17 @@ async fn served(shared: &Shared<'_>, step: &Step, objects: &[&Object], deadline:
             Some((object, ..)) => Err(ClusterError::NoSuchKind { object: object.id.to_string() }),
         }
     };
-    let report = |retry: retry::Retry<'_>| shared.retry(Some(&step.id), &first.id.to_string(), &retry);
+    // The lag is expected: it is waited for, and said once.
+    let report = |retry: retry::Retry<'_>| {
+        if retry.attempt == 1 {
+            shared.report(EventKind::Waiting {
+                step: step.id.clone(),
+                object: first.id.to_string(),
+                reason: "established, not served in discovery yet".to_owned(),
+                remaining: expected.len(),
+                soft_failure: false,
+            });
+        }
+    };
     retry::until(deadline, act, report).await.map_err(|error| super::run::failed(&error))
 }

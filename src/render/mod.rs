@@ -8,6 +8,7 @@ mod stand_in;
 mod template;
 pub(crate) mod yaml;
 
+use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -209,7 +210,8 @@ impl Job<'_> {
             ("namespace", minijinja::Value::from(Serde(namespace))),
             ("component", minijinja::Value::from(component.name.as_str())),
         ];
-        self.facts.iter().cloned().chain(own).collect()
+        let all: BTreeMap<&str, minijinja::Value> = self.facts.iter().cloned().chain(own).collect();
+        minijinja::Value::from(Serde(all))
     }
 
     fn error(&self, code: u16, file: &str, line: Option<u64>, problem: String) -> RenderError {

@@ -11,6 +11,7 @@ mod gantt;
 pub(crate) mod graph;
 pub(crate) mod json;
 mod live;
+pub(crate) mod log;
 mod live_lines;
 mod out;
 mod plain;

@@ -1,1 +1,40 @@
-//! stub
+//! A small Kubernetes API server in memory, as a `tower` service under the ordinary [`kube::Client`], and
+//! controllers over that client, all on tokio's virtual clock. It knows nothing of its users.
+//!
+//! What it can do is a closed list (the tests in `tests/suite`); everything else is answered with status 501,
+//! reason `NotSimulated`, and remembered. Where it differs from a real API server, it is wrong.
+//!
+//! - `cluster`: the handle that users hold, faults and counters
+//! - `service`: requests in, responses out; `request`: from a URL to a verb and a target
+//! - `kinds`, `discovery`, `crd`: what is served
+//! - `store`, `state`: objects, versions, the event log; `watch`: streams of it
+//! - `crud`, `patch`, `apply`, `delete`, `collect`: the verbs, and what follows deletion
+//! - `defaults`, `validate`, `status`: what the server fills in, and what it refuses
+//! - `furnish`: what a fresh cluster and a fresh namespace have
+//! - `controllers`: makes things ready, as a cluster's own controllers and kubelets would
+
+mod apply;
+mod cluster;
+mod collect;
+mod controllers;
+mod crd;
+mod crud;
+mod defaults;
+mod delete;
+mod discovery;
+mod furnish;
+mod json;
+mod kinds;
+mod patch;
+mod request;
+mod selector;
+mod service;
+mod state;
+mod status;
+mod store;
+mod validate;
+mod watch;
+
+pub use cluster::{Cluster, Options, Refusal, Requests};
+pub use controllers::{Controllers, Says, run_controllers};
+pub use service::{Server, ServerBody};

@@ -1,0 +1,166 @@
+//! Which lists and maps of a kind merge item by item, and which are replaced whole.
+//! Only what differs from the default is kept: an unknown map merges, an unknown list is replaced.
+//! `builtin.txt` has the built-in types: a line is a type and its fields; `f:T` is a struct, `f!` a map that is
+//! replaced whole, `f[a,b=X]:T` a list whose items are told apart by keys (with a default), `f[]` a set.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+
+use crate::json;
+
+/// How a list merges.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ListShape {
+    /// Replaced whole.
+    #[default]
+    Atomic,
+    /// Items are themselves the keys.
+    Set,
+    /// Items have these keys; a missing one has the default.
+    Map(Vec<(String, Option<Value>)>),
+}
+
+/// How a value and what is in it merges.
+#[derive(Debug, Default)]
+pub(crate) struct Shape {
+    /// A map that is replaced whole.
+    pub(crate) atomic: bool,
+    pub(crate) list: ListShape,
+    fields: BTreeMap<String, Arc<Shape>>,
+    /// The shape of list items, and of a map's values.
+    items: Option<Arc<Shape>>,
+}
+
+static PLAIN: OnceLock<Arc<Shape>> = OnceLock::new();
+
+fn plain() -> &'static Arc<Shape> {
+    PLAIN.get_or_init(Arc::default)
+}
+
+impl Shape {
+    /// Answers the shape of a field.
+    pub(crate) fn field(&self, name: &str) -> &Arc<Self> {
+        self.fields.get(name).or(self.items.as_ref()).unwrap_or_else(|| plain())
+    }
+
+    /// Answers the shape of a list's items.
+    pub(crate) fn items(&self) -> &Arc<Self> {
+        self.items.as_ref().unwrap_or_else(|| plain())
+    }
+
+    fn is_plain(&self) -> bool {
+        !self.atomic && self.list == ListShape::Atomic && self.fields.is_empty() && self.items.is_none()
+    }
+
+    fn set(&mut self, field: &str, shape: Self) {
+        if !shape.is_plain() {
+            self.fields.insert(field.to_owned(), Arc::new(shape));
+        }
+    }
+}
+
+/// Answers the shape of a built-in kind.
+pub(crate) fn shape_of_builtin(kind: &str) -> Arc<Shape> {
+    static SHAPES: OnceLock<BTreeMap<&str, Arc<Shape>>> = OnceLock::new();
+    SHAPES.get_or_init(read_builtin).get(kind).unwrap_or_else(|| metadata()).clone()
+}
+
+/// The shape of kinds of which nothing but their metadata is known.
+fn metadata() -> &'static Arc<Shape> {
+    static METADATA: OnceLock<Arc<Shape>> = OnceLock::new();
+    METADATA.get_or_init(|| {
+        let mut shape = Shape::default();
+        shape.fields.insert("metadata".to_owned(), shape_of_builtin("ObjectMeta"));
+        // CRDs and APIServices are not in the table; of their lists only the conditions merge.
+        shape.fields.insert("status".to_owned(), shape_of_builtin("NamespaceStatus"));
+        Arc::new(shape)
+    })
+}
+
+fn read_builtin() -> BTreeMap<&'static str, Arc<Shape>> {
+    let lines = include_str!("builtin.txt").lines();
+    let types: BTreeMap<_, Vec<_>> = lines
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.collect()))
+        })
+        .collect();
+    let mut done = BTreeMap::new();
+    for name in types.keys() {
+        read_type(name, &types, &mut done);
+    }
+    done
+}
+
+fn read_type(
+    name: &'static str,
+    types: &BTreeMap<&'static str, Vec<&'static str>>,
+    done: &mut BTreeMap<&'static str, Arc<Shape>>,
+) -> Arc<Shape> {
+    if let Some(shape) = done.get(name) {
+        return shape.clone();
+    }
+    let mut shape = Shape::default();
+    for field in types.get(name).into_iter().flatten() {
+        let (field, inner) = field.split_once(':').map_or((*field, None), |(field, of)| (field, Some(of)));
+        let inner = inner.map(|of| read_type(of, types, done));
+        if let Some(field) = field.strip_suffix('!') {
+            shape.set(field, Shape { atomic: true, ..Shape::default() });
+        } else if let Some((field, keys)) = field.strip_suffix(']').and_then(|field| field.split_once('[')) {
+            shape.set(field, Shape { list: list_shape(keys), items: inner, ..Shape::default() });
+        } else if let Some(inner) = inner {
+            shape.fields.insert(field.to_owned(), inner);
+        }
+    }
+    let shape = Arc::new(shape);
+    done.insert(name, shape.clone());
+    shape
+}
+
+fn list_shape(keys: &str) -> ListShape {
+    if keys.is_empty() {
+        return ListShape::Set;
+    }
+    let keys = keys.split(',').map(|key| match key.split_once('=') {
+        Some((key, default)) => (key.to_owned(), Some(Value::from(default))),
+        None => (key.to_owned(), None),
+    });
+    ListShape::Map(keys.collect())
+}
+
+/// Answers the shape that a CRD's schema gives a kind.
+pub(crate) fn shape_of_schema(schema: Option<&Value>) -> Arc<Shape> {
+    let mut shape = schema.map(of_schema).unwrap_or_default();
+    shape.fields.insert("metadata".to_owned(), shape_of_builtin("ObjectMeta"));
+    Arc::new(shape)
+}
+
+fn of_schema(schema: &Value) -> Shape {
+    let mut shape = Shape {
+        atomic: schema.get("x-kubernetes-map-type").is_some_and(|kind| kind == "atomic"),
+        ..Shape::default()
+    };
+    if let Some(items) = schema.get("items") {
+        shape.list = match json::text(schema, &["x-kubernetes-list-type"]) {
+            "set" => ListShape::Set,
+            "map" => ListShape::Map(map_keys(schema, items)),
+            _ => ListShape::Atomic,
+        };
+        let inner = of_schema(items);
+        shape.items = (!inner.is_plain()).then(|| Arc::new(inner));
+    } else if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
+        let inner = of_schema(values);
+        shape.items = (!inner.is_plain()).then(|| Arc::new(inner));
+    }
+    for (field, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        shape.set(field, of_schema(schema));
+    }
+    shape
+}
+
+fn map_keys(schema: &Value, items: &Value) -> Vec<(String, Option<Value>)> {
+    let keys = json::items(schema, "x-kubernetes-list-map-keys").iter().filter_map(Value::as_str);
+    keys.map(|key| (key.to_owned(), json::at(items, &["properties", key, "default"]).cloned())).collect()
+}

@@ -1,0 +1,72 @@
+//! The statuses that controllers write: when they have seen an object, and
+//! when it is done.
+
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, ApiResource, ListParams};
+use kube::Client;
+use serde_json::{Value, json};
+
+fn kind(object: &Value) -> &str {
+    object.get("kind").and_then(Value::as_str).unwrap_or_default()
+}
+
+fn generation(object: &Value) -> i64 {
+    object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(1)
+}
+
+fn replicas(object: &Value) -> i64 {
+    object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1)
+}
+
+/// How many nodes there are; asked only for what runs on each.
+pub(super) async fn nodes(client: &Client, resource: &ApiResource) -> usize {
+    if resource.kind != "DaemonSet" {
+        return 0;
+    }
+    let nodes: Api<Node> = Api::all(client.clone());
+    nodes.list(&ListParams::default()).await.map_or(0, |list| list.items.len())
+}
+
+/// What a controller writes as soon as it has seen an object.
+pub(super) fn begun(object: &Value) -> Option<Value> {
+    let observed = generation(object);
+    match kind(object) {
+        "Deployment" => {
+            let wanted = replicas(object);
+            Some(json!({ "observedGeneration": observed, "replicas": wanted, "updatedReplicas": wanted, "unavailableReplicas": wanted }))
+        }
+        "StatefulSet" | "DaemonSet" => Some(json!({ "observedGeneration": observed })),
+        "PersistentVolumeClaim" => Some(json!({ "phase": "Pending" })),
+        _ => None,
+    }
+}
+
+/// What a controller writes when all is done.
+pub(super) fn ended(object: &Value, nodes: usize) -> Option<Value> {
+    let observed = generation(object);
+    let wanted = replicas(object);
+    match kind(object) {
+        "Deployment" => Some(json!({
+            "observedGeneration": observed, "replicas": wanted, "updatedReplicas": wanted, "readyReplicas": wanted,
+            "availableReplicas": wanted, "unavailableReplicas": null,
+            "conditions": [{ "type": "Available", "status": "True", "reason": "MinimumReplicasAvailable" }],
+        })),
+        "StatefulSet" => Some(json!({
+            "observedGeneration": observed, "replicas": wanted, "updatedReplicas": wanted, "readyReplicas": wanted,
+            "availableReplicas": wanted, "currentRevision": "1", "updateRevision": "1",
+        })),
+        "DaemonSet" => Some(json!({
+            "observedGeneration": observed, "desiredNumberScheduled": nodes, "currentNumberScheduled": nodes,
+            "updatedNumberScheduled": nodes, "numberReady": nodes, "numberAvailable": nodes, "numberMisscheduled": 0,
+        })),
+        "Job" => Some(json!({
+            "succeeded": object.pointer("/spec/completions").and_then(Value::as_i64).unwrap_or(1),
+            "conditions": [{ "type": "Complete", "status": "True", "reason": "CompletionsReached" }],
+        })),
+        "PersistentVolumeClaim" => Some(json!({ "phase": "Bound" })),
+        "Service" if object.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer") => {
+            Some(json!({ "loadBalancer": { "ingress": [{ "ip": "192.0.2.1" }] } }))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,352 @@
+//! What the server fills in, so that objects come back different from what was sent.
+
+use k8s_openapi::ByteString;
+use serde_json::{Map, Value, json};
+
+use crate::json::{as_map, at, default, items_mut, object, text};
+use crate::kinds::Kind;
+use crate::state::State;
+
+/// Fills an object in, new or changed.
+pub(crate) fn fill(state: &mut State, kind: &Kind, it: &mut Value) {
+    if kind.custom {
+        return;
+    }
+    match (kind.group(), kind.plural()) {
+        ("", "namespaces") => namespace(it),
+        ("", "services") => service(state, it),
+        ("", "secrets") => secret(it),
+        ("", "persistentvolumeclaims") => claim(it),
+        ("", "persistentvolumes") => volume(it),
+        ("", "pods") => pod(it),
+        ("", "replicationcontrollers") | ("apps", "replicasets") => replicas(it),
+        ("apps", "deployments") => deployment(it),
+        ("apps", "statefulsets") => stateful_set(it),
+        ("apps", "daemonsets") => daemon_set(it),
+        ("batch", "jobs") => job(it),
+        ("batch", "cronjobs") => cron_job(it),
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => binding(it),
+        ("storage.k8s.io", "storageclasses") => class(it),
+        ("networking.k8s.io", "networkpolicies") => policy(it),
+        ("networking.k8s.io", "ingresses") => default(status(it), "loadBalancer", json!({})),
+        ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => webhooks(it, true),
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => webhooks(it, false),
+        ("scheduling.k8s.io", "priorityclasses") => default(as_map(it), "preemptionPolicy", "PreemptLowerPriority"),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => crd(it),
+        ("policy", "poddisruptionbudgets") => drop(status(it)),
+        _ => {}
+    }
+}
+
+fn spec(it: &mut Value) -> &mut Map<String, Value> {
+    object(it, "spec")
+}
+
+fn status(it: &mut Value) -> &mut Map<String, Value> {
+    object(it, "status")
+}
+
+fn inner<'a>(map: &'a mut Map<String, Value>, field: &str) -> &'a mut Map<String, Value> {
+    as_map(map.entry(field).or_insert_with(|| json!({})))
+}
+
+fn namespace(it: &mut Value) {
+    let name = text(it, &["metadata", "name"]).to_owned();
+    let labels = inner(object(it, "metadata"), "labels");
+    labels.insert("kubernetes.io/metadata.name".to_owned(), json!(name));
+    default(spec(it), "finalizers", json!(["kubernetes"]));
+    default(status(it), "phase", "Active");
+}
+
+fn secret(it: &mut Value) {
+    let map = as_map(it);
+    default(map, "type", "Opaque");
+    if let Some(Value::Object(strings)) = map.shift_remove("stringData") {
+        let data = inner(map, "data");
+        for (name, value) in strings {
+            let bytes = ByteString(value.as_str().unwrap_or_default().as_bytes().to_vec());
+            data.insert(name, serde_json::to_value(bytes).unwrap_or_default());
+        }
+    }
+}
+
+fn service(state: &mut State, it: &mut Value) {
+    let map = spec(it);
+    default(map, "type", "ClusterIP");
+    default(map, "sessionAffinity", "None");
+    let kind = map.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    for port in items_mut(map, "ports").iter_mut().map(as_map) {
+        default(port, "protocol", "TCP");
+        let number = port.get("port").cloned().unwrap_or_default();
+        default(port, "targetPort", number);
+    }
+    if kind != "ExternalName" {
+        if map.get("clusterIP").and_then(Value::as_str).unwrap_or_default().is_empty() {
+            map.insert("clusterIP".to_owned(), json!(state.new_address()));
+        }
+        let address = map.get("clusterIP").cloned().unwrap_or_default();
+        default(map, "clusterIPs", json!([address]));
+        default(map, "ipFamilies", json!(["IPv4"]));
+        default(map, "ipFamilyPolicy", "SingleStack");
+        default(map, "internalTrafficPolicy", "Cluster");
+    }
+    if kind == "NodePort" || kind == "LoadBalancer" {
+        default(map, "externalTrafficPolicy", "Cluster");
+        let mut number = 30000 + u64::from(state.addresses() % 2768);
+        for port in items_mut(map, "ports").iter_mut().map(as_map) {
+            default(port, "nodePort", number);
+            number += 1;
+        }
+    }
+    if kind == "LoadBalancer" {
+        default(map, "allocateLoadBalancerNodePorts", true);
+    }
+    default(status(it), "loadBalancer", json!({}));
+}
+
+fn claim(it: &mut Value) {
+    default(spec(it), "volumeMode", "Filesystem");
+    default(status(it), "phase", "Pending");
+}
+
+fn volume(it: &mut Value) {
+    default(spec(it), "volumeMode", "Filesystem");
+    default(spec(it), "persistentVolumeReclaimPolicy", "Retain");
+    default(status(it), "phase", "Pending");
+}
+
+fn pod(it: &mut Value) {
+    pod_spec(spec(it));
+    let map = spec(it);
+    default(map, "serviceAccountName", "default");
+    let account = map.get("serviceAccountName").cloned().unwrap_or_default();
+    default(map, "serviceAccount", account);
+    default(map, "enableServiceLinks", true);
+    default(map, "preemptionPolicy", "PreemptLowerPriority");
+    default(map, "priority", 0);
+    if !map.contains_key("tolerations") {
+        let tolerate = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
+        let all = [tolerate("node.kubernetes.io/not-ready"), tolerate("node.kubernetes.io/unreachable")];
+        map.insert("tolerations".to_owned(), json!(all));
+    }
+    default(status(it), "phase", "Pending");
+    default(status(it), "qosClass", "BestEffort");
+}
+
+fn replicas(it: &mut Value) {
+    default(spec(it), "replicas", 1);
+    template(spec(it));
+    default(status(it), "replicas", 0);
+}
+
+fn deployment(it: &mut Value) {
+    let map = spec(it);
+    default(map, "replicas", 1);
+    default(map, "revisionHistoryLimit", 10);
+    default(map, "progressDeadlineSeconds", 600);
+    let strategy = inner(map, "strategy");
+    default(strategy, "type", "RollingUpdate");
+    if strategy.get("type").is_some_and(|kind| kind == "RollingUpdate") {
+        let rolling = inner(strategy, "rollingUpdate");
+        default(rolling, "maxUnavailable", "25%");
+        default(rolling, "maxSurge", "25%");
+    }
+    template(map);
+    status(it);
+}
+
+fn stateful_set(it: &mut Value) {
+    let map = spec(it);
+    default(map, "replicas", 1);
+    default(map, "revisionHistoryLimit", 10);
+    default(map, "podManagementPolicy", "OrderedReady");
+    default(map, "serviceName", "");
+    let keep = json!({ "whenDeleted": "Retain", "whenScaled": "Retain" });
+    default(map, "persistentVolumeClaimRetentionPolicy", keep);
+    let strategy = inner(map, "updateStrategy");
+    default(strategy, "type", "RollingUpdate");
+    if strategy.get("type").is_some_and(|kind| kind == "RollingUpdate") {
+        default(inner(strategy, "rollingUpdate"), "partition", 0);
+    }
+    for claim in items_mut(map, "volumeClaimTemplates") {
+        as_map(claim).insert("apiVersion".to_owned(), json!("v1"));
+        as_map(claim).insert("kind".to_owned(), json!("PersistentVolumeClaim"));
+        self::claim(claim);
+    }
+    template(map);
+    default(status(it), "replicas", 0);
+    default(status(it), "availableReplicas", 0);
+}
+
+fn daemon_set(it: &mut Value) {
+    let map = spec(it);
+    default(map, "revisionHistoryLimit", 10);
+    let strategy = inner(map, "updateStrategy");
+    default(strategy, "type", "RollingUpdate");
+    if strategy.get("type").is_some_and(|kind| kind == "RollingUpdate") {
+        let rolling = inner(strategy, "rollingUpdate");
+        default(rolling, "maxUnavailable", 1);
+        default(rolling, "maxSurge", 0);
+    }
+    template(map);
+    for field in ["currentNumberScheduled", "numberMisscheduled", "desiredNumberScheduled", "numberReady"] {
+        default(status(it), field, 0);
+    }
+}
+
+fn job(it: &mut Value) {
+    let uid = text(it, &["metadata", "uid"]).to_owned();
+    let name = text(it, &["metadata", "name"]).to_owned();
+    let map = spec(it);
+    job_spec(map);
+    let manual = map.get("manualSelector").is_some_and(|it| it == true);
+    if !manual && !map.contains_key("selector") && !uid.is_empty() {
+        map.insert("selector".to_owned(), json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } }));
+        let labels = inner(inner(inner(map, "template"), "metadata"), "labels");
+        for prefix in ["batch.kubernetes.io/", ""] {
+            default(labels, &format!("{prefix}controller-uid"), uid.clone());
+            default(labels, &format!("{prefix}job-name"), name.clone());
+        }
+    }
+    status(it);
+}
+
+fn job_spec(map: &mut Map<String, Value>) {
+    for field in ["completions", "parallelism"] {
+        default(map, field, 1);
+    }
+    default(map, "backoffLimit", 6);
+    default(map, "completionMode", "NonIndexed");
+    default(map, "suspend", false);
+    default(map, "manualSelector", false);
+    default(map, "podReplacementPolicy", "TerminatingOrFailed");
+    template(map);
+}
+
+fn cron_job(it: &mut Value) {
+    let map = spec(it);
+    default(map, "concurrencyPolicy", "Allow");
+    default(map, "suspend", false);
+    default(map, "successfulJobsHistoryLimit", 3);
+    default(map, "failedJobsHistoryLimit", 1);
+    if let Some(job) = map.get_mut("jobTemplate").and_then(|it| it.get_mut("spec")) {
+        template(as_map(job));
+    }
+    status(it);
+}
+
+/// Fills in a pod template.
+fn template(map: &mut Map<String, Value>) {
+    let template = inner(map, "template");
+    inner(template, "metadata");
+    pod_spec(inner(template, "spec"));
+}
+
+fn pod_spec(map: &mut Map<String, Value>) {
+    default(map, "restartPolicy", "Always");
+    default(map, "dnsPolicy", "ClusterFirst");
+    default(map, "terminationGracePeriodSeconds", 30);
+    default(map, "schedulerName", "default-scheduler");
+    default(map, "securityContext", json!({}));
+    if let Some(account) = map.get("serviceAccountName").cloned() {
+        default(map, "serviceAccount", account);
+    }
+    for list in ["initContainers", "containers"] {
+        items_mut(map, list).iter_mut().map(as_map).for_each(container);
+    }
+    for volume in items_mut(map, "volumes").iter_mut().map(as_map) {
+        for kind in ["configMap", "secret", "projected", "downwardAPI"] {
+            if let Some(source) = volume.get_mut(kind) {
+                default(as_map(source), "defaultMode", 420);
+            }
+        }
+        if let Some(path) = volume.get_mut("hostPath") {
+            default(as_map(path), "type", "");
+        }
+    }
+}
+
+fn container(map: &mut Map<String, Value>) {
+    default(map, "terminationMessagePath", "/dev/termination-log");
+    default(map, "terminationMessagePolicy", "File");
+    let image = map.get("image").and_then(Value::as_str).unwrap_or_default();
+    let last = image.rsplit('/').next().unwrap_or_default();
+    let latest = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
+    default(map, "imagePullPolicy", if latest { "Always" } else { "IfNotPresent" });
+    default(map, "resources", json!({}));
+    for port in items_mut(map, "ports").iter_mut().map(as_map) {
+        default(port, "protocol", "TCP");
+    }
+    for variable in items_mut(map, "env") {
+        if let Some(from) = variable.get_mut("valueFrom").and_then(|from| from.get_mut("fieldRef")) {
+            default(as_map(from), "apiVersion", "v1");
+        }
+    }
+    for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+        if let Some(probe) = map.get_mut(probe).map(as_map) {
+            default(probe, "timeoutSeconds", 1);
+            default(probe, "periodSeconds", 10);
+            default(probe, "successThreshold", 1);
+            default(probe, "failureThreshold", 3);
+            if let Some(get) = probe.get_mut("httpGet").map(as_map) {
+                default(get, "scheme", "HTTP");
+                default(get, "path", "/");
+            }
+        }
+    }
+}
+
+fn binding(it: &mut Value) {
+    let map = as_map(it);
+    default(inner(map, "roleRef"), "apiGroup", "rbac.authorization.k8s.io");
+    for subject in items_mut(map, "subjects").iter_mut().map(as_map) {
+        if subject.get("kind").is_some_and(|kind| kind != "ServiceAccount") {
+            default(subject, "apiGroup", "rbac.authorization.k8s.io");
+        }
+    }
+}
+
+fn class(it: &mut Value) {
+    default(as_map(it), "reclaimPolicy", "Delete");
+    default(as_map(it), "volumeBindingMode", "Immediate");
+}
+
+fn policy(it: &mut Value) {
+    let egress = at(it, &["spec", "egress"]).is_some_and(|it| it.as_array().is_some_and(|it| !it.is_empty()));
+    let kinds = if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+    default(spec(it), "policyTypes", kinds);
+    default(spec(it), "podSelector", json!({}));
+    for rule in items_mut(spec(it), "ingress").iter_mut().map(as_map) {
+        for port in items_mut(rule, "ports").iter_mut().map(as_map) {
+            default(port, "protocol", "TCP");
+        }
+    }
+}
+
+fn webhooks(it: &mut Value, mutating: bool) {
+    for hook in items_mut(as_map(it), "webhooks").iter_mut().map(as_map) {
+        default(hook, "failurePolicy", "Fail");
+        default(hook, "matchPolicy", "Equivalent");
+        default(hook, "namespaceSelector", json!({}));
+        default(hook, "objectSelector", json!({}));
+        default(hook, "timeoutSeconds", 10);
+        if mutating {
+            default(hook, "reinvocationPolicy", "Never");
+        }
+        if let Some(service) = hook.get_mut("clientConfig").and_then(|it| it.get_mut("service")) {
+            default(as_map(service), "port", 443);
+        }
+        for rule in items_mut(hook, "rules").iter_mut().map(as_map) {
+            default(rule, "scope", "*");
+        }
+    }
+}
+
+fn crd(it: &mut Value) {
+    let map = spec(it);
+    default(map, "conversion", json!({ "strategy": "None" }));
+    let names = inner(map, "names");
+    let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    default(names, "singular", kind.to_lowercase());
+    default(names, "listKind", format!("{kind}List"));
+}

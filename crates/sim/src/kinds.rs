@@ -1,0 +1,124 @@
+//! The kinds that the server knows: a table of the built-in ones (`kinds.txt`), and what a CRD adds.
+//! `kinds.txt` has one line a kind: group, version, kind, plural, flags, short names. Flags: `n`amespaced or
+//! `c`luster-wide, has a `s`tatus subresource, counts its `g`enerations, is in the category `a`ll.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::apply::{Shape, shape_of_builtin};
+
+/// Names where objects are stored: all versions of a kind share one place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ResourceId {
+    pub(crate) group: String,
+    pub(crate) plural: String,
+}
+
+/// One kind in one version.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) id: Arc<ResourceId>,
+    pub(crate) version: String,
+    pub(crate) kind: String,
+    pub(crate) list_kind: String,
+    pub(crate) singular: String,
+    pub(crate) namespaced: bool,
+    /// Has a status subresource.
+    pub(crate) status: bool,
+    /// Counts changes of its spec in `metadata.generation`.
+    pub(crate) generation: bool,
+    pub(crate) short_names: Vec<String>,
+    pub(crate) categories: Vec<String>,
+    /// Was defined by a CRD.
+    pub(crate) custom: bool,
+    /// How its lists and maps merge.
+    pub(crate) shape: Arc<Shape>,
+    /// What every object of it starts with: `{"apiVersion":"…","kind":"…",`.
+    pub(crate) prefix: Bytes,
+}
+
+impl Kind {
+    /// Answers the group, empty for the core one.
+    pub(crate) fn group(&self) -> &str {
+        &self.id.group
+    }
+
+    /// Answers the plural name, as in URLs.
+    pub(crate) fn plural(&self) -> &str {
+        &self.id.plural
+    }
+
+    /// Answers `group/version`, or the version alone for the core group.
+    pub(crate) fn api_version(&self) -> String {
+        api_version(self.group(), &self.version)
+    }
+
+    /// Answers `plural.group`, as error messages name resources.
+    pub(crate) fn qualified(&self) -> String {
+        if self.group().is_empty() {
+            self.plural().to_owned()
+        } else {
+            format!("{}.{}", self.plural(), self.group())
+        }
+    }
+
+    /// Answers `Kind.group`, as error messages name kinds.
+    pub(crate) fn qualified_kind(&self) -> String {
+        if self.group().is_empty() {
+            self.kind.clone()
+        } else {
+            format!("{}.{}", self.kind, self.group())
+        }
+    }
+
+    /// Tells whether it is this built-in kind.
+    pub(crate) fn is(&self, group: &str, plural: &str) -> bool {
+        self.group() == group && self.plural() == plural
+    }
+}
+
+/// Joins a group and a version as `apiVersion` has them.
+pub(crate) fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+/// Makes the start that all objects of a kind share.
+pub(crate) fn prefix(api_version: &str, kind: &str) -> Bytes {
+    Bytes::from(format!(r#"{{"apiVersion":"{api_version}","kind":"{kind}","#))
+}
+
+/// What is served, by group, version and plural.
+pub(crate) type Kinds = BTreeMap<(String, String, String), Arc<Kind>>;
+
+/// Reads the table of built-in kinds.
+pub(crate) fn builtin() -> Kinds {
+    include_str!("kinds.txt").lines().filter_map(parse).map(|kind| (key(&kind), Arc::new(kind))).collect()
+}
+
+/// Answers the key under which a kind is served.
+pub(crate) fn key(kind: &Kind) -> (String, String, String) {
+    (kind.group().to_owned(), kind.version.clone(), kind.plural().to_owned())
+}
+
+fn parse(line: &str) -> Option<Kind> {
+    let mut words = line.split_whitespace();
+    let group = words.next().map(|group| if group == "-" { "" } else { group })?;
+    let (version, kind, plural, flags) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    Some(Kind {
+        id: Arc::new(ResourceId { group: group.to_owned(), plural: plural.to_owned() }),
+        version: version.to_owned(),
+        kind: kind.to_owned(),
+        list_kind: format!("{kind}List"),
+        singular: kind.to_lowercase(),
+        namespaced: flags.contains('n'),
+        status: flags.contains('s'),
+        generation: flags.contains('g'),
+        short_names: words.next().into_iter().flat_map(|names| names.split(',')).map(str::to_owned).collect(),
+        categories: flags.contains('a').then(|| "all".to_owned()).into_iter().collect(),
+        custom: false,
+        shape: shape_of_builtin(kind),
+        prefix: prefix(&api_version(group, version), kind),
+    })
+}

@@ -1,0 +1,328 @@
+//! The way that most commands share: files, catalogue, components, objects.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::{Map, Value, json};
+
+use crate::catalogue;
+use crate::cluster::error::ClusterError;
+use crate::error::{Exit, Problem, Said};
+use crate::model::catalogue::{Catalogue, CloudFile, Files};
+use crate::model::cloud::{Cloud, Provider};
+use crate::health::cel::{Gate, Verdict};
+use crate::model::component::{GateSpec, Resolved};
+use crate::model::finding::Finding;
+use crate::plan::PlanError;
+use crate::plan::planner::{Desired, DesiredComponent};
+use crate::render::{self, Missing, Rendered};
+use crate::settings::Settings;
+
+/// The version that kubeadm installs when `cozy.yaml` names none.
+const KUBERNETES: &str = "v1.36.3";
+
+/// How long one server takes to become a control plane, for the estimate
+/// until hosts are installed for real: containerd, images and `kubeadm init`.
+const FIRST_SERVER: Duration = Duration::from_secs(62);
+
+/// How long each further server takes: they join one at a time.
+const FURTHER_SERVER: Duration = Duration::from_secs(28);
+
+/// The largest `cozy.yaml` that is read; the model refuses at a lower limit, with a finding.
+const LARGEST: u64 = 2 * 1024 * 1024;
+
+/// Everything that was read.
+pub(crate) struct Loaded {
+    /// `cozy.yaml`.
+    pub(crate) file: CloudFile,
+    /// The catalogue with all overlays.
+    pub(crate) catalogue: Catalogue,
+    /// The components of this cloud.
+    pub(crate) components: Vec<Resolved>,
+}
+
+/// Reads the catalogue: built in, and the overlays.
+pub(crate) fn files(settings: &Settings) -> anyhow::Result<Files> {
+    let mut files = catalogue::built_in();
+    for path in &settings.catalogue {
+        catalogue::overlay(path, &mut files).map_err(|error| {
+            let said = Said {
+                code: crate::error::Code(1300),
+                message: error.to_string(),
+                hint: Some("a catalogue is a folder with `templates/` and `bundles/`".to_owned()),
+            };
+            Problem::One(said, std::error::Error::source(&error).map(|cause| anyhow::anyhow!("{cause}")), Exit::Usage)
+        })?;
+    }
+    Ok(files)
+}
+
+/// The catalogue without a cloud.
+pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<(Catalogue, Vec<Finding>)> {
+    Ok(Catalogue::load(&files(settings)?))
+}
+
+/// Reads `cozy.yaml` and the catalogue; all mistakes of both at once.
+pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
+    let (bytes, name) = read(&settings.file)?;
+    let mut files = files(settings)?;
+    let file = CloudFile::read(&bytes, &name);
+    if let Ok(file) = &file {
+        let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
+        for (name, config) in &file.cloud.components {
+            if let Some(path) = &config.path {
+                catalogue::component(name, &base.join(path), &mut files)
+                    .with_context(|| format!("component `{name}` of cozy.yaml"))?;
+            }
+        }
+    }
+    let (catalogue, mut findings) = Catalogue::load(&files);
+    let file = match file {
+        Ok(file) => file,
+        Err(found) => {
+            findings.extend(found);
+            return Err(Problem::Findings(findings).into());
+        }
+    };
+    if !findings.is_empty() {
+        return Err(Problem::Findings(findings).into());
+    }
+    let components = catalogue.resolve(&file).map_err(Problem::Findings)?;
+    Ok(Loaded { file, catalogue, components })
+}
+
+fn read(file: &str) -> anyhow::Result<(Vec<u8>, String)> {
+    let mut bytes = Vec::new();
+    if file == "-" {
+        std::io::stdin().take(LARGEST).read_to_end(&mut bytes).context("cannot read stdin")?;
+        return Ok((bytes, "<stdin>".to_owned()));
+    }
+    let opened = fs_err::File::open(PathBuf::from(file)).and_then(|open| open.take(LARGEST).read_to_end(&mut bytes));
+    match opened {
+        Ok(_) => Ok((bytes, file.to_owned())),
+        Err(error) => {
+            let said = Said {
+                code: crate::error::Code(1000),
+                message: format!("cannot read the cloud's file `{file}`"),
+                hint: Some("name it with --file; examples/edge.yaml is one to start from".to_owned()),
+            };
+            Err(Problem::One(said, Some(error.into()), Exit::Usage).into())
+        }
+    }
+}
+
+/// What templates see of a cloud.
+pub(crate) fn facts(cloud: &Cloud, components: &[Resolved], nodes: Option<usize>) -> Map<String, Value> {
+    let kubeadm = cloud.kubernetes.provider == Provider::Kubeadm;
+    let nodes = nodes.unwrap_or_else(|| cloud.present_hosts().count()).max(1);
+    let names: Map<String, Value> = components
+        .iter()
+        .map(|resolved| {
+            let component = &resolved.component;
+            (component.name.to_string(), json!({ "version": component.version }))
+        })
+        .collect();
+    let facts = json!({
+        "cloud": { "name": cloud.name.as_str(), "domain": cloud.domain },
+        "cluster": {
+            "nodes": nodes,
+            "servers": cloud.servers().max(1),
+            "version": version(cloud),
+            "provider": cloud.kubernetes.provider,
+        },
+        "network": {
+            "pods": cloud.network.pods,
+            "services": cloud.network.services,
+            "announce": cloud.network.announce,
+            "loadBalancer": cloud.network.load_balancer.iter().map(|range| pool(range)).collect::<Vec<_>>(),
+            "proxyMode": cloud.network.proxy_mode,
+            "apiHost": if kubeadm { json!("127.0.0.1") } else { Value::Null },
+            "apiPort": if kubeadm { json!(7443) } else { Value::Null },
+        },
+        "storage": { "replicas": cloud.storage_replicas() },
+        "components": names,
+    });
+    match facts {
+        Value::Object(facts) => facts,
+        _ => Map::new(),
+    }
+}
+
+/// An address pool as templates see it: `cidr`, or `start` and `stop`.
+fn pool(range: &str) -> Value {
+    if range.contains('/') {
+        return json!({ "cidr": range });
+    }
+    let (start, stop) = range.split_once('-').unwrap_or((range, range));
+    json!({ "start": start.trim(), "stop": stop.trim() })
+}
+
+/// The Kubernetes version that a cloud gets.
+pub(crate) fn version(cloud: &Cloud) -> String {
+    cloud.kubernetes.version.clone().unwrap_or_else(|| KUBERNETES.to_owned())
+}
+
+/// Renders the components of a cloud.
+pub(crate) fn rendered(loaded: &Loaded, missing: Missing) -> anyhow::Result<Vec<Rendered>> {
+    rendered_with(&loaded.components, &facts(&loaded.file.cloud, &loaded.components, None), missing)
+}
+
+/// Renders some components with given facts.
+pub(crate) fn rendered_with(
+    components: &[Resolved],
+    facts: &Map<String, Value>,
+    missing: Missing,
+) -> anyhow::Result<Vec<Rendered>> {
+    render::render(components, facts, missing).map_err(|errors| {
+        let said = errors
+            .into_iter()
+            .map(|error| Said { code: error.code, message: error.to_string(), hint: error.hint })
+            .collect();
+        Problem::Many(said).into()
+    })
+}
+
+/// The sample objects of a component's gates: for which they hold, and for which they do not.
+pub(crate) fn samples(known: &Resolved) -> Result<Vec<(&GateSpec, Vec<Value>, Vec<Value>)>, Said> {
+    let component = &known.component;
+    let read = |name: &String| -> Result<Vec<Value>, Said> {
+        let text = known.files.get(name).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+        let documents = render::yaml::read(&text).map_err(|error| Said {
+            code: crate::error::Code(2012),
+            message: format!("component `{}`, {name}: {error}", component.name),
+            hint: None,
+        })?;
+        Ok(documents.into_iter().map(|document| document.value).filter(|value| !value.is_null()).collect())
+    };
+    let all = |names: &Vec<String>| -> Result<Vec<Value>, Said> {
+        Ok(names.iter().map(read).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    };
+    component
+        .gates
+        .iter()
+        .map(|gate| Ok((gate, all(&gate.samples.ready)?, all(&gate.samples.not_ready)?)))
+        .collect()
+}
+
+/// What is wrong in a catalogue beyond its files' form: gates that judge
+/// their own samples wrongly, bundles that name what is not there.
+pub(crate) fn lint(catalogue: &Catalogue) -> Vec<Said> {
+    let said = |code: u16, message: String| Said { code: crate::error::Code(code), message, hint: None };
+    let mut found = Vec::new();
+    for bundle in catalogue.bundles.keys() {
+        match catalogue.flatten(bundle) {
+            Err(problem) => found.push(said(1208, format!("bundle `{bundle}`: {problem}"))),
+            Ok(entries) => {
+                let unknown = entries.keys().filter(|name| !catalogue.components.contains_key(*name));
+                found.extend(unknown.map(|name| said(1209, format!("bundle `{bundle}`: there is no component `{name}`"))));
+            }
+        }
+    }
+    for known in catalogue.components.values() {
+        let resolved = Resolved {
+            component: known.component.clone(),
+            settings: Map::new(),
+            values: Map::new(),
+            patches: Vec::new(),
+            files: known.files.clone(),
+        };
+        let samples = match samples(&resolved) {
+            Ok(samples) => samples,
+            Err(error) => {
+                found.push(error);
+                continue;
+            }
+        };
+        for (spec, ready, not_ready) in samples {
+            let Ok(gate) = Gate::parse(&spec.cel) else { continue };
+            for (objects, expected) in [(ready, true), (not_ready, false)] {
+                for object in objects {
+                    let verdict = gate.evaluate(&object);
+                    let agrees = match &verdict {
+                        Verdict::True => expected,
+                        Verdict::False | Verdict::Missing(_) => !expected,
+                        Verdict::Error(_) => false,
+                    };
+                    if !agrees {
+                        let sample = if expected { "ready" } else { "notReady" };
+                        found.push(said(
+                            3002,
+                            format!("component `{}`: the gate of {} says {verdict:?} of a sample in `{sample}`", known.component.name, spec.of),
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// What a cloud wants of its cluster.
+pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss: bool) -> Desired {
+    let cloud = &loaded.file.cloud;
+    let kubernetes = (cloud.kubernetes.provider == Provider::Kubeadm).then(|| {
+        let further = u32::try_from(cloud.servers().saturating_sub(1)).unwrap_or(u32::MAX);
+        FIRST_SERVER + FURTHER_SERVER * further
+    });
+    let components = loaded
+        .components
+        .iter()
+        .zip(rendered)
+        .map(|(resolved, rendered)| {
+            let component = &resolved.component;
+            DesiredComponent {
+                name: component.name.clone(),
+                objects: rendered.objects,
+                needs: component.needs.clone(),
+                ignore_edges: component.ignore_edges.clone(),
+                capabilities: component.provides.capabilities.clone(),
+                gates: component.gates.clone(),
+                expect: component.expect.0,
+                deadline: component.deadline.0,
+                may_be_empty: component.may_be_empty,
+                stood_in: rendered.stood_in.is_some(),
+            }
+        })
+        .collect();
+    Desired { kubernetes, components, allow_data_loss }
+}
+
+/// Errors of the planner for the user.
+pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
+    let said = errors
+        .into_iter()
+        .map(|error| Said { code: error.code(), message: error.to_string(), hint: Some(error.hint().to_owned()) })
+        .collect();
+    Problem::Many(said).into()
+}
+
+/// An error of the cluster for the user.
+pub(crate) fn cluster(error: &ClusterError) -> anyhow::Error {
+    let exit = match error {
+        ClusterError::Locked { .. } => Exit::Locked,
+        ClusterError::Kubeconfig { .. } => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    let said = Said { code: error.code(), message: error.to_string(), hint: error.hint() };
+    let mut cause: Option<anyhow::Error> = None;
+    let mut texts = Vec::new();
+    let mut at = std::error::Error::source(error);
+    while let Some(current) = at {
+        texts.push(current.to_string());
+        at = current.source();
+    }
+    for text in texts.into_iter().rev() {
+        cause = Some(match cause {
+            None => anyhow::anyhow!(text),
+            Some(inner) => inner.context(text),
+        });
+    }
+    Problem::One(said, cause, exit).into()
+}
+
+/// The runtime for work on a real cluster.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")
+}

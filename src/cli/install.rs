@@ -1,0 +1,260 @@
+//! `cozy install`: plan, confirm, run with gates; or the same as a rehearsal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use jiff::Timestamp;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::flow::{self, Loaded};
+use super::plan::OwnFacts;
+use crate::cluster::error::ClusterError;
+use crate::cluster::lease::{self, Lock};
+use crate::cluster::{Cluster, connect};
+use crate::error::{Exit, Problem};
+use crate::execute::event::{EventKind, Outcome, Reporter};
+use crate::execute::retry;
+use crate::execute::run::{self, Finished, Options, Shared};
+use crate::model::cloud::Provider;
+use crate::plan::Plan;
+use crate::plan::planner::{self, Observed};
+use crate::rehearsal::{self, Script};
+use crate::render::Missing;
+use crate::settings::{self, Settings, ThisMachine};
+use crate::ui::timeline::Timeline;
+use crate::ui::{Format, Tee, Ui, log, plan as draw, prompt};
+
+/// Flags of `cozy install`.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what they are")]
+pub(super) struct Args {
+    /// Run the whole plan on a simulated cluster; nothing real is touched
+    #[arg(long)]
+    rehearse: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    /// How long each component may take, instead of its own deadline
+    #[arg(long, value_name = "DURATION", value_parser = settings::span, env = "COZY_TIMEOUT")]
+    timeout: Option<Duration>,
+    /// Take over fields that other managers own
+    #[arg(long)]
+    force_conflicts: bool,
+    /// Allow to delete data: CRDs, namespaces, volumes
+    #[arg(long)]
+    allow_data_loss: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args { rehearse, yes, timeout, force_conflicts, allow_data_loss } = args;
+    if ui.format() == Format::Yaml {
+        return Err(Problem::new(7003, Exit::Usage, "`install` has no YAML output", "use `-o json`: one event a line").into());
+    }
+    let loaded = flow::load(settings)?;
+    if !rehearse && loaded.file.cloud.kubernetes.provider == Provider::Kubeadm {
+        return Err(Problem::new(
+            5000,
+            Exit::Failed,
+            "this version of cozy cannot install Kubernetes on hosts yet",
+            "rehearse it with `cozy install --rehearse`, or set `kubernetes.provider: existing` and name a kubeconfig",
+        )
+        .into());
+    }
+    let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
+    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
+    let options = Options { concurrency: settings.concurrency, force_conflicts, timeout, grace: None };
+    let run = Run { settings, ui, loaded: &loaded, options, yes, timeline: Arc::default() };
+    if rehearse {
+        let plan = planner::plan(&desired, &Observed::default()).map_err(flow::no_plan)?;
+        run.rehearsed(&plan)
+    } else {
+        flow::runtime()?.block_on(run.real(&desired))
+    }
+}
+
+struct Run<'a> {
+    settings: &'a Settings,
+    ui: &'a Ui,
+    loaded: &'a Loaded,
+    options: Options,
+    yes: bool,
+    timeline: Arc<Mutex<Timeline>>,
+}
+
+impl Run<'_> {
+    /// Shows the plan and asks; `false`: declined.
+    fn confirm(&self, plan: &Plan, facts: &OwnFacts, rehearsal: bool) -> anyhow::Result<bool> {
+        if self.ui.format() == Format::Text {
+            self.ui.note(draw::plan_text(plan, &facts.borrow(rehearsal), self.ui.width()).trim_end());
+        }
+        let question = format!("install this on cloud {}?", self.loaded.file.cloud.name);
+        // A rehearsal touches nothing: there is nothing to confirm.
+        prompt::confirm(&question, false, self.yes || rehearsal, self.settings.interactive)
+            .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()).into())
+    }
+
+    /// Reports to the user, the timeline, and the run's log.
+    fn reporter(&self, log: Option<&Arc<log::Log>>) -> Tee {
+        let mut all: Vec<Arc<dyn Reporter>> = vec![Arc::from(self.ui.reporter()), Arc::clone(&self.timeline) as Arc<dyn Reporter>];
+        if let Some(log) = log {
+            all.push(Arc::clone(log) as Arc<dyn Reporter>);
+        }
+        Tee(all)
+    }
+
+    fn rehearsed(&self, plan: &Plan) -> anyhow::Result<Exit> {
+        let facts = OwnFacts::new(self.loaded, &flow::version(&self.loaded.file.cloud));
+        self.confirm(plan, &facts, true)?;
+        let mut samples = Vec::new();
+        for component in &self.loaded.components {
+            let found = flow::samples(component).map_err(|said| Problem::Many(vec![said]))?;
+            samples.extend(found.into_iter().flat_map(|(_, ready, _)| ready));
+        }
+        let nodes = self.loaded.file.cloud.present_hosts().count().max(1);
+        let log = self.open_log();
+        let reporter = self.reporter(log.as_ref());
+        let (_never, stop) = oneshot::channel();
+        let rehearsed = rehearsal::rehearse(
+            plan,
+            nodes,
+            Script::new(plan, samples),
+            &reporter,
+            facts.started(plan, true),
+            self.options.clone(),
+            stop,
+        )?;
+        drop(reporter);
+        for request in &rehearsed.not_simulated {
+            self.ui.note(format!("not simulated: {request}"));
+        }
+        Ok(self.end(&rehearsed.finished, log.as_deref(), "cozy install on your hosts or cluster does the same for real"))
+    }
+
+    async fn real(&self, desired: &planner::Desired) -> anyhow::Result<Exit> {
+        let failed = |error: ClusterError| flow::cluster(&error);
+        let client = connect(self.settings.kubeconfig.as_deref(), self.settings.context.as_deref()).await.map_err(failed)?;
+        let cluster = Cluster::new(client).await.map_err(failed)?;
+        let version = cluster.version().await.map_err(failed)?;
+        let (observed, inventories) = cluster.observe(desired, self.settings.concurrency).await.map_err(failed)?;
+        let plan = planner::plan(desired, &observed).map_err(flow::no_plan)?;
+        let facts = OwnFacts::new(self.loaded, &version);
+        if plan.is_empty() {
+            let log: Option<Arc<log::Log>> = None;
+            let reporter = self.reporter(log.as_ref());
+            let shared = Shared::new(Some(&cluster), &reporter, self.options.clone());
+            shared.report(facts.started(&plan, false));
+            let finished = run::run(&shared, &plan, inventories, std::future::pending().boxed_local()).await;
+            if self.ui.format() == Format::Text {
+                self.ui.note("nothing to do: everything is as wanted, and ready");
+            }
+            return Ok(exit(&finished));
+        }
+        if !self.confirm(&plan, &facts, false)? {
+            self.ui.note("declined: nothing was written");
+            return Ok(Exit::Failed);
+        }
+        cluster.ensure_system_namespace().await.map_err(failed)?;
+        let holder = settings::holder("cozy install");
+        let mut lock = cluster.lock(&holder, &ThisMachine, Timestamp::now()).await.map_err(failed)?;
+        let log = self.open_log();
+        let reporter = self.reporter(log.as_ref());
+        let shared = Shared::new(Some(&cluster), &reporter, self.options.clone());
+        shared.report(facts.started(&plan, false));
+        let finished = {
+            let stop = stop(&shared, &mut lock);
+            let work = run::run(&shared, &plan, inventories, stop.boxed_local());
+            work.await
+        };
+        if finished.outcome != Outcome::LockLost
+            && let Err(error) = lock.release().await
+        {
+            self.ui.note(format!("the lock could not be given back, and expires by itself: {error}"));
+        }
+        drop(shared);
+        drop(reporter);
+        let next = format!("cozy status --file {}", self.settings.file);
+        Ok(self.end(&finished, log.as_deref(), &next))
+    }
+
+    fn open_log(&self) -> Option<Arc<log::Log>> {
+        let folder = self.settings.logs.as_deref()?;
+        log::Log::create(folder, self.loaded.file.cloud.name.as_str(), Timestamp::now()).ok().map(Arc::new)
+    }
+
+    /// The timeline, the summary, and the diagnosis as the last thing on the screen.
+    fn end(&self, finished: &Finished, log: Option<&log::Log>, next: &str) -> Exit {
+        if self.ui.format() == Format::Text {
+            let timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+            let next = match finished.outcome {
+                Outcome::Done => next.to_owned(),
+                Outcome::Failed | Outcome::Interrupted | Outcome::Terminated | Outcome::LockLost => {
+                    format!("cozy install --file {} goes on from here", self.settings.file)
+                }
+            };
+            self.ui.note(timeline.render(self.ui.width()).trim_end());
+            self.ui.note(timeline.summary(&next, self.ui.width()).trim_end());
+            if finished.outcome != Outcome::Done {
+                if let Some(log) = log {
+                    self.ui.note(format!("log     {}", log.path().display()));
+                }
+                let failures = timeline.failures(self.ui.paint());
+                if !failures.is_empty() {
+                    self.ui.error(&failures);
+                }
+            }
+        }
+        exit(finished)
+    }
+}
+
+fn exit(finished: &Finished) -> Exit {
+    match finished.outcome {
+        Outcome::Done => Exit::Done,
+        // 3000: not ready in time or unhealthy.
+        Outcome::Failed if finished.failures.iter().any(|(_, failure)| failure.code.0 / 1000 == 3) => Exit::Unhealthy,
+        Outcome::Failed => Exit::Failed,
+        Outcome::Interrupted => Exit::Interrupted,
+        Outcome::Terminated => Exit::Terminated,
+        Outcome::LockLost => Exit::Locked,
+    }
+}
+
+/// Ends when a signal comes, or the lock is lost.
+async fn stop(shared: &Shared<'_>, lock: &mut Lock) -> Outcome {
+    tokio::select! {
+        biased;
+        outcome = signal(shared) => outcome,
+        () = keep(lock) => Outcome::LockLost,
+    }
+}
+
+async fn signal(shared: &Shared<'_>) -> Outcome {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    let (name, outcome) = tokio::select! {
+        biased;
+        _ = interrupt.recv() => ("SIGINT", Outcome::Interrupted),
+        _ = terminate.recv() => ("SIGTERM", Outcome::Terminated),
+    };
+    shared.report(EventKind::Interrupted { signal: name.to_owned() });
+    outcome
+}
+
+/// Renews the lock; ends when it is lost.
+async fn keep(lock: &mut Lock) {
+    let mut renewed = Instant::now();
+    loop {
+        retry::pause(lease::RENEW).await;
+        let limit = (renewed + lease::LIFETIME).saturating_duration_since(Instant::now());
+        match tokio::time::timeout(limit, lock.renew(Timestamp::now())).await {
+            Ok(Ok(())) => renewed = Instant::now(),
+            Ok(Err(error)) if error.is_transient() && renewed.elapsed() < lease::LIFETIME => {}
+            Ok(Err(_)) | Err(_) => return,
+        }
+    }
+}

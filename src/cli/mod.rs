@@ -1,0 +1,128 @@
+//! The command line: one file a command. clap lives here only.
+
+mod bundle;
+mod component;
+mod flow;
+mod install;
+mod plan;
+mod render;
+mod schema;
+mod status;
+mod validate;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::error::{self, Exit};
+use crate::settings::{GlobalArgs, Settings};
+use crate::ui::Ui;
+
+/// Turns fresh Linux servers into a cloud: one binary, one file, one command
+#[derive(Debug, Parser)]
+#[command(name = "cozy", version, max_term_width = 100, disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done · 1 failed or declined · 2 wrong use or invalid input · 3 changes pending · \
+        5 unhealthy or not ready in time · 6 locked · 130 SIGINT · 143 SIGTERM")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: GlobalArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the cloud's file and the catalogue
+    Validate(validate::Args),
+    /// Print the objects of components
+    Render(render::Args),
+    /// Show what would happen
+    Plan(plan::Args),
+    /// Install, or go on, or change: plan, confirm, run with gates
+    Install(install::Args),
+    /// Show what is there, and how it is
+    Status(status::Args),
+    /// Show bundles
+    #[command(subcommand)]
+    Bundle(bundle::Args),
+    /// Show components
+    #[command(subcommand)]
+    Component(component::Args),
+    /// Print a JSON schema, for editors and scripts
+    Schema(schema::Args),
+    /// Print a completion script
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// Print the version
+    Version,
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Broken pipe is not an error.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let Cli { command, global } = cli;
+    let settings = Settings::from(global);
+    let ui = Ui::new(settings.ui.clone());
+    match run(command, &settings, &ui) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let (text, exit) = error::render(&error);
+            ui.error(&text);
+            exit
+        }
+    }
+}
+
+fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    match command {
+        Command::Validate(args) => validate::run(args, settings, ui),
+        Command::Render(args) => render::run(args, settings, ui),
+        Command::Plan(args) => plan::run(args, settings, ui),
+        Command::Install(args) => install::run(args, settings, ui),
+        Command::Status(args) => status::run(args, settings, ui),
+        Command::Bundle(args) => bundle::run(args, settings, ui),
+        Command::Component(args) => component::run(args, settings, ui),
+        Command::Schema(args) => schema::run(args, ui),
+        Command::Completion { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cozy", &mut script);
+            ui.data(&String::from_utf8_lossy(&script))?;
+            Ok(Exit::Done)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut page)?;
+            ui.data(&String::from_utf8_lossy(&page))?;
+            Ok(Exit::Done)
+        }
+        Command::Version => {
+            ui.data(&format!("cozy {}\n", env!("CARGO_PKG_VERSION")))?;
+            Ok(Exit::Done)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn help_fits_a_screen() {
+        let help = Cli::command().term_width(80).render_help().to_string();
+        assert!(help.lines().count() <= 50, "{} lines:\n{help}", help.lines().count());
+    }
+}

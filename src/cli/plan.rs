@@ -1,0 +1,128 @@
+//! `cozy plan`: what would happen, and why in this order.
+
+use super::flow::{self, Loaded};
+use crate::cluster::{Cluster, connect};
+use crate::error::{Exit, Problem};
+use crate::model::cloud::Provider;
+use crate::plan::planner::{self, Desired, Observed};
+use crate::plan::Plan;
+use crate::render::Missing;
+use crate::settings::Settings;
+use crate::ui::diagnosis::Facts;
+use crate::ui::{Format, Ui, graph, plan as draw, plan_json};
+
+/// Flags of `cozy plan`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Show each object that changes, field by field
+    #[arg(long)]
+    diff: bool,
+    /// Write the graph with the reasons of its edges: FILE.dot, or `-` for text
+    #[arg(long, value_name = "FILE")]
+    graph: Option<String>,
+    /// Exit with 3 when something would change
+    #[arg(long)]
+    exit_code: bool,
+    /// Plan against an empty cluster that is simulated, with stand-ins
+    #[arg(long)]
+    rehearse: bool,
+    /// Allow to delete data: CRDs, namespaces, volumes
+    #[arg(long)]
+    allow_data_loss: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args { diff, graph, exit_code, rehearse, allow_data_loss } = args;
+    let loaded = flow::load(settings)?;
+    let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
+    // Without a cluster there is nothing to compare with: hosts are planned as if they were fresh.
+    let simulated = rehearse || !existing;
+    let missing = if simulated { Missing::StandIn } else { Missing::Refuse };
+    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
+    let (plan, version) = if simulated {
+        (planner::plan(&desired, &Observed::default()).map_err(flow::no_plan)?, flow::version(&loaded.file.cloud))
+    } else {
+        flow::runtime()?.block_on(observed(settings, &desired))?
+    };
+    let facts = OwnFacts::new(&loaded, &version);
+    print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
+    Ok(if exit_code && !plan.is_empty() { Exit::Changes } else { Exit::Done })
+}
+
+async fn observed(settings: &Settings, desired: &Desired) -> anyhow::Result<(Plan, String)> {
+    let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await.map_err(|error| flow::cluster(&error))?;
+    let cluster = Cluster::new(client).await.map_err(|error| flow::cluster(&error))?;
+    let version = cluster.version().await.map_err(|error| flow::cluster(&error))?;
+    let (observed, _) = cluster.observe(desired, settings.concurrency).await.map_err(|error| flow::cluster(&error))?;
+    Ok((planner::plan(desired, &observed).map_err(flow::no_plan)?, version))
+}
+
+fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {
+    match to {
+        Some("-") => return Ok(ui.data(&graph::graph_text(plan))?),
+        Some(file) if std::path::Path::new(file).extension().is_some_and(|extension| extension == "dot") => {
+            fs_err::write(file, graph::graph_dot(plan))?;
+        }
+        Some(file) => {
+            return Err(Problem::new(7002, Exit::Usage, format!("cannot write a graph as `{file}`"), "name a file that ends in .dot, or `-` for text").into());
+        }
+        None => {}
+    }
+    match ui.format() {
+        Format::Text => {
+            ui.data(&draw::plan_text(plan, facts, ui.width()))?;
+            if diff {
+                ui.data(&draw::plan_diff(plan))?;
+            }
+        }
+        Format::Json | Format::Yaml => ui.json(&plan_json::plan_json(plan))?,
+    }
+    Ok(())
+}
+
+/// What a plan's header says, owned.
+pub(super) struct OwnFacts {
+    cloud: String,
+    bundle: String,
+    hosts: usize,
+    provider: String,
+}
+
+impl OwnFacts {
+    /// Collects them.
+    pub(super) fn new(loaded: &Loaded, version: &str) -> Self {
+        let cloud = &loaded.file.cloud;
+        let bundle = loaded.catalogue.bundles.get(&cloud.bundle);
+        let provider = match cloud.kubernetes.provider {
+            Provider::Kubeadm => "kubeadm",
+            Provider::Existing => "existing",
+        };
+        Self {
+            cloud: cloud.name.to_string(),
+            bundle: bundle.map_or_else(|| cloud.bundle.to_string(), |bundle| format!("{} {}", bundle.name, bundle.version)),
+            hosts: cloud.present_hosts().count(),
+            provider: format!("{provider} {version}"),
+        }
+    }
+
+    /// As the UI wants them.
+    pub(super) fn borrow(&self, rehearsal: bool) -> Facts<'_> {
+        Facts { cloud: &self.cloud, bundle: &self.bundle, hosts: self.hosts, provider: &self.provider, rehearsal }
+    }
+
+    /// The first event of a run.
+    pub(super) fn started(&self, plan: &Plan, rehearsal: bool) -> crate::execute::event::EventKind {
+        crate::execute::event::EventKind::RunStarted {
+            cloud: self.cloud.clone(),
+            bundle: self.bundle.clone(),
+            hosts: self.hosts,
+            provider: self.provider.clone(),
+            rehearsal,
+            stood_in: plan.stood_in.clone(),
+            components: plan.components().into_iter().map(str::to_owned).collect(),
+            counts: plan.counts(),
+            expected: plan.expected,
+        }
+    }
+}

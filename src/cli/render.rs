@@ -1,0 +1,57 @@
+//! `cozy render`: the objects of components, as they would be applied.
+
+use anyhow::Context as _;
+
+use super::flow;
+use crate::error::{Exit, Problem};
+use crate::model::names::ComponentName;
+use crate::render::Missing;
+use crate::settings::Settings;
+use crate::ui::{Format, Ui};
+
+/// Flags of `cozy render`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The components; all when none is named
+    component: Vec<ComponentName>,
+    /// Stand in for charts and manifests that cannot be fetched yet, as a rehearsal does
+    #[arg(long)]
+    stand_in: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args { component, stand_in } = args;
+    let mut loaded = flow::load(settings)?;
+    if let Some(unknown) =
+        component.iter().find(|name| !loaded.components.iter().any(|known| known.component.name == **name))
+    {
+        let known = loaded.components.iter().map(|known| known.component.name.as_str());
+        let hint = crate::model::suggest::did_you_mean(unknown.as_str(), known);
+        return Err(Problem::new(7001, Exit::Usage, format!("component `{unknown}` is not part of this cloud"), hint).into());
+    }
+    let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
+    if !component.is_empty() {
+        loaded.components.retain(|known| component.contains(&known.component.name));
+    }
+    let missing = if stand_in { Missing::StandIn } else { Missing::Refuse };
+    let rendered = flow::rendered_with(&loaded.components, &facts, missing)?;
+    let objects = rendered.iter().flat_map(|component| component.objects.iter().map(move |(stage, object)| (component, stage, object)));
+    match ui.format() {
+        Format::Json => {
+            let items: Vec<_> = objects.map(|(_, _, object)| object.value.clone()).collect();
+            ui.json(&serde_json::json!({ "schema": "cozy/v1/objects", "items": items }))?;
+        }
+        Format::Text | Format::Yaml => {
+            for (component, stage, object) in objects {
+                let text = serde_yaml::to_string(&object.value).with_context(|| format!("cannot print {}", object.id))?;
+                ui.data(&format!("---\n# {}/{stage}\n{text}", component.component))?;
+            }
+        }
+    }
+    for component in rendered.iter().filter(|component| component.stood_in.is_some()) {
+        let what = component.stood_in.as_deref().unwrap_or_default();
+        ui.note(format!("{} is stood in for: {what} is not at hand", component.component));
+    }
+    Ok(Exit::Done)
+}

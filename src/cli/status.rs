@@ -1,0 +1,119 @@
+//! `cozy status`: the components of a cloud and how they are, from what the
+//! cluster says now.
+
+use serde_json::json;
+
+use super::flow;
+use crate::cluster::{Cluster, connect};
+use crate::error::{Exit, Problem};
+use crate::model::cloud::Provider;
+use crate::plan::planner::{Desired, Observed};
+use crate::render::Missing;
+use crate::settings::Settings;
+use crate::ui::{Format, Ui};
+
+/// Flags of `cozy status`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// One component, summed up.
+struct Line {
+    name: String,
+    objects: usize,
+    present: usize,
+    ready: usize,
+    drifted: Vec<String>,
+    unready: Vec<String>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args {} = args;
+    let loaded = flow::load(settings)?;
+    if loaded.file.cloud.kubernetes.provider != Provider::Existing {
+        return Err(Problem::new(
+            5001,
+            Exit::Failed,
+            "the status of hosts cannot be read by this version of cozy",
+            "with `kubernetes.provider: existing` and --kubeconfig the components of a cluster are shown",
+        )
+        .into());
+    }
+    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
+    let (observed, version) = flow::runtime()?.block_on(async {
+        let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
+        let cluster = Cluster::new(client).await?;
+        let version = cluster.version().await?;
+        Ok((cluster.observe(&desired, settings.concurrency).await?.0, version))
+    }).map_err(|error| flow::cluster(&error))?;
+    let lines = sum_up(&desired, &observed);
+    let unhealthy = lines.iter().any(|line| line.ready < line.objects);
+    let drifted = lines.iter().any(|line| !line.drifted.is_empty());
+    match ui.format() {
+        Format::Text => ui.data(&tree(loaded.file.cloud.name.as_str(), &version, &lines))?,
+        Format::Json | Format::Yaml => {
+            let components: Vec<_> = lines
+                .iter()
+                .map(|line| {
+                    json!({ "name": line.name, "objects": line.objects, "present": line.present, "ready": line.ready,
+                        "drifted": line.drifted, "notReady": line.unready })
+                })
+                .collect();
+            ui.json(&json!({ "schema": "cozy/v1/status", "cloud": loaded.file.cloud.name, "kubernetes": version,
+                "healthy": !unhealthy, "drift": drifted, "components": components }))?;
+        }
+    }
+    Ok(match (unhealthy, drifted) {
+        (true, _) => Exit::Unhealthy,
+        (false, true) => Exit::Changes,
+        (false, false) => Exit::Done,
+    })
+}
+
+fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
+    desired
+        .components
+        .iter()
+        .map(|component| {
+            let mut line = Line {
+                name: component.name.to_string(),
+                objects: component.objects.len(),
+                present: 0,
+                ready: 0,
+                drifted: Vec::new(),
+                unready: Vec::new(),
+            };
+            for (_, object) in &component.objects {
+                match observed.objects.get(&object.id) {
+                    None => line.unready.push(format!("{} is not there", object.id)),
+                    Some(live) => {
+                        line.present += 1;
+                        line.ready += usize::from(live.ready);
+                        if !live.ready {
+                            line.unready.push(format!("{} is not ready", object.id));
+                        }
+                        if !live.same {
+                            line.drifted.push(object.id.to_string());
+                        }
+                    }
+                }
+            }
+            line
+        })
+        .collect()
+}
+
+fn tree(cloud: &str, version: &str, lines: &[Line]) -> String {
+    use std::fmt::Write as _;
+    let mut text = format!("cloud {cloud} · existing {version}\n");
+    for (index, line) in lines.iter().enumerate() {
+        let last = index + 1 == lines.len();
+        let mark = if line.ready == line.objects { "✓" } else { "✗" };
+        let drift = if line.drifted.is_empty() { String::new() } else { format!(" · {} drifted", line.drifted.len()) };
+        let _ = writeln!(text, "{} {mark} {:<20} {} of {} objects ready{drift}", if last { "└" } else { "├" }, line.name, line.ready, line.objects);
+        for words in line.unready.iter().take(5).cloned().chain(line.drifted.iter().take(5).map(|id| format!("{id} differs"))) {
+            let _ = writeln!(text, "{}     {words}", if last { " " } else { "│" });
+        }
+    }
+    text
+}

@@ -1,0 +1,65 @@
+//! `cozy validate`: all mistakes in the cloud's file, the catalogue and what they render to.
+
+use serde_json::json;
+
+use super::flow;
+use crate::error::{Exit, Problem};
+use crate::model::finding::Finding;
+use crate::render::Missing;
+use crate::settings::Settings;
+use crate::ui::{Format, Ui};
+
+/// Flags of `cozy validate`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+/// Runs the command.
+pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args {} = args;
+    let checked = flow::load(settings).and_then(|loaded| {
+        let rendered = flow::rendered(&loaded, Missing::StandIn)?;
+        let desired = flow::desired(&loaded, rendered, false);
+        // A cluster that exists may serve kinds that no component brings.
+        if desired.kubernetes.is_some() {
+            crate::plan::planner::plan(&desired, &crate::plan::planner::Observed::default()).map_err(flow::no_plan)?;
+        }
+        Ok(loaded)
+    });
+    match checked {
+        Ok(loaded) => {
+            match ui.format() {
+                Format::Text => ui.note(format!("{} is valid: {} components", settings.file, loaded.components.len())),
+                Format::Json | Format::Yaml => ui.json(&document(&[]))?,
+            }
+            Ok(Exit::Done)
+        }
+        Err(error) => match (ui.format(), error.downcast_ref::<Problem>()) {
+            (Format::Json | Format::Yaml, Some(Problem::Findings(findings))) => {
+                ui.json(&document(findings))?;
+                Ok(Exit::Usage)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Findings as data.
+pub(super) fn document(findings: &[Finding]) -> serde_json::Value {
+    let findings: Vec<_> = findings
+        .iter()
+        .map(|finding| {
+            let position = finding.position();
+            json!({
+                "code": finding.code,
+                "level": finding.level,
+                "message": finding.message,
+                "file": finding.place.as_ref().map(|(source, _)| source.name.as_str()),
+                "line": position.map(|(line, _)| line),
+                "column": position.map(|(_, column)| column),
+                "suggestion": Some(finding.label.as_str()).filter(|label| !label.is_empty()),
+                "hint": finding.hint,
+            })
+        })
+        .collect();
+    json!({ "schema": "cozy/v1/findings", "findings": findings })
+}

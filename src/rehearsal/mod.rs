@@ -1,0 +1,152 @@
+//! A plan run against the simulated cluster, on a virtual clock: a thread
+//! and a runtime of its own, no network, the same bytes for the same input.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cozy_sim::{Controllers, Options as SimOptions, run_controllers};
+use futures::FutureExt as _;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::cluster::Cluster;
+use crate::cluster::error::ClusterError;
+use crate::execute::event::{EventKind, Outcome, Reporter};
+use crate::execute::run::{Finished, Options, Shared, run};
+use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::plan::{Plan, edges};
+
+/// What the simulated operators know of the plan.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Script {
+    /// How long objects take until they are ready.
+    times: HashMap<ObjectId, Duration>,
+    /// The status that an operator gives to its custom resources.
+    statuses: HashMap<GroupKind, Value>,
+}
+
+impl Script {
+    /// Takes expected times from the plan, and statuses from the gates' samples.
+    pub(crate) fn new(plan: &Plan, samples: impl IntoIterator<Item = Value>) -> Self {
+        let mut script = Self::default();
+        for step in &plan.steps {
+            for object in step.actions.iter().filter_map(|action| action.object.as_deref()) {
+                let gated: Duration = step
+                    .gates
+                    .iter()
+                    .filter(|gate| edges::gate_is_of(gate, &object.id))
+                    .filter_map(|gate| gate.expect)
+                    .map(|span| span.0)
+                    .sum();
+                let time = if edges::has_pods(object) { step.expect } else { gated };
+                script.times.insert(object.id.clone(), time);
+            }
+        }
+        for sample in samples {
+            if let (Ok(object), Some(status)) = (Object::from_value(sample.clone()), sample.get("status")) {
+                script.statuses.insert(object.id.kind, status.clone());
+            }
+        }
+        script
+    }
+
+    fn time(&self, object: &Value) -> Option<Duration> {
+        let object = Object::from_value(object.clone()).ok()?;
+        self.times.get(&object.id).copied()
+    }
+
+    fn status(&self, object: &Value) -> Option<Value> {
+        let object = Object::from_value(object.clone()).ok()?;
+        let known = self.statuses.get(&object.id.kind).cloned();
+        Some(known.unwrap_or_else(|| json!({ "conditions": [{ "type": "Ready", "status": "True", "reason": "Rehearsed" }] })))
+    }
+}
+
+/// How a rehearsal ended.
+#[derive(Debug)]
+pub(crate) struct Rehearsed {
+    /// The run.
+    pub(crate) finished: Finished,
+    /// Requests that the simulation does not know.
+    pub(crate) not_simulated: Vec<String>,
+}
+
+/// Why a rehearsal could not begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RehearsalError {
+    /// No thread or runtime could be had.
+    #[error("cannot start the rehearsal")]
+    Start(#[source] std::io::Error),
+    /// The simulated cluster did not answer.
+    #[error("the simulated cluster failed")]
+    Cluster(#[from] ClusterError),
+    /// A defect of cozy.
+    #[error("the rehearsal ended without a result; please report this")]
+    Lost,
+}
+
+/// Runs `plan` on a simulated cluster of `nodes` nodes. `stop` ends it early.
+pub(crate) fn rehearse(
+    plan: &Plan,
+    nodes: usize,
+    script: Script,
+    reporter: &dyn Reporter,
+    started: EventKind,
+    options: Options,
+    stop: oneshot::Receiver<Outcome>,
+) -> Result<Rehearsed, RehearsalError> {
+    std::thread::scope(|scope| {
+        let worker = std::thread::Builder::new().name("rehearsal".to_owned()).spawn_scoped(scope, move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .map_err(RehearsalError::Start)?;
+            runtime.block_on(simulate(plan, nodes, script, reporter, started, options, stop))
+        });
+        let worker = worker.map_err(RehearsalError::Start)?;
+        worker.join().unwrap_or(Err(RehearsalError::Lost))
+    })
+}
+
+async fn simulate(
+    plan: &Plan,
+    nodes: usize,
+    script: Script,
+    reporter: &dyn Reporter,
+    started: EventKind,
+    options: Options,
+    stop: oneshot::Receiver<Outcome>,
+) -> Result<Rehearsed, RehearsalError> {
+    let simulated = cozy_sim::Cluster::new(SimOptions { nodes: nodes.max(1), ..SimOptions::default() });
+    let script = Arc::new(script);
+    let (times, statuses) = (Arc::clone(&script), script);
+    let controllers = run_controllers(
+        simulated.client(),
+        Controllers {
+            readiness: Box::new(move |object| times.time(object)),
+            status_of: Box::new(move |object| statuses.status(object)),
+            ..Controllers::default()
+        },
+    );
+    let work = async {
+        let cluster = Cluster::new(simulated.client()).await?;
+        cluster.ensure_system_namespace().await?;
+        let shared = Shared::new(Some(&cluster), reporter, options);
+        shared.report(started);
+        let stop = async move {
+            match stop.await {
+                Ok(outcome) => outcome,
+                // Nobody can stop it any more.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        Ok(run(&shared, plan, BTreeMap::new(), stop.boxed_local()).await)
+    };
+    tokio::select! {
+        biased;
+        finished = work => finished.map(|finished| Rehearsed { finished, not_simulated: simulated.not_simulated() }),
+        _ = controllers => Err(RehearsalError::Lost),
+    }
+}

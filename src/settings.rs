@@ -1,0 +1,170 @@
+//! Flags and environment become [`Settings`] once; nothing else reads the
+//! environment.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use crate::cluster::lease::{Holder, Liveness};
+use crate::model::duration::Span;
+use crate::ui;
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct GlobalArgs {
+    /// The cloud's file; `-` is stdin
+    #[arg(short, long, global = true, value_name = "PATH", default_value = "cozy.yaml", env = "COZY_FILE")]
+    file: String,
+    /// A catalogue to lay over the built-in one (repeatable; the last wins)
+    #[arg(long, global = true, value_name = "DIR", env = "COZY_CATALOGUE")]
+    catalogue: Vec<PathBuf>,
+    /// The kubeconfig, for provider `existing`
+    #[arg(long, global = true, value_name = "PATH", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    /// The context in the kubeconfig
+    #[arg(long, global = true, value_name = "NAME", env = "COZY_CONTEXT")]
+    context: Option<String>,
+    /// How to print
+    #[arg(short, long, global = true, value_name = "FORMAT", default_value = "text", env = "COZY_OUTPUT")]
+    output: Output,
+    /// Requests in flight at most
+    #[arg(long, global = true, value_name = "N", default_value_t = 32, env = "COZY_CONCURRENCY",
+        value_parser = clap::value_parser!(u16).range(1..=512))]
+    concurrency: u16,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "COZY_COLOR")]
+    color: When,
+    /// Say only what is wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    verbose: bool,
+}
+
+/// The formats of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+    Yaml,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum When {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What a run was told by flags and environment.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// The cloud's file; `-` is stdin.
+    pub(crate) file: String,
+    /// Overlays of the catalogue, in order.
+    pub(crate) catalogue: Vec<PathBuf>,
+    /// The kubeconfig.
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Its context.
+    pub(crate) context: Option<String>,
+    /// Requests in flight at most.
+    pub(crate) concurrency: usize,
+    /// Whether somebody can be asked.
+    pub(crate) interactive: bool,
+    /// Where run logs go; `None`: nowhere can be found.
+    pub(crate) logs: Option<PathBuf>,
+    /// What the UI is told.
+    pub(crate) ui: ui::Settings,
+}
+
+#[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+impl From<GlobalArgs> for Settings {
+    fn from(args: GlobalArgs) -> Self {
+        let GlobalArgs { file, catalogue, kubeconfig, context, output, concurrency, color, quiet, verbose } = args;
+        let stderr_is_terminal = std::io::stderr().is_terminal();
+        let color = match color {
+            When::Always => true,
+            When::Never => false,
+            When::Auto if variable("NO_COLOR").is_some() => false,
+            When::Auto => stderr_is_terminal || variable("CLICOLOR_FORCE").is_some_and(|value| value != "0"),
+        };
+        let width = match console::Term::stderr().size_checked() {
+            Some((_, columns)) => columns,
+            None => variable("COLUMNS").and_then(|columns| columns.parse().ok()).unwrap_or(100),
+        };
+        let state = variable("XDG_STATE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+        Self {
+            file,
+            catalogue,
+            kubeconfig,
+            context,
+            concurrency: usize::from(concurrency),
+            interactive: stderr_is_terminal && std::io::stdin().is_terminal(),
+            logs: state.map(|state| state.join("cozy/logs")),
+            ui: ui::Settings {
+                color,
+                width: width.max(40),
+                stderr_is_terminal,
+                verbosity: match (quiet, verbose) {
+                    (true, _) => ui::Verbosity::Quiet,
+                    (false, true) => ui::Verbosity::Verbose,
+                    (false, false) => ui::Verbosity::Normal,
+                },
+                format: match output {
+                    Output::Text => ui::Format::Text,
+                    Output::Json => ui::Format::Json,
+                    Output::Yaml => ui::Format::Yaml,
+                },
+            },
+        }
+    }
+}
+
+/// A duration as a flag's value.
+pub(crate) fn span(text: &str) -> Result<Duration, String> {
+    text.parse::<Span>().map(|span| span.0).map_err(|error| error.to_string())
+}
+
+/// This process as the holder of a lock.
+pub(crate) fn holder(command: &str) -> Holder {
+    let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let pid = std::process::id();
+    Holder {
+        machine: read("/etc/machine-id"),
+        boot: read("/proc/sys/kernel/random/boot_id"),
+        pid,
+        started: started(pid).unwrap_or_default(),
+        host: read("/proc/sys/kernel/hostname"),
+        command: command.to_owned(),
+    }
+}
+
+/// When a process started, in clock ticks since boot (`proc(5)`, `/proc/PID/stat`, field 22).
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the program's name in brackets, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// Asks this machine's `/proc`.
+pub(crate) struct ThisMachine;
+
+impl Liveness for ThisMachine {
+    fn is_dead(&self, holder: &Holder) -> bool {
+        let here = self::holder("");
+        let same_boot =
+            !holder.machine.is_empty() && holder.machine == here.machine && holder.boot == here.boot && holder.host == here.host;
+        same_boot && started(holder.pid) != Some(holder.started)
+    }
+}
