@@ -103,7 +103,7 @@ pub(super) fn read(files: &Files, folder: &str, file: &File) -> Result<(Known, T
             add(
                 1215,
                 &["gates", &index, "cel"],
-                error.to_string(),
+                error.to_string().lines().next().unwrap_or_default().replace("ERROR: <input>:", "at "),
                 "gates are CEL expressions over `object`",
             );
         }

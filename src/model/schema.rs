@@ -152,6 +152,9 @@ fn defaults(schema: &Value, settings: &mut Map<String, Value>) {
                 None => settings.insert(key.clone(), Value::Null),
             };
         }
+        if property.get("x-secret").is_some() {
+            continue;
+        }
         if let Some(Value::Object(inner)) = settings.get_mut(key) {
             defaults(property, inner);
         }

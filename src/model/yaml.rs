@@ -229,6 +229,10 @@ impl<'a> Reader<'a> {
             }
             Some(Err(error)) => {
                 let at = self.places.byte(error.marker().index());
+                if error.info().contains("unknown anchor") {
+                    let message = "aliases are not allowed".to_owned();
+                    return Err(Box::new(self.finding(1009, at..at, message, "write the value out")));
+                }
                 let message = format!("not YAML: {}", error.info());
                 Err(Box::new(self.finding(
                     1006,

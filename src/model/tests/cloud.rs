@@ -181,7 +181,7 @@ fn broken_files_4() {
       = help: write a DNS name in lower case
     ");
     assert_snapshot!(cloud("version: ''"), @r"
-    error[C1107]: `version` is empty, and must not be empty
+    error[C1107]: `version` must not be empty
      --> cozy.yaml:5:10
       |
     5 | version: ''

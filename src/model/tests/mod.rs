@@ -106,6 +106,13 @@ fn settings_are_merged_and_defaults_filled_in() {
 }
 
 #[test]
+fn hosts_beside_an_existing_cluster_are_a_warning() {
+    let text = "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhosts: [{ local: true }]\nkubernetes: { provider: existing }\n";
+    let file = read_cloud(text.as_bytes(), "cozy.yaml", None).unwrap();
+    assert!(render(&file.warnings).starts_with("warning[C1220]: hosts are not used"));
+}
+
+#[test]
 fn hostile_files_are_refused_quickly() {
     let bomb = "a: &a [x]\n".to_owned() + &"b: [*a,*a,*a]\n".repeat(50_000);
     let duplicates = "x: 1\n".repeat(200_000);

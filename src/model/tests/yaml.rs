@@ -25,13 +25,13 @@ fn broken_files_1() {
       = help: write the value out where it is used
     ");
     assert_snapshot!(yaml("name: *a"), @r"
-    error[C1006]: not YAML: while parsing node, found unknown anchor
+    error[C1009]: aliases are not allowed
      --> cozy.yaml:1:7
       |
     1 | name: *a
       |       ^
       |
-      = help: check indentation, colons and quotes here and above
+      = help: write the value out
     ");
     assert_snapshot!(yaml("<<: {a: 1}"), @r"
     error[C1009]: merge keys are not allowed
