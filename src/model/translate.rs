@@ -158,7 +158,9 @@ impl<'a> Mistake<'a> {
             }
             ValidationErrorKind::PropertyNames { error } => self.bad_name(error),
             kind => match limit(kind) {
-                Some((code, _)) if found == "empty" => self.finding(code, format!("{what} must not be empty")),
+                Some((code, _)) if found == "empty" => {
+                    self.finding(code, format!("{what} must not be empty"))
+                }
                 Some((code, rule)) => self.finding(code, format!("{what} is {found}, and must {rule}")),
                 None => self.finding(1109, format!("{what} cannot be {found}")),
             },
