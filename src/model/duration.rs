@@ -24,10 +24,7 @@ impl FromStr for Span {
     type Err = InvalidSpan;
 
     fn from_str(text: &str) -> Result<Self, InvalidSpan> {
-        parse(text)
-            .filter(|span| *span <= LONGEST)
-            .map(Self)
-            .ok_or_else(|| InvalidSpan(text.to_owned()))
+        parse(text).filter(|span| *span <= LONGEST).map(Self).ok_or_else(|| InvalidSpan(text.to_owned()))
     }
 }
 

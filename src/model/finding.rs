@@ -44,7 +44,49 @@ pub(crate) struct Finding {
     pub(crate) hint: Option<String>,
 }
 
+/// The most findings of one file: more are the same mistake over and over,
+/// and showing them would take longer than reading the file did.
+pub(crate) const MOST: usize = 100;
+
 impl Finding {
+    /// An error without a place.
+    pub(crate) fn error(code: u16, message: impl Into<String>) -> Self {
+        Self {
+            code: Code(code),
+            level: Level::Error,
+            message: message.into(),
+            label: String::new(),
+            place: None,
+            hint: None,
+        }
+    }
+
+    /// Gives it a place, cut to its first line.
+    pub(crate) fn on(mut self, source: &Arc<Source>, range: Range<usize>) -> Self {
+        let text = source.text.get(range.clone()).unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default().trim_end();
+        self.place = Some((Arc::clone(source), range.start..range.start + line.len()));
+        self
+    }
+
+    /// Gives it the text under the caret.
+    pub(crate) fn labelled(mut self, label: String) -> Self {
+        self.label = label;
+        self
+    }
+
+    /// Says what to do.
+    pub(crate) fn hinted(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Makes it a warning.
+    pub(crate) fn warning(mut self) -> Self {
+        self.level = Level::Warning;
+        self
+    }
+
     /// Line and column of its start, both from 1; columns count characters.
     pub(crate) fn position(&self) -> Option<(usize, usize)> {
         let (source, range) = self.place.as_ref()?;

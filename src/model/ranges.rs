@@ -24,8 +24,11 @@ impl Range {
         let address: IpAddr = address.parse().map_err(|_| format!("`{address}` is not an IP address"))?;
         let (v4, first) = number(address);
         let bits: u32 = if v4 { 32 } else { 128 };
-        let length: u32 =
-            length.parse().ok().filter(|length| *length <= bits).ok_or_else(|| format!("a prefix length is 0 to {bits}"))?;
+        let length: u32 = length
+            .parse()
+            .ok()
+            .filter(|length| *length <= bits)
+            .ok_or_else(|| format!("a prefix length is 0 to {bits}"))?;
         let host = if length == 0 && bits == 128 { u128::MAX } else { (1_u128 << (bits - length)) - 1 };
         if first & host != 0 {
             return Err(format!("`{text}` has host bits set: an address of a network ends in zeros there"));

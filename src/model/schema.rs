@@ -4,13 +4,13 @@
 
 use std::sync::{Arc, LazyLock};
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::{ValidationError, Validator};
+use jsonschema::Validator;
+use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value, json};
 
-use super::finding::{Finding, Level, Source};
+use super::finding::{Finding, Source};
+use super::translate::{self, schema_at};
 use super::yaml::Node;
-use crate::error::Code;
 
 /// The kinds of files that have a schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,157 +59,9 @@ impl FileKind {
     pub(crate) fn check(self, source: &Arc<Source>, root: &Node) -> Vec<Finding> {
         let Loaded { schema, validator, .. } = self.loaded();
         match validator {
-            Some(validator) => check(validator, schema, source, root),
+            Some(validator) => translate::check(validator, schema, source, root),
             None => Vec::new(),
         }
-    }
-}
-
-/// Checks a node against a schema; all mistakes.
-pub(crate) fn check(validator: &Validator, schema: &Value, source: &Arc<Source>, root: &Node) -> Vec<Finding> {
-    let value = root.to_json();
-    let mut findings: Vec<Finding> =
-        validator.iter_errors(&value).flat_map(|error| translate(&error, schema, source, root)).collect();
-    super::finding::sort(&mut findings);
-    findings
-}
-
-/// The schema that applies at the instance path of an error.
-fn schema_at<'a>(schema: &'a Value, error: &ValidationError<'_>) -> Option<&'a Value> {
-    let pointer = error.schema_path().to_string();
-    let parent = pointer.rsplit_once('/').map_or("", |(parent, _)| parent);
-    let mut at = schema;
-    for step in parent.split('/').skip(1) {
-        let step = step.replace("~1", "/").replace("~0", "~");
-        at = match at {
-            Value::Object(map) => map.get(&step)?,
-            Value::Array(items) => items.get(step.parse::<usize>().ok()?)?,
-            _ => return None,
-        };
-        if let Some(reference) = at.get("$ref").and_then(Value::as_str) {
-            at = schema.pointer(reference.strip_prefix('#')?)?;
-        }
-    }
-    Some(at)
-}
-
-fn translate(error: &ValidationError<'_>, schema: &Value, source: &Arc<Source>, root: &Node) -> Vec<Finding> {
-    let path = error.instance_path().to_string();
-    let steps: Vec<String> =
-        path.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
-    let node = root.at(steps.iter().map(String::as_str));
-    let what = steps.iter().rfind(|step| step.parse::<usize>().is_err()).map_or("the file", String::as_str);
-    let finding = |code: u16, range: std::ops::Range<usize>, message: String, label: String, hint: Option<String>| Finding {
-        code: Code(code),
-        level: Level::Error,
-        message,
-        label,
-        place: Some((Arc::clone(source), first_line(source, range))),
-        hint,
-    };
-    let here = node.range.clone();
-    let found = &error.instance().to_string();
-    match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } => {
-            let mut known: Vec<&str> = schema_at(schema, error)
-                .and_then(|schema| schema.get("properties")?.as_object())
-                .map(|properties| properties.keys().map(String::as_str).collect())
-                .unwrap_or_default();
-            known.sort_unstable();
-            unexpected
-                .iter()
-                .map(|key| {
-                    let range = node.key(key).map_or(here.clone(), |key| key.range.clone());
-                    let label = super::suggest::did_you_mean(key, known.iter().copied());
-                    let hint = label.is_empty().then(|| format!("known keys: {}", known.join(", ")));
-                    finding(1101, range, format!("unknown key `{key}`"), label, hint)
-                })
-                .collect()
-        }
-        ValidationErrorKind::Type { kind } => {
-            let wanted = match kind {
-                TypeKind::Single(one) => article(&one.to_string()),
-                TypeKind::Multiple(many) => {
-                    many.iter().map(|one| article(&one.to_string())).collect::<Vec<_>>().join(" or ")
-                }
-            };
-            vec![finding(1102, here, format!("`{what}` must be {wanted}, not {}", describe(error.instance())), String::new(), None)]
-        }
-        ValidationErrorKind::Required { property } => {
-            let property = property.as_str().unwrap_or_default();
-            let of = if steps.is_empty() { "the file".to_owned() } else { format!("`{what}`") };
-            vec![finding(1103, here, format!("{of} lacks the key `{property}`"), String::new(), None)]
-        }
-        ValidationErrorKind::Enum { options } => {
-            let known: Vec<String> = options
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(|option| option.as_str().map_or_else(|| option.to_string(), str::to_owned))
-                .collect();
-            let written = error.instance().as_str().map_or_else(|| found.clone(), str::to_owned);
-            let label = super::suggest::did_you_mean(&written, known.iter().map(String::as_str));
-            vec![finding(1104, here, format!("`{what}` cannot be `{written}`"), label, Some(format!("one of: {}", known.join(", "))))]
-        }
-        ValidationErrorKind::Constant { expected_value } => {
-            let expected = expected_value.as_str().map_or_else(|| expected_value.to_string(), str::to_owned);
-            vec![finding(1104, here, format!("`{what}` must be `{expected}`"), String::new(), None)]
-        }
-        ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Format { .. } => {
-            let rule = schema_at(schema, error)
-                .and_then(|schema| schema.get("x-rule").or_else(|| schema.get("description"))?.as_str())
-                .map(|rule| format!("it is {rule}"));
-            vec![finding(1105, here, format!("`{what}` cannot be {found}"), String::new(), rule)]
-        }
-        ValidationErrorKind::Minimum { limit } => {
-            vec![finding(1106, here, format!("`{what}` is {found}, and must be at least {limit}"), String::new(), None)]
-        }
-        ValidationErrorKind::Maximum { limit } => {
-            vec![finding(1106, here, format!("`{what}` is {found}, and must be at most {limit}"), String::new(), None)]
-        }
-        ValidationErrorKind::MinLength { .. } => {
-            vec![finding(1107, here, format!("`{what}` is empty"), String::new(), None)]
-        }
-        ValidationErrorKind::PropertyNames { error: inner } => {
-            let name = inner.instance().as_str().unwrap_or_default();
-            let range = node.key(name).map_or(here, |key| key.range.clone());
-            vec![finding(1105, range, format!("`{name}` is not a valid name in `{what}`"), String::new(),
-                Some("names are 1 to 63 lower-case letters, digits and `-`, starting and ending with a letter or digit".to_owned()))]
-        }
-        ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. } => {
-            vec![finding(1107, here, format!("`{what}` must be `{{ env: NAME }}` or `{{ file: PATH }}`"), String::new(), None)]
-        }
-        _ => vec![finding(1109, here, format!("`{what}`: {error}"), String::new(), None)],
-    }
-}
-
-/// Only the first line of a place is shown under a caret.
-fn first_line(source: &Source, range: std::ops::Range<usize>) -> std::ops::Range<usize> {
-    let text = source.text.get(range.clone()).unwrap_or_default();
-    let end = text.find('\n').map_or(range.end, |at| range.start + at);
-    range.start..range.start + source.text.get(range.start..end).unwrap_or_default().trim_end().len()
-}
-
-fn article(kind: &str) -> String {
-    match kind {
-        "array" => "a list".to_owned(),
-        "object" => "a mapping".to_owned(),
-        "integer" => "a whole number".to_owned(),
-        "boolean" => "true or false".to_owned(),
-        "string" => "text".to_owned(),
-        "null" => "empty".to_owned(),
-        other => format!("a {other}"),
-    }
-}
-
-fn describe(value: &Value) -> String {
-    match value {
-        Value::Null => "empty".to_owned(),
-        Value::Bool(flag) => format!("`{flag}`"),
-        Value::Number(number) => format!("the number {number}"),
-        Value::String(text) => format!("the text `{}`", text.chars().take(40).collect::<String>()),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "a mapping".to_owned(),
     }
 }
 
@@ -232,9 +84,30 @@ impl SettingsSchema {
         Ok(Self { schema, validator })
     }
 
-    /// All mistakes in the settings that stand at a node.
+    /// All mistakes in the settings that stand at a node, but for missing
+    /// ones: another file may give them, see [`Self::missing`].
     pub(crate) fn check(&self, source: &Arc<Source>, node: &Node) -> Vec<Finding> {
-        check(&self.validator, &self.schema, source, node)
+        let mut findings = translate::check(&self.validator, &self.schema, source, node);
+        findings.retain(|finding| finding.code != translate::MISSING);
+        findings
+    }
+
+    /// Required settings that merged settings lack, and that have no default.
+    pub(crate) fn missing(&self, merged: &Map<String, Value>) -> Vec<String> {
+        let merged = Value::Object(merged.clone());
+        let errors = self.validator.iter_errors(&merged);
+        errors
+            .filter_map(|error| {
+                let ValidationErrorKind::Required { property } = error.kind() else { return None };
+                let property = property.as_str()?;
+                let defined = schema_at(&self.schema, error.schema_path().as_str())
+                    .and_then(|schema| schema.get("properties")?.get(property)?.get("default"));
+                let path = error.instance_path().to_string();
+                let path = path.trim_start_matches('/').replace('/', ".");
+                let dot = if path.is_empty() { "" } else { "." };
+                defined.is_none().then(|| format!("{path}{dot}{property}"))
+            })
+            .collect()
     }
 
     /// Settings with the schema's defaults filled in.
@@ -252,7 +125,7 @@ fn secrets(schema: &mut Value, depth: usize) {
     if schema.get("type").and_then(Value::as_str) == Some("secret") {
         let description = schema.get("description").cloned().unwrap_or_default();
         *schema = json!({
-            "type": "object", "description": description, "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
+            "x-secret": true, "type": "object", "description": description, "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
             "properties": { "env": { "type": "string", "minLength": 1 }, "file": { "type": "string", "minLength": 1 } },
         });
         return;
@@ -270,11 +143,17 @@ fn defaults(schema: &Value, settings: &mut Map<String, Value>) {
             let nested = property.get("properties").is_some() && property.get("default").is_none();
             match property.get("default") {
                 Some(default) => settings.insert(key.clone(), default.clone()),
-                None if nested && property.get("x-optional").is_none() && property.get("minProperties").is_none() => {
+                None if nested
+                    && property.get("x-optional").is_none()
+                    && property.get("minProperties").is_none() =>
+                {
                     settings.insert(key.clone(), json!({}))
                 }
                 None => settings.insert(key.clone(), Value::Null),
             };
+        }
+        if property.get("x-secret").is_some() {
+            continue;
         }
         if let Some(Value::Object(inner)) = settings.get_mut(key) {
             defaults(property, inner);

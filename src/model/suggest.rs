@@ -1,7 +1,14 @@
 //! The nearest known name, for people who mistype.
 
+/// The longest text that is compared.
+const LONGEST: usize = 100;
+
 /// `did you mean …?`, or nothing where nothing is near.
 pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    // The distance takes the product of both lengths: nobody mistypes a name for a page.
+    if written.len() > LONGEST {
+        return String::new();
+    }
     let lower = written.to_lowercase();
     known
         .into_iter()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use super::finding::{Finding, Level, Source};
+use super::finding::{Finding, Level, MOST, Source};
 use crate::error::Code;
 
 /// The largest file, in bytes. A `cozy.yaml` of 1,000 hosts has a tenth of it.
@@ -102,12 +102,17 @@ pub(crate) fn read(bytes: &[u8], name: &str) -> Result<(Arc<Source>, Node), Vec<
         }]
     };
     if bytes.len() > LARGEST {
-        return Err(whole(1001, format!("the file has {} bytes, more than 1 MiB", bytes.len()), "is it the right file?"));
+        return Err(whole(
+            1001,
+            format!("the file has {} bytes, more than 1 MiB", bytes.len()),
+            "is it the right file?",
+        ));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
-            let line = bytes.get(..error.valid_up_to()).unwrap_or_default().split(|byte| *byte == b'\n').count();
+            let line =
+                bytes.get(..error.valid_up_to()).unwrap_or_default().split(|byte| *byte == b'\n').count();
             return Err(whole(1002, format!("line {line} is not UTF-8"), "save the file as UTF-8"));
         }
     };
@@ -128,11 +133,20 @@ pub(crate) fn read(bytes: &[u8], name: &str) -> Result<(Arc<Source>, Node), Vec<
     if let Some(at) = tab_indentation(text) {
         return Err(finding(1004, at..at + 1, "a tab indents this line", "indent with spaces"));
     }
-    let mut reader = Reader { places: Places::new(text), parser: Parser::new_from_str(text), source: &source, findings: Vec::new() };
+    let mut reader = Reader {
+        places: Places::new(text),
+        parser: Parser::new_from_str(text),
+        source: &source,
+        findings: Vec::new(),
+    };
     match reader.document() {
         Ok(Some(node)) if reader.findings.is_empty() => Ok((source, node)),
         Ok(Some(_)) => Err(reader.findings),
-        Ok(None) => Err(whole(1005, "the file is empty".to_owned(), "`cozy schema cloud` prints what can stand in it")),
+        Ok(None) => Err(whole(
+            1005,
+            "the file is empty".to_owned(),
+            "`cozy schema cloud` prints what can stand in it",
+        )),
         Err(fatal) => {
             reader.findings.push(*fatal);
             Err(reader.findings)
@@ -197,6 +211,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Keeps a finding and goes on; with too many of them, gives up.
+    fn push(&mut self, finding: Finding) -> Result<(), Fatal> {
+        if self.findings.len() + 1 >= MOST {
+            return Err(Box::new(finding));
+        }
+        self.findings.push(finding);
+        Ok(())
+    }
+
     fn next(&mut self) -> Result<(Event<'a>, Range<usize>), Fatal> {
         match self.parser.next() {
             Some(Ok((event, span))) => {
@@ -206,8 +229,17 @@ impl<'a> Reader<'a> {
             }
             Some(Err(error)) => {
                 let at = self.places.byte(error.marker().index());
+                if error.info().contains("unknown anchor") {
+                    let message = "aliases are not allowed".to_owned();
+                    return Err(Box::new(self.finding(1009, at..at, message, "write the value out")));
+                }
                 let message = format!("not YAML: {}", error.info());
-                Err(Box::new(self.finding(1006, at..at, message, "check indentation, colons and quotes here and above")))
+                Err(Box::new(self.finding(
+                    1006,
+                    at..at,
+                    message,
+                    "check indentation, colons and quotes here and above",
+                )))
             }
             None => Ok((Event::StreamEnd, self.places.len..self.places.len)),
         }
@@ -221,7 +253,12 @@ impl<'a> Reader<'a> {
                 Event::StreamEnd => return Ok(root),
                 Event::DocumentStart(_) if root.is_some() => {
                     let message = "a second document starts here".to_owned();
-                    return Err(Box::new(self.finding(1007, range, message, "one file holds one document: remove the `---`")));
+                    return Err(Box::new(self.finding(
+                        1007,
+                        range,
+                        message,
+                        "one file holds one document: remove the `---`",
+                    )));
                 }
                 Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
                 event => {
@@ -241,31 +278,48 @@ impl<'a> Reader<'a> {
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                self.plain_only(anchor, tag.is_some(), &range);
-                let value = if style == ScalarStyle::Plain { resolve(text) } else { Value::String(text.into_owned()) };
+                self.plain_only(anchor, tag.is_some(), &range)?;
+                let value = if style == ScalarStyle::Plain {
+                    resolve(text)
+                } else {
+                    Value::String(text.into_owned())
+                };
                 Ok(Node { range, value: NodeValue::Scalar(value) })
             }
             Event::SequenceStart(anchor, tag) => {
-                self.plain_only(anchor, tag.is_some(), &range);
+                self.plain_only(anchor, tag.is_some(), &range)?;
                 let mut items = Vec::new();
                 loop {
                     let (event, inner) = self.next()?;
                     if event == Event::SequenceEnd {
-                        return Ok(Node { range: range.start..inner.end.max(range.end), value: NodeValue::List(items) });
+                        return Ok(Node {
+                            range: range.start..inner.end.max(range.end),
+                            value: NodeValue::List(items),
+                        });
                     }
                     items.push(self.node(event, inner, depth + 1)?);
                 }
             }
             Event::MappingStart(anchor, tag) => {
-                self.plain_only(anchor, tag.is_some(), &range);
+                self.plain_only(anchor, tag.is_some(), &range)?;
                 self.mapping(range, depth)
             }
             Event::Alias(_) => {
-                let finding = self.finding(1009, range.clone(), "aliases are not allowed".to_owned(), "write the value out");
-                self.findings.push(finding);
+                let finding = self.finding(
+                    1009,
+                    range.clone(),
+                    "aliases are not allowed".to_owned(),
+                    "write the value out",
+                );
+                self.push(finding)?;
                 Ok(Node { range, value: NodeValue::Scalar(Value::Null) })
             }
-            _ => Err(Box::new(self.finding(1006, range, "not YAML: a value is missing".to_owned(), "check the lines above"))),
+            _ => Err(Box::new(self.finding(
+                1006,
+                range,
+                "not YAML: a value is missing".to_owned(),
+                "check the lines above",
+            ))),
         }
     }
 
@@ -275,7 +329,10 @@ impl<'a> Reader<'a> {
         loop {
             let (event, inner) = self.next()?;
             if event == Event::MappingEnd {
-                return Ok(Node { range: range.start..inner.end.max(range.end), value: NodeValue::Map(entries) });
+                return Ok(Node {
+                    range: range.start..inner.end.max(range.end),
+                    value: NodeValue::Map(entries),
+                });
             }
             let key = self.node(event, inner, depth + 1)?;
             let (event, inner) = self.next()?;
@@ -287,19 +344,25 @@ impl<'a> Reader<'a> {
                     self.source.text.get(key.range.clone()).map_or_else(|| other.to_string(), str::to_owned)
                 }
                 NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
-                    let finding = self.finding(1010, key.range, "this cannot be a key".to_owned(), "keys are words");
-                    self.findings.push(finding);
+                    let finding =
+                        self.finding(1010, key.range, "this cannot be a key".to_owned(), "keys are words");
+                    self.push(finding)?;
                     continue;
                 }
             };
             if text == "<<" {
-                let finding = self.finding(1009, key.range, "merge keys are not allowed".to_owned(), "write the values out");
-                self.findings.push(finding);
+                let finding = self.finding(
+                    1009,
+                    key.range,
+                    "merge keys are not allowed".to_owned(),
+                    "write the values out",
+                );
+                self.push(finding)?;
             } else if let Some(first) = seen.get(&text) {
                 let line = self.source.text[..*first].matches('\n').count() + 1;
                 let message = format!("duplicate key `{text}`: it is already on line {line}");
                 let finding = self.finding(1011, key.range, message, "keep one of them");
-                self.findings.push(finding);
+                self.push(finding)?;
             } else {
                 seen.insert(text.clone(), key.range.start);
                 entries.push((Key { text, range: key.range }, value));
@@ -307,15 +370,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn plain_only(&mut self, anchor: usize, tagged: bool, range: &Range<usize>) {
+    fn plain_only(&mut self, anchor: usize, tagged: bool, range: &Range<usize>) -> Result<(), Fatal> {
         if anchor > 0 {
-            let finding = self.finding(1009, range.clone(), "anchors are not allowed".to_owned(), "write the value out where it is used");
-            self.findings.push(finding);
+            let finding = self.finding(
+                1009,
+                range.clone(),
+                "anchors are not allowed".to_owned(),
+                "write the value out where it is used",
+            );
+            self.push(finding)?;
         }
         if tagged {
-            let finding = self.finding(1012, range.clone(), "tags are not allowed".to_owned(), "remove the `!…`");
-            self.findings.push(finding);
+            let finding =
+                self.finding(1012, range.clone(), "tags are not allowed".to_owned(), "remove the `!…`");
+            self.push(finding)?;
         }
+        Ok(())
     }
 }
 
@@ -336,7 +406,9 @@ fn resolve(text: Cow<'_, str>) -> Value {
             return Value::Number(Number::from(integer));
         }
     } else if starts_with_digit
-        && digits.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'))
+        && digits
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-'))
         && let Ok(float) = text.parse::<f64>()
         && let Some(number) = Number::from_f64(float)
     {

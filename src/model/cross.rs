@@ -1,0 +1,108 @@
+//! What concerns several files of a catalogue: bundles that extend each
+//! other, components that bundles and `needs:` name, settings in bundles.
+
+use super::catalogue::{Catalogue, Tree, Trees};
+use super::finding::Finding;
+use super::names::{BundleName, ComponentName};
+use super::suggest::did_you_mean;
+
+/// Stages at which an edge can stop.
+const STAGES: [&str; 6] = ["namespaces", "crds", "objects", "webhooks", "resources", "gates"];
+
+/// What the provider of Kubernetes brings.
+const PROVIDED: [&str; 3] = ["kubernetes", "cni", "dns"];
+
+/// All mistakes between files.
+pub(super) fn check(catalogue: &Catalogue, trees: &Trees, findings: &mut Vec<Finding>) {
+    for (name, tree) in &trees.bundles {
+        bundle(catalogue, trees, name, tree, findings);
+    }
+    for (name, tree) in &trees.components {
+        needs(catalogue, trees, name, tree, findings);
+    }
+}
+
+fn unknown(
+    tree: &Tree,
+    range: std::ops::Range<usize>,
+    code: u16,
+    what: &str,
+    name: &str,
+    known: Vec<&str>,
+) -> Finding {
+    let label = did_you_mean(name, known.iter().copied());
+    let finding = Finding::error(code, format!("there is no {what} `{name}`")).on(&tree.source, range);
+    if label.is_empty() {
+        finding.hinted(format!("known: {}", known.join(", ")))
+    } else {
+        finding.labelled(label)
+    }
+}
+
+fn bundle(catalogue: &Catalogue, trees: &Trees, name: &BundleName, tree: &Tree, findings: &mut Vec<Finding>) {
+    let Some(bundle) = catalogue.bundles.get(name) else { return };
+    for (index, base) in bundle.extends.iter().enumerate() {
+        if !catalogue.bundles.contains_key(base) && !trees.broken.contains(base.as_str()) {
+            let range = tree.root.at(["extends", &index.to_string()]).range.clone();
+            let known = catalogue.bundles.keys().map(BundleName::as_str).collect();
+            findings.push(unknown(tree, range, 1208, "bundle", base.as_str(), known));
+        }
+    }
+    if let Err(problem) = catalogue.flatten(name)
+        && problem.starts_with("bundles extend")
+    {
+        let range = tree.root.at(["extends"]).range.clone();
+        let finding = Finding::error(1218, problem).on(&tree.source, range);
+        findings.push(finding.hinted("take one of them out of `extends`"));
+    }
+    let entries = tree.root.at(["components"]);
+    for component in bundle.components.keys() {
+        match catalogue.components.get(component) {
+            None if trees.broken.contains(component.as_str()) => {}
+            None => {
+                let range = entries.key(component.as_str()).map_or(0..0, |key| key.range.clone());
+                let known = catalogue.components.keys().map(ComponentName::as_str).collect();
+                findings.push(unknown(tree, range, 1209, "component", component.as_str(), known));
+            }
+            Some(known) => {
+                let written = entries.get(component.as_str()).and_then(|entry| entry.get("settings"));
+                match (&known.settings, written) {
+                    (Some(schema), Some(node)) => findings.extend(schema.check(&tree.source, node)),
+                    (None, Some(node)) => {
+                        let message = format!("component `{component}` has no settings");
+                        findings.push(Finding::error(1101, message).on(&tree.source, node.range.clone()));
+                    }
+                    (_, None) => {}
+                }
+            }
+        }
+    }
+}
+
+fn needs(
+    catalogue: &Catalogue,
+    trees: &Trees,
+    name: &ComponentName,
+    tree: &Tree,
+    findings: &mut Vec<Finding>,
+) {
+    let Some(known) = catalogue.components.get(name) else { return };
+    for (index, need) in known.component.needs.iter().enumerate() {
+        let range = tree.root.at(["needs", &index.to_string()]).range.clone();
+        let (what, stage) =
+            need.split_once('/').map_or((need.as_str(), None), |(what, stage)| (what, Some(stage)));
+        if let Some(stage) = stage.filter(|stage| !STAGES.contains(stage)) {
+            let finding =
+                Finding::error(1222, format!("there is no stage `{stage}`")).on(&tree.source, range.clone());
+            let finding = finding.labelled(did_you_mean(stage, STAGES));
+            findings.push(finding.hinted(format!("one of: {}", STAGES.join(", "))));
+        }
+        let capabilities =
+            catalogue.components.values().flat_map(|known| &known.component.provides.capabilities);
+        let mut all: Vec<&str> = capabilities.map(String::as_str).chain(PROVIDED).collect();
+        all.extend(catalogue.components.keys().map(ComponentName::as_str));
+        if !all.contains(&what) && !trees.broken.contains(what) {
+            findings.push(unknown(tree, range, 1209, "component or capability", what, all));
+        }
+    }
+}
