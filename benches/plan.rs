@@ -1,2 +1,14 @@
-//! stub
-fn main(){}
+//! How long rendering and planning take: 1,000 components, 10,000 objects.
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn render_and_plan(criterion: &mut Criterion) {
+    let input = cozy::bench::input(1_000);
+    assert_eq!(cozy::bench::render_and_plan(&input), 10_000);
+    criterion.bench_function("render and plan 10,000 objects", |bencher| {
+        bencher.iter(|| cozy::bench::render_and_plan(&input));
+    });
+}
+
+criterion_group!(benches, render_and_plan);
+criterion_main!(benches);

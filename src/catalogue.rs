@@ -111,7 +111,8 @@ fn replace(found: Files, files: &mut Files) {
 
 fn walk(root: &Path, folder: &Path, prefix: &str, found: &mut Files) -> Result<(), CatalogueError> {
     let failed = |source| CatalogueError::Read { path: root.to_owned(), source };
-    let mut entries: Vec<_> = fs_err::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    let mut entries: Vec<_> =
+        fs_err::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
     entries.sort_by_key(fs_err::DirEntry::file_name);
     for entry in entries {
         let name = entry.file_name();

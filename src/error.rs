@@ -1,6 +1,6 @@
 //! Error codes, hints, the renderer of error chains, and the exit-code table.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::{Serialize, Serializer};
 
@@ -118,12 +118,15 @@ pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
     let text = match problem {
         Problem::Findings(findings) => {
             let mut text = crate::ui::findings::render(findings);
-            text.push_str(&format!("error: {problem}\n"));
+            let _ = writeln!(text, "error: {problem}");
             text
         }
         Problem::Many(said) => {
-            let mut text: String = said.iter().map(|said| format!("{}\n", one(said, None))).collect();
-            text.push_str(&format!("error: {problem}\n"));
+            let mut text = String::new();
+            for said in said {
+                let _ = writeln!(text, "{}", one(said, None));
+            }
+            let _ = writeln!(text, "error: {problem}");
             text
         }
         Problem::One(said, cause, _) => one(said, cause.as_ref()),
@@ -137,7 +140,7 @@ fn one(said: &Said, cause: Option<&anyhow::Error>) -> String {
         causes(cause.chain(), &mut text);
     }
     if let Some(hint) = &said.hint {
-        text.push_str(&format!("\nhint: {hint}\n"));
+        let _ = writeln!(text, "\nhint: {hint}");
     }
     text
 }
@@ -148,7 +151,7 @@ fn causes<'a>(chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>
         let words = cause.to_string();
         // Some libraries print their source in their own text.
         if !last.contains(&words) {
-            text.push_str(&format!("  caused by: {words}\n"));
+            let _ = writeln!(text, "  caused by: {words}");
         }
         last = words;
     }

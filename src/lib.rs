@@ -18,6 +18,8 @@
 //!
 //! `ui` sees events and plain data. Public is only what `main` and the benches need.
 
+#[doc(hidden)]
+pub mod bench;
 mod catalogue;
 mod cli;
 mod cluster;

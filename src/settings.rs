@@ -88,7 +88,8 @@ fn variable(name: &str) -> Option<String> {
 
 impl From<GlobalArgs> for Settings {
     fn from(args: GlobalArgs) -> Self {
-        let GlobalArgs { file, catalogue, kubeconfig, context, output, concurrency, color, quiet, verbose } = args;
+        let GlobalArgs { file, catalogue, kubeconfig, context, output, concurrency, color, quiet, verbose } =
+            args;
         let stderr_is_terminal = std::io::stderr().is_terminal();
         let color = match color {
             When::Always => true,
@@ -163,8 +164,10 @@ pub(crate) struct ThisMachine;
 impl Liveness for ThisMachine {
     fn is_dead(&self, holder: &Holder) -> bool {
         let here = self::holder("");
-        let same_boot =
-            !holder.machine.is_empty() && holder.machine == here.machine && holder.boot == here.boot && holder.host == here.host;
+        let same_boot = !holder.machine.is_empty()
+            && holder.machine == here.machine
+            && holder.boot == here.boot
+            && holder.host == here.host;
         same_boot && started(holder.pid) != Some(holder.started)
     }
 }

@@ -33,11 +33,18 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
                 .values()
                 .map(|bundle| {
                     let components = catalogue.flatten(&bundle.name).map_or(0, |entries| entries.len());
-                    vec![bundle.name.to_string(), bundle.version.to_string(), components.to_string(), bundle.summary.clone()]
+                    vec![
+                        bundle.name.to_string(),
+                        bundle.version.to_string(),
+                        components.to_string(),
+                        bundle.summary.clone(),
+                    ]
                 })
                 .collect();
             match ui.format() {
-                Format::Text => ui.data(&table(&["NAME", "VERSION", "COMPONENTS", "SUMMARY"], &rows, ui_width(ui)))?,
+                Format::Text => {
+                    ui.data(&table(&["NAME", "VERSION", "COMPONENTS", "SUMMARY"], &rows, ui_width(ui)))?;
+                }
                 Format::Json | Format::Yaml => {
                     let bundles: Vec<_> = catalogue
                         .bundles
@@ -59,7 +66,9 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
                 .iter()
                 .map(|(name, entry)| {
                     let known = catalogue.components.get(name).map(|known| &known.component);
-                    let text = |of: fn(&crate::model::component::Component) -> &str| known.map(of).unwrap_or_default().to_owned();
+                    let text = |of: fn(&crate::model::component::Component) -> &str| {
+                        known.map(of).unwrap_or_default().to_owned()
+                    };
                     vec![
                         name.to_string(),
                         text(|component| &component.version),
@@ -69,7 +78,9 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
                 })
                 .collect();
             match ui.format() {
-                Format::Text => ui.data(&table(&["COMPONENT", "VERSION", "", "SUMMARY"], &rows, ui_width(ui)))?,
+                Format::Text => {
+                    ui.data(&table(&["COMPONENT", "VERSION", "", "SUMMARY"], &rows, ui_width(ui)))?;
+                }
                 Format::Json | Format::Yaml => {
                     let components: Vec<_> = entries
                         .iter()
@@ -86,7 +97,11 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             }
             let said = flow::lint(&catalogue);
             if said.is_empty() {
-                ui.note(format!("{} bundles and {} components are fine", catalogue.bundles.len(), catalogue.components.len()));
+                ui.note(format!(
+                    "{} bundles and {} components are fine",
+                    catalogue.bundles.len(),
+                    catalogue.components.len()
+                ));
                 Ok(Exit::Done)
             } else {
                 Err(Problem::Many(said).into())

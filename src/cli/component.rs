@@ -64,9 +64,12 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             let Some(known) = catalogue.components.get(&name) else {
                 let names = catalogue.components.keys().map(ComponentName::as_str);
                 let hint = crate::model::suggest::did_you_mean(name.as_str(), names);
-                return Err(Problem::new(1209, Exit::Usage, format!("there is no component `{name}`"), hint).into());
+                return Err(
+                    Problem::new(1209, Exit::Usage, format!("there is no component `{name}`"), hint).into()
+                );
             };
-            let text = |file: &str| known.files.get(file).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            let text =
+                |file: &str| known.files.get(file).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
             match ui.format() {
                 Format::Text => {
                     ui.data(&text("component.yaml").unwrap_or_default())?;

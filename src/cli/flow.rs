@@ -10,15 +10,17 @@ use serde_json::{Map, Value, json};
 use crate::catalogue;
 use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
-use crate::model::catalogue::{Catalogue, CloudFile, Files};
-use crate::model::cloud::{Cloud, Provider};
 use crate::health::cel::{Gate, Verdict};
+use crate::model::catalogue::{Catalogue, Files};
+use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{GateSpec, Resolved};
 use crate::model::finding::Finding;
+use crate::model::resolve::CloudFile;
 use crate::plan::PlanError;
 use crate::plan::planner::{Desired, DesiredComponent};
 use crate::render::{self, Missing, Rendered};
 use crate::settings::Settings;
+use crate::ui::Ui;
 
 /// The version that kubeadm installs when `cozy.yaml` names none.
 const KUBERNETES: &str = "v1.36.3";
@@ -53,7 +55,11 @@ pub(crate) fn files(settings: &Settings) -> anyhow::Result<Files> {
                 message: error.to_string(),
                 hint: Some("a catalogue is a folder with `templates/` and `bundles/`".to_owned()),
             };
-            Problem::One(said, std::error::Error::source(&error).map(|cause| anyhow::anyhow!("{cause}")), Exit::Usage)
+            Problem::One(
+                said,
+                std::error::Error::source(&error).map(|cause| anyhow::anyhow!("{cause}")),
+                Exit::Usage,
+            )
         })?;
     }
     Ok(files)
@@ -93,13 +99,21 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     Ok(Loaded { file, catalogue, components })
 }
 
+/// Shows what is doubtful in `cozy.yaml`, and stops nothing.
+pub(crate) fn warn(loaded: &Loaded, ui: &Ui) {
+    if !loaded.file.warnings.is_empty() {
+        ui.note(crate::ui::findings::render(&loaded.file.warnings).trim_end());
+    }
+}
+
 fn read(file: &str) -> anyhow::Result<(Vec<u8>, String)> {
     let mut bytes = Vec::new();
     if file == "-" {
         std::io::stdin().take(LARGEST).read_to_end(&mut bytes).context("cannot read stdin")?;
         return Ok((bytes, "<stdin>".to_owned()));
     }
-    let opened = fs_err::File::open(PathBuf::from(file)).and_then(|open| open.take(LARGEST).read_to_end(&mut bytes));
+    let opened =
+        fs_err::File::open(PathBuf::from(file)).and_then(|open| open.take(LARGEST).read_to_end(&mut bytes));
     match opened {
         Ok(_) => Ok((bytes, file.to_owned())),
         Err(error) => {
@@ -184,8 +198,11 @@ pub(crate) fn rendered_with(
     })
 }
 
+/// A gate, objects for which it holds, and objects for which it does not.
+pub(crate) type Samples<'a> = (&'a GateSpec, Vec<Value>, Vec<Value>);
+
 /// The sample objects of a component's gates: for which they hold, and for which they do not.
-pub(crate) fn samples(known: &Resolved) -> Result<Vec<(&GateSpec, Vec<Value>, Vec<Value>)>, Said> {
+pub(crate) fn samples(known: &Resolved) -> Result<Vec<Samples<'_>>, Said> {
     let component = &known.component;
     let read = |name: &String| -> Result<Vec<Value>, Said> {
         let text = known.files.get(name).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
@@ -216,7 +233,10 @@ pub(crate) fn lint(catalogue: &Catalogue) -> Vec<Said> {
             Err(problem) => found.push(said(1208, format!("bundle `{bundle}`: {problem}"))),
             Ok(entries) => {
                 let unknown = entries.keys().filter(|name| !catalogue.components.contains_key(*name));
-                found.extend(unknown.map(|name| said(1209, format!("bundle `{bundle}`: there is no component `{name}`"))));
+                found
+                    .extend(unknown.map(|name| {
+                        said(1209, format!("bundle `{bundle}`: there is no component `{name}`"))
+                    }));
             }
         }
     }
@@ -249,7 +269,10 @@ pub(crate) fn lint(catalogue: &Catalogue) -> Vec<Said> {
                         let sample = if expected { "ready" } else { "notReady" };
                         found.push(said(
                             3002,
-                            format!("component `{}`: the gate of {} says {verdict:?} of a sample in `{sample}`", known.component.name, spec.of),
+                            format!(
+                                "component `{}`: the gate of {} says {verdict:?} of a sample in `{sample}`",
+                                known.component.name, spec.of
+                            ),
                         ));
                     }
                 }
@@ -282,6 +305,7 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss:
                 expect: component.expect.0,
                 deadline: component.deadline.0,
                 may_be_empty: component.may_be_empty,
+                grace: component.grace.map(|grace| grace.0),
                 stood_in: rendered.stood_in.is_some(),
             }
         })
@@ -293,7 +317,11 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss:
 pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
     let said = errors
         .into_iter()
-        .map(|error| Said { code: error.code(), message: error.to_string(), hint: Some(error.hint().to_owned()) })
+        .map(|error| Said {
+            code: error.code(),
+            message: error.to_string(),
+            hint: Some(error.hint().to_owned()),
+        })
         .collect();
     Problem::Many(said).into()
 }
@@ -324,5 +352,8 @@ pub(crate) fn cluster(error: &ClusterError) -> anyhow::Error {
 
 /// The runtime for work on a real cluster.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")
 }

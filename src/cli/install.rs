@@ -48,12 +48,19 @@ pub(super) struct Args {
 }
 
 /// Runs the command.
-pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { rehearse, yes, timeout, force_conflicts, allow_data_loss } = args;
+pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args { rehearse, yes, timeout, force_conflicts, allow_data_loss } = *args;
     if ui.format() == Format::Yaml {
-        return Err(Problem::new(7003, Exit::Usage, "`install` has no YAML output", "use `-o json`: one event a line").into());
+        return Err(Problem::new(
+            7003,
+            Exit::Usage,
+            "`install` has no YAML output",
+            "use `-o json`: one event a line",
+        )
+        .into());
     }
     let loaded = flow::load(settings)?;
+    flow::warn(&loaded, ui);
     if !rehearse && loaded.file.cloud.kubernetes.provider == Provider::Kubeadm {
         return Err(Problem::new(
             5000,
@@ -65,7 +72,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     }
     let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
     let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
-    let options = Options { concurrency: settings.concurrency, force_conflicts, timeout, grace: None };
+    let options = Options { concurrency: settings.concurrency, force_conflicts, timeout };
     let run = Run { settings, ui, loaded: &loaded, options, yes, timeline: Arc::default() };
     if rehearse {
         let plan = planner::plan(&desired, &Observed::default()).map_err(flow::no_plan)?;
@@ -98,7 +105,8 @@ impl Run<'_> {
 
     /// Reports to the user, the timeline, and the run's log.
     fn reporter(&self, log: Option<&Arc<log::Log>>) -> Tee {
-        let mut all: Vec<Arc<dyn Reporter>> = vec![Arc::from(self.ui.reporter()), Arc::clone(&self.timeline) as Arc<dyn Reporter>];
+        let mut all: Vec<Arc<dyn Reporter>> =
+            vec![Arc::from(self.ui.reporter()), Arc::clone(&self.timeline) as Arc<dyn Reporter>];
         if let Some(log) = log {
             all.push(Arc::clone(log) as Arc<dyn Reporter>);
         }
@@ -130,15 +138,22 @@ impl Run<'_> {
         for request in &rehearsed.not_simulated {
             self.ui.note(format!("not simulated: {request}"));
         }
-        Ok(self.end(&rehearsed.finished, log.as_deref(), "cozy install on your hosts or cluster does the same for real"))
+        Ok(self.end(
+            &rehearsed.finished,
+            log.as_deref(),
+            "cozy install on your hosts or cluster does the same for real",
+        ))
     }
 
     async fn real(&self, desired: &planner::Desired) -> anyhow::Result<Exit> {
         let failed = |error: ClusterError| flow::cluster(&error);
-        let client = connect(self.settings.kubeconfig.as_deref(), self.settings.context.as_deref()).await.map_err(failed)?;
+        let client = connect(self.settings.kubeconfig.as_deref(), self.settings.context.as_deref())
+            .await
+            .map_err(failed)?;
         let cluster = Cluster::new(client).await.map_err(failed)?;
         let version = cluster.version().await.map_err(failed)?;
-        let (observed, inventories) = cluster.observe(desired, self.settings.concurrency).await.map_err(failed)?;
+        let (observed, inventories) =
+            cluster.observe(desired, self.settings.concurrency).await.map_err(failed)?;
         let plan = planner::plan(desired, &observed).map_err(flow::no_plan)?;
         let facts = OwnFacts::new(self.loaded, &version);
         if plan.is_empty() {
@@ -214,7 +229,9 @@ fn exit(finished: &Finished) -> Exit {
     match finished.outcome {
         Outcome::Done => Exit::Done,
         // 3000: not ready in time or unhealthy.
-        Outcome::Failed if finished.failures.iter().any(|(_, failure)| failure.code.0 / 1000 == 3) => Exit::Unhealthy,
+        Outcome::Failed if finished.failures.iter().any(|(_, failure)| failure.code.0 / 1000 == 3) => {
+            Exit::Unhealthy
+        }
         Outcome::Failed => Exit::Failed,
         Outcome::Interrupted => Exit::Interrupted,
         Outcome::Terminated => Exit::Terminated,
@@ -233,7 +250,9 @@ async fn stop(shared: &Shared<'_>, lock: &mut Lock) -> Outcome {
 
 async fn signal(shared: &Shared<'_>) -> Outcome {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     let (name, outcome) = tokio::select! {

@@ -18,9 +18,14 @@ use crate::ui::Ui;
 
 /// Turns fresh Linux servers into a cloud: one binary, one file, one command
 #[derive(Debug, Parser)]
-#[command(name = "cozy", version, max_term_width = 100, disable_help_subcommand = true,
+#[command(
+    name = "cozy",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
     after_help = "Exit codes: 0 done · 1 failed or declined · 2 wrong use or invalid input · 3 changes pending · \
-        5 unhealthy or not ready in time · 6 locked · 130 SIGINT · 143 SIGTERM")]
+        5 unhealthy or not ready in time · 6 locked · 130 SIGINT · 143 SIGTERM"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -71,7 +76,7 @@ pub fn main() -> Exit {
     };
     let Cli { command, global } = cli;
     let settings = Settings::from(global);
-    let ui = Ui::new(settings.ui.clone());
+    let ui = Ui::new(settings.ui);
     match run(command, &settings, &ui) {
         Ok(exit) => exit,
         Err(error) => {
@@ -84,14 +89,14 @@ pub fn main() -> Exit {
 
 fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     match command {
-        Command::Validate(args) => validate::run(args, settings, ui),
+        Command::Validate(args) => validate::run(&args, settings, ui),
         Command::Render(args) => render::run(args, settings, ui),
         Command::Plan(args) => plan::run(args, settings, ui),
-        Command::Install(args) => install::run(args, settings, ui),
-        Command::Status(args) => status::run(args, settings, ui),
+        Command::Install(args) => install::run(&args, settings, ui),
+        Command::Status(args) => status::run(&args, settings, ui),
         Command::Bundle(args) => bundle::run(args, settings, ui),
         Command::Component(args) => component::run(args, settings, ui),
-        Command::Schema(args) => schema::run(args, ui),
+        Command::Schema(args) => schema::run(&args, ui),
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cozy", &mut script);

@@ -4,8 +4,8 @@ use super::flow::{self, Loaded};
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
-use crate::plan::planner::{self, Desired, Observed};
 use crate::plan::Plan;
+use crate::plan::planner::{self, Desired, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Facts;
@@ -13,6 +13,7 @@ use crate::ui::{Format, Ui, graph, plan as draw, plan_json};
 
 /// Flags of `cozy plan`.
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags are what they are")]
 pub(super) struct Args {
     /// Show each object that changes, field by field
     #[arg(long)]
@@ -35,13 +36,17 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { diff, graph, exit_code, rehearse, allow_data_loss } = args;
     let loaded = flow::load(settings)?;
+    flow::warn(&loaded, ui);
     let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
     // Without a cluster there is nothing to compare with: hosts are planned as if they were fresh.
     let simulated = rehearse || !existing;
     let missing = if simulated { Missing::StandIn } else { Missing::Refuse };
     let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
     let (plan, version) = if simulated {
-        (planner::plan(&desired, &Observed::default()).map_err(flow::no_plan)?, flow::version(&loaded.file.cloud))
+        (
+            planner::plan(&desired, &Observed::default()).map_err(flow::no_plan)?,
+            flow::version(&loaded.file.cloud),
+        )
     } else {
         flow::runtime()?.block_on(observed(settings, &desired))?
     };
@@ -51,10 +56,13 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
 }
 
 async fn observed(settings: &Settings, desired: &Desired) -> anyhow::Result<(Plan, String)> {
-    let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await.map_err(|error| flow::cluster(&error))?;
+    let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref())
+        .await
+        .map_err(|error| flow::cluster(&error))?;
     let cluster = Cluster::new(client).await.map_err(|error| flow::cluster(&error))?;
     let version = cluster.version().await.map_err(|error| flow::cluster(&error))?;
-    let (observed, _) = cluster.observe(desired, settings.concurrency).await.map_err(|error| flow::cluster(&error))?;
+    let (observed, _) =
+        cluster.observe(desired, settings.concurrency).await.map_err(|error| flow::cluster(&error))?;
     Ok((planner::plan(desired, &observed).map_err(flow::no_plan)?, version))
 }
 
@@ -65,7 +73,13 @@ fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) 
             fs_err::write(file, graph::graph_dot(plan))?;
         }
         Some(file) => {
-            return Err(Problem::new(7002, Exit::Usage, format!("cannot write a graph as `{file}`"), "name a file that ends in .dot, or `-` for text").into());
+            return Err(Problem::new(
+                7002,
+                Exit::Usage,
+                format!("cannot write a graph as `{file}`"),
+                "name a file that ends in .dot, or `-` for text",
+            )
+            .into());
         }
         None => {}
     }
@@ -100,7 +114,10 @@ impl OwnFacts {
         };
         Self {
             cloud: cloud.name.to_string(),
-            bundle: bundle.map_or_else(|| cloud.bundle.to_string(), |bundle| format!("{} {}", bundle.name, bundle.version)),
+            bundle: bundle.map_or_else(
+                || cloud.bundle.to_string(),
+                |bundle| format!("{} {}", bundle.name, bundle.version),
+            ),
             hosts: cloud.present_hosts().count(),
             provider: format!("{provider} {version}"),
         }
@@ -108,7 +125,13 @@ impl OwnFacts {
 
     /// As the UI wants them.
     pub(super) fn borrow(&self, rehearsal: bool) -> Facts<'_> {
-        Facts { cloud: &self.cloud, bundle: &self.bundle, hosts: self.hosts, provider: &self.provider, rehearsal }
+        Facts {
+            cloud: &self.cloud,
+            bundle: &self.bundle,
+            hosts: self.hosts,
+            provider: &self.provider,
+            rehearsal,
+        }
     }
 
     /// The first event of a run.

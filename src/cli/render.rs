@@ -28,7 +28,13 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     {
         let known = loaded.components.iter().map(|known| known.component.name.as_str());
         let hint = crate::model::suggest::did_you_mean(unknown.as_str(), known);
-        return Err(Problem::new(7001, Exit::Usage, format!("component `{unknown}` is not part of this cloud"), hint).into());
+        return Err(Problem::new(
+            7001,
+            Exit::Usage,
+            format!("component `{unknown}` is not part of this cloud"),
+            hint,
+        )
+        .into());
     }
     let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
     if !component.is_empty() {
@@ -36,7 +42,9 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     }
     let missing = if stand_in { Missing::StandIn } else { Missing::Refuse };
     let rendered = flow::rendered_with(&loaded.components, &facts, missing)?;
-    let objects = rendered.iter().flat_map(|component| component.objects.iter().map(move |(stage, object)| (component, stage, object)));
+    let objects = rendered.iter().flat_map(|component| {
+        component.objects.iter().map(move |(stage, object)| (component, stage, object))
+    });
     match ui.format() {
         Format::Json => {
             let items: Vec<_> = objects.map(|(_, _, object)| object.value.clone()).collect();
@@ -44,7 +52,8 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         }
         Format::Text | Format::Yaml => {
             for (component, stage, object) in objects {
-                let text = serde_yaml::to_string(&object.value).with_context(|| format!("cannot print {}", object.id))?;
+                let text = serde_yaml::to_string(&object.value)
+                    .with_context(|| format!("cannot print {}", object.id))?;
                 ui.data(&format!("---\n# {}/{stage}\n{text}", component.component))?;
             }
         }

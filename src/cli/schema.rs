@@ -23,8 +23,8 @@ enum Of {
 }
 
 /// Runs the command.
-pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { of } = args;
+pub(super) fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args { of } = *args;
     let kind = match of {
         Of::Cloud => FileKind::Cloud,
         Of::Bundle => FileKind::Bundle,

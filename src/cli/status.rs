@@ -27,8 +27,7 @@ struct Line {
 }
 
 /// Runs the command.
-pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args {} = args;
+pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let loaded = flow::load(settings)?;
     if loaded.file.cloud.kubernetes.provider != Provider::Existing {
         return Err(Problem::new(
@@ -40,12 +39,14 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         .into());
     }
     let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
-    let (observed, version) = flow::runtime()?.block_on(async {
-        let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
-        let cluster = Cluster::new(client).await?;
-        let version = cluster.version().await?;
-        Ok((cluster.observe(&desired, settings.concurrency).await?.0, version))
-    }).map_err(|error| flow::cluster(&error))?;
+    let (observed, version) = flow::runtime()?
+        .block_on(async {
+            let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
+            let cluster = Cluster::new(client).await?;
+            let version = cluster.version().await?;
+            Ok((cluster.observe(&desired, settings.concurrency).await?.0, version))
+        })
+        .map_err(|error| flow::cluster(&error))?;
     let lines = sum_up(&desired, &observed);
     let unhealthy = lines.iter().any(|line| line.ready < line.objects);
     let drifted = lines.iter().any(|line| !line.drifted.is_empty());
@@ -59,8 +60,10 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
                         "drifted": line.drifted, "notReady": line.unready })
                 })
                 .collect();
-            ui.json(&json!({ "schema": "cozy/v1/status", "cloud": loaded.file.cloud.name, "kubernetes": version,
-                "healthy": !unhealthy, "drift": drifted, "components": components }))?;
+            ui.json(
+                &json!({ "schema": "cozy/v1/status", "cloud": loaded.file.cloud.name, "kubernetes": version,
+                "healthy": !unhealthy, "drift": drifted, "components": components }),
+            )?;
         }
     }
     Ok(match (unhealthy, drifted) {
@@ -86,13 +89,13 @@ fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
             for (_, object) in &component.objects {
                 match observed.objects.get(&object.id) {
                     None => line.unready.push(format!("{} is not there", object.id)),
-                    Some(live) => {
+                    Some(seen) => {
                         line.present += 1;
-                        line.ready += usize::from(live.ready);
-                        if !live.ready {
+                        line.ready += usize::from(seen.ready);
+                        if !seen.ready {
                             line.unready.push(format!("{} is not ready", object.id));
                         }
-                        if !live.same {
+                        if !seen.same {
                             line.drifted.push(object.id.to_string());
                         }
                     }
@@ -109,9 +112,26 @@ fn tree(cloud: &str, version: &str, lines: &[Line]) -> String {
     for (index, line) in lines.iter().enumerate() {
         let last = index + 1 == lines.len();
         let mark = if line.ready == line.objects { "✓" } else { "✗" };
-        let drift = if line.drifted.is_empty() { String::new() } else { format!(" · {} drifted", line.drifted.len()) };
-        let _ = writeln!(text, "{} {mark} {:<20} {} of {} objects ready{drift}", if last { "└" } else { "├" }, line.name, line.ready, line.objects);
-        for words in line.unready.iter().take(5).cloned().chain(line.drifted.iter().take(5).map(|id| format!("{id} differs"))) {
+        let drift = if line.drifted.is_empty() {
+            String::new()
+        } else {
+            format!(" · {} drifted", line.drifted.len())
+        };
+        let _ = writeln!(
+            text,
+            "{} {mark} {:<20} {} of {} objects ready{drift}",
+            if last { "└" } else { "├" },
+            line.name,
+            line.ready,
+            line.objects
+        );
+        for words in line
+            .unready
+            .iter()
+            .take(5)
+            .cloned()
+            .chain(line.drifted.iter().take(5).map(|id| format!("{id} differs")))
+        {
             let _ = writeln!(text, "{}     {words}", if last { " " } else { "│" });
         }
     }

@@ -14,21 +14,24 @@ use crate::ui::{Format, Ui};
 pub(super) struct Args {}
 
 /// Runs the command.
-pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args {} = args;
+pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let checked = flow::load(settings).and_then(|loaded| {
         let rendered = flow::rendered(&loaded, Missing::StandIn)?;
         let desired = flow::desired(&loaded, rendered, false);
         // A cluster that exists may serve kinds that no component brings.
         if desired.kubernetes.is_some() {
-            crate::plan::planner::plan(&desired, &crate::plan::planner::Observed::default()).map_err(flow::no_plan)?;
+            crate::plan::planner::plan(&desired, &crate::plan::planner::Observed::default())
+                .map_err(flow::no_plan)?;
         }
         Ok(loaded)
     });
     match checked {
         Ok(loaded) => {
+            flow::warn(&loaded, ui);
             match ui.format() {
-                Format::Text => ui.note(format!("{} is valid: {} components", settings.file, loaded.components.len())),
+                Format::Text => {
+                    ui.note(format!("{} is valid: {} components", settings.file, loaded.components.len()));
+                }
                 Format::Json | Format::Yaml => ui.json(&document(&[]))?,
             }
             Ok(Exit::Done)

@@ -9,7 +9,10 @@ use super::error::ClusterError;
 
 /// Makes a client. Without a path, kube's usual places are looked at
 /// (`KUBECONFIG`, `~/.kube/config`).
-pub(crate) async fn connect(path: Option<&Path>, context: Option<&str>) -> Result<kube::Client, ClusterError> {
+pub(crate) async fn connect(
+    path: Option<&Path>,
+    context: Option<&str>,
+) -> Result<kube::Client, ClusterError> {
     let shown = path.map(|path| path.display().to_string());
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClusterError::Kubeconfig {
         path: shown.clone(),

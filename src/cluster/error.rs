@@ -121,7 +121,9 @@ impl ClusterError {
             }
             Self::Unreachable { source, .. } => !is_tls(source),
             Self::NoSuchKind { .. } => true,
-            Self::Conflict { .. } | Self::Kubeconfig { .. } | Self::Locked { .. } | Self::Damaged { .. } => false,
+            Self::Conflict { .. } | Self::Kubeconfig { .. } | Self::Locked { .. } | Self::Damaged { .. } => {
+                false
+            }
         }
     }
 

@@ -79,11 +79,16 @@ fn secret_id(component: &str) -> ObjectId {
 impl Cluster {
     /// Makes the engine's own namespace.
     pub(crate) async fn ensure_system_namespace(&self) -> Result<(), ClusterError> {
-        let id = ObjectId { kind: GroupKind::new("", "Namespace"), namespace: None, name: SYSTEM_NAMESPACE.to_owned() };
+        let id = ObjectId {
+            kind: GroupKind::new("", "Namespace"),
+            namespace: None,
+            name: SYSTEM_NAMESPACE.to_owned(),
+        };
         if self.get(&id, "v1").await?.is_some() {
             return Ok(());
         }
-        let value = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SYSTEM_NAMESPACE } });
+        let value =
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": SYSTEM_NAMESPACE } });
         self.apply(&Object { id, version: "v1".to_owned(), value }, ApplyMode::default()).await.map(drop)
     }
 

@@ -19,7 +19,10 @@ impl Cluster {
         &self,
         desired: &Desired,
         concurrency: usize,
-    ) -> Result<(Observed, std::collections::BTreeMap<crate::model::names::ComponentName, Inventory>), ClusterError> {
+    ) -> Result<
+        (Observed, std::collections::BTreeMap<crate::model::names::ComponentName, Inventory>),
+        ClusterError,
+    > {
         let inventories = self.inventories().await?;
         let none = Inventory::default();
         let wanted = desired.components.iter().flat_map(|component| {
@@ -70,7 +73,10 @@ impl Cluster {
             Ok(result) => {
                 let changes = diff::changes(&live, &result);
                 // Without a change, sending it would still make the fields ours.
-                let same = changes.is_empty() && owned(&live).is_some() && owned(&live) == owned(&result) && entry.is_some();
+                let same = changes.is_empty()
+                    && owned(&live).is_some()
+                    && owned(&live) == owned(&result)
+                    && entry.is_some();
                 Ok(Some(Live { changes, same, ready }))
             }
             // What the server refuses now is reported when it is applied, with its step.
@@ -82,7 +88,7 @@ impl Cluster {
 
 /// Whether an object's health rule and its gates hold.
 pub(crate) fn is_ready(component: &DesiredComponent, object: &Object, live: &Value) -> bool {
-    let context = Context { may_be_empty: component.may_be_empty, ..Context::default() };
+    let context = Context { may_be_empty: component.may_be_empty };
     let gates = component.gates.iter().filter(|gate| crate::plan::edges::gate_is_of(gate, &object.id));
     let mut own = gates.peekable();
     if own.peek().is_some() {
@@ -92,5 +98,5 @@ pub(crate) fn is_ready(component: &DesiredComponent, object: &Object, live: &Val
         });
     }
     !health::is_gated(&object.id.kind.group, &object.id.kind.kind)
-        || matches!(health::health(live, &context), Health::Ready | Health::Unknown)
+        || matches!(health::health(live, context), Health::Ready | Health::Unknown)
 }

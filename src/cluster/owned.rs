@@ -48,10 +48,7 @@ fn select(value: &Value, fields: &Value) -> Value {
                 .collect::<Map<String, Value>>(),
         ),
         Value::Array(items) => Value::Array(
-            fields
-                .iter()
-                .filter_map(|(key, inner)| Some(select(find(items, key)?, inner)))
-                .collect(),
+            fields.iter().filter_map(|(key, inner)| Some(select(find(items, key)?, inner))).collect(),
         ),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
@@ -105,6 +102,9 @@ mod tests {
 
     #[test]
     fn the_digest_does_not_depend_on_the_order_of_keys() {
-        assert_eq!(digest(&json!({ "a": 1, "b": { "c": 2, "d": 3 } })), digest(&json!({ "b": { "d": 3, "c": 2 }, "a": 1 })));
+        assert_eq!(
+            digest(&json!({ "a": 1, "b": { "c": 2, "d": 3 } })),
+            digest(&json!({ "b": { "d": 3, "c": 2 }, "a": 1 }))
+        );
     }
 }

@@ -111,9 +111,10 @@ impl Watches {
         let api = cluster.api(&everywhere, &object.version)?;
         let shared = Arc::clone(&self.shared);
         let kind = object.id.kind.clone();
-        let types = TypeMeta { api_version: object.api_version(), kind: kind.kind.clone() };
+        let meta = TypeMeta { api_version: object.api_version(), kind: kind.kind.clone() };
         // Items of a list do not say what they are.
-        let typed = move |object: DynamicObject| to_value(DynamicObject { types: Some(types.clone()), ..object });
+        let typed =
+            move |object: DynamicObject| to_value(DynamicObject { types: Some(meta.clone()), ..object });
         tasks.running.insert(kind.clone());
         tasks.set.spawn(async move {
             let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();

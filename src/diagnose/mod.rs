@@ -54,7 +54,8 @@ fn conditions(pod: &Value) -> impl Iterator<Item = &Value> {
 
 /// What a pod says of itself: a waiting container first, then the scheduler.
 fn pod_state(pod: &Value) -> String {
-    let text = |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let text =
+        |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let containers = ["/status/initContainerStatuses", "/status/containerStatuses"]
         .into_iter()
         .filter_map(|pointer| pod.pointer(pointer)?.as_array())
@@ -85,9 +86,11 @@ async fn newest_event(cluster: &Cluster, namespace: &str, pod: &str) -> Option<S
     let events: Api<DynamicObject> = cluster.list_api("", "Event", namespace)?;
     let params = ListParams::default().fields(&format!("involvedObject.name={pod}"));
     let list = events.list(&params).await.ok()?;
-    let newest = list.items.into_iter().filter_map(|event| serde_json::to_value(event).ok()).max_by_key(|event| {
-        event.pointer("/lastTimestamp").and_then(Value::as_str).map(str::to_owned)
-    })?;
+    let newest = list
+        .items
+        .into_iter()
+        .filter_map(|event| serde_json::to_value(event).ok())
+        .max_by_key(|event| event.pointer("/lastTimestamp").and_then(Value::as_str).map(str::to_owned))?;
     let text = |key: &str| newest.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     Some(format!("{}: {}", text("reason"), text("message")))
 }

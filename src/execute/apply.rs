@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::event::EventKind;
@@ -15,6 +15,9 @@ use crate::cluster::inventory::Inventory;
 use crate::cluster::{ApplyMode, observed_digests};
 use crate::model::object::{Object, ObjectId};
 use crate::plan::{Stage, Step, StepId, Verb};
+
+/// An object that was written: the digests of what was desired and of what it became.
+type Written = (ObjectId, String, Option<String>);
 
 /// Applies a step. The inventory is given back as it is now in the cluster,
 /// also after a failure.
@@ -29,7 +32,9 @@ pub(crate) async fn apply(
             retry::pause(step.expect).await;
             Ok(())
         }
-        StepId::Stage(component, Stage::Prune) => prune(shared, step, component, &mut inventory, deadline).await,
+        StepId::Stage(component, Stage::Prune) => {
+            prune(shared, step, component, &mut inventory, deadline).await
+        }
         StepId::Stage(component, _) => write(shared, step, component, &mut inventory, deadline).await,
     };
     (inventory, result)
@@ -58,15 +63,23 @@ async fn write(
     if to_write.is_empty() {
         return Ok(());
     }
-    let known: BTreeSet<ObjectId> =
-        inventory.objects.iter().filter(|entry| entry.desired.is_some()).map(|entry| entry.id.clone()).collect();
-    let written: Vec<Result<(ObjectId, String, Option<String>), ClusterError>> = stream::iter(to_write)
+    let known: BTreeSet<ObjectId> = inventory
+        .objects
+        .iter()
+        .filter(|entry| entry.desired.is_some())
+        .map(|entry| entry.id.clone())
+        .collect();
+    let written: Vec<Result<Written, ClusterError>> = stream::iter(to_write)
         .map(|(object, verb)| {
             let known = &known;
             async move {
                 let live = one(shared, step, object, known.contains(&object.id), deadline).await?;
                 shared.count(verb);
-                shared.report(EventKind::Object { step: step.id.clone(), object: object.id.to_string(), verb });
+                shared.report(EventKind::Object {
+                    step: step.id.clone(),
+                    object: object.id.to_string(),
+                    verb,
+                });
                 let (desired, live) = observed_digests(object, &live);
                 Ok((object.id.clone(), desired, live))
             }
@@ -132,7 +145,7 @@ async fn save(
 ) -> Result<(), ClusterError> {
     let _permit = shared.requests.acquire().await;
     let act = async || shared.cluster()?.write_inventory(component, inventory).await;
-    let report = |retry: retry::Retry<'_>| shared.retry(Some(&step.id), &format!("inventory of {component}"), &retry);
+    let report =
+        |retry: retry::Retry<'_>| shared.retry(Some(&step.id), &format!("inventory of {component}"), &retry);
     retry::until(deadline, act, report).await
 }
-

@@ -67,11 +67,17 @@ pub(crate) async fn wait(shared: &Shared<'_>, step: &Step, deadline: Instant) ->
     served(shared, step, &objects, deadline).await
 }
 
-async fn want(shared: &Shared<'_>, step: &Step, objects: &[&Object], deadline: Instant) -> Result<(), ClusterError> {
+async fn want(
+    shared: &Shared<'_>,
+    step: &Step,
+    objects: &[&Object],
+    deadline: Instant,
+) -> Result<(), ClusterError> {
     stream::iter(objects)
         .map(|object| async move {
             let act = async || shared.watches.want(shared.cluster()?, object).await;
-            retry::until(deadline, act, |retry| shared.retry(Some(&step.id), &object.id.to_string(), &retry)).await
+            retry::until(deadline, act, |retry| shared.retry(Some(&step.id), &object.id.to_string(), &retry))
+                .await
         })
         .buffer_unordered(shared.options.concurrency)
         .try_collect::<()>()
@@ -85,11 +91,14 @@ async fn judge(
     gates: &[(&str, Gate)],
     deadline: Instant,
 ) -> Result<(), Failure> {
-    let context = Context { may_be_empty: step.may_be_empty, ..Context::default() };
+    let context = Context { may_be_empty: step.may_be_empty };
     let mut judged: BTreeMap<&ObjectId, Judged> = BTreeMap::new();
     let mut changes = shared.watches.changes();
     let mut shown: Option<(ObjectId, String)> = None;
     let started = Instant::now();
+    let stable =
+        step.gates.iter().filter_map(|gate| gate.stable).map(|span| span.0).max().unwrap_or_default();
+    let mut ready_since: Option<Instant> = None;
     loop {
         changes.borrow_and_update();
         let now = Instant::now();
@@ -106,7 +115,7 @@ async fn judge(
             }
             let health = match &seen {
                 None => Health::Progressing("it does not exist yet".to_owned()),
-                Some(live) => evaluate(step, object, live, gates, &context)?,
+                Some(live) => evaluate(step, object, live, gates, context)?,
             };
             let since = before.and_then(|before| before.stuck_since);
             let stuck_since = matches!(health, Health::Stuck(_)).then(|| since.unwrap_or(now));
@@ -122,16 +131,27 @@ async fn judge(
             })
             .collect();
         let Some((id, first)) = waiting.first() else {
-            warn_ungated(shared, step, &judged);
-            return Ok(());
+            let end = *ready_since.get_or_insert(now) + stable;
+            if end <= now {
+                warn_ungated(shared, step, &judged);
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                _ = changes.changed() => {}
+                () = tokio::time::sleep_until(end) => {}
+            }
+            continue;
         };
+        ready_since = None;
         let mut wake = deadline;
         for (id, judged) in &waiting {
             let (reason, limit) = match &judged.health {
                 Health::Failed(reason) => (reason, Some(now)),
-                Health::Stuck(soft) => {
-                    (&soft.message, judged.stuck_since.map(|since| since + shared.options.grace.unwrap_or(soft.cause.grace())))
-                }
+                Health::Stuck(soft) => (
+                    &soft.message,
+                    judged.stuck_since.map(|since| since + step.grace.unwrap_or(soft.cause.grace())),
+                ),
                 Health::Unknown => {
                     wake = wake.min(started + SILENT);
                     continue;
@@ -176,7 +196,7 @@ fn evaluate(
     object: &Object,
     live: &Value,
     gates: &[(&str, Gate)],
-    context: &Context,
+    context: Context,
 ) -> Result<Health, Failure> {
     let own: Vec<&(&str, Gate)> = gates
         .iter()
@@ -189,7 +209,9 @@ fn evaluate(
         match gate.evaluate(live) {
             Verdict::True => {}
             Verdict::False => return Ok(Health::Progressing(format!("the gate of {of} does not hold yet"))),
-            Verdict::Missing(what) => return Ok(Health::Progressing(format!("the gate of {of} waits: {what}"))),
+            Verdict::Missing(what) => {
+                return Ok(Health::Progressing(format!("the gate of {of} waits: {what}")));
+            }
             Verdict::Error(error) => {
                 return Err(Failure {
                     code: Code(3002),
@@ -206,7 +228,10 @@ fn evaluate(
 fn warn_ungated(shared: &Shared<'_>, step: &Step, judged: &BTreeMap<&ObjectId, Judged>) {
     for (id, _) in judged.iter().filter(|(_, judged)| judged.health == Health::Unknown) {
         shared.report(EventKind::Warning {
-            message: format!("{id} of {} was applied and is not gated: no rule knows its kind", step.id.component()),
+            message: format!(
+                "{id} of {} was applied and is not gated: no rule knows its kind",
+                step.id.component()
+            ),
         });
     }
 }
@@ -226,7 +251,12 @@ async fn not_ready(shared: &Shared<'_>, id: &ObjectId, reason: &str, started: In
 }
 
 /// Discovery lags behind an established CRD, so ask until its kinds are served.
-async fn served(shared: &Shared<'_>, step: &Step, objects: &[&Object], deadline: Instant) -> Result<(), Failure> {
+async fn served(
+    shared: &Shared<'_>,
+    step: &Step,
+    objects: &[&Object],
+    deadline: Instant,
+) -> Result<(), Failure> {
     let expected: Vec<(&&Object, crate::model::object::GroupKind, String)> = objects
         .iter()
         .filter_map(|object| object.defines().map(|kind| (object, kind)))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use futures::future::{LocalBoxFuture, FutureExt as _};
+use futures::future::{FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -28,8 +28,6 @@ pub(crate) struct Options {
     pub(crate) force_conflicts: bool,
     /// Instead of each component's own deadline.
     pub(crate) timeout: Option<Duration>,
-    /// How long soft failures may last, instead of each cause's own.
-    pub(crate) grace: Option<Duration>,
 }
 
 /// What all steps of a run use.
@@ -213,20 +211,22 @@ impl<'b> Loop<'_, 'b> {
             }
             if self.states[index] == State::Applied && self.holds(index, Blocks::Ready) {
                 self.states[index] = State::Gating;
-                running.push(async move { Done::Gated(index, gate::wait(shared, step, deadline).await) }.boxed_local());
+                running.push(
+                    async move { Done::Gated(index, gate::wait(shared, step, deadline).await) }.boxed_local(),
+                );
             }
         }
     }
 
     /// Whether the edges into a step that hold back `blocks` hold.
     fn holds(&self, step: usize, blocks: Blocks) -> bool {
-        self.plan.edges.iter().filter(|edge| edge.to == step && edge.blocks == blocks).all(|edge| {
-            match edge.milestone {
-                Milestone::Applied => {
-                    matches!(self.states[edge.from], State::Applied | State::Gating | State::Ready)
-                }
-                Milestone::Ready => self.states[edge.from] == State::Ready,
+        self.plan.edges.iter().filter(|edge| edge.to == step && edge.blocks == blocks).all(|edge| match edge
+            .milestone
+        {
+            Milestone::Applied => {
+                matches!(self.states[edge.from], State::Applied | State::Gating | State::Ready)
             }
+            Milestone::Ready => self.states[edge.from] == State::Ready,
         })
     }
 
@@ -298,17 +298,18 @@ impl<'b> Loop<'_, 'b> {
             blocked.extend(more);
         }
         let own = self.plan.steps[index].id.component();
-        let names: BTreeSet<&str> =
-            blocked.iter().map(|step| self.plan.steps[*step].id.component()).filter(|name| *name != own).collect();
+        let names: BTreeSet<&str> = blocked
+            .iter()
+            .map(|step| self.plan.steps[*step].id.component())
+            .filter(|name| *name != own)
+            .collect();
         names.into_iter().map(str::to_owned).collect()
     }
 
     /// Reports each component whose last step has become ready.
     fn announce(&mut self) {
         for name in self.plan.components() {
-            let own = || {
-                self.plan.steps.iter().enumerate().filter(|(_, step)| step.id.component() == name)
-            };
+            let own = || self.plan.steps.iter().enumerate().filter(|(_, step)| step.id.component() == name);
             if self.announced.contains(name) || !own().all(|(index, _)| self.states[index] == State::Ready) {
                 continue;
             }

@@ -59,7 +59,8 @@ impl Gate {
             .map_err(|_| GateError::Syntax("the parser gave up".to_owned()))?
             .map_err(|error| GateError::Syntax(error.to_string()))?;
         let references = program.references();
-        let mut unknown = references.variables().into_iter().filter(|name| *name != "object" && !name.starts_with('@'));
+        let mut unknown =
+            references.variables().into_iter().filter(|name| *name != "object" && !name.starts_with('@'));
         if let Some(unknown) = unknown.find(|name| !is_bound(expression, name)) {
             return Err(GateError::Variable(unknown.to_owned()));
         }
@@ -104,7 +105,9 @@ fn signed(value: &Value) -> CelValue {
         Value::String(text) => CelValue::from(text.as_str()),
         Value::Array(items) => CelValue::from(items.iter().map(signed).collect::<Vec<_>>()),
         Value::Object(map) => CelValue::from(
-            map.iter().map(|(key, value)| (key.clone(), signed(value))).collect::<std::collections::HashMap<_, _>>(),
+            map.iter()
+                .map(|(key, value)| (key.clone(), signed(value)))
+                .collect::<std::collections::HashMap<_, _>>(),
         ),
     }
 }

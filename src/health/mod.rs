@@ -106,7 +106,7 @@ pub(crate) fn is_gated(group: &str, kind: &str) -> bool {
 }
 
 /// Judges an object.
-pub(crate) fn health(object: &Value, context: &Context) -> Health {
+pub(crate) fn health(object: &Value, context: Context) -> Health {
     if object.pointer("/metadata/deletionTimestamp").is_some() {
         return Health::Progressing("it is being deleted".to_owned());
     }
@@ -149,11 +149,13 @@ pub(crate) fn health(object: &Value, context: &Context) -> Health {
             phase => Health::Progressing(format!("phase {}", phase.unwrap_or("unknown"))),
         },
         ("policy", "PodDisruptionBudget") | ("autoscaling", "HorizontalPodAutoscaler") => Health::Ready,
-        ("", "Node") => custom::conventional(object),
-        ("networking.k8s.io", "Ingress") => match first_ingress(object) {
-            true => Health::Ready,
-            false => Health::Progressing("no address yet".to_owned()),
-        },
+        ("networking.k8s.io", "Ingress") => {
+            if first_ingress(object) {
+                Health::Ready
+            } else {
+                Health::Progressing("no address yet".to_owned())
+            }
+        }
         _ => custom::conventional(object),
     }
 }
@@ -162,14 +164,18 @@ pub(crate) fn health(object: &Value, context: &Context) -> Health {
 fn stale(object: &Value) -> Option<String> {
     let generation = number(object, "/metadata/generation")?;
     let observed = number(object, "/status/observedGeneration")?;
-    (observed != generation).then(|| format!("generation {generation} not observed yet (status is of {observed})"))
+    (observed != generation)
+        .then(|| format!("generation {generation} not observed yet (status is of {observed})"))
 }
 
 fn definition(object: &Value) -> Health {
     if let Some(names) = condition(object, "NamesAccepted")
         && names.status == "False"
     {
-        return Health::Stuck(Soft { cause: SoftCause::NamesNotAccepted, message: said(object, "NamesAccepted") });
+        return Health::Stuck(Soft {
+            cause: SoftCause::NamesNotAccepted,
+            message: said(object, "NamesAccepted"),
+        });
     }
     let holds = |name| condition(object, name).is_some_and(|condition| condition.is_true());
     match (holds("NamesAccepted"), holds("Established")) {
@@ -187,10 +193,9 @@ fn service(object: &Value) -> Health {
 }
 
 fn first_ingress(object: &Value) -> bool {
-    object
-        .pointer("/status/loadBalancer/ingress")
-        .and_then(Value::as_array)
-        .is_some_and(|addresses| addresses.iter().any(|one| one.get("ip").or_else(|| one.get("hostname")).is_some()))
+    object.pointer("/status/loadBalancer/ingress").and_then(Value::as_array).is_some_and(|addresses| {
+        addresses.iter().any(|one| one.get("ip").or_else(|| one.get("hostname")).is_some())
+    })
 }
 
 /// One entry of `status.conditions`.
@@ -250,8 +255,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better")]
     fn of(object: Value) -> String {
-        match health(&object, &Context::default()) {
+        match health(&object, Context::default()) {
             Health::Ready => "ready".to_owned(),
             Health::Progressing(reason) => format!("progressing: {reason}"),
             Health::Stuck(soft) => format!("stuck: {}", soft.message),
@@ -260,6 +266,7 @@ mod tests {
         }
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better")]
     fn with_status(api_version: &str, kind: &str, status: Value) -> Value {
         json!({ "apiVersion": api_version, "kind": kind, "metadata": { "generation": 2 }, "status": status })
     }
@@ -267,11 +274,17 @@ mod tests {
     #[test]
     fn what_is_being_deleted_or_stale_is_not_ready() {
         assert_eq!(
-            of(json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } })),
+            of(
+                json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } })
+            ),
             "progressing: it is being deleted"
         );
         assert_eq!(
-            of(with_status("x.example/v1", "Thing", json!({ "observedGeneration": 1, "conditions": [{ "type": "Ready", "status": "True" }] }))),
+            of(with_status(
+                "x.example/v1",
+                "Thing",
+                json!({ "observedGeneration": 1, "conditions": [{ "type": "Ready", "status": "True" }] })
+            )),
             "progressing: generation 2 not observed yet (status is of 1)"
         );
     }
@@ -282,22 +295,31 @@ mod tests {
         assert_eq!(of(json!({ "apiVersion": "x.example/v1", "kind": "Thing", "metadata": {} })), "unknown");
         assert_eq!(of(conditions(json!([{ "type": "Ready", "status": "True" }]))), "ready");
         assert_eq!(
-            of(conditions(json!([{ "type": "Ready", "status": "False", "reason": "Pending", "message": "wait" }]))),
+            of(conditions(
+                json!([{ "type": "Ready", "status": "False", "reason": "Pending", "message": "wait" }])
+            )),
             "progressing: Ready=False: Pending: wait"
         );
         assert_eq!(
             of(conditions(json!([{ "type": "Ready", "status": "True", "observedGeneration": 1 }]))),
             "progressing: Ready is of an older generation"
         );
-        assert_eq!(of(conditions(json!([{ "type": "Stalled", "status": "True", "reason": "No" }]))), "failed: Stalled=True: No");
+        assert_eq!(
+            of(conditions(json!([{ "type": "Stalled", "status": "True", "reason": "No" }]))),
+            "failed: Stalled=True: No"
+        );
     }
 
     #[test]
     fn definitions_services_and_namespaces_have_their_rules() {
-        let crd = |list: Value| with_status("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({ "conditions": list }));
+        let crd = |list: Value| {
+            with_status("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({ "conditions": list }))
+        };
         assert_eq!(of(crd(json!([]))), "progressing: not established yet");
         assert_eq!(
-            of(crd(json!([{ "type": "Established", "status": "True" }, { "type": "NamesAccepted", "status": "True" }]))),
+            of(crd(
+                json!([{ "type": "Established", "status": "True" }, { "type": "NamesAccepted", "status": "True" }])
+            )),
             "ready"
         );
         assert_eq!(
@@ -307,15 +329,30 @@ mod tests {
         let balancer = |status: Value| json!({ "apiVersion": "v1", "kind": "Service", "spec": { "type": "LoadBalancer" }, "status": status });
         assert_eq!(of(balancer(json!({ "loadBalancer": {} }))), "progressing: no load-balancer address yet");
         assert_eq!(of(balancer(json!({ "loadBalancer": { "ingress": [{ "ip": "10.0.0.1" }] } }))), "ready");
-        assert_eq!(of(with_status("v1", "Namespace", json!({ "phase": "Terminating" }))), "progressing: phase Terminating");
+        assert_eq!(
+            of(with_status("v1", "Namespace", json!({ "phase": "Terminating" }))),
+            "progressing: phase Terminating"
+        );
     }
 
     #[test]
     fn fields_of_wrong_types_count_as_missing() {
-        for status in [json!(null), json!("x"), json!([1]), json!({ "conditions": "x", "replicas": "3", "phase": 7 })] {
-            for (api_version, kind) in [("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"),
-                ("batch/v1", "Job"), ("v1", "Pod"), ("v1", "PersistentVolumeClaim"), ("v1", "Namespace")] {
-                assert!(of(with_status(api_version, kind, status.clone())).starts_with("progressing"), "{kind} {status}");
+        for status in
+            [json!(null), json!("x"), json!([1]), json!({ "conditions": "x", "replicas": "3", "phase": 7 })]
+        {
+            for (api_version, kind) in [
+                ("apps/v1", "Deployment"),
+                ("apps/v1", "StatefulSet"),
+                ("apps/v1", "DaemonSet"),
+                ("batch/v1", "Job"),
+                ("v1", "Pod"),
+                ("v1", "PersistentVolumeClaim"),
+                ("v1", "Namespace"),
+            ] {
+                assert!(
+                    of(with_status(api_version, kind, status.clone())).starts_with("progressing"),
+                    "{kind} {status}"
+                );
             }
         }
     }

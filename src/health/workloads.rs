@@ -11,7 +11,9 @@ fn progressing(reason: String) -> Health {
 
 /// A missing `observedGeneration` means that the controller has not seen the object.
 fn unobserved(object: &Value) -> Option<Health> {
-    number(object, "/status/observedGeneration").is_none().then(|| progressing("not observed by its controller yet".to_owned()))
+    number(object, "/status/observedGeneration")
+        .is_none()
+        .then(|| progressing("not observed by its controller yet".to_owned()))
 }
 
 fn count(object: &Value, field: &str) -> i64 {
@@ -29,7 +31,10 @@ pub(super) fn deployment(object: &Value) -> Health {
     if let Some(found) = condition(object, "Progressing")
         && found.reason == "ProgressDeadlineExceeded"
     {
-        return Health::Stuck(Soft { cause: SoftCause::ProgressDeadline, message: said(object, "Progressing") });
+        return Health::Stuck(Soft {
+            cause: SoftCause::ProgressDeadline,
+            message: said(object, "Progressing"),
+        });
     }
     if condition(object, "ReplicaFailure").is_some_and(|found| found.is_true()) {
         return progressing(said(object, "ReplicaFailure"));
@@ -79,13 +84,17 @@ pub(super) fn stateful_set(object: &Value) -> Health {
     Health::Ready
 }
 
-pub(super) fn daemon_set(object: &Value, context: &Context) -> Health {
+pub(super) fn daemon_set(object: &Value, context: Context) -> Health {
     if let Some(health) = unobserved(object) {
         return health;
     }
     let wanted = count(object, "desiredNumberScheduled");
     if wanted == 0 {
-        return if context.may_be_empty { Health::Ready } else { progressing("no node matches it".to_owned()) };
+        return if context.may_be_empty {
+            Health::Ready
+        } else {
+            progressing("no node matches it".to_owned())
+        };
     }
     let (ready, available) = (count(object, "numberReady"), count(object, "numberAvailable"));
     let on_delete = text(object, "/spec/updateStrategy/type") == Some("OnDelete");
@@ -124,7 +133,8 @@ pub(super) fn job(object: &Value) -> Health {
 }
 
 /// Reasons of failed pods that somebody else replaces.
-const SUPERSEDED: &[&str] = &["Evicted", "NodeShutdown", "Terminated", "Preempting", "NodeAffinity", "UnexpectedAdmissionError"];
+const SUPERSEDED: &[&str] =
+    &["Evicted", "NodeShutdown", "Terminated", "Preempting", "NodeAffinity", "UnexpectedAdmissionError"];
 
 pub(super) fn pod(object: &Value) -> Health {
     let phase = text(object, "/status/phase").unwrap_or("unknown");
@@ -135,7 +145,10 @@ pub(super) fn pod(object: &Value) -> Health {
             if SUPERSEDED.contains(&reason) {
                 return progressing(format!("{reason}: to be replaced"));
             }
-            return Health::Stuck(Soft { cause: SoftCause::PodFailed, message: format!("the pod failed {reason}") });
+            return Health::Stuck(Soft {
+                cause: SoftCause::PodFailed,
+                message: format!("the pod failed {reason}"),
+            });
         }
         _ => {}
     }
@@ -169,7 +182,7 @@ mod tests {
     fn judge(kind: &str, spec: &Value, status: &Value) -> Health {
         let api_version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
         let object = json!({ "apiVersion": api_version, "kind": kind, "metadata": { "generation": 2 }, "spec": spec, "status": status });
-        health(&object, &Context::default())
+        health(&object, Context::default())
     }
 
     fn says(health: &Health, words: &str) -> bool {
@@ -179,9 +192,7 @@ mod tests {
     #[test]
     fn a_deployment_is_ready_when_all_and_only_new_replicas_are_available() {
         let spec = json!({ "replicas": 3 });
-        let status = |updated: i64, total: i64, ready: i64, available: i64| {
-            json!({ "observedGeneration": 2, "updatedReplicas": updated, "replicas": total, "readyReplicas": ready, "availableReplicas": available })
-        };
+        let status = |updated: i64, total: i64, ready: i64, available: i64| json!({ "observedGeneration": 2, "updatedReplicas": updated, "replicas": total, "readyReplicas": ready, "availableReplicas": available });
         let of = |status: &Value| judge("Deployment", &spec, status);
         assert!(says(&of(&json!({})), "not observed"));
         assert!(says(&of(&status(1, 3, 3, 3)), "1 of 3 replicas updated"));
@@ -190,15 +201,14 @@ mod tests {
         assert!(says(&of(&status(3, 3, 3, 2)), "2 of 3 replicas available"));
         assert_eq!(of(&status(3, 3, 3, 3)), Health::Ready);
         let mut late = status(3, 3, 0, 0);
-        late["conditions"] = json!([{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }]);
+        late["conditions"] =
+            json!([{ "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded" }]);
         assert!(matches!(of(&late), Health::Stuck(_)));
     }
 
     #[test]
     fn stateful_sets_honour_partition_on_delete_and_revision() {
-        let status = |updated: i64, revision: &str| {
-            json!({ "observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": revision })
-        };
+        let status = |updated: i64, revision: &str| json!({ "observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": revision });
         let rolling = json!({ "replicas": 3 });
         assert!(says(&judge("StatefulSet", &rolling, &status(1, "b")), "1 of 3 replicas updated"));
         assert!(says(&judge("StatefulSet", &rolling, &status(3, "b")), "revision"));
@@ -211,14 +221,13 @@ mod tests {
 
     #[test]
     fn a_daemon_set_without_nodes_is_not_ready_unless_it_may_be_empty() {
-        let status = |wanted: i64, ready: i64| {
-            json!({ "observedGeneration": 2, "desiredNumberScheduled": wanted, "updatedNumberScheduled": wanted, "numberReady": ready, "numberAvailable": ready })
-        };
+        let status = |wanted: i64, ready: i64| json!({ "observedGeneration": 2, "desiredNumberScheduled": wanted, "updatedNumberScheduled": wanted, "numberReady": ready, "numberAvailable": ready });
         assert!(says(&judge("DaemonSet", &json!({}), &status(0, 0)), "no node"));
         assert!(says(&judge("DaemonSet", &json!({}), &status(1, 0)), "ready on 0 of 1"));
         assert_eq!(judge("DaemonSet", &json!({}), &status(1, 1)), Health::Ready);
-        let empty = json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {}, "status": status(0, 0) });
-        assert_eq!(health(&empty, &Context { may_be_empty: true }), Health::Ready);
+        let empty =
+            json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {}, "status": status(0, 0) });
+        assert_eq!(health(&empty, Context { may_be_empty: true }), Health::Ready);
     }
 
     #[test]
@@ -226,7 +235,10 @@ mod tests {
         let of = |conditions: Value| judge("Job", &json!({}), &json!({ "conditions": conditions }));
         assert!(says(&of(json!([])), "0 of 1 completions"));
         assert_eq!(of(json!([{ "type": "Complete", "status": "True" }])), Health::Ready);
-        assert!(matches!(of(json!([{ "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded" }])), Health::Failed(_)));
+        assert!(matches!(
+            of(json!([{ "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded" }])),
+            Health::Failed(_)
+        ));
         assert_eq!(judge("Job", &json!({ "suspend": true }), &json!({})), Health::Ready);
     }
 }

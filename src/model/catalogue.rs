@@ -101,8 +101,8 @@ impl Catalogue {
                         findings.append(&mut found);
                     }
                 },
-                ["bundles", name] if name.ends_with(".yaml") => {
-                    match bundle(name.trim_end_matches(".yaml"), file) {
+                ["bundles", name] if let Some(stem) = name.strip_suffix(".yaml") => {
+                    match bundle(stem, file) {
                         Ok((bundle, tree)) => {
                             trees.bundles.insert(bundle.name.clone(), tree);
                             catalogue.bundles.insert(bundle.name.clone(), bundle);

@@ -120,6 +120,7 @@ pub(crate) struct Source {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Chart {
     /// `https://` repository, or `oci://` registry path without the chart's name.
+    #[expect(dead_code, reason = "read when charts can be fetched")]
     pub(crate) repository: String,
     /// The chart's name.
     pub(crate) name: String,
@@ -231,6 +232,7 @@ pub(crate) struct Upgrade {
     /// The versions it can be upgraded from, a range such as `>=2.8`.
     pub(crate) from: Option<String>,
     /// What is saved first.
+    #[expect(dead_code, reason = "read by upgrades")]
     pub(crate) backup: Option<String>,
 }
 
@@ -242,6 +244,7 @@ pub(crate) struct Resolved {
     /// Settings with the schema's defaults filled in.
     pub(crate) settings: Map<String, Value>,
     /// Raw chart values, merged last.
+    #[expect(dead_code, reason = "read when charts can be rendered")]
     pub(crate) values: Map<String, Value>,
     /// The user's patches.
     pub(crate) patches: Vec<super::cloud::ObjectPatch>,

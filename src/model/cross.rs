@@ -28,7 +28,7 @@ fn unknown(
     code: u16,
     what: &str,
     name: &str,
-    known: Vec<&str>,
+    known: &[&str],
 ) -> Finding {
     let label = did_you_mean(name, known.iter().copied());
     let finding = Finding::error(code, format!("there is no {what} `{name}`")).on(&tree.source, range);
@@ -44,8 +44,8 @@ fn bundle(catalogue: &Catalogue, trees: &Trees, name: &BundleName, tree: &Tree, 
     for (index, base) in bundle.extends.iter().enumerate() {
         if !catalogue.bundles.contains_key(base) && !trees.broken.contains(base.as_str()) {
             let range = tree.root.at(["extends", &index.to_string()]).range.clone();
-            let known = catalogue.bundles.keys().map(BundleName::as_str).collect();
-            findings.push(unknown(tree, range, 1208, "bundle", base.as_str(), known));
+            let known: Vec<&str> = catalogue.bundles.keys().map(BundleName::as_str).collect();
+            findings.push(unknown(tree, range, 1208, "bundle", base.as_str(), &known));
         }
     }
     if let Err(problem) = catalogue.flatten(name)
@@ -61,8 +61,8 @@ fn bundle(catalogue: &Catalogue, trees: &Trees, name: &BundleName, tree: &Tree, 
             None if trees.broken.contains(component.as_str()) => {}
             None => {
                 let range = entries.key(component.as_str()).map_or(0..0, |key| key.range.clone());
-                let known = catalogue.components.keys().map(ComponentName::as_str).collect();
-                findings.push(unknown(tree, range, 1209, "component", component.as_str(), known));
+                let known: Vec<&str> = catalogue.components.keys().map(ComponentName::as_str).collect();
+                findings.push(unknown(tree, range, 1209, "component", component.as_str(), &known));
             }
             Some(known) => {
                 let written = entries.get(component.as_str()).and_then(|entry| entry.get("settings"));
@@ -102,7 +102,7 @@ fn needs(
         let mut all: Vec<&str> = capabilities.map(String::as_str).chain(PROVIDED).collect();
         all.extend(catalogue.components.keys().map(ComponentName::as_str));
         if !all.contains(&what) && !trees.broken.contains(what) {
-            findings.push(unknown(tree, range, 1209, "component or capability", what, all));
+            findings.push(unknown(tree, range, 1209, "component or capability", what, &all));
         }
     }
 }

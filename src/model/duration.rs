@@ -83,7 +83,7 @@ pub(crate) fn human(duration: Duration) -> String {
             format!("{seconds}.{}s", duration.subsec_millis() / 100)
         }
         1..=59 => format!("{seconds}s"),
-        60..=3599 if seconds % 60 == 0 => format!("{}m", seconds / 60),
+        60..=3599 if seconds.is_multiple_of(60) => format!("{}m", seconds / 60),
         60..=3599 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ if seconds % 3600 < 60 => format!("{}h", seconds / 3600),
         _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),

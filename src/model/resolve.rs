@@ -43,6 +43,7 @@ impl CloudFile {
 
 /// Reads `cozy.yaml`; with a catalogue, what it says of bundles, components
 /// and settings is checked, too.
+#[cfg(test)]
 pub(crate) fn read_cloud(
     bytes: &[u8],
     name: &str,

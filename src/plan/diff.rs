@@ -21,9 +21,10 @@ pub(crate) fn changes(from: &Value, to: &Value) -> Vec<Change> {
     let mut found = Vec::new();
     walk(String::new(), Some(from), Some(to), &mut found);
     if secret {
-        for change in found.iter_mut().filter(|change| {
-            change.field.starts_with(".data") || change.field.starts_with(".stringData")
-        }) {
+        for change in found
+            .iter_mut()
+            .filter(|change| change.field.starts_with(".data") || change.field.starts_with(".stringData"))
+        {
             let mask = |value: &mut Option<String>| {
                 if let Some(value) = value {
                     "(secret)".clone_into(value);
@@ -54,11 +55,13 @@ fn walk(field: String, from: Option<&Value>, to: Option<&Value>, found: &mut Vec
                 walk(format!("{field}[{index}]"), Some(a), Some(b), found);
             }
         }
-        (from, to) => found.push(Change {
-            field,
-            from: from.map(ToString::to_string),
-            to: to.map(ToString::to_string),
-        }),
+        (from, to) => {
+            found.push(Change {
+                field,
+                from: from.map(ToString::to_string),
+                to: to.map(ToString::to_string),
+            });
+        }
     }
 }
 

@@ -57,13 +57,13 @@ pub(crate) fn needs(desired: &Desired, steps: &[Step], edges: &mut Vec<Edge>) ->
             continue;
         };
         for need in &component.needs {
-            let (name, stage) = need.split_once('/').map_or((need.as_str(), None), |(name, stage)| (name, Some(stage)));
+            let (name, stage) =
+                need.split_once('/').map_or((need.as_str(), None), |(name, stage)| (name, Some(stage)));
             let provides = |other: &ComponentName| {
                 other.as_str() == name
-                    || desired
-                        .components
-                        .iter()
-                        .any(|known| known.name == *other && known.capabilities.iter().any(|offered| offered == name))
+                    || desired.components.iter().any(|known| {
+                        known.name == *other && known.capabilities.iter().any(|offered| offered == name)
+                    })
             };
             let found: Vec<usize> = steps
                 .iter()
@@ -190,7 +190,7 @@ fn pod_spec(object: &Object) -> Option<&Value> {
 }
 
 /// The objects that a pod names, and what their absence holds back. The
-/// admission controllers for ServiceAccount, PriorityClass and RuntimeClass
+/// admission controllers for `ServiceAccount`, `PriorityClass` and `RuntimeClass`
 /// refuse a *pod*; a workload's objects go in, and only its pods wait. For a
 /// bare class the request itself is refused, hence `Apply` there.
 fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId, Blocks)> {
@@ -206,7 +206,8 @@ fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId, Blocks)> {
         }
     };
     let optional = |value: &Value| value.get("optional").and_then(Value::as_bool) == Some(true);
-    let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    let list =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     namespaced("ServiceAccount", pod.get("serviceAccountName"));
     for secret in list(pod, "imagePullSecrets") {
         namespaced("Secret", secret.get("name"));
@@ -223,7 +224,9 @@ fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId, Blocks)> {
         let from_env = list(container, "env");
         let sources = from_env.iter().filter_map(|variable| variable.get("valueFrom"));
         for (key, kind) in [("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")] {
-            for reference in sources.clone().filter_map(|source| source.get(key)).filter(|source| !optional(source)) {
+            for reference in
+                sources.clone().filter_map(|source| source.get(key)).filter(|source| !optional(source))
+            {
                 namespaced(kind, reference.get("name"));
             }
         }
@@ -235,9 +238,10 @@ fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId, Blocks)> {
             }
         }
     }
-    for (key, group, kind) in
-        [("priorityClassName", "scheduling.k8s.io", "PriorityClass"), ("runtimeClassName", "node.k8s.io", "RuntimeClass")]
-    {
+    for (key, group, kind) in [
+        ("priorityClassName", "scheduling.k8s.io", "PriorityClass"),
+        ("runtimeClassName", "node.k8s.io", "RuntimeClass"),
+    ] {
         if let Some(name) = pod.get(key).and_then(Value::as_str) {
             let id = ObjectId { kind: GroupKind::new(group, kind), namespace: None, name: name.to_owned() };
             found.push((id, Blocks::Apply));

@@ -131,7 +131,9 @@ impl Schedule {
             for (after, _) in &next[node] {
                 let known = &mut nodes[*after];
                 // On a tie the smaller node wins, so that the path does not depend on the order of the walk.
-                if known.1.is_none_or(|before| (reached, std::cmp::Reverse(node)) > (known.0, std::cmp::Reverse(before))) {
+                if known.1.is_none_or(|before| {
+                    (reached, std::cmp::Reverse(node)) > (known.0, std::cmp::Reverse(before))
+                }) {
                     *known = (reached, Some(node));
                 }
                 waits_for[*after] -= 1;

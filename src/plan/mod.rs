@@ -11,7 +11,7 @@ pub(crate) mod planner;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ pub(crate) struct Step {
     pub(crate) gates: Vec<GateSpec>,
     /// Its `DaemonSet`s may match no node.
     pub(crate) may_be_empty: bool,
+    /// How long soft failures may last; each cause's own time when not given.
+    pub(crate) grace: Option<Duration>,
     /// How long it takes from applied to ready.
     pub(crate) expect: Duration,
     /// How long it may take.
@@ -185,7 +187,9 @@ impl Reason {
     /// Whether it was found in rendered objects, not written by someone.
     pub(crate) fn is_inferred(&self) -> bool {
         match self {
-            Self::Kind { .. } | Self::Namespace { .. } | Self::Reference { .. } | Self::Network { .. } => true,
+            Self::Kind { .. } | Self::Namespace { .. } | Self::Reference { .. } | Self::Network { .. } => {
+                true
+            }
             Self::Needs(_) | Self::StageOrder | Self::Kubernetes | Self::PruneOrder => false,
         }
     }
@@ -319,7 +323,7 @@ impl PlanError {
             if path.is_empty() {
                 path = name(edge.from);
             }
-            path.push_str(&format!(" → {} ({})", name(edge.to), edge.reason));
+            let _ = write!(path, " → {} ({})", name(edge.to), edge.reason);
         }
         Self::Cycle { path }
     }
@@ -339,8 +343,12 @@ impl PlanError {
             Self::UnknownKind { .. } => {
                 "enable the component that brings this kind, or install its CustomResourceDefinition"
             }
-            Self::UnknownNeed { .. } => "enable that component in cozy.yaml, or mend `needs:` in component.yaml",
-            Self::Cycle { .. } => "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`",
+            Self::UnknownNeed { .. } => {
+                "enable that component in cozy.yaml, or mend `needs:` in component.yaml"
+            }
+            Self::Cycle { .. } => {
+                "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"
+            }
         }
     }
 }

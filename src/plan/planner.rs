@@ -52,6 +52,8 @@ pub(crate) struct DesiredComponent {
     pub(crate) deadline: Duration,
     /// Its `DaemonSet`s may match no node.
     pub(crate) may_be_empty: bool,
+    /// How long soft failures may last.
+    pub(crate) grace: Option<Duration>,
     /// Its source is stood in for.
     pub(crate) stood_in: bool,
 }
@@ -88,6 +90,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
             actions: Vec::new(),
             gates: Vec::new(),
             may_be_empty: false,
+            grace: None,
             expect,
             deadline: expect * 10,
             done: false,
@@ -111,8 +114,9 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         edges.extend((1..steps.len()).map(root));
     }
     prune(desired, observed, &mut steps, &mut edges);
-    let dropped =
-        graph::drop_soft(steps.len(), &mut edges, |edge| edge.reason.is_inferred() && edge.blocks == Blocks::Ready);
+    let dropped = graph::drop_soft(steps.len(), &mut edges, |edge| {
+        edge.reason.is_inferred() && edge.blocks == Blocks::Ready
+    });
     if let Some(cycle) = graph::cycle(steps.len(), &edges) {
         errors.push(PlanError::cycle(&steps, cycle.iter().filter_map(|index| edges.get(*index))));
     }
@@ -133,13 +137,24 @@ fn stages(component: &DesiredComponent, observed: &Observed, steps: &mut Vec<Ste
             // CRDs must be served, and a source ready, before what builds on them is sent.
             let ready = before == Stage::Crds || *stage == Stage::Resources;
             let milestone = if ready { Milestone::Ready } else { Milestone::Applied };
-            edges.push(Edge { from, milestone, to: index, blocks: Blocks::Apply, reason: Reason::StageOrder });
+            edges.push(Edge {
+                from,
+                milestone,
+                to: index,
+                blocks: Blocks::Apply,
+                reason: Reason::StageOrder,
+            });
         }
         previous = Some((index, *stage));
     }
 }
 
-fn step(component: &DesiredComponent, stage: Stage, objects: &[(Stage, Arc<Object>)], observed: &Observed) -> Step {
+fn step(
+    component: &DesiredComponent,
+    stage: Stage,
+    objects: &[(Stage, Arc<Object>)],
+    observed: &Observed,
+) -> Step {
     let actions: Vec<Action> = objects
         .iter()
         .map(|(_, object)| {
@@ -162,11 +177,13 @@ fn step(component: &DesiredComponent, stage: Stage, objects: &[(Stage, Arc<Objec
     let done = objects
         .iter()
         .all(|(_, object)| observed.objects.get(&object.id).is_some_and(|live| live.same && live.ready));
-    let gated: Duration = gates.iter().filter_map(|gate| gate.expect).map(|span| span.0).sum();
+    let extra: Duration = gates.iter().filter_map(|gate| gate.expect).map(|span| span.0).sum();
     let expect = match stage {
         Stage::Crds => CRD_SERVED,
-        Stage::Objects if objects.iter().any(|(_, object)| edges::has_pods(object)) => component.expect + gated,
-        Stage::Objects | Stage::Resources => gated,
+        Stage::Objects if objects.iter().any(|(_, object)| edges::has_pods(object)) => {
+            component.expect + extra
+        }
+        Stage::Objects | Stage::Resources => extra,
         Stage::Namespaces | Stage::Webhooks | Stage::Prune => Duration::ZERO,
     };
     Step {
@@ -174,6 +191,7 @@ fn step(component: &DesiredComponent, stage: Stage, objects: &[(Stage, Arc<Objec
         actions,
         gates,
         may_be_empty: component.may_be_empty,
+        grace: component.grace,
         expect: if done { Duration::ZERO } else { expect },
         deadline: component.deadline,
         done,
@@ -232,6 +250,7 @@ fn prune(desired: &Desired, observed: &Observed, steps: &mut Vec<Step>, edges: &
                 .collect(),
             gates: Vec::new(),
             may_be_empty: false,
+            grace: None,
             expect: Duration::ZERO,
             deadline: Duration::from_secs(600),
             done: false,
@@ -264,8 +283,8 @@ fn finish(desired: &Desired, steps: Vec<Step>, mut edges: Vec<Edge>, mut dropped
     let mut order: Vec<usize> = (0..steps.len()).collect();
     order.sort_by_key(|step| (schedule.applied(*step), *step));
     let mut position = vec![0; steps.len()];
-    for (new, old) in order.iter().enumerate() {
-        position[*old] = new;
+    for (rank, old) in order.iter().enumerate() {
+        position[*old] = rank;
     }
     for edge in edges.iter_mut().chain(&mut dropped) {
         (edge.from, edge.to) = (position[edge.from], position[edge.to]);

@@ -47,6 +47,7 @@ fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> DesiredComponent
         expect: Duration::from_secs(10),
         deadline: Duration::from_secs(600),
         may_be_empty: false,
+        grace: None,
         stood_in: false,
     }
 }
@@ -114,13 +115,25 @@ fn edges_are_found_in_objects_with_their_reasons() {
 
 #[test]
 fn a_stage_can_be_needed_and_a_capability() {
-    let mut network = component("network", vec![(Stage::Objects, deployment("kube-system", "cni", &json!({ "hostNetwork": true })))]);
+    let mut network = component(
+        "network",
+        vec![(Stage::Objects, deployment("kube-system", "cni", &json!({ "hostNetwork": true })))],
+    );
     network.capabilities = vec!["cni".to_owned()];
     let desired = of(vec![
         network,
-        needing(component("a", vec![(Stage::Objects, deployment("kube-system", "a", &json!({})))]), &["b/crds"]),
         needing(
-            component("b", vec![(Stage::Crds, crd("b.example", "B")), (Stage::Objects, deployment("kube-system", "b", &json!({})))]),
+            component("a", vec![(Stage::Objects, deployment("kube-system", "a", &json!({})))]),
+            &["b/crds"],
+        ),
+        needing(
+            component(
+                "b",
+                vec![
+                    (Stage::Crds, crd("b.example", "B")),
+                    (Stage::Objects, deployment("kube-system", "b", &json!({}))),
+                ],
+            ),
             &["cni"],
         ),
     ]);
@@ -140,7 +153,10 @@ fn impossible_plans_name_object_kind_and_path() {
     let desired = of(vec![
         needing(component("a", vec![(Stage::Objects, named("v1", "ConfigMap", Some("x"), "a"))]), &["b"]),
         needing(component("b", vec![(Stage::Objects, named("v1", "ConfigMap", Some("x"), "b"))]), &["c"]),
-        needing(component("c", vec![(Stage::Objects, named("v1", "ConfigMap", Some("x"), "c"))]), &["a", "storge"]),
+        needing(
+            component("c", vec![(Stage::Objects, named("v1", "ConfigMap", Some("x"), "c"))]),
+            &["a", "storge"],
+        ),
         component("d", vec![(Stage::Objects, named("nobody.example/v1", "Thing", Some("x"), "d"))]),
     ]);
     let errors: Vec<String> = plan(&desired, &Observed::default())
@@ -189,7 +205,9 @@ fn what_is_there_is_kept_what_differs_updated_what_is_gone_deleted_but_for_data(
     observed.objects.insert(same.id.clone(), Live { same: true, ready: true, changes: Vec::new() });
     observed.objects.insert(changed.id.clone(), Live { same: false, ready: true, changes: Vec::new() });
     let claim = named("v1", "PersistentVolumeClaim", Some("x"), "data");
-    observed.inventories.insert("app".parse().unwrap(), vec![same.id.clone(), gone.id.clone(), claim.id.clone()]);
+    observed
+        .inventories
+        .insert("app".parse().unwrap(), vec![same.id.clone(), gone.id.clone(), claim.id.clone()]);
     let plan = super::planner::plan(&desired, &observed).unwrap();
     let verbs: Vec<(String, Verb)> = plan
         .steps
@@ -197,7 +215,8 @@ fn what_is_there_is_kept_what_differs_updated_what_is_gone_deleted_but_for_data(
         .flat_map(|step| &step.actions)
         .map(|action| (action.id.name.clone(), action.verb))
         .collect();
-    let expected = [("same", Verb::Keep), ("changed", Verb::Update), ("new", Verb::Create), ("gone", Verb::Delete)];
+    let expected =
+        [("same", Verb::Keep), ("changed", Verb::Update), ("new", Verb::Create), ("gone", Verb::Delete)];
     assert_eq!(verbs, expected.map(|(name, verb)| (name.to_owned(), verb)));
     assert!(!plan.is_empty());
 }

@@ -59,7 +59,9 @@ impl Script {
     fn status(&self, object: &Value) -> Option<Value> {
         let object = Object::from_value(object.clone()).ok()?;
         let known = self.statuses.get(&object.id.kind).cloned();
-        Some(known.unwrap_or_else(|| json!({ "conditions": [{ "type": "Ready", "status": "True", "reason": "Rehearsed" }] })))
+        Some(known.unwrap_or_else(
+            || json!({ "conditions": [{ "type": "Ready", "status": "True", "reason": "Rehearsed" }] }),
+        ))
     }
 }
 
@@ -97,14 +99,15 @@ pub(crate) fn rehearse(
     stop: oneshot::Receiver<Outcome>,
 ) -> Result<Rehearsed, RehearsalError> {
     std::thread::scope(|scope| {
-        let worker = std::thread::Builder::new().name("rehearsal".to_owned()).spawn_scoped(scope, move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .map_err(RehearsalError::Start)?;
-            runtime.block_on(simulate(plan, nodes, script, reporter, started, options, stop))
-        });
+        let worker =
+            std::thread::Builder::new().name("rehearsal".to_owned()).spawn_scoped(scope, move || {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_time()
+                    .start_paused(true)
+                    .build()
+                    .map_err(RehearsalError::Start)?;
+                runtime.block_on(simulate(plan, nodes, script, reporter, started, options, stop))
+            });
         let worker = worker.map_err(RehearsalError::Start)?;
         worker.join().unwrap_or(Err(RehearsalError::Lost))
     })
@@ -147,6 +150,6 @@ async fn simulate(
     tokio::select! {
         biased;
         finished = work => finished.map(|finished| Rehearsed { finished, not_simulated: simulated.not_simulated() }),
-        _ = controllers => Err(RehearsalError::Lost),
+        () = controllers => Err(RehearsalError::Lost),
     }
 }

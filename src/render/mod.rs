@@ -109,11 +109,7 @@ pub(crate) fn render(
             Err(mut found) => errors.append(&mut found),
         }
     }
-    if errors.is_empty() {
-        scope::finish(&mut rendered, components).map(|()| rendered)
-    } else {
-        Err(errors)
-    }
+    if errors.is_empty() { scope::finish(&mut rendered, components).map(|()| rendered) } else { Err(errors) }
 }
 
 /// The template engine: strict, and with `text` for block scalars.
@@ -131,7 +127,10 @@ fn environment() -> Environment<'static> {
 /// Prints a value as raw text in a block scalar. Further lines are indented by
 /// `indent` columns; without it, a value of several lines is refused, because
 /// it would leave the scalar.
-fn text_filter(value: &minijinja::Value, indent: Option<usize>) -> Result<minijinja::Value, minijinja::Error> {
+fn text_filter(
+    value: &minijinja::Value,
+    indent: Option<usize>,
+) -> Result<minijinja::Value, minijinja::Error> {
     let text = value.to_string();
     let text = match indent {
         Some(columns) => text.trim_end_matches('\n').replace('\n', &format!("\n{}", " ".repeat(columns))),
@@ -197,6 +196,9 @@ impl Job<'_> {
         if !errors.is_empty() {
             return Err(errors);
         }
+        for (_, object) in &mut objects {
+            self.leave_to_others(object);
+        }
         objects.sort_by_key(|(stage, _)| *stage);
         let objects = objects.into_iter().map(|(stage, object)| (stage, Arc::new(object))).collect();
         Ok(Rendered { component: component.name.clone(), objects, stood_in })
@@ -231,7 +233,8 @@ impl Job<'_> {
             .files
             .get(name)
             .ok_or_else(|| self.error(2001, name, None, "the file does not exist".to_owned()))?;
-        std::str::from_utf8(bytes).map_err(|_| self.error(2002, name, None, "the file is not UTF-8".to_owned()))
+        std::str::from_utf8(bytes)
+            .map_err(|_| self.error(2002, name, None, "the file is not UTF-8".to_owned()))
     }
 
     fn template(&self, name: &str, context: &minijinja::Value) -> Result<Vec<Object>, RenderError> {
@@ -257,9 +260,14 @@ impl Job<'_> {
             self.environment.template_from_named_str(name, source).map_err(|error| failed(&error))?;
         let text = template.render(context).map_err(|error| failed(&error))?;
         let documents = yaml::read(&text).map_err(|error| {
-            let shown = text.lines().nth(usize::try_from(error.line).unwrap_or(1).saturating_sub(1)).unwrap_or("");
-            let problem =
-                format!("what it renders is not YAML: line {} of the output, `{}`: {}", error.line, shown.trim(), error.problem);
+            let shown =
+                text.lines().nth(usize::try_from(error.line).unwrap_or(1).saturating_sub(1)).unwrap_or("");
+            let problem = format!(
+                "what it renders is not YAML: line {} of the output, `{}`: {}",
+                error.line,
+                shown.trim(),
+                error.problem
+            );
             self.error(2005, name, None, problem)
         })?;
         self.objects(name, documents, "of the output")
@@ -274,7 +282,8 @@ impl Job<'_> {
         let mut objects = Vec::with_capacity(documents.len());
         for yaml::Document { line, value } in documents {
             let fail = |problem: String| self.error(2006, name, None, format!("line {line} {of}: {problem}"));
-            let is_list = value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+            let is_list =
+                value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
             match value {
                 Value::Null => {}
                 Value::Object(mut map) if is_list && map.contains_key("items") => {
@@ -297,9 +306,11 @@ impl Job<'_> {
             if let Some(file) = &manifest.file {
                 let found = hex(&Sha256::digest(self.text(file)?.as_bytes()));
                 if found != manifest.sha256 {
-                    let problem = format!("its sha256 is {found}, but component.yaml pins {}", manifest.sha256);
+                    let problem =
+                        format!("its sha256 is {found}, but component.yaml pins {}", manifest.sha256);
                     let mut error = self.error(2007, file, None, problem);
-                    error.hint = Some("if the change is wanted, write the new digest into component.yaml".to_owned());
+                    error.hint =
+                        Some("if the change is wanted, write the new digest into component.yaml".to_owned());
                     return Err(error);
                 }
                 let documents = yaml::read(self.text(file)?)
@@ -326,9 +337,25 @@ impl Job<'_> {
                     format!("{what} cannot be fetched and rendered by this version of cozy"),
                 );
                 error.hint = Some(
-                    "rehearse it with `cozy install --rehearse`, or disable the component in cozy.yaml".to_owned(),
+                    "rehearse it with `cozy install --rehearse`, or disable the component in cozy.yaml"
+                        .to_owned(),
                 );
                 Err(error)
+            }
+        }
+    }
+
+    /// Takes out the fields that the component leaves to other managers.
+    fn leave_to_others(&self, object: &mut Object) {
+        let fields = self.resolved.component.ignore_fields.iter().filter(|fields| {
+            fields.kind == object.id.kind.kind
+                && fields.name.as_ref().is_none_or(|name| *name == object.id.name)
+        });
+        for pointer in fields.flat_map(|fields| &fields.paths) {
+            let Some((parent, key)) = pointer.rsplit_once('/') else { continue };
+            let key = key.replace("~1", "/").replace("~0", "~");
+            if let Some(map) = object.value.pointer_mut(parent).and_then(Value::as_object_mut) {
+                map.shift_remove(&key);
             }
         }
     }

@@ -54,7 +54,14 @@ pub(crate) fn finish(rendered: &mut [Rendered], components: &[Resolved]) -> Resu
 }
 
 fn error(component: &ComponentName, code: u16, problem: String) -> RenderError {
-    RenderError { code: Code(code), component: component.clone(), file: None, line: None, problem, hint: None }
+    RenderError {
+        code: Code(code),
+        component: component.clone(),
+        file: None,
+        line: None,
+        problem,
+        hint: None,
+    }
 }
 
 /// Makes an object's namespace agree with the scope of its kind.

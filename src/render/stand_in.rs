@@ -79,7 +79,10 @@ fn is_version(text: &str) -> bool {
 /// The usual naming of cluster-scoped kinds. A guess, good enough for a kind
 /// that only stands in.
 fn is_cluster_scoped(kind: &str) -> bool {
-    kind.starts_with("Cluster") || kind.ends_with("Class") || kind.ends_with("Pool") || kind.starts_with("Cilium") && kind.ends_with("Policy") && kind.contains("L2")
+    kind.starts_with("Cluster")
+        || kind.ends_with("Class")
+        || kind.ends_with("Pool")
+        || kind.starts_with("Cilium") && kind.ends_with("Policy") && kind.contains("L2")
 }
 
 /// The English plural that API conventions use.

@@ -85,7 +85,10 @@ fn opens_block_scalar(bare: &str) -> bool {
     let line = line.rfind(" #").map_or(line, |comment| line[..comment].trim_end());
     let header = line.trim_end_matches(|c: char| c == '-' || c == '+' || c.is_ascii_digit());
     let Some(rest) = header.strip_suffix(['|', '>']) else { return false };
-    rest.ends_with(": ") || rest.ends_with("- ") || rest.ends_with(":\t") || rest.trim().is_empty() && !rest.is_empty()
+    rest.ends_with(": ")
+        || rest.ends_with("- ")
+        || rest.ends_with(":\t")
+        || rest.trim().is_empty() && !rest.is_empty()
 }
 
 fn uses_text(inner: &str) -> bool {
@@ -108,7 +111,9 @@ fn in_value(expression: &Expression<'_>) -> Option<(String, String)> {
     let Expression { before, inner, after } = *expression;
     if uses_text(inner) {
         return Some((
-            format!("`{{{{ {inner} }}}}` prints raw text outside a block scalar, where it could be read as YAML"),
+            format!(
+                "`{{{{ {inner} }}}}` prints raw text outside a block scalar, where it could be read as YAML"
+            ),
             "leave out `| text`: the value is printed as JSON, which is YAML".to_owned(),
         ));
     }
@@ -133,7 +138,11 @@ fn in_value(expression: &Expression<'_>) -> Option<(String, String)> {
     }
     let word = |text: &str| text.split_whitespace().next_back().unwrap_or_default().to_owned();
     let head = if value_starts { String::new() } else { word(&before) };
-    let tail = if value_ends { String::new() } else { trimmed.split_whitespace().next().unwrap_or_default().to_owned() };
+    let tail = if value_ends {
+        String::new()
+    } else {
+        trimmed.split_whitespace().next().unwrap_or_default().to_owned()
+    };
     let quote = |text: &str| format!("'{}'", text.trim_matches(['"', '\'']));
     let mut parts: Vec<String> = Vec::new();
     if !head.trim_matches(['"', '\'']).is_empty() {
@@ -178,7 +187,9 @@ mod tests {
     #[test]
     fn glued_expressions_are_refused_with_the_fix() {
         assert_eq!(
-            fixes("a: cozy-{{ name }}\nb: \"{{ name }}\"\nc: {{ name }}-x\nd: |\n  {{ name }}\ne: {{ name | text }}\nf: a {{ b }}\n"),
+            fixes(
+                "a: cozy-{{ name }}\nb: \"{{ name }}\"\nc: {{ name }}-x\nd: |\n  {{ name }}\ne: {{ name | text }}\nf: a {{ b }}\n"
+            ),
             [
                 "1: write `{{ 'cozy-' ~ name }}`",
                 "2: write `{{ name }}`",

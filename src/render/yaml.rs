@@ -215,7 +215,9 @@ fn resolve(text: String) -> Value {
     };
     match first {
         b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => match text.as_str() {
-            "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Value::Bool(true),
+            "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+                Value::Bool(true)
+            }
             "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
                 Value::Bool(false)
             }
@@ -296,12 +298,16 @@ mod tests {
     #[test]
     fn scalars_resolve_as_goyaml_resolves_them() {
         assert_eq!(
-            value("a: yes\nb: 0644\nc: 1_000\nd: on\ne: ~\nf: 1e3\ng: 0x1f\nh: 2024-01-01\ni: 0o17\nj: '0644'\nk: 1.\nl: -0b11\nm: +5\np: 08\no: 1:30\n"),
+            value(
+                "a: yes\nb: 0644\nc: 1_000\nd: on\ne: ~\nf: 1e3\ng: 0x1f\nh: 2024-01-01\ni: 0o17\nj: '0644'\nk: 1.\nl: -0b11\nm: +5\np: 08\no: 1:30\n"
+            ),
             json!({"a": true, "b": 420, "c": 1000, "d": true, "e": null, "f": 1000.0, "g": 31, "h": "2024-01-01",
                 "i": 15, "j": "0644", "k": 1.0, "l": -3, "m": 5, "p": 8.0, "o": "1:30"})
         );
-        assert_eq!(value("a: 18446744073709551615\nb: 99999999999999999999\n"),
-            json!({"a": 18_446_744_073_709_551_615_u64, "b": 99_999_999_999_999_999_999.0_f64}));
+        assert_eq!(
+            value("a: 18446744073709551615\nb: 99999999999999999999\n"),
+            json!({"a": 18_446_744_073_709_551_615_u64, "b": 99_999_999_999_999_999_999.0_f64})
+        );
     }
 
     #[test]

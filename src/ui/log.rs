@@ -22,7 +22,11 @@ impl Log {
     /// Creates `FOLDER/CLOUD-TIME.jsonl`, readable by its owner only.
     pub(crate) fn create(folder: &Path, cloud: &str, now: Timestamp) -> io::Result<Self> {
         fs_err::create_dir_all(folder)?;
-        let path = folder.join(format!("{cloud}-{}-{}.jsonl", now.strftime("%Y%m%dT%H%M%S%.3fZ"), std::process::id()));
+        let path = folder.join(format!(
+            "{cloud}-{}-{}.jsonl",
+            now.strftime("%Y%m%dT%H%M%S%.3fZ"),
+            std::process::id()
+        ));
         let file = fs_err::File::create_new(&path)?;
         fs_err::set_permissions(&path, Permissions::from_mode(0o600))?;
         Ok(Self { path, file: Mutex::new(file) })

@@ -3,7 +3,6 @@
 //!
 //! Settings are passed in; nothing here reads the environment. Text that came
 //! from a cluster goes through [`text::clean`] before a terminal sees it.
-#![expect(dead_code, reason = "wired by cli")]
 
 pub(crate) mod diagnosis;
 pub(crate) mod findings;
@@ -11,8 +10,8 @@ mod gantt;
 pub(crate) mod graph;
 pub(crate) mod json;
 mod live;
-pub(crate) mod log;
 mod live_lines;
+pub(crate) mod log;
 mod out;
 mod plain;
 pub(crate) mod plan;

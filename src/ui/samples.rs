@@ -204,6 +204,7 @@ fn planned(id: StepId, expect: u64, actions: Vec<Action>) -> Step {
         actions,
         gates: Vec::new(),
         may_be_empty: false,
+        grace: None,
         expect: Duration::from_secs(expect),
         deadline: Duration::from_secs(600),
         done,

@@ -76,11 +76,13 @@ pub struct Requests {
 
 impl Requests {
     /// Answers how many requests asked to write, dry runs not counted.
+    #[must_use]
     pub fn writes(&self) -> u64 {
         self.sum(&["create", "update", "patch", "apply", "delete", "deletecollection"])
     }
 
     /// Answers how many requests only read.
+    #[must_use]
     pub fn reads(&self) -> u64 {
         self.sum(&["get", "list", "watch"])
     }
@@ -98,6 +100,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Makes a cluster.
+    #[must_use]
     pub fn new(options: Options) -> Self {
         Self { state: Arc::new(Mutex::new(State::new(options))) }
     }
@@ -106,11 +109,13 @@ impl Cluster {
     ///
     /// # Panics
     /// Outside a tokio runtime, as every [`Client`] does.
+    #[must_use]
     pub fn client(&self) -> Client {
         Client::new(self.server(), "default")
     }
 
     /// Answers the server itself, to put layers between it and a client.
+    #[must_use]
     pub fn server(&self) -> Server {
         self.lock().start_clock();
         Server::new(self.clone())
@@ -134,23 +139,29 @@ impl Cluster {
     }
 
     /// Answers how many requests there were.
+    #[must_use]
     pub fn requests(&self) -> Requests {
         self.lock().requests.clone()
     }
 
     /// Answers the simulated time.
+    #[must_use]
     pub fn now(&self) -> Timestamp {
         self.lock().now()
     }
 
     /// Answers all objects, by group, kind, namespace and name.
+    #[must_use]
     pub fn objects(&self) -> Vec<Value> {
         let state = self.lock();
         let stores = state.stores.iter().filter_map(|(id, store)| Some((state.kind_of(id)?, store)));
-        stores.flat_map(|(kind, store)| store.objects.values().map(move |stored| stored.value(&kind))).collect()
+        stores
+            .flat_map(|(kind, store)| store.objects.values().map(move |stored| stored.value(&kind)))
+            .collect()
     }
 
     /// Answers what was asked for that is not simulated.
+    #[must_use]
     pub fn not_simulated(&self) -> Vec<String> {
         self.lock().not_simulated.clone()
     }

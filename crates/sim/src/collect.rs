@@ -100,7 +100,8 @@ impl State {
         let object = stored.value(kind);
         let owners = tree::items(object.get("metadata").unwrap_or(&Value::Null), "ownerReferences");
         owners.iter().any(|it| {
-            it.get("uid").is_some_and(|it| it == owner) && it.get("blockOwnerDeletion").is_some_and(|it| it == true)
+            it.get("uid").is_some_and(|it| it == owner)
+                && it.get("blockOwnerDeletion").is_some_and(|it| it == true)
         })
     }
 
@@ -128,7 +129,9 @@ impl State {
     fn empty_namespace(&mut self, namespace: &str) {
         let namespaces = self.builtin("", "v1", "namespaces");
         let key = Key::new("", namespace);
-        let Some(stored) = self.get(&namespaces, &key).cloned().filter(|stored| stored.deleting) else { return };
+        let Some(stored) = self.get(&namespaces, &key).cloned().filter(|stored| stored.deleting) else {
+            return;
+        };
         let mut contents = Vec::new();
         for (id, store) in &self.stores {
             let range = store.objects.range(Key::new(namespace, "")..);
@@ -159,14 +162,15 @@ impl State {
 
     fn say_what_remains(&mut self, namespaces: &Kind, mut object: Value, held: usize) {
         let now = self.stamp();
-        let message = format!("Some content in the namespace has finalizers remaining: {held} resource instances");
+        let message =
+            format!("Some content in the namespace has finalizers remaining: {held} resource instances");
         let conditions = json!([{
             "type": "NamespaceFinalizersRemaining", "status": "True", "reason": "SomeFinalizersRemain",
             "message": message, "lastTransitionTime": now,
         }]);
-        let same = tree::at(&object, &["status", "conditions"])
-            .and_then(Value::as_array)
-            .is_some_and(|conditions| conditions.iter().any(|it| it.get("message").is_some_and(|it| *it == message)));
+        let same = tree::at(&object, &["status", "conditions"]).and_then(Value::as_array).is_some_and(
+            |conditions| conditions.iter().any(|it| it.get("message").is_some_and(|it| *it == message)),
+        );
         if !same {
             object["status"]["conditions"] = conditions;
             self.put(namespaces, &mut object);

@@ -1,4 +1,4 @@
-//! CustomResourceDefinitions: established a little after they come, in discovery a little later; their objects go
+//! `CustomResourceDefinitions`: established a little after they come, in discovery a little later; their objects go
 //! with them. Custom resources are not held against their schema yet; that would be done in `validate`.
 
 use std::sync::Arc;
@@ -91,7 +91,8 @@ pub(crate) fn drop_custom(state: &mut State, name: &str) {
     let id = Arc::new(ResourceId { group: group.clone(), plural: plural.clone() });
     if let Some(kind) = state.kind_of(&id) {
         let objects = state.store(&id).objects.iter();
-        let keys: Vec<_> = objects.filter(|(_, stored)| !stored.deleting).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<_> =
+            objects.filter(|(_, stored)| !stored.deleting).map(|(key, _)| key.clone()).collect();
         for key in &keys {
             drop(delete::remove(state, &kind, key, &Deletion::BACKGROUND));
         }
@@ -126,7 +127,9 @@ fn names(object: &Value) -> (String, String) {
 
 fn established(object: &Value) -> bool {
     let conditions = tree::items(object.get("status").unwrap_or(&Value::Null), "conditions");
-    conditions.iter().any(|it| tree::text(it, &["type"]) == "Established" && tree::text(it, &["status"]) == "True")
+    conditions
+        .iter()
+        .any(|it| tree::text(it, &["type"]) == "Established" && tree::text(it, &["status"]) == "True")
 }
 
 /// Answers the kind's name where another resource of the group has it already.

@@ -45,7 +45,7 @@ pub(crate) fn list(state: &State, request: &Request, target: &Target, kind: &Kin
     let mut taken = 0_usize;
     let mut found = matching(state, target, kind, &selector, after.as_ref().map(|(_, key)| key)).peekable();
     let mut last = None;
-    while let Some((key, stored)) = found.next() {
+    for (key, stored) in found.by_ref() {
         items.put_slice(if taken == 0 { b"" } else { b"," });
         // Items of built-in lists carry no kind of their own; those of custom resources do.
         items.put_slice(if kind.custom { &kind.prefix } else { b"{" });
@@ -62,7 +62,8 @@ pub(crate) fn list(state: &State, request: &Request, target: &Target, kind: &Kin
             metadata["remainingItemCount"] = json!(found.count());
         }
     }
-    let start = format!(r#"{{"kind":"{list_kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
+    let start =
+        format!(r#"{{"kind":"{list_kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#);
     body.put_slice(start.as_bytes());
     body.put_slice(&items);
     body.put_slice(b"]}");
@@ -86,7 +87,9 @@ pub(crate) fn matching<'a>(
         .into_iter()
         .flatten()
         .take_while(move |(key, _)| namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace))
-        .filter(move |(key, _)| after.as_ref() != Some(*key) && name.as_ref().is_none_or(|name| *name == key.name))
+        .filter(move |(key, _)| {
+            after.as_ref() != Some(*key) && name.as_ref().is_none_or(|name| *name == key.name)
+        })
         .filter(move |(key, stored)| selector.matches(kind, key, stored))
 }
 
@@ -194,18 +197,20 @@ pub(crate) fn settle(state: &mut State, request: &Request, kind: &Kind, settle: 
         return Ok(stored.text(kind));
     }
     if generation_grows(kind, &live, &new) {
-        let generation = tree::at(&live, &["metadata", "generation"]).and_then(Value::as_i64).unwrap_or_default();
+        let generation =
+            tree::at(&live, &["metadata", "generation"]).and_then(Value::as_i64).unwrap_or_default();
         new["metadata"]["generation"] = json!(generation + 1);
     }
     managers.put(&mut new);
     if request.dry_run() {
         return Ok(Stored::new(&new, 0).text(kind));
     }
-    if stored.deleting && tree::at(&new, &["metadata"]).is_some_and(|it| tree::items(it, "finalizers").is_empty()) {
-        if !kind.is("", "namespaces") {
-            state.put(kind, &mut new);
-            return Ok(state.remove(kind, new));
-        }
+    if stored.deleting
+        && tree::at(&new, &["metadata"]).is_some_and(|it| tree::items(it, "finalizers").is_empty())
+        && !kind.is("", "namespaces")
+    {
+        state.put(kind, &mut new);
+        return Ok(state.remove(kind, new));
     }
     let body = state.put(kind, &mut new);
     follow(state, kind, &new, false);
@@ -214,7 +219,8 @@ pub(crate) fn settle(state: &mut State, request: &Request, kind: &Kind, settle: 
 
 /// Refuses a write whose object is not the one in the store any more.
 pub(crate) fn check_version(kind: &Kind, live: &Value, new: &Value) -> Answer<()> {
-    let (was, is) = (|field| tree::text(live, &["metadata", field]), |field| tree::text(new, &["metadata", field]));
+    let (was, is) =
+        (|field| tree::text(live, &["metadata", field]), |field| tree::text(new, &["metadata", field]));
     let name = was("name");
     if !is("uid").is_empty() && is("uid") != was("uid") {
         let why = format!(
@@ -245,8 +251,15 @@ pub(crate) fn keep(kind: &Kind, live: &Value, mut new: Value, status: bool) -> V
     let metadata = tree::object(&mut new, "metadata");
     metadata.shift_remove("managedFields");
     let fields = [
-        "name", "namespace", "generateName", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp",
-        "deletionGracePeriodSeconds", "generation",
+        "name",
+        "namespace",
+        "generateName",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generation",
     ];
     for field in fields {
         match tree::at(live, &["metadata", field]) {
@@ -292,7 +305,8 @@ pub(crate) fn manager(state: &State, request: &Request, target: &Target, kind: &
 
 /// Reads the object that a request carries, and holds it against the path.
 pub(crate) fn decode(request: &Request, target: &Target, kind: &Kind) -> Answer<Value> {
-    let mut object: Value = serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?;
+    let mut object: Value =
+        serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?;
     if !object.is_object() {
         return Err(bad_request("the request body is no object"));
     }
@@ -328,9 +342,9 @@ pub(crate) fn address(object: &mut Value, target: &Target, kind: &Kind) -> Answe
         metadata.insert("name".to_owned(), json!(wanted));
     }
     match &target.namespace {
-        Some(wanted) if !namespace.is_empty() && namespace != *wanted => {
-            Err(bad_request("the namespace of the provided object does not match the namespace sent on the request"))
-        }
+        Some(wanted) if !namespace.is_empty() && namespace != *wanted => Err(bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )),
         Some(wanted) => {
             metadata.insert("namespace".to_owned(), json!(wanted));
             Ok(())
@@ -349,7 +363,8 @@ fn admit(state: &State, kind: &Kind, object: &Value) -> Answer<()> {
         return Ok(());
     }
     let namespaces = state.builtin("", "v1", "namespaces");
-    let found = state.get(&namespaces, &Key::new("", namespace)).ok_or_else(|| not_found(&namespaces, namespace))?;
+    let found =
+        state.get(&namespaces, &Key::new("", namespace)).ok_or_else(|| not_found(&namespaces, namespace))?;
     if found.deleting {
         return Err(terminating(kind, tree::text(object, &["metadata", "name"]), namespace));
     }
@@ -364,7 +379,9 @@ fn fresh(state: &mut State, kind: &Kind, object: &mut Value) {
         tree::as_map(object).shift_remove("status");
     }
     let metadata = tree::object(object, "metadata");
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"] {
+    for field in
+        ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"]
+    {
         metadata.shift_remove(field);
     }
     metadata.insert("uid".to_owned(), json!(uid));

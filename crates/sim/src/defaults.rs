@@ -31,7 +31,9 @@ pub(crate) fn fill(state: &mut State, kind: &Kind, it: &mut Value) {
         ("networking.k8s.io", "ingresses") => default(status(it), "loadBalancer", json!({})),
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => webhooks(it, true),
         ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => webhooks(it, false),
-        ("scheduling.k8s.io", "priorityclasses") => default(as_map(it), "preemptionPolicy", "PreemptLowerPriority"),
+        ("scheduling.k8s.io", "priorityclasses") => {
+            default(as_map(it), "preemptionPolicy", "PreemptLowerPriority");
+        }
         ("apiextensions.k8s.io", "customresourcedefinitions") => crd(it),
         ("policy", "poddisruptionbudgets") => drop(status(it)),
         _ => {}
@@ -92,10 +94,9 @@ fn service(state: &mut State, it: &mut Value) {
     }
     if kind == "NodePort" || kind == "LoadBalancer" {
         default(map, "externalTrafficPolicy", "Cluster");
-        let mut number = 30000 + u64::from(state.addresses() % 2768);
-        for port in items_mut(map, "ports").iter_mut().map(as_map) {
+        let first = 30000 + u64::from(state.addresses() % 2768);
+        for (port, number) in items_mut(map, "ports").iter_mut().map(as_map).zip(first..) {
             default(port, "nodePort", number);
-            number += 1;
         }
     }
     if kind == "LoadBalancer" {
@@ -201,7 +202,10 @@ fn job(it: &mut Value) {
     job_spec(map);
     let manual = map.get("manualSelector").is_some_and(|it| it == true);
     if !manual && !map.contains_key("selector") && !uid.is_empty() {
-        map.insert("selector".to_owned(), json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } }));
+        map.insert(
+            "selector".to_owned(),
+            json!({ "matchLabels": { "batch.kubernetes.io/controller-uid": uid } }),
+        );
         let labels = inner(inner(inner(map, "template"), "metadata"), "labels");
         for prefix in ["batch.kubernetes.io/", ""] {
             default(labels, &format!("{prefix}controller-uid"), uid.clone());

@@ -32,8 +32,12 @@ pub(crate) struct Deletion {
 
 impl Deletion {
     /// The server's own deletions: in the background, without conditions.
-    pub(crate) const BACKGROUND: Self =
-        Self { propagation: Propagation::Background, uid: String::new(), version: String::new(), dry_run: false };
+    pub(crate) const BACKGROUND: Self = Self {
+        propagation: Propagation::Background,
+        uid: String::new(),
+        version: String::new(),
+        dry_run: false,
+    };
 
     fn read(request: &Request, kind: &Kind) -> Answer<Self> {
         let body: Value = if request.body.is_empty() {
@@ -41,7 +45,8 @@ impl Deletion {
         } else {
             serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?
         };
-        let policy = request.param("propagationPolicy").unwrap_or_else(|| tree::text(&body, &["propagationPolicy"]));
+        let policy =
+            request.param("propagationPolicy").unwrap_or_else(|| tree::text(&body, &["propagationPolicy"]));
         let propagation = match policy {
             "Foreground" => Propagation::Foreground,
             "Orphan" => Propagation::Orphan,
@@ -68,11 +73,17 @@ pub(crate) fn delete(state: &mut State, request: &Request, target: &Target, kind
 }
 
 /// Deletes all objects that match.
-pub(crate) fn delete_collection(state: &mut State, request: &Request, target: &Target, kind: &Kind) -> Answer<Reply> {
+pub(crate) fn delete_collection(
+    state: &mut State,
+    request: &Request,
+    target: &Target,
+    kind: &Kind,
+) -> Answer<Reply> {
     let how = Deletion::read(request, kind)?;
     let selector = Selector::parse(kind, request.param("labelSelector"), request.param("fieldSelector"))?;
-    let found: Vec<_> =
-        crud::matching(state, target, kind, &selector, None).map(|(key, stored)| (key.clone(), stored.clone())).collect();
+    let found: Vec<_> = crud::matching(state, target, kind, &selector, None)
+        .map(|(key, stored)| (key.clone(), stored.clone()))
+        .collect();
     let mut items = Vec::new();
     for (key, stored) in found {
         remove(state, kind, &key, &how)?;
@@ -80,7 +91,9 @@ pub(crate) fn delete_collection(state: &mut State, request: &Request, target: &T
     }
     let metadata = json!({ "resourceVersion": state.version.to_string() });
     let (kind, version) = (&kind.list_kind, kind.api_version());
-    Ok(Reply::ok(json!({ "kind": kind, "apiVersion": version, "metadata": metadata, "items": items }).to_string()))
+    Ok(Reply::ok(
+        json!({ "kind": kind, "apiVersion": version, "metadata": metadata, "items": items }).to_string(),
+    ))
 }
 
 /// Deletes an object, or marks it where a finalizer holds it: then answers it.
@@ -91,11 +104,14 @@ pub(crate) fn remove(state: &mut State, kind: &Kind, key: &Key, how: &Deletion) 
         [("UID", &how.uid, &stored.uid), ("ResourceVersion", &how.version, &stored.version.to_string())]
     {
         if !wanted.is_empty() && wanted != found {
-            let why = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+            let why = format!(
+                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+            );
             return Err(conflict(kind, &key.name, &why));
         }
     }
-    let mut finalizers: Vec<Value> = tree::at(&object, &["metadata"]).map_or(&[][..], |it| tree::items(it, "finalizers")).to_vec();
+    let mut finalizers: Vec<Value> =
+        tree::at(&object, &["metadata"]).map_or(&[][..], |it| tree::items(it, "finalizers")).to_vec();
     let wait = match how.propagation {
         Propagation::Background => None,
         Propagation::Foreground => Some("foregroundDeletion"),
@@ -116,7 +132,7 @@ pub(crate) fn remove(state: &mut State, kind: &Kind, key: &Key, how: &Deletion) 
     if stored.deleting {
         return Ok(Some(stored.text(kind)));
     }
-    mark(state, kind, &mut object, finalizers);
+    mark(state, kind, &mut object, &finalizers);
     if how.dry_run {
         return Ok(Some(Stored::new(&object, stored.version).text(kind)));
     }
@@ -134,7 +150,7 @@ pub(crate) fn remove(state: &mut State, kind: &Kind, key: &Key, how: &Deletion) 
     Ok(Some(body))
 }
 
-fn mark(state: &State, kind: &Kind, object: &mut Value, finalizers: Vec<Value>) {
+fn mark(state: &State, kind: &Kind, object: &mut Value, finalizers: &[Value]) {
     let now = state.stamp();
     let metadata = tree::object(object, "metadata");
     metadata.insert("deletionTimestamp".to_owned(), json!(now));
@@ -155,8 +171,14 @@ fn mark(state: &State, kind: &Kind, object: &mut Value, finalizers: Vec<Value>) 
 
 fn answers_object(kind: &Kind) -> bool {
     let plurals = [
-        "pods", "services", "serviceaccounts", "persistentvolumes", "persistentvolumeclaims", "resourcequotas",
-        "podtemplates", "replicationcontrollers",
+        "pods",
+        "services",
+        "serviceaccounts",
+        "persistentvolumes",
+        "persistentvolumeclaims",
+        "resourcequotas",
+        "podtemplates",
+        "replicationcontrollers",
     ];
     kind.group().is_empty() && kind.plural() != "replicationcontrollers" && plurals.contains(&kind.plural())
         || kind.group() == "storage.k8s.io" && !kind.is("storage.k8s.io", "csistoragecapacities")
@@ -169,5 +191,6 @@ fn gone(kind: &Kind, stored: &Stored, key: &Key) -> String {
     }
     details["kind"] = json!(kind.plural());
     details["uid"] = json!(stored.uid);
-    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details }).to_string()
+    json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details })
+        .to_string()
 }

@@ -19,7 +19,8 @@ type Group = Vec<(String, Vec<Arc<Kind>>)>;
 
 /// Answers a request that is about no object.
 pub(crate) fn answer(state: &State, request: &Request, place: &Place) -> Answer<Reply> {
-    let aggregated = request.accept.contains("g=apidiscovery.k8s.io;v=v2;") || request.accept.contains("v=v2beta1");
+    let aggregated =
+        request.accept.contains("g=apidiscovery.k8s.io;v=v2;") || request.accept.contains("v=v2beta1");
     let document = match place {
         Place::Version => version(&state.options.version),
         Place::Health => return Ok(Reply::Text("ok".to_owned())),
@@ -52,12 +53,13 @@ pub(crate) fn answer(state: &State, request: &Request, place: &Place) -> Answer<
     Ok(Reply::ok(document.to_string()))
 }
 
-/// Answers a SelfSubjectAccessReview: everything is allowed.
+/// Answers a `SelfSubjectAccessReview`: everything is allowed.
 pub(crate) fn review(request: &Request, target: &Target) -> Answer<Reply> {
     if target.plural != "selfsubjectaccessreviews" || request.method != http::Method::POST {
         return Err(not_simulated(&format!("{} {}", request.method, target.plural)));
     }
-    let mut review: Value = serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?;
+    let mut review: Value =
+        serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?;
     review["status"] = json!({ "allowed": true, "reason": "simulated" });
     Ok(Reply::Full(StatusCode::CREATED, review.to_string().into()))
 }
@@ -149,8 +151,7 @@ fn aggregated(kind: &Kind) -> Value {
         resource["categories"] = json!(kind.categories);
     }
     if kind.status {
-        resource["subresources"] =
-            json!([{ "subresource": "status", "responseKind": response, "verbs": ["get", "patch", "update"] }]);
+        resource["subresources"] = json!([{ "subresource": "status", "responseKind": response, "verbs": ["get", "patch", "update"] }]);
     }
     resource
 }

@@ -1,4 +1,4 @@
-//! What a fresh cluster has (namespaces, nodes), and what a fresh namespace gets (its ServiceAccount and CA).
+//! What a fresh cluster has (namespaces, nodes), and what a fresh namespace gets (its `ServiceAccount` and CA).
 
 use serde_json::{Value, json};
 

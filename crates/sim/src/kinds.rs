@@ -18,6 +18,11 @@ pub(crate) struct ResourceId {
 
 /// One kind in one version.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_field_names,
+    clippy::struct_excessive_bools,
+    reason = "the names and flags of the API's own discovery"
+)]
 pub(crate) struct Kind {
     pub(crate) id: Arc<ResourceId>,
     pub(crate) version: String,
@@ -66,11 +71,7 @@ impl Kind {
 
     /// Answers `Kind.group`, as error messages name kinds.
     pub(crate) fn qualified_kind(&self) -> String {
-        if self.group().is_empty() {
-            self.kind.clone()
-        } else {
-            format!("{}.{}", self.kind, self.group())
-        }
+        if self.group().is_empty() { self.kind.clone() } else { format!("{}.{}", self.kind, self.group()) }
     }
 
     /// Tells whether it is this built-in kind.

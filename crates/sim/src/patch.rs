@@ -15,7 +15,8 @@ pub(crate) fn patch(state: &mut State, request: &Request, target: &Target, kind:
     if !request.content_type.starts_with("application/merge-patch+json") {
         return Err(not_simulated(&format!("a patch of type {}", request.content_type)));
     }
-    let patch: Value = serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?;
+    let patch: Value =
+        serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?;
     let live = crud::find(state, target, kind)?.value(kind);
     let mut new = live.clone();
     lay(&mut new, &patch);

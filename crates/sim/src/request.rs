@@ -55,7 +55,9 @@ pub(crate) struct Target {
 pub(crate) enum Place {
     Version,
     /// `/api` and `/apis`.
-    Groups { core: bool },
+    Groups {
+        core: bool,
+    },
     /// `/apis/GROUP`.
     Group(String),
     /// `/api/v1` and `/apis/GROUP/VERSION`: group and version.
@@ -79,7 +81,9 @@ pub(crate) struct Request {
 impl Request {
     /// Reads a request.
     pub(crate) fn new(parts: &Parts, body: Bytes) -> Self {
-        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name| {
+            parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+        };
         Self {
             method: parts.method.clone(),
             path: parts.uri.path().to_owned(),
@@ -178,15 +182,12 @@ fn decode(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let Some((&first, after)) = rest.split_first() {
         let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| first == b'%') {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
+        if let Some(byte) = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()).filter(|_| first == b'%') {
+            bytes.push(byte);
+            rest = after.get(2..).unwrap_or_default();
+        } else {
+            bytes.push(first);
+            rest = after;
         }
     }
     String::from_utf8_lossy(&bytes).into_owned()

@@ -33,8 +33,27 @@ pub(crate) struct Selector {
 
 /// The fields, besides name and namespace, that built-in kinds can be selected by.
 const FIELDS: [(&str, &[&str]); 6] = [
-    ("pods", &["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.phase"]),
-    ("events", &["involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid", "reason", "type"]),
+    (
+        "pods",
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+        ],
+    ),
+    (
+        "events",
+        &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "reason",
+            "type",
+        ],
+    ),
     ("secrets", &["type"]),
     ("namespaces", &["status.phase"]),
     ("nodes", &["spec.unschedulable"]),

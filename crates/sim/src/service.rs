@@ -135,7 +135,11 @@ fn place(cluster: &Cluster, state: &mut State, request: &Request) -> Answer<Repl
     objects(cluster, state, (request, verb, &target))
 }
 
-fn objects(cluster: &Cluster, state: &mut State, (request, verb, target): (&Request, Verb, &Target)) -> Answer<Reply> {
+fn objects(
+    cluster: &Cluster,
+    state: &mut State,
+    (request, verb, target): (&Request, Verb, &Target),
+) -> Answer<Reply> {
     if target.group == "authorization.k8s.io" {
         return discovery::review(request, target);
     }
@@ -187,14 +191,17 @@ fn refused(state: &mut State, verb: Verb, request: &Request, target: &Target) ->
     }
     let mut path = request.path.clone();
     if verb == Verb::Create && target.name.is_none() {
-        let body: Value = serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?;
+        let body: Value =
+            serde_json::from_slice(&request.body).map_err(|error| bad_request(error.to_string()))?;
         path = format!("{path}/{}", json::text(&body, &["metadata", "name"]));
     }
     let found = state.refusals.iter_mut().find(|refusal| {
         let verbs = [verb.name(), if verb == Verb::Apply { "patch" } else { verb.name() }];
         refusal.times != Some(0)
             && refusal.verb.as_deref().is_none_or(|verb| verbs.contains(&verb))
-            && (refusal.object.is_empty() || path == refusal.object || path.ends_with(&format!("/{}", refusal.object)))
+            && (refusal.object.is_empty()
+                || path == refusal.object
+                || path.ends_with(&format!("/{}", refusal.object)))
     });
     let Some(refusal) = found else { return Ok(()) };
     if let Some(times) = &mut refusal.times {

@@ -24,7 +24,7 @@ pub(crate) enum Chore {
     Publish(String),
     /// Deletes a CRD's objects, then the CRD.
     DropCustom(String),
-    /// Puts the default ServiceAccount and the CA into a namespace.
+    /// Puts the default `ServiceAccount` and the CA into a namespace.
     Furnish(String),
     /// Deletes what is in a namespace, then the namespace.
     EmptyNamespace(String),
@@ -207,13 +207,14 @@ impl State {
     /// Tells whether a namespace is on its way out.
     pub(crate) fn namespace_is_deleting(&self, namespace: &str) -> bool {
         let kind = self.builtin("", "v1", "namespaces");
-        !namespace.is_empty() && self.get(&kind, &Key::new("", namespace)).is_some_and(|stored| stored.deleting)
+        !namespace.is_empty()
+            && self.get(&kind, &Key::new("", namespace)).is_some_and(|stored| stored.deleting)
     }
-
 
     fn stamped(&mut self, object: &mut Value) -> Arc<Stored> {
         self.version += 1;
-        json::object(object, "metadata").insert("resourceVersion".to_owned(), json!(self.version.to_string()));
+        json::object(object, "metadata")
+            .insert("resourceVersion".to_owned(), json!(self.version.to_string()));
         Arc::new(Stored::new(object, self.version))
     }
 
@@ -237,8 +238,8 @@ pub(crate) fn stamp(time: Timestamp) -> String {
 /// Makes the number's name of five letters, in the alphabet that generated names use.
 pub(crate) fn suffix(number: u64) -> String {
     const ALPHABET: [char; 27] = [
-        'b', 'c', 'd', 'f', 'g', 'h', 'j', 'k', 'l', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'z', '2', '4',
-        '5', '6', '7', '8', '9',
+        'b', 'c', 'd', 'f', 'g', 'h', 'j', 'k', 'l', 'm', 'n', 'p', 'q', 'r', 's', 't', 'v', 'w', 'x', 'z',
+        '2', '4', '5', '6', '7', '8', '9',
     ];
     let mut rest = number.wrapping_mul(2_654_435_761) % 14_348_907;
     let mut letters = String::new();

@@ -48,7 +48,8 @@ pub(crate) struct Stored {
 impl Stored {
     /// Takes an object in.
     pub(crate) fn new(object: &Value, version: u64) -> Self {
-        let owners = json::at(object, &["metadata"]).map_or(&[][..], |metadata| json::items(metadata, "ownerReferences"));
+        let owners = json::at(object, &["metadata"])
+            .map_or(&[][..], |metadata| json::items(metadata, "ownerReferences"));
         Self {
             tail: tail(object),
             version,

@@ -50,7 +50,9 @@ pub(crate) fn changed(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     match (kind.group(), kind.plural()) {
         ("", "configmaps" | "secrets") => frozen(old, new, &mut causes),
-        ("apps", "deployments" | "daemonsets" | "replicasets") => immutable(&["spec", "selector"], (old, new), &mut causes),
+        ("apps", "deployments" | "daemonsets" | "replicasets") => {
+            immutable(&["spec", "selector"], (old, new), &mut causes);
+        }
         ("apps", "statefulsets") => stateful(old, new, &mut causes),
         ("batch", "jobs") => {
             immutable(&["spec", "selector"], (old, new), &mut causes);
@@ -60,15 +62,15 @@ pub(crate) fn changed(kind: &Kind, old: &Value, new: &Value) -> Vec<Cause> {
             }
         }
         ("", "services") => cluster_ip(old, new, &mut causes),
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
-            if old.get("roleRef") != new.get("roleRef") {
-                invalid("roleRef", new.get("roleRef"), "cannot change roleRef", &mut causes);
-            }
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings")
+            if old.get("roleRef") != new.get("roleRef") =>
+        {
+            invalid("roleRef", new.get("roleRef"), "cannot change roleRef", &mut causes);
         }
         ("storage.k8s.io", "storageclasses") => {
             for field in ["provisioner", "reclaimPolicy", "volumeBindingMode"] {
                 if old.get(field) != new.get(field) {
-                    forbidden(field, "updates to ".to_owned() + field + " are forbidden.", &mut causes);
+                    forbidden(field, &("updates to ".to_owned() + field + " are forbidden."), &mut causes);
                 }
             }
         }
@@ -91,12 +93,12 @@ fn invalid(field: &str, value: Option<&Value>, why: &str, causes: &mut Vec<Cause
     causes.push(Cause { reason: "FieldValueInvalid", field: field.to_owned(), message });
 }
 
-fn forbidden(field: &str, why: String, causes: &mut Vec<Cause>) {
+fn forbidden(field: &str, why: &str, causes: &mut Vec<Cause>) {
     let message = format!("Forbidden: {why}");
     causes.push(Cause { reason: "FieldValueForbidden", field: field.to_owned(), message });
 }
 
-/// ConfigMaps and Secrets that say so do not change any more; the type of a Secret never does.
+/// `ConfigMaps` and Secrets that say so do not change any more; the type of a Secret never does.
 fn frozen(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     if old.get("type") != new.get("type") {
         invalid("type", new.get("type"), "field is immutable", causes);
@@ -106,28 +108,36 @@ fn frozen(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     }
     for field in ["immutable", "data", "binaryData"] {
         if old.get(field) != new.get(field) {
-            forbidden(field, "field is immutable when `immutable` is set".to_owned(), causes);
+            forbidden(field, "field is immutable when `immutable` is set", causes);
         }
     }
 }
 
-/// Of a StatefulSet, only a few fields may change.
+/// Of a `StatefulSet`, only a few fields may change.
 fn stateful(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     const MAY: [&str; 8] = [
-        "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy", "minReadySeconds", "podManagementPolicyTrailing",
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
+        "podManagementPolicyTrailing",
     ];
     let rest = |object: &Value| {
         let mut spec = object.get("spec").cloned().unwrap_or_default();
         let map = json::as_map(&mut spec);
-        MAY.iter().for_each(|field| drop(map.shift_remove(*field)));
+        for field in MAY {
+            map.shift_remove(field);
+        }
         spec
     };
     if rest(old) != rest(new) {
         let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', \
             'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are \
             forbidden";
-        forbidden("spec", why.to_owned(), causes);
+        forbidden("spec", why, causes);
     }
 }
 
@@ -156,6 +166,6 @@ fn claim(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     if rest(old) != rest(new) {
         let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound \
             claims";
-        forbidden("spec", why.to_owned(), causes);
+        forbidden("spec", why, causes);
     }
 }

@@ -51,7 +51,9 @@ pub(crate) fn watch(
     let selector = Selector::parse(&kind, request.param("labelSelector"), request.param("fieldSelector"))?;
     let asked = request.param("resourceVersion").filter(|version| *version != "0");
     let asked: Option<u64> = asked
-        .map(|version| version.parse().map_err(|_| bad_request(format!("invalid resource version {version:?}"))))
+        .map(|version| {
+            version.parse().map_err(|_| bad_request(format!("invalid resource version {version:?}")))
+        })
         .transpose()?;
     let initial = request.flag("sendInitialEvents");
     let list = initial || asked.is_none() && request.param("sendInitialEvents").is_none();
@@ -178,7 +180,12 @@ fn bookmark(kind: &Kind, version: u64, initial: bool) -> Bytes {
     Bytes::from(format!("{}\n", json!({ "type": "BOOKMARK", "object": object })))
 }
 
-fn initial_events(state: &State, target: &Target, kind: &Kind, (selector, marked): (&Selector, bool)) -> Bytes {
+fn initial_events(
+    state: &State,
+    target: &Target,
+    kind: &Kind,
+    (selector, marked): (&Selector, bool),
+) -> Bytes {
     let mut lines = BytesMut::new();
     for (_, stored) in crud::matching(state, target, kind, selector, None) {
         line(&mut lines, "ADDED", kind, stored);

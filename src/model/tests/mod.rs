@@ -125,7 +125,7 @@ fn hostile_files_are_refused_quickly() {
         vec![b'a'; 2_000_000],
         vec![0xff; 100],
         b"a: \0".to_vec(),
-        (0..100_000).map(|n| format!("k{n}: 1\n")).collect::<String>().into_bytes(),
+        (0..100_000).flat_map(|n| format!("k{n}: 1\n").into_bytes()).collect(),
     ];
     for bytes in files {
         let start = Instant::now();

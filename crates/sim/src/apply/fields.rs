@@ -13,7 +13,7 @@ pub(crate) struct FieldSet {
     /// The field itself is in the set, not only fields in it.
     pub(crate) member: bool,
     /// Invariant: no child is empty.
-    pub(crate) children: BTreeMap<String, FieldSet>,
+    pub(crate) children: BTreeMap<String, Self>,
 }
 
 impl FieldSet {
@@ -220,7 +220,14 @@ pub(crate) struct Changes {
 
 /// Fields that a decoded built-in object always has, so that adding something in them is not adding them.
 const ALWAYS: [&str; 8] = [
-    "f:metadata", "f:spec", "f:status", "f:template", "f:strategy", "f:updateStrategy", "f:jobTemplate", "f:containers",
+    "f:metadata",
+    "f:spec",
+    "f:status",
+    "f:template",
+    "f:strategy",
+    "f:updateStrategy",
+    "f:jobTemplate",
+    "f:containers",
 ];
 
 /// Compares two objects.
@@ -245,7 +252,9 @@ impl Walk {
             (Some(Value::Object(_)) | None, Some(Value::Object(_)) | None) if !shape.atomic => {
                 self.maps(old.and_then(Value::as_object), new.and_then(Value::as_object), shape);
             }
-            (Some(Value::Array(_)) | None, Some(Value::Array(_)) | None) if shape.list != ListShape::Atomic => {
+            (Some(Value::Array(_)) | None, Some(Value::Array(_)) | None)
+                if shape.list != ListShape::Atomic =>
+            {
                 self.lists(old, new, shape);
             }
             (_, Some(_)) => self.changes.written.insert(&self.path),
@@ -282,7 +291,8 @@ impl Walk {
     }
 
     fn itself(&mut self, was: bool, is: bool) {
-        let always = !self.custom || self.path.len() == 1 && self.path.iter().any(|element| element == "f:metadata");
+        let always =
+            !self.custom || self.path.len() == 1 && self.path.iter().any(|element| element == "f:metadata");
         let always = always && self.path.last().is_none_or(|element| ALWAYS.contains(&element.as_str()));
         if was && !is {
             self.changes.removed.insert(&self.path);

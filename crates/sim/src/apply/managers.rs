@@ -42,18 +42,28 @@ pub(crate) struct Managers {
 
 /// Fields that the server itself sets, or that are no news: nobody owns them.
 const NOBODYS: [&[&str]; 9] = [
-    &["f:apiVersion"], &["f:kind"], &["f:metadata", "f:name"], &["f:metadata", "f:namespace"],
-    &["f:metadata", "f:creationTimestamp"], &["f:metadata", "f:uid"], &["f:metadata", "f:generation"],
-    &["f:metadata", "f:managedFields"], &["f:metadata", "f:resourceVersion"],
+    &["f:apiVersion"],
+    &["f:kind"],
+    &["f:metadata", "f:name"],
+    &["f:metadata", "f:namespace"],
+    &["f:metadata", "f:creationTimestamp"],
+    &["f:metadata", "f:uid"],
+    &["f:metadata", "f:generation"],
+    &["f:metadata", "f:managedFields"],
+    &["f:metadata", "f:resourceVersion"],
 ];
 
 impl Managers {
     /// Reads the managers of an object, and takes them out of it.
     pub(crate) fn take(object: &mut Value) -> Self {
         let entries = tree::object(object, "metadata").shift_remove("managedFields");
-        let entries = entries.iter().flat_map(|entries| entries.as_array()).flatten().map(|entry| Entry {
+        let entries = entries.iter().filter_map(|entries| entries.as_array()).flatten().map(|entry| Entry {
             name: tree::text(entry, &["manager"]).to_owned(),
-            operation: if entry.get("operation").is_some_and(|it| it == "Apply") { Operation::Apply } else { Operation::Update },
+            operation: if entry.get("operation").is_some_and(|it| it == "Apply") {
+                Operation::Apply
+            } else {
+                Operation::Update
+            },
             api_version: tree::text(entry, &["apiVersion"]).to_owned(),
             subresource: tree::text(entry, &["subresource"]).to_owned(),
             time: tree::text(entry, &["time"]).to_owned(),
@@ -65,7 +75,9 @@ impl Managers {
     /// Writes the managers into an object.
     pub(crate) fn put(&self, object: &mut Value) {
         let mut entries: Vec<_> = self.entries.iter().collect();
-        entries.sort_by_key(|entry| (entry.operation, &entry.time, &entry.name, &entry.api_version, &entry.subresource));
+        entries.sort_by_key(|entry| {
+            (entry.operation, &entry.time, &entry.name, &entry.api_version, &entry.subresource)
+        });
         if entries.is_empty() {
             return;
         }
@@ -108,18 +120,15 @@ impl Managers {
 
     /// Gives a manager the fields that it applies, and answers those it had before, and those that all have now.
     pub(crate) fn own(&mut self, fields: FieldSet, manager: &Manager) -> (FieldSet, FieldSet) {
-        let last = match self.find(manager).and_then(|index| self.entries.get_mut(index)) {
-            Some(entry) => {
-                entry.api_version.clone_from(&manager.api_version);
-                if entry.fields != fields {
-                    entry.time.clone_from(&manager.now);
-                }
-                std::mem::replace(&mut entry.fields, fields)
+        let last = if let Some(entry) = self.find(manager).and_then(|index| self.entries.get_mut(index)) {
+            entry.api_version.clone_from(&manager.api_version);
+            if entry.fields != fields {
+                entry.time.clone_from(&manager.now);
             }
-            None => {
-                self.entries.push(Entry::new(manager, fields));
-                FieldSet::default()
-            }
+            std::mem::replace(&mut entry.fields, fields)
+        } else {
+            self.entries.push(Entry::new(manager, fields));
+            FieldSet::default()
         };
         let mut all = FieldSet::default();
         self.entries.iter().for_each(|entry| all.union(&entry.fields));
@@ -127,7 +136,13 @@ impl Managers {
     }
 
     /// Settles an apply: refuses it where it changes what others own, unless forced.
-    pub(crate) fn settle(&mut self, old: &Value, new: &Value, kind: &Kind, by: (&Manager, bool)) -> Answer<()> {
+    pub(crate) fn settle(
+        &mut self,
+        old: &Value,
+        new: &Value,
+        kind: &Kind,
+        by: (&Manager, bool),
+    ) -> Answer<()> {
         let (manager, force) = by;
         let Changes { written, removed } = changes(old, new, kind, manager);
         let mine = self.find(manager);
@@ -158,7 +173,8 @@ impl Managers {
         self.entries.len() == other.entries.len()
             && self.entries.iter().all(|entry| {
                 other.entries.iter().any(|other| {
-                    (entry.operation, &entry.name, &entry.api_version) == (other.operation, &other.name, &other.api_version)
+                    (entry.operation, &entry.name, &entry.api_version)
+                        == (other.operation, &other.name, &other.api_version)
                         && entry.subresource == other.subresource
                         && entry.fields == other.fields
                 })

@@ -46,7 +46,7 @@ fn merge_lists(live: &[Value], config: &[Value], shape: &Shape) -> Vec<Value> {
                     rest.next();
                     break;
                 }
-                if theirs_has(&next_name) && !theirs_before(&theirs, &next_name, wanted) {
+                if theirs_has(&next_name) && !theirs_before(&theirs, next_name.as_ref(), wanted.as_ref()) {
                     break;
                 }
                 if !theirs_has(&next_name) {
@@ -64,8 +64,8 @@ fn merge_lists(live: &[Value], config: &[Value], shape: &Shape) -> Vec<Value> {
     merged
 }
 
-fn theirs_before(theirs: &[(Option<String>, &Value)], one: &Option<String>, other: &Option<String>) -> bool {
-    let place = |wanted: &Option<String>| theirs.iter().position(|(name, _)| name == wanted);
+fn theirs_before(theirs: &[(Option<String>, &Value)], one: Option<&String>, other: Option<&String>) -> bool {
+    let place = |wanted: Option<&String>| theirs.iter().position(|(name, _)| name.as_ref() == wanted);
     place(one) < place(other)
 }
 

@@ -10,7 +10,6 @@ mod managers;
 mod merge;
 mod shape;
 
-pub(crate) use fields::FieldSet;
 pub(crate) use managers::{Manager, Managers, Operation};
 pub(crate) use merge::{merge, prune};
 pub(crate) use shape::{Shape, shape_of_builtin, shape_of_schema};
@@ -35,8 +34,8 @@ pub(crate) fn apply(state: &mut State, request: &Request, target: &Target, kind:
             message: "Required value: is required for apply patch".to_owned(),
         }]));
     }
-    let mut config: Value =
-        serde_json::from_slice(&request.body).map_err(|error| bad_request(format!("error decoding YAML: {error}")))?;
+    let mut config: Value = serde_json::from_slice(&request.body)
+        .map_err(|error| bad_request(format!("error decoding YAML: {error}")))?;
     if json::at(&config, &["metadata", "managedFields"]).is_some_and(|managers| !managers.is_null()) {
         return Err(bad_request("metadata.managedFields must be nil"));
     }

@@ -28,9 +28,9 @@ pub(crate) struct Shape {
     /// A map that is replaced whole.
     pub(crate) atomic: bool,
     pub(crate) list: ListShape,
-    fields: BTreeMap<String, Arc<Shape>>,
+    fields: BTreeMap<String, Arc<Self>>,
     /// The shape of list items, and of a map's values.
-    items: Option<Arc<Shape>>,
+    items: Option<Arc<Self>>,
 }
 
 static PLAIN: OnceLock<Arc<Shape>> = OnceLock::new();

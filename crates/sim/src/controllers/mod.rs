@@ -81,7 +81,11 @@ async fn custom_kinds(client: Client, found: mpsc::UnboundedSender<ApiResource>)
     while let Some(event) = events.next().await {
         let Ok(definition) = event else { continue };
         let established = definition.status.as_ref().is_some_and(|status| {
-            status.conditions.iter().flatten().any(|condition| condition.type_ == "Established" && condition.status == "True")
+            status
+                .conditions
+                .iter()
+                .flatten()
+                .any(|condition| condition.type_ == "Established" && condition.status == "True")
         });
         let spec = &definition.spec;
         let Some(version) = spec.versions.iter().find(|version| version.storage) else { continue };
@@ -128,9 +132,11 @@ async fn finish(client: Client, resource: ApiResource, object: DynamicObject, co
         None => Api::all_with(client.clone(), &resource),
     };
     let write = async |status: Value| {
-        let params = PatchParams { field_manager: Some("sim-controllers".to_owned()), ..PatchParams::default() };
+        let params =
+            PatchParams { field_manager: Some("sim-controllers".to_owned()), ..PatchParams::default() };
         // An object that was deleted meanwhile needs no status.
-        let _ = api.patch_status(&object.name_any(), &params, &Patch::Merge(&json!({ "status": status }))).await;
+        let _ =
+            api.patch_status(&object.name_any(), &params, &Patch::Merge(&json!({ "status": status }))).await;
     };
     if let Some(first) = outcome::begun(&value) {
         write(first).await;

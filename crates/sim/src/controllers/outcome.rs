@@ -2,8 +2,8 @@
 //! when it is done.
 
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Api, ApiResource, ListParams};
 use kube::Client;
+use kube::api::{Api, ApiResource, ListParams};
 use serde_json::{Value, json};
 
 fn kind(object: &Value) -> &str {
@@ -33,7 +33,9 @@ pub(super) fn begun(object: &Value) -> Option<Value> {
     match kind(object) {
         "Deployment" => {
             let wanted = replicas(object);
-            Some(json!({ "observedGeneration": observed, "replicas": wanted, "updatedReplicas": wanted, "unavailableReplicas": wanted }))
+            Some(
+                json!({ "observedGeneration": observed, "replicas": wanted, "updatedReplicas": wanted, "unavailableReplicas": wanted }),
+            )
         }
         "StatefulSet" | "DaemonSet" => Some(json!({ "observedGeneration": observed })),
         "PersistentVolumeClaim" => Some(json!({ "phase": "Pending" })),

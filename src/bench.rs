@@ -1,0 +1,109 @@
+//! What the benches measure: made-up clouds of a given size, through the
+//! same functions that every command uses.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde_json::{Map, json};
+
+use crate::model::component::{Component, Resolved};
+use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::render::{Missing, render};
+
+/// A cloud of many components.
+pub struct Input {
+    components: Vec<Resolved>,
+}
+
+/// Ten objects: a namespace, a Deployment, and what usually stands beside one.
+const TEMPLATE: &str = r"apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: {{ component }}
+  labels: { app: {{ component }} }
+spec:
+  replicas: {{ settings.replicas }}
+  selector: { matchLabels: { app: {{ component }} } }
+  template:
+    metadata: { labels: { app: {{ component }} } }
+    spec:
+      serviceAccountName: {{ component }}
+      containers:
+        - name: main
+          image: {{ 'registry.example/' ~ component ~ ':1.0.0' }}
+          envFrom:
+            - configMapRef: { name: config-0 }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: {{ component }} }
+---
+apiVersion: v1
+kind: Service
+metadata: { name: {{ component }} }
+spec:
+  selector: { app: {{ component }} }
+  ports: [{ port: 80 }]
+{% for number in range(6) %}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: {{ 'config-' ~ number }} }
+data: { cloud: {{ cloud.name }}, number: {{ 'n' ~ number }} }
+{% endfor %}
+";
+
+/// Makes a cloud of `count` components with ten objects each; every tenth needs the one before.
+///
+/// # Panics
+/// Never: its input is constant.
+pub fn input(count: usize) -> Input {
+    let components = (0..count)
+        .map(|number| {
+            let needs = if number % 10 == 9 { vec![format!("c{}", number - 1)] } else { Vec::new() };
+            let component: Component = serde_json::from_value(json!({
+                "apiVersion": "cozy/v1", "kind": "Component", "name": format!("c{number}"), "summary": "x",
+                "category": "x", "version": "1", "namespace": { "name": format!("ns-{number}") },
+                "source": { "templates": ["all.yaml.j2"] }, "needs": needs,
+            }))
+            .expect("a constant component is well-formed");
+            Resolved {
+                component,
+                settings: [("replicas".to_owned(), json!(2))].into_iter().collect(),
+                values: Map::new(),
+                patches: Vec::new(),
+                files: BTreeMap::from([("all.yaml.j2".to_owned(), Cow::Borrowed(TEMPLATE.as_bytes()))]),
+            }
+        })
+        .collect();
+    Input { components }
+}
+
+/// Renders and plans; gives the number of objects.
+///
+/// # Panics
+/// Never: its input is constant.
+pub fn render_and_plan(input: &Input) -> usize {
+    let facts = [("cloud".to_owned(), json!({ "name": "bench" }))].into_iter().collect();
+    let rendered = render(&input.components, &facts, Missing::Refuse).expect("a constant template renders");
+    let components = input
+        .components
+        .iter()
+        .zip(rendered)
+        .map(|(resolved, rendered)| DesiredComponent {
+            name: rendered.component,
+            objects: rendered.objects,
+            needs: resolved.component.needs.clone(),
+            ignore_edges: Vec::new(),
+            capabilities: Vec::new(),
+            gates: Vec::new(),
+            expect: resolved.component.expect.0,
+            deadline: resolved.component.deadline.0,
+            may_be_empty: false,
+            grace: None,
+            stood_in: false,
+        })
+        .collect();
+    let desired = Desired { kubernetes: None, components, allow_data_loss: false };
+    plan(&desired, &Observed::default()).expect("a constant cloud has a plan").counts().create
+}

@@ -1,0 +1,258 @@
+//! A real Kubernetes control plane for tests: etcd, API server, controllers,
+//! scheduler and kwok, built by `tests/cluster/build`, on free ports, in a
+//! folder of its own. Everything ends with the test process, also when it is
+//! killed.
+
+use fs_err as fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+
+/// How long a part may take to answer.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A control plane that runs.
+pub(crate) struct ControlPlane {
+    folder: PathBuf,
+    bin: PathBuf,
+}
+
+impl ControlPlane {
+    /// The one of this test binary.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<ControlPlane> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// Starts one.
+    fn start() -> Self {
+        let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/cluster/bin");
+        assert!(
+            bin.join("control-plane").exists(),
+            "the control plane is not built: run `tests/run`, or tests/cluster/build"
+        );
+        let folder = tempfile::Builder::new().prefix("cozy-cluster-").tempdir().unwrap().keep();
+        let plane = Self { folder, bin };
+        let [client, peer, api, controllers, scheduler] = free_ports();
+        plane.certificates();
+        plane.write("kubeconfig", &plane.kubeconfig_text(api));
+        plane.write(
+            "etcd.yaml",
+            &format!(
+                "name: test\ndata-dir: {}/etcd\nlisten-client-urls: http://127.0.0.1:{client}\nadvertise-client-urls: http://127.0.0.1:{client}\n\
+                 listen-peer-urls: http://127.0.0.1:{peer}\ninitial-advertise-peer-urls: http://127.0.0.1:{peer}\n\
+                 initial-cluster: test=http://127.0.0.1:{peer}\nunsafe-no-fsync: true\n",
+                plane.folder.display()
+            ),
+        );
+        plane.spawn("control-plane", &["etcd", "--config-file=etcd.yaml"]);
+        plane.spawn(
+            "control-plane",
+            &[
+                "kube-apiserver",
+                &format!("--etcd-servers=http://127.0.0.1:{client}"),
+                &format!("--secure-port={api}"),
+                "--bind-address=127.0.0.1",
+                "--client-ca-file=ca.crt",
+                "--tls-cert-file=server.crt",
+                "--tls-private-key-file=server.key",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                "--service-account-signing-key-file=sa.key",
+                "--service-account-key-file=sa.key",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--authorization-mode=RBAC",
+                "--allow-privileged=true",
+            ],
+        );
+        plane.wait_until("the API server is ready", || {
+            plane.kubectl(&["get", "--raw", "/readyz"]).status.success()
+        });
+        plane.spawn(
+            "control-plane",
+            &[
+                "kube-controller-manager",
+                "--kubeconfig=kubeconfig",
+                "--service-account-private-key-file=sa.key",
+                "--root-ca-file=ca.crt",
+                "--use-service-account-credentials=true",
+                "--leader-elect=false",
+                "--bind-address=127.0.0.1",
+                &format!("--secure-port={controllers}"),
+                "--authentication-kubeconfig=kubeconfig",
+                "--authorization-kubeconfig=kubeconfig",
+            ],
+        );
+        plane.spawn(
+            "control-plane",
+            &[
+                "kube-scheduler",
+                "--kubeconfig=kubeconfig",
+                "--leader-elect=false",
+                "--bind-address=127.0.0.1",
+                &format!("--secure-port={scheduler}"),
+                "--authentication-kubeconfig=kubeconfig",
+                "--authorization-kubeconfig=kubeconfig",
+            ],
+        );
+        plane.nodes();
+        plane.wait_until("the controllers work", || {
+            plane.kubectl(&["-n", "default", "get", "serviceaccount", "default"]).status.success()
+        });
+        plane
+    }
+
+    /// The kubeconfig of an administrator.
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// Runs kubectl.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
+        Command::new(self.bin.join("kubectl"))
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig())
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    /// What kubectl prints; it must succeed.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        let output = self.kubectl(arguments);
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Three nodes that kwok keeps ready.
+    fn nodes(&self) {
+        let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/cluster/stages");
+        let mut files: Vec<String> = fs::read_dir(stages)
+            .unwrap()
+            .map(|entry| format!("--config={}", entry.unwrap().path().display()))
+            .collect();
+        files.sort();
+        let nodes: String = (1..=3)
+            .map(|number| {
+                format!(
+                    "---\napiVersion: v1\nkind: Node\nmetadata: {{ name: node-{number}, labels: {{ kubernetes.io/hostname: node-{number} }} }}\n\
+                     status:\n  capacity: {{ cpu: '64', memory: 256Gi, pods: '1000' }}\n  allocatable: {{ cpu: '64', memory: 256Gi, pods: '1000' }}\n"
+                )
+            })
+            .collect();
+        self.write("nodes.yaml", &nodes);
+        let path = self.folder.join("nodes.yaml");
+        self.ask(&["apply", "-f", path.to_str().unwrap()]);
+        let mut arguments = vec!["--kubeconfig=kubeconfig", "--manage-all-nodes=true"];
+        arguments.extend(files.iter().map(String::as_str));
+        self.spawn("kwok", &arguments);
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.join(name), text).unwrap();
+    }
+
+    fn kubeconfig_text(&self, port: u16) -> String {
+        let folder = self.folder.display();
+        format!(
+            "apiVersion: v1\nkind: Config\n\
+             clusters: [{{ name: test, cluster: {{ server: 'https://127.0.0.1:{port}', certificate-authority: {folder}/ca.crt }} }}]\n\
+             users: [{{ name: test, user: {{ client-certificate: {folder}/admin.crt, client-key: {folder}/admin.key }} }}]\n\
+             contexts: [{{ name: test, context: {{ cluster: test, user: test }} }}]\ncurrent-context: test\n"
+        )
+    }
+
+    fn certificates(&self) {
+        let ca_key = KeyPair::generate().unwrap();
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.distinguished_name.push(DnType::CommonName, "test");
+        self.write("ca.crt", &ca.self_signed(&ca_key).unwrap().pem());
+        let issuer = Issuer::new(ca, ca_key);
+        let leaf = |name: &str, names: &[&str], usage, subject: &[(DnType, &str)]| {
+            let key = KeyPair::generate().unwrap();
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let mut params = CertificateParams::new(names).unwrap();
+            params.extended_key_usages = vec![usage];
+            for (kind, value) in subject {
+                params.distinguished_name.push(kind.clone(), *value);
+            }
+            self.write(&format!("{name}.crt"), &params.signed_by(&key, &issuer).unwrap().pem());
+            self.write(&format!("{name}.key"), &key.serialize_pem());
+        };
+        let admin = [(DnType::OrganizationName, "system:masters"), (DnType::CommonName, "admin")];
+        leaf("admin", &[], ExtendedKeyUsagePurpose::ClientAuth, &admin);
+        let server = [(DnType::CommonName, "kube-apiserver")];
+        leaf(
+            "server",
+            &["127.0.0.1", "10.96.0.1", "localhost"],
+            ExtendedKeyUsagePurpose::ServerAuth,
+            &server,
+        );
+        self.write("sa.key", &KeyPair::generate().unwrap().serialize_pem());
+    }
+
+    fn spawn(&self, program: &str, arguments: &[&str]) {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(
+                self.folder
+                    .join(format!("{}.log", arguments[0].trim_start_matches('-').replace(['=', '/'], "-"))),
+            )
+            .unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(self.bin.join(program))
+            .args(arguments)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap().into_parts().0)
+            .stderr(log.into_parts().0);
+        let (done, answer) = channel();
+        spawner().send((command, done)).unwrap();
+        answer.recv().unwrap();
+    }
+
+    /// Asks until it holds: readiness of foreign processes has no event.
+    fn wait_until(&self, what: &str, holds: impl Fn() -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !holds() {
+            assert!(Instant::now() < end, "not in time: {what}; logs are in {}", self.folder.display());
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The thread that starts processes. Their death signal fires when the thread
+/// that spawned them ends, so it lives as long as the test binary.
+fn spawner() -> &'static Sender<(Command, Sender<()>)> {
+    static SPAWNER: OnceLock<Sender<(Command, Sender<()>)>> = OnceLock::new();
+    SPAWNER.get_or_init(|| {
+        let (sender, jobs) = channel::<(Command, Sender<()>)>();
+        std::thread::spawn(move || {
+            let mut children = Vec::new();
+            while let Ok((mut command, done)) = jobs.recv() {
+                children.push(command.spawn().expect("setpriv is part of util-linux"));
+                let _ = done.send(());
+            }
+        });
+        sender
+    })
+}
+
+fn free_ports<const N: usize>() -> [u16; N] {
+    // All are held at once, so that no two are the same.
+    let held: [TcpListener; N] = std::array::from_fn(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap());
+    held.map(|listener| listener.local_addr().unwrap().port())
+}
