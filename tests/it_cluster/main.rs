@@ -10,22 +10,20 @@ use std::process::{Command, Output};
 
 use support::control_plane::ControlPlane;
 
-/// A copy of `examples/hello` with a namespace and names of its own.
+/// A copy of `examples/hello` that can be edited.
 struct Cloud {
     plane: &'static ControlPlane,
     folder: tempfile::TempDir,
 }
 
 impl Cloud {
-    fn new(name: &str) -> Self {
+    fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let example = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("examples/hello");
         let copied =
             Command::new("cp").arg("-r").arg(example).arg(folder.path().join("hello")).status().unwrap();
         assert!(copied.success());
-        let cloud = Self { plane: ControlPlane::shared(), folder };
-        cloud.edit("cozy.yaml", |text| text.replace("name: hello", &format!("name: {name}")));
-        cloud
+        Self { plane: ControlPlane::shared(), folder }
     }
 
     fn edit(&self, file: &str, change: impl Fn(&str) -> String) {
@@ -70,12 +68,12 @@ impl Cloud {
             "-n",
             "hello",
             "get",
-            "configmap/hello,sa/hello,service,books.library.example.org",
+            "configmaps,serviceaccounts,services,books.library.example.org",
             "-o",
             columns,
         ]);
         let engine = self.plane.ask(&["-n", "cozy-system", "get", "secrets", "-o", columns]);
-        let cluster = self.plane.ask(&["get", "crd,priorityclass/hello", "-o", columns]);
+        let cluster = self.plane.ask(&["get", "crd,priorityclasses", "-o", columns]);
         // Controllers write the status of workloads: their spec's generation must not change.
         let generations = self.plane.ask(&[
             "-n",
@@ -92,7 +90,7 @@ impl Cloud {
 /// One test, because the scenarios build on each other and share cluster-wide objects.
 #[test]
 fn the_example_is_installed_left_alone_changed_broken_and_mended() {
-    let cloud = Cloud::new("hello");
+    let cloud = Cloud::new();
     assert!(cloud.expect(&["plan", "--exit-code"], 3).contains("10 objects to create"));
 
     let first = cloud.expect(&["install", "--yes"], 0);

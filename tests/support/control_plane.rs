@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 /// How long a part may take to answer.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A control plane that runs.
 pub(crate) struct ControlPlane {
@@ -63,7 +63,7 @@ impl ControlPlane {
                 "--tls-private-key-file=server.key",
                 "--service-account-issuer=https://kubernetes.default.svc",
                 "--service-account-signing-key-file=sa.key",
-                "--service-account-key-file=sa.key",
+                "--service-account-key-file=sa.pub",
                 "--service-cluster-ip-range=10.96.0.0/16",
                 "--authorization-mode=RBAC",
                 "--allow-privileged=true",
@@ -198,7 +198,9 @@ impl ControlPlane {
             ExtendedKeyUsagePurpose::ServerAuth,
             &server,
         );
-        self.write("sa.key", &KeyPair::generate().unwrap().serialize_pem());
+        let accounts = KeyPair::generate().unwrap();
+        self.write("sa.key", &accounts.serialize_pem());
+        self.write("sa.pub", &accounts.public_key_pem());
     }
 
     fn spawn(&self, program: &str, arguments: &[&str]) {
