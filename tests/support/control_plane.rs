@@ -141,14 +141,13 @@ impl ControlPlane {
             .map(|entry| format!("--config={}", entry.unwrap().path().display()))
             .collect();
         files.sort();
-        let nodes: String = (1..=3)
-            .map(|number| {
-                format!(
-                    "---\napiVersion: v1\nkind: Node\nmetadata: {{ name: node-{number}, labels: {{ kubernetes.io/hostname: node-{number} }} }}\n\
-                     status:\n  capacity: {{ cpu: '64', memory: 256Gi, pods: '1000' }}\n  allocatable: {{ cpu: '64', memory: 256Gi, pods: '1000' }}\n"
-                )
-            })
-            .collect();
+        let node = |number: u8| {
+            format!(
+                "---\napiVersion: v1\nkind: Node\nmetadata: {{ name: node-{number}, labels: {{ kubernetes.io/hostname: node-{number} }} }}\n\
+                 status:\n  capacity: {{ cpu: '64', memory: 256Gi, pods: '1000' }}\n  allocatable: {{ cpu: '64', memory: 256Gi, pods: '1000' }}\n"
+            )
+        };
+        let nodes = [1, 2, 3].map(node).concat();
         self.write("nodes.yaml", &nodes);
         let path = self.folder.join("nodes.yaml");
         self.ask(&["apply", "-f", path.to_str().unwrap()]);
