@@ -134,7 +134,7 @@ pub(crate) fn insert(state: &mut State, request: &Request, kind: &Kind, insert: 
     }
     fresh(state, kind, &mut object);
     let addresses = state.addresses();
-    defaults::fill(state, kind, &mut object);
+    defaults::fill(state, kind, None, &mut object);
     if by.operation == Operation::Update {
         managers.update(&tree::empty(), &object, kind, by);
     }
@@ -170,7 +170,7 @@ pub(crate) fn change(state: &mut State, request: &Request, kind: &Kind, write: W
     let mut managers = Managers::take(&mut live);
     let by = manager(state, request, target, kind);
     let mut new = keep(kind, &live, new, by.subresource == "status");
-    defaults::fill(state, kind, &mut new);
+    defaults::fill(state, kind, Some(&live), &mut new);
     managers.update(&live, &new, kind, &by);
     settle(state, request, kind, Settle { live, new, managers })
 }
@@ -205,11 +205,9 @@ pub(crate) fn settle(state: &mut State, request: &Request, kind: &Kind, settle: 
     if request.dry_run() {
         return Ok(Stored::new(&new, 0).text(kind));
     }
-    if stored.deleting
-        && tree::at(&new, &["metadata"]).is_some_and(|it| tree::items(it, "finalizers").is_empty())
-        && !kind.is("", "namespaces")
-    {
-        state.put(kind, &mut new);
+    let free = tree::at(&new, &["metadata"]).is_some_and(|it| tree::items(it, "finalizers").is_empty());
+    if stored.deleting && free && !kind.is("", "namespaces") {
+        // The answer is the object as it was last; watches only see it go.
         return Ok(state.remove(kind, new));
     }
     let body = state.put(kind, &mut new);

@@ -8,13 +8,13 @@ use crate::kinds::Kind;
 use crate::state::State;
 
 /// Fills an object in, new or changed.
-pub(crate) fn fill(state: &mut State, kind: &Kind, it: &mut Value) {
+pub(crate) fn fill(state: &mut State, kind: &Kind, live: Option<&Value>, it: &mut Value) {
     if kind.custom {
         return;
     }
     match (kind.group(), kind.plural()) {
         ("", "namespaces") => namespace(it),
-        ("", "services") => service(state, it),
+        ("", "services") => service(state, live, it),
         ("", "secrets") => secret(it),
         ("", "persistentvolumeclaims") => claim(it),
         ("", "persistentvolumes") => volume(it),
@@ -72,9 +72,17 @@ fn secret(it: &mut Value) {
     }
 }
 
-fn service(state: &mut State, it: &mut Value) {
+fn service(state: &mut State, live: Option<&Value>, it: &mut Value) {
     let map = spec(it);
     default(map, "type", "ClusterIP");
+    // Who replaces a Service without naming its addresses keeps them.
+    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
+        if let Some(value) = live.and_then(|live| at(live, &["spec", field]))
+            && map.get("type") == live.and_then(|live| at(live, &["spec", "type"])).or(map.get("type"))
+        {
+            default(map, field, value.clone());
+        }
+    }
     default(map, "sessionAffinity", "None");
     let kind = map.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
     for port in items_mut(map, "ports").iter_mut().map(as_map) {

@@ -93,7 +93,7 @@ impl State {
         object["kind"] = json!(kind.kind);
         object["metadata"]["uid"] = json!(uid);
         object["metadata"]["creationTimestamp"] = json!(now);
-        defaults::fill(self, kind, &mut object);
+        defaults::fill(self, kind, None, &mut object);
         self.put(kind, &mut object);
     }
 }

@@ -1,6 +1,6 @@
 //! A configuration laid over an object, and removal of what its manager no longer asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -28,45 +28,41 @@ pub(crate) fn merge(live: &Value, config: &Value, shape: &Shape) -> Value {
     }
 }
 
-/// Merges lists in the configuration's order; items of the live list alone keep their place before the next shared one.
+/// Merges lists: shared items in the configuration's order, items of the live list alone where they stood.
 fn merge_lists(live: &[Value], config: &[Value], shape: &Shape) -> Vec<Value> {
     let name = |item: &Value| element(&shape.list, item);
-    let ours: BTreeMap<_, _> = live.iter().filter_map(|item| Some((name(item)?, item))).collect();
-    let theirs: Vec<_> = config.iter().map(|item| (name(item), item)).collect();
-    let theirs_has = |wanted: &Option<String>| theirs.iter().any(|(name, _)| name == wanted);
+    let lefts: Vec<_> = live.iter().map(|item| (name(item), item)).collect();
+    let rights: Vec<_> = config.iter().map(|item| (name(item), item)).collect();
+    let in_live: BTreeMap<_, _> = lefts.iter().map(|(name, item)| (name.clone(), *item)).collect();
+    let in_config: BTreeSet<_> = rights.iter().map(|(name, _)| name.clone()).collect();
+    let mut shared =
+        rights.iter().map(|(name, _)| name).filter(|name| in_live.contains_key(*name)).peekable();
+    let (mut left, mut right) = (lefts.iter().peekable(), rights.iter().peekable());
     let mut merged = Vec::new();
-    let mut rest = live.iter().peekable();
-    for (wanted, item) in &theirs {
-        let shared = wanted.as_ref().and_then(|wanted| ours.get(wanted));
-        if shared.is_some() {
-            // Live items that are not in the configuration and stand before the shared one come first.
-            while let Some(next) = rest.peek() {
-                let next_name = name(next);
-                if &next_name == wanted {
-                    rest.next();
-                    break;
-                }
-                if theirs_has(&next_name) && !theirs_before(&theirs, next_name.as_ref(), wanted.as_ref()) {
-                    break;
-                }
-                if !theirs_has(&next_name) {
-                    merged.push((*next).clone());
-                }
-                rest.next();
+    loop {
+        if let Some((ours, item)) = left.peek() {
+            if !in_config.contains(ours) {
+                merged.push((*item).clone());
+                left.next();
+                continue;
+            }
+            // A shared item whose turn came earlier, or comes later, is merged at its place in the configuration.
+            if shared.peek().is_none_or(|next| *next != ours) {
+                left.next();
+                continue;
             }
         }
-        merged.push(match shared {
-            Some(old) => merge(old, item, shape.items()),
-            None => (*item).clone(),
-        });
+        let Some((theirs, item)) = right.next() else { break };
+        match in_live.get(theirs) {
+            Some(old) => {
+                merged.push(merge(old, item, shape.items()));
+                shared.next();
+                left.next_if(|(ours, _)| ours == theirs);
+            }
+            None => merged.push((*item).clone()),
+        }
     }
-    merged.extend(rest.filter(|item| !theirs_has(&name(item))).cloned());
     merged
-}
-
-fn theirs_before(theirs: &[(Option<String>, &Value)], one: Option<&String>, other: Option<&String>) -> bool {
-    let place = |wanted: Option<&String>| theirs.iter().position(|(name, _)| name.as_ref() == wanted);
-    place(one) < place(other)
 }
 
 /// Removes what was in a manager's last set and nobody manages now.

@@ -63,6 +63,6 @@ pub(crate) fn apply(state: &mut State, request: &Request, target: &Target, kind:
     prune(&mut merged, &last, Some(&all), &kind.shape);
     let mut new = crud::keep(kind, &live, merged, by.subresource == "status");
     managers.settle(&live, &new, kind, (&by, request.flag("force")))?;
-    defaults::fill(state, kind, &mut new);
+    defaults::fill(state, kind, Some(&live), &mut new);
     crud::settle(state, request, kind, Settle { live, new, managers }).map(Reply::ok)
 }
