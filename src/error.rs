@@ -112,7 +112,7 @@ impl Problem {
 pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
     let Some(problem) = error.downcast_ref::<Problem>() else {
         let mut text = format!("error: {error}\n");
-        causes(error.chain().skip(1), &mut text);
+        causes(error.chain().skip(1), "", &mut text);
         return (text, Exit::Failed);
     };
     let text = match problem {
@@ -137,7 +137,7 @@ pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
 fn one(said: &Said, cause: Option<&anyhow::Error>) -> String {
     let mut text = format!("error[{}]: {}\n", said.code, said.message);
     if let Some(cause) = cause {
-        causes(cause.chain(), &mut text);
+        causes(cause.chain(), &said.message, &mut text);
     }
     if let Some(hint) = &said.hint {
         let _ = writeln!(text, "\nhint: {hint}");
@@ -145,8 +145,12 @@ fn one(said: &Said, cause: Option<&anyhow::Error>) -> String {
     text
 }
 
-fn causes<'a>(chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>, text: &mut String) {
-    let mut last = String::new();
+fn causes<'a>(
+    chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>,
+    above: &str,
+    text: &mut String,
+) {
+    let mut last = above.to_owned();
     for cause in chain {
         let words = cause.to_string();
         // Some libraries print their source in their own text.

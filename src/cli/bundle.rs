@@ -43,7 +43,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
                 .collect();
             match ui.format() {
                 Format::Text => {
-                    ui.data(&table(&["NAME", "VERSION", "COMPONENTS", "SUMMARY"], &rows, ui_width(ui)))?;
+                    ui.data(&table(&["NAME", "VERSION", "COMPONENTS", "SUMMARY"], &rows, ui.width()))?;
                 }
                 Format::Json | Format::Yaml => {
                     let bundles: Vec<_> = catalogue
@@ -79,7 +79,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
                 .collect();
             match ui.format() {
                 Format::Text => {
-                    ui.data(&table(&["COMPONENT", "VERSION", "", "SUMMARY"], &rows, ui_width(ui)))?;
+                    ui.data(&table(&["COMPONENT", "VERSION", "", "SUMMARY"], &rows, ui.width()))?;
                 }
                 Format::Json | Format::Yaml => {
                     let components: Vec<_> = entries
@@ -108,9 +108,4 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             }
         }
     }
-}
-
-/// The width for tables.
-pub(super) fn ui_width(ui: &Ui) -> u16 {
-    u16::try_from(ui.width()).unwrap_or(u16::MAX)
 }

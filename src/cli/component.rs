@@ -46,7 +46,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
                             ]
                         })
                         .collect();
-                    let width = super::bundle::ui_width(ui);
+                    let width = ui.width();
                     ui.data(&table(&["NAME", "VERSION", "CATEGORY", "SOURCE", "SUMMARY"], &rows, width))?;
                 }
                 Format::Json | Format::Yaml => {

@@ -1,5 +1,7 @@
 //! The way that most commands share: files, catalogue, components, objects.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +15,7 @@ use crate::error::{Exit, Problem, Said};
 use crate::health::cel::{Gate, Verdict};
 use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
-use crate::model::component::{GateSpec, Resolved};
+use crate::model::component::{Component, GateSpec, Resolved};
 use crate::model::finding::Finding;
 use crate::model::resolve::CloudFile;
 use crate::plan::PlanError;
@@ -55,11 +57,7 @@ pub(crate) fn files(settings: &Settings) -> anyhow::Result<Files> {
                 message: error.to_string(),
                 hint: Some("a catalogue is a folder with `templates/` and `bundles/`".to_owned()),
             };
-            Problem::One(
-                said,
-                std::error::Error::source(&error).map(|cause| anyhow::anyhow!("{cause}")),
-                Exit::Usage,
-            )
+            Problem::One(said, Some(error.into()), Exit::Usage)
         })?;
     }
     Ok(files)
@@ -202,10 +200,12 @@ pub(crate) fn rendered_with(
 pub(crate) type Samples<'a> = (&'a GateSpec, Vec<Value>, Vec<Value>);
 
 /// The sample objects of a component's gates: for which they hold, and for which they do not.
-pub(crate) fn samples(known: &Resolved) -> Result<Vec<Samples<'_>>, Said> {
-    let component = &known.component;
+pub(crate) fn samples<'a>(
+    component: &'a Component,
+    files: &BTreeMap<String, Cow<'static, [u8]>>,
+) -> Result<Vec<Samples<'a>>, Said> {
     let read = |name: &String| -> Result<Vec<Value>, Said> {
-        let text = known.files.get(name).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+        let text = files.get(name).map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
         let documents = render::yaml::read(&text).map_err(|error| Said {
             code: crate::error::Code(2012),
             message: format!("component `{}`, {name}: {error}", component.name),
@@ -241,14 +241,7 @@ pub(crate) fn lint(catalogue: &Catalogue) -> Vec<Said> {
         }
     }
     for known in catalogue.components.values() {
-        let resolved = Resolved {
-            component: known.component.clone(),
-            settings: Map::new(),
-            values: Map::new(),
-            patches: Vec::new(),
-            files: known.files.clone(),
-        };
-        let samples = match samples(&resolved) {
+        let samples = match samples(&known.component, &known.files) {
             Ok(samples) => samples,
             Err(error) => {
                 found.push(error);
@@ -327,27 +320,14 @@ pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
 }
 
 /// An error of the cluster for the user.
-pub(crate) fn cluster(error: &ClusterError) -> anyhow::Error {
+pub(crate) fn cluster(error: ClusterError) -> anyhow::Error {
     let exit = match error {
         ClusterError::Locked { .. } => Exit::Locked,
         ClusterError::Kubeconfig { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
     let said = Said { code: error.code(), message: error.to_string(), hint: error.hint() };
-    let mut cause: Option<anyhow::Error> = None;
-    let mut texts = Vec::new();
-    let mut at = std::error::Error::source(error);
-    while let Some(current) = at {
-        texts.push(current.to_string());
-        at = current.source();
-    }
-    for text in texts.into_iter().rev() {
-        cause = Some(match cause {
-            None => anyhow::anyhow!(text),
-            Some(inner) => inner.context(text),
-        });
-    }
-    Problem::One(said, cause, exit).into()
+    Problem::One(said, Some(error.into()), exit).into()
 }
 
 /// The runtime for work on a real cluster.

@@ -5,12 +5,10 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
-use crate::cluster::error::ClusterError;
 use crate::cluster::lease::{self, Lock};
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
@@ -20,7 +18,7 @@ use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
 use crate::plan::planner::{self, Observed};
-use crate::rehearsal::{self, Script};
+use crate::rehearsal::{Rehearsal, Script};
 use crate::render::Missing;
 use crate::settings::{self, Settings, ThisMachine};
 use crate::ui::timeline::Timeline;
@@ -118,22 +116,20 @@ impl Run<'_> {
         self.confirm(plan, &facts, true)?;
         let mut samples = Vec::new();
         for component in &self.loaded.components {
-            let found = flow::samples(component).map_err(|said| Problem::Many(vec![said]))?;
+            let found = flow::samples(&component.component, &component.files)
+                .map_err(|said| Problem::Many(vec![said]))?;
             samples.extend(found.into_iter().flat_map(|(_, ready, _)| ready));
         }
         let nodes = self.loaded.file.cloud.present_hosts().count().max(1);
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let (_never, stop) = oneshot::channel();
-        let rehearsed = rehearsal::rehearse(
-            plan,
+        let rehearsal = Rehearsal {
             nodes,
-            Script::new(plan, samples),
-            &reporter,
-            facts.started(plan, true),
-            self.options.clone(),
-            stop,
-        )?;
+            script: Script::new(plan, samples),
+            started: facts.started(plan, true),
+            options: self.options.clone(),
+        };
+        let rehearsed = rehearsal.run(plan, &reporter)?;
         drop(reporter);
         for request in &rehearsed.not_simulated {
             self.ui.note(format!("not simulated: {request}"));
@@ -146,14 +142,13 @@ impl Run<'_> {
     }
 
     async fn real(&self, desired: &planner::Desired) -> anyhow::Result<Exit> {
-        let failed = |error: ClusterError| flow::cluster(&error);
         let client = connect(self.settings.kubeconfig.as_deref(), self.settings.context.as_deref())
             .await
-            .map_err(failed)?;
-        let cluster = Cluster::new(client).await.map_err(failed)?;
-        let version = cluster.version().await.map_err(failed)?;
+            .map_err(flow::cluster)?;
+        let cluster = Cluster::new(client).await.map_err(flow::cluster)?;
+        let version = cluster.version().await.map_err(flow::cluster)?;
         let (observed, inventories) =
-            cluster.observe(desired, self.settings.concurrency).await.map_err(failed)?;
+            cluster.observe(desired, self.settings.concurrency).await.map_err(flow::cluster)?;
         let plan = planner::plan(desired, &observed).map_err(flow::no_plan)?;
         let facts = OwnFacts::new(self.loaded, &version);
         if plan.is_empty() {
@@ -171,9 +166,9 @@ impl Run<'_> {
             self.ui.note("declined: nothing was written");
             return Ok(Exit::Failed);
         }
-        cluster.ensure_system_namespace().await.map_err(failed)?;
+        cluster.ensure_system_namespace().await.map_err(flow::cluster)?;
         let holder = settings::holder("cozy install");
-        let mut lock = cluster.lock(&holder, &ThisMachine, Timestamp::now()).await.map_err(failed)?;
+        let mut lock = cluster.lock(&holder, &ThisMachine, Timestamp::now()).await.map_err(flow::cluster)?;
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
         let shared = Shared::new(Some(&cluster), &reporter, self.options.clone());

@@ -56,13 +56,11 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
 }
 
 async fn observed(settings: &Settings, desired: &Desired) -> anyhow::Result<(Plan, String)> {
-    let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref())
-        .await
-        .map_err(|error| flow::cluster(&error))?;
-    let cluster = Cluster::new(client).await.map_err(|error| flow::cluster(&error))?;
-    let version = cluster.version().await.map_err(|error| flow::cluster(&error))?;
-    let (observed, _) =
-        cluster.observe(desired, settings.concurrency).await.map_err(|error| flow::cluster(&error))?;
+    let client =
+        connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await.map_err(flow::cluster)?;
+    let cluster = Cluster::new(client).await.map_err(flow::cluster)?;
+    let version = cluster.version().await.map_err(flow::cluster)?;
+    let (observed, _) = cluster.observe(desired, settings.concurrency).await.map_err(flow::cluster)?;
     Ok((planner::plan(desired, &observed).map_err(flow::no_plan)?, version))
 }
 

@@ -46,7 +46,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
             let version = cluster.version().await?;
             Ok((cluster.observe(&desired, settings.concurrency).await?.0, version))
         })
-        .map_err(|error| flow::cluster(&error))?;
+        .map_err(flow::cluster)?;
     let lines = sum_up(&desired, &observed);
     let unhealthy = lines.iter().any(|line| line.ready < line.objects);
     let drifted = lines.iter().any(|line| !line.drifted.is_empty());

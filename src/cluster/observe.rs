@@ -6,11 +6,13 @@ use serde_json::Value;
 
 use super::error::ClusterError;
 use super::inventory::Inventory;
-use super::owned::{digest, owned, owned_digest};
+use super::owned::{digest, owned};
 use super::{ApplyMode, Cluster};
+use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
 use crate::model::object::Object;
 use crate::plan::diff;
+use crate::plan::edges::gate_is_of;
 use crate::plan::planner::{Desired, DesiredComponent, Live, Observed};
 
 impl Cluster {
@@ -60,10 +62,11 @@ impl Cluster {
         let Some(live) = self.get(&object.id, &object.version).await? else { return Ok(None) };
         let ready = is_ready(component, object, &live);
         let entry = inventory.entry(&object.id);
+        let ours = owned(&live);
         let recorded = entry.is_some_and(|entry| {
             entry.desired.is_some()
                 && entry.desired == Some(digest(&object.value))
-                && entry.live == owned_digest(&live)
+                && entry.live == ours.as_ref().map(digest)
         });
         if recorded {
             return Ok(Some(Live { changes: Vec::new(), same: true, ready }));
@@ -73,10 +76,7 @@ impl Cluster {
             Ok(result) => {
                 let changes = diff::changes(&live, &result);
                 // Without a change, sending it would still make the fields ours.
-                let same = changes.is_empty()
-                    && owned(&live).is_some()
-                    && owned(&live) == owned(&result)
-                    && entry.is_some();
+                let same = changes.is_empty() && ours.is_some() && ours == owned(&result) && entry.is_some();
                 Ok(Some(Live { changes, same, ready }))
             }
             // What the server refuses now is reported when it is applied, with its step.
@@ -86,17 +86,19 @@ impl Cluster {
     }
 }
 
-/// Whether an object's health rule and its gates hold.
-pub(crate) fn is_ready(component: &DesiredComponent, object: &Object, live: &Value) -> bool {
-    let context = Context { may_be_empty: component.may_be_empty };
-    let gates = component.gates.iter().filter(|gate| crate::plan::edges::gate_is_of(gate, &object.id));
-    let mut own = gates.peekable();
-    if own.peek().is_some() {
-        return own.all(|gate| {
-            health::cel::Gate::parse(&gate.cel)
-                .is_ok_and(|gate| gate.evaluate(live) == health::cel::Verdict::True)
-        });
+/// Whether an object's gates hold, or without any its health rule.
+fn is_ready(component: &DesiredComponent, object: &Object, live: &Value) -> bool {
+    let own = component.gates.iter().filter(|spec| gate_is_of(spec, &object.id));
+    let Ok(gates) = own
+        .map(|spec| Ok((spec.of.as_str(), Gate::parse(&spec.cel)?)))
+        .collect::<Result<Vec<_>, GateError>>()
+    else {
+        return false;
+    };
+    if gates.is_empty() && !health::is_gated(&object.id.kind.group, &object.id.kind.kind) {
+        return true;
     }
-    !health::is_gated(&object.id.kind.group, &object.id.kind.kind)
-        || matches!(health::health(live, context), Health::Ready | Health::Unknown)
+    let context = Context { may_be_empty: component.may_be_empty };
+    let judged = health::judge(live, gates.iter().map(|(of, gate)| (*of, gate)), context);
+    matches!(judged, Ok(Health::Ready | Health::Unknown))
 }

@@ -2,7 +2,6 @@
 //! bounded concurrency, then what they became.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
@@ -13,6 +12,7 @@ use super::run::Shared;
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::{ApplyMode, observed_digests};
+use crate::model::names::ComponentName;
 use crate::model::object::{Object, ObjectId};
 use crate::plan::{Stage, Step, StepId, Verb};
 
@@ -32,120 +32,109 @@ pub(crate) async fn apply(
             retry::pause(step.expect).await;
             Ok(())
         }
-        StepId::Stage(component, Stage::Prune) => {
-            prune(shared, step, component, &mut inventory, deadline).await
+        StepId::Stage(component, stage) => {
+            let writer = Writer { shared, step, component, deadline };
+            match stage {
+                Stage::Prune => writer.prune(&mut inventory).await,
+                Stage::Namespaces | Stage::Crds | Stage::Objects | Stage::Webhooks | Stage::Resources => {
+                    writer.write(&mut inventory).await
+                }
+            }
         }
-        StepId::Stage(component, _) => write(shared, step, component, &mut inventory, deadline).await,
     };
     (inventory, result)
 }
 
-async fn write(
-    shared: &Shared<'_>,
-    step: &Step,
-    component: &crate::model::names::ComponentName,
-    inventory: &mut Inventory,
+/// Writes the objects of one step.
+struct Writer<'a> {
+    shared: &'a Shared<'a>,
+    step: &'a Step,
+    component: &'a ComponentName,
     deadline: Instant,
-) -> Result<(), ClusterError> {
-    let mut grown = false;
-    for action in &step.actions {
-        grown |= inventory.add(&action.id);
-    }
-    let to_write: Vec<(&Arc<Object>, Verb)> = step
-        .actions
-        .iter()
-        .filter(|action| action.verb != Verb::Keep)
-        .filter_map(|action| action.object.as_ref().map(|object| (object, action.verb)))
-        .collect();
-    if grown {
-        save(shared, step, component, inventory, deadline).await?;
-    }
-    if to_write.is_empty() {
-        return Ok(());
-    }
-    let known: BTreeSet<ObjectId> = inventory
-        .objects
-        .iter()
-        .filter(|entry| entry.desired.is_some())
-        .map(|entry| entry.id.clone())
-        .collect();
-    let written: Vec<Result<Written, ClusterError>> = stream::iter(to_write)
-        .map(|(object, verb)| {
-            let known = &known;
-            async move {
-                let live = one(shared, step, object, known.contains(&object.id), deadline).await?;
-                shared.count(verb);
-                shared.report(EventKind::Object {
-                    step: step.id.clone(),
-                    object: object.id.to_string(),
-                    verb,
-                });
-                let (desired, live) = observed_digests(object, &live);
-                Ok((object.id.clone(), desired, live))
-            }
-        })
-        .buffer_unordered(shared.options.concurrency)
-        .collect()
-        .await;
-    let mut first_error = None;
-    for result in written {
-        match result {
-            Ok((id, desired, live)) => inventory.record(&id, desired, live),
-            Err(error) => first_error = first_error.or(Some(error)),
+}
+
+impl Writer<'_> {
+    async fn write(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
+        let mut grown = false;
+        for action in &self.step.actions {
+            grown |= inventory.add(&action.id);
         }
+        if grown {
+            self.save(inventory).await?;
+        }
+        let to_write: Vec<(&Object, Verb)> = self
+            .step
+            .actions
+            .iter()
+            .filter(|action| action.verb != Verb::Keep)
+            .filter_map(|action| Some((action.object.as_deref()?, action.verb)))
+            .collect();
+        if to_write.is_empty() {
+            return Ok(());
+        }
+        let known: BTreeSet<ObjectId> = inventory
+            .objects
+            .iter()
+            .filter(|entry| entry.desired.is_some())
+            .map(|entry| entry.id.clone())
+            .collect();
+        let written: Vec<Result<Written, ClusterError>> = stream::iter(to_write)
+            .map(|(object, verb)| self.one(object, verb, known.contains(&object.id)))
+            .buffer_unordered(self.shared.options.concurrency)
+            .collect()
+            .await;
+        let mut first_error = None;
+        for result in written {
+            match result {
+                Ok((id, desired, live)) => inventory.record(&id, desired, live),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        self.save(inventory).await?;
+        first_error.map_or(Ok(()), Err)
     }
-    save(shared, step, component, inventory, deadline).await?;
-    first_error.map_or(Ok(()), Err)
-}
 
-/// Applies one object. Fields that others own are taken over only where the
-/// inventory says that the object was ours, or the user said so.
-async fn one(
-    shared: &Shared<'_>,
-    step: &Step,
-    object: &Object,
-    ours: bool,
-    deadline: Instant,
-) -> Result<serde_json::Value, ClusterError> {
-    let _permit = shared.requests.acquire().await;
-    let force = shared.options.force_conflicts || ours;
-    let act = async || shared.cluster()?.apply(object, ApplyMode { force, dry_run: false }).await;
-    retry::until(deadline, act, |retry| shared.retry(Some(&step.id), &object.id.to_string(), &retry)).await
-}
-
-async fn prune(
-    shared: &Shared<'_>,
-    step: &Step,
-    component: &crate::model::names::ComponentName,
-    inventory: &mut Inventory,
-    deadline: Instant,
-) -> Result<(), ClusterError> {
-    // In order: what is used was applied first, and goes last.
-    for action in &step.actions {
-        let act = async || shared.cluster()?.delete(&action.id).await;
-        let report = |retry: retry::Retry<'_>| shared.retry(Some(&step.id), &action.id.to_string(), &retry);
-        retry::until(deadline, act, report).await?;
-        inventory.remove(&action.id);
-        shared.count(Verb::Delete);
-        shared.report(EventKind::Object {
-            step: step.id.clone(),
-            object: action.id.to_string(),
-            verb: Verb::Delete,
-        });
+    /// Applies one object. Fields that others own are taken over only where the
+    /// inventory says that the object was ours, or the user said so.
+    async fn one(&self, object: &Object, verb: Verb, ours: bool) -> Result<Written, ClusterError> {
+        let mode = ApplyMode { force: self.shared.options.force_conflicts || ours, dry_run: false };
+        let live = {
+            let _permit = self.shared.requests.acquire().await;
+            let act = async || self.shared.cluster()?.apply(object, mode).await;
+            self.insist(&object.id.to_string(), act).await?
+        };
+        self.wrote(&object.id, verb);
+        let (desired, live) = observed_digests(object, &live);
+        Ok((object.id.clone(), desired, live))
     }
-    save(shared, step, component, inventory, deadline).await
-}
 
-async fn save(
-    shared: &Shared<'_>,
-    step: &Step,
-    component: &crate::model::names::ComponentName,
-    inventory: &Inventory,
-    deadline: Instant,
-) -> Result<(), ClusterError> {
-    let _permit = shared.requests.acquire().await;
-    let act = async || shared.cluster()?.write_inventory(component, inventory).await;
-    let report =
-        |retry: retry::Retry<'_>| shared.retry(Some(&step.id), &format!("inventory of {component}"), &retry);
-    retry::until(deadline, act, report).await
+    async fn prune(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
+        // In order: what is used was applied first, and goes last.
+        for action in &self.step.actions {
+            let act = async || self.shared.cluster()?.delete(&action.id).await;
+            self.insist(&action.id.to_string(), act).await?;
+            inventory.remove(&action.id);
+            self.wrote(&action.id, Verb::Delete);
+        }
+        self.save(inventory).await
+    }
+
+    async fn save(&self, inventory: &Inventory) -> Result<(), ClusterError> {
+        let _permit = self.shared.requests.acquire().await;
+        let act = async || self.shared.cluster()?.write_inventory(self.component, inventory).await;
+        self.insist(&format!("inventory of {}", self.component), act).await
+    }
+
+    async fn insist<T>(
+        &self,
+        object: &str,
+        act: impl AsyncFnMut() -> Result<T, ClusterError>,
+    ) -> Result<T, ClusterError> {
+        self.shared.insist(&self.step.id, object, self.deadline, act).await
+    }
+
+    fn wrote(&self, id: &ObjectId, verb: Verb) {
+        self.shared.count(verb);
+        self.shared.report(EventKind::Object { step: self.step.id.clone(), object: id.to_string(), verb });
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::event::{EventKind, Failure};
@@ -13,9 +14,10 @@ use super::retry;
 use super::run::Shared;
 use crate::cluster::error::ClusterError;
 use crate::error::Code;
-use crate::health::cel::{Gate, Verdict};
+use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
-use crate::model::object::{Object, ObjectId};
+use crate::model::component::GateSpec;
+use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::{Step, edges};
 
 /// What a gate says of one object now.
@@ -32,17 +34,12 @@ const SILENT: Duration = Duration::from_secs(30);
 
 /// Waits until all objects of `step` are ready.
 pub(crate) async fn wait(shared: &Shared<'_>, step: &Step, deadline: Instant) -> Result<(), Failure> {
-    let gates: Vec<(&str, Gate)> = step
+    let gates: Vec<(&GateSpec, Gate)> = step
         .gates
         .iter()
-        .map(|spec| Gate::parse(&spec.cel).map(|gate| (spec.of.as_str(), gate)))
-        .collect::<Result<_, _>>()
-        .map_err(|error| Failure {
-            code: Code(3002),
-            message: format!("a gate of this component cannot be evaluated: {error}"),
-            chain: Vec::new(),
-            hint: Some("mend `gates:` in component.yaml".to_owned()),
-        })?;
+        .map(|spec| Ok((spec, Gate::parse(&spec.cel)?)))
+        .collect::<Result<_, GateError>>()
+        .map_err(|error| broken_gate(format!("a gate of this component cannot be evaluated: {error}")))?;
     let objects: Vec<&Object> = step
         .actions
         .iter()
@@ -76,8 +73,7 @@ async fn want(
     stream::iter(objects)
         .map(|object| async move {
             let act = async || shared.watches.want(shared.cluster()?, object).await;
-            retry::until(deadline, act, |retry| shared.retry(Some(&step.id), &object.id.to_string(), &retry))
-                .await
+            shared.insist(&step.id, &object.id.to_string(), deadline, act).await
         })
         .buffer_unordered(shared.options.concurrency)
         .try_collect::<()>()
@@ -88,10 +84,9 @@ async fn judge(
     shared: &Shared<'_>,
     step: &Step,
     objects: &[&Object],
-    gates: &[(&str, Gate)],
+    gates: &[(&GateSpec, Gate)],
     deadline: Instant,
 ) -> Result<(), Failure> {
-    let context = Context { may_be_empty: step.may_be_empty };
     let mut judged: BTreeMap<&ObjectId, Judged> = BTreeMap::new();
     let mut changes = shared.watches.changes();
     let mut shown: Option<(ObjectId, String)> = None;
@@ -102,25 +97,7 @@ async fn judge(
     loop {
         changes.borrow_and_update();
         let now = Instant::now();
-        for object in objects {
-            let seen = shared.watches.get(&object.id);
-            let before = judged.get(&object.id);
-            let same = before.is_some_and(|before| match (&before.seen, &seen) {
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-                (None, None) => true,
-                (Some(_), None) | (None, Some(_)) => false,
-            });
-            if same {
-                continue;
-            }
-            let health = match &seen {
-                None => Health::Progressing("it does not exist yet".to_owned()),
-                Some(live) => evaluate(step, object, live, gates, context)?,
-            };
-            let since = before.and_then(|before| before.stuck_since);
-            let stuck_since = matches!(health, Health::Stuck(_)).then(|| since.unwrap_or(now));
-            judged.insert(&object.id, Judged { seen, health, stuck_since });
-        }
+        look(shared, step, objects, gates, &mut judged)?;
         let silent = now >= started + SILENT;
         let waiting: Vec<(&&ObjectId, &Judged)> = judged
             .iter()
@@ -136,11 +113,7 @@ async fn judge(
                 warn_ungated(shared, step, &judged);
                 return Ok(());
             }
-            tokio::select! {
-                biased;
-                _ = changes.changed() => {}
-                () = tokio::time::sleep_until(end) => {}
-            }
+            turn(&mut changes, end).await;
             continue;
         };
         ready_since = None;
@@ -183,46 +156,63 @@ async fn judge(
             });
             shown = Some(current);
         }
-        tokio::select! {
-            biased;
-            _ = changes.changed() => {}
-            () = tokio::time::sleep_until(wake) => {}
-        }
+        turn(&mut changes, wake).await;
     }
 }
 
-fn evaluate(
+/// Judges each object that changed since the last look.
+fn look<'a>(
+    shared: &Shared<'_>,
     step: &Step,
-    object: &Object,
-    live: &Value,
-    gates: &[(&str, Gate)],
-    context: Context,
-) -> Result<Health, Failure> {
-    let own: Vec<&(&str, Gate)> = gates
-        .iter()
-        .filter(|(of, _)| step.gates.iter().any(|spec| spec.of == *of && edges::gate_is_of(spec, &object.id)))
-        .collect();
-    if own.is_empty() {
-        return Ok(health::health(live, context));
-    }
-    for (of, gate) in own {
-        match gate.evaluate(live) {
-            Verdict::True => {}
-            Verdict::False => return Ok(Health::Progressing(format!("the gate of {of} does not hold yet"))),
-            Verdict::Missing(what) => {
-                return Ok(Health::Progressing(format!("the gate of {of} waits: {what}")));
-            }
-            Verdict::Error(error) => {
-                return Err(Failure {
-                    code: Code(3002),
-                    message: format!("the gate of {of} cannot be evaluated: {error}"),
-                    chain: Vec::new(),
-                    hint: Some("mend `gates:` in component.yaml".to_owned()),
-                });
-            }
+    objects: &[&'a Object],
+    gates: &[(&GateSpec, Gate)],
+    judged: &mut BTreeMap<&'a ObjectId, Judged>,
+) -> Result<(), Failure> {
+    let context = Context { may_be_empty: step.may_be_empty };
+    let now = Instant::now();
+    for object in objects {
+        let seen = shared.watches.get(&object.id);
+        let before = judged.get(&object.id);
+        let same = before.is_some_and(|before| match (&before.seen, &seen) {
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        });
+        if same {
+            continue;
         }
+        let health = match &seen {
+            None => Health::Progressing("it does not exist yet".to_owned()),
+            Some(live) => {
+                let own = gates.iter().filter(|(spec, _)| edges::gate_is_of(spec, &object.id));
+                health::judge(live, own.map(|(spec, gate)| (spec.of.as_str(), gate)), context)
+                    .map_err(broken_gate)?
+            }
+        };
+        let since = before.and_then(|before| before.stuck_since);
+        let stuck_since = matches!(health, Health::Stuck(_)).then(|| since.unwrap_or(now));
+        judged.insert(&object.id, Judged { seen, health, stuck_since });
     }
-    Ok(Health::Ready)
+    Ok(())
+}
+
+/// Waits until any wanted object changes, but no longer than `until`.
+async fn turn(changes: &mut watch::Receiver<u64>, until: Instant) {
+    tokio::select! {
+        biased;
+        _ = changes.changed() => {}
+        () = tokio::time::sleep_until(until) => {}
+    }
+}
+
+/// A gate that cannot be evaluated, on this object or on any.
+fn broken_gate(message: String) -> Failure {
+    Failure {
+        code: Code(3002),
+        message,
+        chain: Vec::new(),
+        hint: Some("mend `gates:` in component.yaml".to_owned()),
+    }
 }
 
 fn warn_ungated(shared: &Shared<'_>, step: &Step, judged: &BTreeMap<&ObjectId, Judged>) {
@@ -257,12 +247,12 @@ async fn served(
     objects: &[&Object],
     deadline: Instant,
 ) -> Result<(), Failure> {
-    let expected: Vec<(&&Object, crate::model::object::GroupKind, String)> = objects
+    let expected: Vec<(&&Object, GroupKind, String)> = objects
         .iter()
         .filter_map(|object| object.defines().map(|kind| (object, kind)))
         .flat_map(|(object, kind)| {
-            let versions = object.value.pointer("/spec/versions").and_then(Value::as_array).cloned();
-            versions.unwrap_or_default().into_iter().filter_map(move |version| {
+            let versions = object.value.pointer("/spec/versions").and_then(Value::as_array);
+            versions.into_iter().flatten().filter_map(move |version| {
                 let served = version.get("served").and_then(Value::as_bool) == Some(true);
                 let name = version.get("name")?.as_str()?.to_owned();
                 served.then(|| (object, kind.clone(), name))

@@ -17,7 +17,7 @@ use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::watch::Watches;
 use crate::model::names::ComponentName;
-use crate::plan::{Blocks, Counts, Milestone, Plan, Step, StepId, Verb};
+use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Step, StepId, Verb};
 
 /// How a plan is run.
 #[derive(Debug, Clone)]
@@ -71,26 +71,30 @@ impl<'a> Shared<'a> {
         self.reporter.report(&Event { at: self.started.elapsed(), kind });
     }
 
-    /// Reports a failure that is tried again.
-    pub(crate) fn retry(&self, step: Option<&StepId>, object: &str, retry: &retry::Retry<'_>) {
-        self.report(EventKind::Retry {
-            step: step.cloned(),
-            object: object.to_owned(),
-            attempt: retry.attempt,
-            delay: retry.delay,
-            reason: retry.error.to_string(),
-        });
+    /// Does `act` for a step until it succeeds, fails for good, or the
+    /// deadline passes; each failure that is tried again is reported.
+    pub(crate) async fn insist<T>(
+        &self,
+        step: &StepId,
+        object: &str,
+        deadline: Instant,
+        act: impl AsyncFnMut() -> Result<T, ClusterError>,
+    ) -> Result<T, ClusterError> {
+        let report = |retry: retry::Retry<'_>| {
+            self.report(EventKind::Retry {
+                step: Some(step.clone()),
+                object: object.to_owned(),
+                attempt: retry.attempt,
+                delay: retry.delay,
+                reason: retry.error.to_string(),
+            });
+        };
+        retry::until(deadline, act, report).await
     }
 
     /// Counts an object that was written.
     pub(crate) fn count(&self, verb: Verb) {
-        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        match verb {
-            Verb::Create => counts.create += 1,
-            Verb::Update => counts.update += 1,
-            Verb::Keep => counts.keep += 1,
-            Verb::Delete => counts.delete += 1,
-        }
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).add(verb);
     }
 }
 
@@ -134,6 +138,8 @@ pub(crate) async fn run(
         states: plan.steps.iter().map(|step| if step.done { State::Ready } else { State::Waiting }).collect(),
         started: vec![None; plan.steps.len()],
         held_by: vec![None; plan.steps.len()],
+        into: by_step(plan, |edge| edge.to),
+        out_of: by_step(plan, |edge| edge.from),
         announced: BTreeSet::new(),
         failures: Vec::new(),
         stopped: None,
@@ -141,6 +147,15 @@ pub(crate) async fn run(
     };
     loop_.work(stop).await;
     loop_.finish()
+}
+
+/// The edges of a plan by one of their ends.
+fn by_step(plan: &Plan, end: impl Fn(&Edge) -> usize) -> Vec<Vec<&Edge>> {
+    let mut sorted = vec![Vec::new(); plan.steps.len()];
+    for edge in &plan.edges {
+        sorted[end(edge)].push(edge);
+    }
+    sorted
 }
 
 struct Loop<'a, 'b> {
@@ -151,6 +166,10 @@ struct Loop<'a, 'b> {
     started: Vec<Option<Duration>>,
     /// The step whose milestone let this one go on last.
     held_by: Vec<Option<usize>>,
+    /// For each step the edges into it.
+    into: Vec<Vec<&'b Edge>>,
+    /// For each step the edges out of it.
+    out_of: Vec<Vec<&'b Edge>>,
     announced: BTreeSet<&'b str>,
     failures: Vec<(String, Failure)>,
     stopped: Option<Outcome>,
@@ -161,7 +180,10 @@ impl<'b> Loop<'_, 'b> {
     async fn work(&mut self, stop: LocalBoxFuture<'_, Outcome>) {
         let mut running: FuturesUnordered<LocalBoxFuture<'b, Done>> = FuturesUnordered::new();
         let mut stop = stop.fuse();
-        self.announce();
+        let plan = self.plan;
+        for name in plan.components() {
+            self.announce(name);
+        }
         loop {
             if self.stopped.is_none() {
                 self.start(&mut running);
@@ -220,9 +242,7 @@ impl<'b> Loop<'_, 'b> {
 
     /// Whether the edges into a step that hold back `blocks` hold.
     fn holds(&self, step: usize, blocks: Blocks) -> bool {
-        self.plan.edges.iter().filter(|edge| edge.to == step && edge.blocks == blocks).all(|edge| match edge
-            .milestone
-        {
+        self.into[step].iter().filter(|edge| edge.blocks == blocks).all(|edge| match edge.milestone {
             Milestone::Applied => {
                 matches!(self.states[edge.from], State::Applied | State::Gating | State::Ready)
             }
@@ -249,11 +269,12 @@ impl<'b> Loop<'_, 'b> {
             Done::Gated(index, Ok(())) => {
                 self.states[index] = State::Ready;
                 self.last = Some(index);
-                let step = &self.plan.steps[index];
+                let plan = self.plan;
+                let step = &plan.steps[index];
                 let after = self.held_by[index].map(|before| self.plan.steps[before].id.clone());
                 self.shared.report(EventKind::StepReady { step: step.id.clone(), after });
                 self.pass(index, Milestone::Ready);
-                self.announce();
+                self.announce(step.id.component());
             }
             Done::Gated(index, Err(failure)) => self.fail(index, failure),
         }
@@ -261,7 +282,7 @@ impl<'b> Loop<'_, 'b> {
 
     /// Remembers that this step was the newest that others waited for.
     fn pass(&mut self, index: usize, milestone: Milestone) {
-        for edge in self.plan.edges.iter().filter(|edge| edge.from == index && edge.milestone == milestone) {
+        for edge in self.out_of[index].iter().filter(|edge| edge.milestone == milestone) {
             if matches!(self.states[edge.to], State::Waiting | State::Applied) {
                 self.held_by[edge.to] = Some(index);
             }
@@ -283,19 +304,12 @@ impl<'b> Loop<'_, 'b> {
 
     /// The components that cannot go on without a step.
     fn blocked_by(&self, index: usize) -> Vec<String> {
-        let mut blocked = BTreeSet::from([index]);
-        loop {
-            let more: Vec<usize> = self
-                .plan
-                .edges
-                .iter()
-                .filter(|edge| blocked.contains(&edge.from) && !blocked.contains(&edge.to))
-                .map(|edge| edge.to)
-                .collect();
-            if more.is_empty() {
-                break;
+        let mut blocked = BTreeSet::new();
+        let mut open = vec![index];
+        while let Some(step) = open.pop() {
+            if blocked.insert(step) {
+                open.extend(self.out_of[step].iter().map(|edge| edge.to));
             }
-            blocked.extend(more);
         }
         let own = self.plan.steps[index].id.component();
         let names: BTreeSet<&str> = blocked
@@ -306,30 +320,28 @@ impl<'b> Loop<'_, 'b> {
         names.into_iter().map(str::to_owned).collect()
     }
 
-    /// Reports each component whose last step has become ready.
-    fn announce(&mut self) {
-        for name in self.plan.components() {
-            let own = || self.plan.steps.iter().enumerate().filter(|(_, step)| step.id.component() == name);
-            if self.announced.contains(name) || !own().all(|(index, _)| self.states[index] == State::Ready) {
-                continue;
-            }
-            let begun = own().filter_map(|(index, _)| self.started[index]).min();
-            let now = self.shared.started.elapsed();
-            let mut after: Vec<String> = Vec::new();
-            for before in own().filter_map(|(index, _)| self.held_by[index]).rev() {
-                let other = self.plan.steps[before].id.component();
-                if other != name && !after.iter().any(|known| known == other) {
-                    after.push(other.to_owned());
-                }
-            }
-            self.shared.report(EventKind::ComponentReady {
-                component: name.to_owned(),
-                objects: own().map(|(_, step)| step.actions.len()).sum(),
-                took: begun.map_or(Duration::ZERO, |begun| now.saturating_sub(begun)),
-                after,
-            });
-            self.announced.insert(name);
+    /// Reports a component if its last step has become ready.
+    fn announce(&mut self, name: &'b str) {
+        let own = || self.plan.steps.iter().enumerate().filter(|(_, step)| step.id.component() == name);
+        if self.announced.contains(name) || !own().all(|(index, _)| self.states[index] == State::Ready) {
+            return;
         }
+        let begun = own().filter_map(|(index, _)| self.started[index]).min();
+        let now = self.shared.started.elapsed();
+        let mut after: Vec<String> = Vec::new();
+        for before in own().filter_map(|(index, _)| self.held_by[index]).rev() {
+            let other = self.plan.steps[before].id.component();
+            if other != name && !after.iter().any(|known| known == other) {
+                after.push(other.to_owned());
+            }
+        }
+        self.shared.report(EventKind::ComponentReady {
+            component: name.to_owned(),
+            objects: own().map(|(_, step)| step.actions.len()).sum(),
+            took: begun.map_or(Duration::ZERO, |begun| now.saturating_sub(begun)),
+            after,
+        });
+        self.announced.insert(name);
     }
 
     fn finish(self) -> Finished {

@@ -160,6 +160,34 @@ pub(crate) fn health(object: &Value, context: Context) -> Health {
     }
 }
 
+/// Judges an object by its own gates, each with the name that people know it
+/// by; without any, by its health rule. `Err`: a gate cannot be evaluated.
+pub(crate) fn judge<'a>(
+    object: &Value,
+    gates: impl IntoIterator<Item = (&'a str, &'a cel::Gate)>,
+    context: Context,
+) -> Result<Health, String> {
+    let mut gates = gates.into_iter().peekable();
+    if gates.peek().is_none() {
+        return Ok(health(object, context));
+    }
+    for (of, gate) in gates {
+        match gate.evaluate(object) {
+            cel::Verdict::True => {}
+            cel::Verdict::False => {
+                return Ok(Health::Progressing(format!("the gate of {of} does not hold yet")));
+            }
+            cel::Verdict::Missing(what) => {
+                return Ok(Health::Progressing(format!("the gate of {of} waits: {what}")));
+            }
+            cel::Verdict::Error(error) => {
+                return Err(format!("the gate of {of} cannot be evaluated: {error}"));
+            }
+        }
+    }
+    Ok(Health::Ready)
+}
+
 /// A status that speaks of an older generation.
 fn stale(object: &Value) -> Option<String> {
     let generation = number(object, "/metadata/generation")?;

@@ -1,7 +1,7 @@
 //! Edges: written ones (`needs:`), and those found in rendered objects, each
 //! with its reason and what it holds back.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
@@ -59,26 +59,28 @@ pub(crate) fn needs(desired: &Desired, steps: &[Step], edges: &mut Vec<Edge>) ->
         for need in &component.needs {
             let (name, stage) =
                 need.split_once('/').map_or((need.as_str(), None), |(name, stage)| (name, Some(stage)));
-            let provides = |other: &ComponentName| {
-                other.as_str() == name
-                    || desired.components.iter().any(|known| {
-                        known.name == *other && known.capabilities.iter().any(|offered| offered == name)
-                    })
-            };
+            let providers: BTreeSet<&str> = desired
+                .components
+                .iter()
+                .filter(|known| {
+                    known.name.as_str() == name || known.capabilities.iter().any(|offered| offered == name)
+                })
+                .map(|known| known.name.as_str())
+                .collect();
             let found: Vec<usize> = steps
                 .iter()
                 .enumerate()
                 .filter(|(_, step)| match &step.id {
                     StepId::Stage(other, of) => {
                         *other != component.name
-                            && provides(other)
+                            && providers.contains(other.as_str())
                             && stage.is_none_or(|stage| of.to_string() == stage)
                     }
                     StepId::Kubernetes => false,
                 })
                 .map(|(index, _)| index)
                 .collect();
-            let known = desired.components.iter().any(|other| provides(&other.name));
+            let known = !providers.is_empty();
             if found.is_empty() && !(known && stage.is_none()) {
                 errors.push(PlanError::UnknownNeed { component: component.name.clone(), need: need.clone() });
             }
@@ -189,6 +191,11 @@ fn pod_spec(object: &Object) -> Option<&Value> {
     }
 }
 
+/// A list in a pod's spec; empty where there is none.
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
+}
+
 /// The objects that a pod names, and what their absence holds back. The
 /// admission controllers for `ServiceAccount`, `PriorityClass` and `RuntimeClass`
 /// refuse a *pod*; a workload's objects go in, and only its pods wait. For a
@@ -206,8 +213,6 @@ fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId, Blocks)> {
         }
     };
     let optional = |value: &Value| value.get("optional").and_then(Value::as_bool) == Some(true);
-    let list =
-        |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     namespaced("ServiceAccount", pod.get("serviceAccountName"));
     for secret in list(pod, "imagePullSecrets") {
         namespaced("Secret", secret.get("name"));
@@ -220,9 +225,8 @@ fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId, Blocks)> {
             namespaced("ConfigMap", map.get("name"));
         }
     }
-    for container in list(pod, "initContainers").iter().chain(&list(pod, "containers")) {
-        let from_env = list(container, "env");
-        let sources = from_env.iter().filter_map(|variable| variable.get("valueFrom"));
+    for container in list(pod, "initContainers").iter().chain(list(pod, "containers")) {
+        let sources = list(container, "env").iter().filter_map(|variable| variable.get("valueFrom"));
         for (key, kind) in [("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")] {
             for reference in
                 sources.clone().filter_map(|source| source.get(key)).filter(|source| !optional(source))

@@ -261,19 +261,31 @@ pub(crate) struct Counts {
     pub(crate) delete: usize,
 }
 
+impl Counts {
+    /// Counts one more object.
+    pub(crate) fn add(&mut self, verb: Verb) {
+        match verb {
+            Verb::Create => self.create += 1,
+            Verb::Update => self.update += 1,
+            Verb::Keep => self.keep += 1,
+            Verb::Delete => self.delete += 1,
+        }
+    }
+
+    /// Counts what some steps do.
+    pub(crate) fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
+        let mut counts = Self::default();
+        for action in steps.into_iter().flat_map(|step| &step.actions) {
+            counts.add(action.verb);
+        }
+        counts
+    }
+}
+
 impl Plan {
     /// Counts what is done to objects.
     pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for action in self.steps.iter().flat_map(|step| &step.actions) {
-            match action.verb {
-                Verb::Create => counts.create += 1,
-                Verb::Update => counts.update += 1,
-                Verb::Keep => counts.keep += 1,
-                Verb::Delete => counts.delete += 1,
-            }
-        }
-        counts
+        Counts::of(&self.steps)
     }
 
     /// Nothing to write, and nothing to wait for.

@@ -8,11 +8,10 @@ use std::time::Duration;
 use cozy_sim::{Controllers, Options as SimOptions, run_controllers};
 use futures::FutureExt as _;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
 
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
-use crate::execute::event::{EventKind, Outcome, Reporter};
+use crate::execute::event::{EventKind, Reporter};
 use crate::execute::run::{Finished, Options, Shared, run};
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::{Plan, edges};
@@ -88,68 +87,64 @@ pub(crate) enum RehearsalError {
     Lost,
 }
 
-/// Runs `plan` on a simulated cluster of `nodes` nodes. `stop` ends it early.
-pub(crate) fn rehearse(
-    plan: &Plan,
-    nodes: usize,
-    script: Script,
-    reporter: &dyn Reporter,
-    started: EventKind,
-    options: Options,
-    stop: oneshot::Receiver<Outcome>,
-) -> Result<Rehearsed, RehearsalError> {
-    std::thread::scope(|scope| {
-        let worker =
-            std::thread::Builder::new().name("rehearsal".to_owned()).spawn_scoped(scope, move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_time()
-                    .start_paused(true)
-                    .build()
-                    .map_err(RehearsalError::Start)?;
-                runtime.block_on(simulate(plan, nodes, script, reporter, started, options, stop))
-            });
-        let worker = worker.map_err(RehearsalError::Start)?;
-        worker.join().unwrap_or(Err(RehearsalError::Lost))
-    })
+/// What a rehearsal is besides its plan.
+#[derive(Debug)]
+pub(crate) struct Rehearsal {
+    /// How many nodes the simulated cluster has.
+    pub(crate) nodes: usize,
+    /// What its operators know.
+    pub(crate) script: Script,
+    /// The first event of the run.
+    pub(crate) started: EventKind,
+    /// How the plan is run.
+    pub(crate) options: Options,
 }
 
-async fn simulate(
-    plan: &Plan,
-    nodes: usize,
-    script: Script,
-    reporter: &dyn Reporter,
-    started: EventKind,
-    options: Options,
-    stop: oneshot::Receiver<Outcome>,
-) -> Result<Rehearsed, RehearsalError> {
-    let simulated = cozy_sim::Cluster::new(SimOptions { nodes: nodes.max(1), ..SimOptions::default() });
-    let script = Arc::new(script);
-    let (times, statuses) = (Arc::clone(&script), script);
-    let controllers = run_controllers(
-        simulated.client(),
-        Controllers {
-            readiness: Box::new(move |object| times.time(object)),
-            status_of: Box::new(move |object| statuses.status(object)),
-            ..Controllers::default()
-        },
-    );
-    let work = async {
-        let cluster = Cluster::new(simulated.client()).await?;
-        cluster.ensure_system_namespace().await?;
-        let shared = Shared::new(Some(&cluster), reporter, options);
-        shared.report(started);
-        let stop = async move {
-            match stop.await {
-                Ok(outcome) => outcome,
-                // Nobody can stop it any more.
-                Err(_) => std::future::pending().await,
-            }
+impl Rehearsal {
+    /// Runs `plan` on a simulated cluster.
+    pub(crate) fn run(self, plan: &Plan, reporter: &dyn Reporter) -> Result<Rehearsed, RehearsalError> {
+        std::thread::scope(|scope| {
+            let worker =
+                std::thread::Builder::new().name("rehearsal".to_owned()).spawn_scoped(scope, move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_time()
+                        .start_paused(true)
+                        .build()
+                        .map_err(RehearsalError::Start)?;
+                    runtime.block_on(self.simulate(plan, reporter))
+                });
+            let worker = worker.map_err(RehearsalError::Start)?;
+            worker.join().unwrap_or(Err(RehearsalError::Lost))
+        })
+    }
+
+    async fn simulate(self, plan: &Plan, reporter: &dyn Reporter) -> Result<Rehearsed, RehearsalError> {
+        let Self { nodes, script, started, options } = self;
+        let simulated = cozy_sim::Cluster::new(SimOptions { nodes: nodes.max(1), ..SimOptions::default() });
+        let script = Arc::new(script);
+        let (times, statuses) = (Arc::clone(&script), script);
+        let controllers = run_controllers(
+            simulated.client(),
+            Controllers {
+                readiness: Box::new(move |object| times.time(object)),
+                status_of: Box::new(move |object| statuses.status(object)),
+                ..Controllers::default()
+            },
+        );
+        let work = async {
+            let cluster = Cluster::new(simulated.client()).await?;
+            cluster.ensure_system_namespace().await?;
+            let shared = Shared::new(Some(&cluster), reporter, options);
+            shared.report(started);
+            // A signal ends the process: nothing real would be left half done.
+            Ok(run(&shared, plan, BTreeMap::new(), std::future::pending().boxed_local()).await)
         };
-        Ok(run(&shared, plan, BTreeMap::new(), stop.boxed_local()).await)
-    };
-    tokio::select! {
-        biased;
-        finished = work => finished.map(|finished| Rehearsed { finished, not_simulated: simulated.not_simulated() }),
-        () = controllers => Err(RehearsalError::Lost),
+        tokio::select! {
+            biased;
+            finished = work => {
+                finished.map(|finished| Rehearsed { finished, not_simulated: simulated.not_simulated() })
+            }
+            () = controllers => Err(RehearsalError::Lost),
+        }
     }
 }

@@ -73,25 +73,12 @@ fn row(plan: &Plan, name: &str, critical: bool, width: usize, hosts: usize) -> S
     let what = match steps.first() {
         _ if done => "as wanted".to_owned(),
         Some(Step { id: StepId::Kubernetes, .. }) if hosts > 0 => text::count(hosts, "host"),
-        _ => signs(counts(&steps)),
+        _ => signs(Counts::of(steps.iter().copied())),
     };
     let after = befores(plan, name);
     let after = if after.is_empty() { String::new() } else { format!("   after {}", after.join(", ")) };
     let line = format!("  {mark} {}  {} {took:>6}{after}", text::fit(&clean(name), 22), text::fit(&what, 13));
     text::cut(line.trim_end(), width) + "\n"
-}
-
-fn counts(steps: &[&Step]) -> Counts {
-    let mut counts = Counts::default();
-    for action in steps.iter().flat_map(|step| &step.actions) {
-        match action.verb {
-            Verb::Create => counts.create += 1,
-            Verb::Update => counts.update += 1,
-            Verb::Keep => counts.keep += 1,
-            Verb::Delete => counts.delete += 1,
-        }
-    }
-    counts
 }
 
 /// `+38 ~2 -1`, as `plan --diff` marks objects; without zeros.

@@ -5,11 +5,11 @@ use comfy_table::{ContentArrangement, Table, presets};
 use super::text::clean;
 
 /// Renders rows under a header, wrapped inside their columns to `width`.
-pub(crate) fn table(header: &[&str], rows: &[Vec<String>], width: u16) -> String {
+pub(crate) fn table(header: &[&str], rows: &[Vec<String>], width: usize) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(width);
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
     table.set_header(header.iter().map(|name| name.to_uppercase()).collect::<Vec<_>>());
     for row in rows {
         table.add_row(row.iter().map(|cell| clean(cell)).collect::<Vec<_>>());

@@ -61,6 +61,11 @@ impl Cloud {
         text
     }
 
+    /// A field of one of the example's objects.
+    fn field(&self, kind: &str, name: &str, path: &str) -> String {
+        self.plane.ask(&["-n", "hello", "get", kind, name, "-o", &format!("jsonpath={{{path}}}")])
+    }
+
     /// Resource versions of everything that the example makes, and of the engine's own objects.
     fn versions(&self) -> String {
         let columns = "custom-columns=:kind,:metadata.name,:metadata.resourceVersion";
@@ -95,22 +100,8 @@ fn the_example_is_installed_left_alone_changed_broken_and_mended() {
 
     let first = cloud.expect(&["install", "--yes"], 0);
     assert!(first.contains("10 created"), "{first}");
-    assert_eq!(
-        cloud.plane.ask(&[
-            "-n",
-            "hello",
-            "get",
-            "deployment",
-            "guestbook",
-            "-o",
-            "jsonpath={.status.availableReplicas}"
-        ]),
-        "2"
-    );
-    assert_eq!(
-        cloud.plane.ask(&["-n", "hello", "get", "book", "moby-dick", "-o", "jsonpath={.spec.pages}"]),
-        "635"
-    );
+    assert_eq!(cloud.field("deployment", "guestbook", ".status.availableReplicas"), "2");
+    assert_eq!(cloud.field("book", "moby-dick", ".spec.pages"), "635");
 
     // Again: nothing is written, and no lock is taken.
     let before = cloud.versions();
@@ -127,18 +118,7 @@ fn the_example_is_installed_left_alone_changed_broken_and_mended() {
     assert!(plan.contains(".spec.replicas: 2 → 3"), "{plan}");
     let changed = cloud.expect(&["install", "--yes"], 0);
     assert!(changed.contains("1 changed") || changed.contains("1 updated"), "{changed}");
-    assert_eq!(
-        cloud.plane.ask(&[
-            "-n",
-            "hello",
-            "get",
-            "deployment",
-            "guestbook",
-            "-o",
-            "jsonpath={.status.availableReplicas}"
-        ]),
-        "3"
-    );
+    assert_eq!(cloud.field("deployment", "guestbook", ".status.availableReplicas"), "3");
 
     // Drift in a field of ours is found, and mended.
     cloud.plane.ask(&[
@@ -153,10 +133,7 @@ fn the_example_is_installed_left_alone_changed_broken_and_mended() {
     ]);
     cloud.expect(&["status"], 3);
     cloud.expect(&["install", "--yes"], 0);
-    assert_eq!(
-        cloud.plane.ask(&["-n", "hello", "get", "configmap", "hello", "-o", "jsonpath={.data.cloud}"]),
-        "hello"
-    );
+    assert_eq!(cloud.field("configmap", "hello", ".data.cloud"), "hello");
 
     // A component that cannot become ready fails with its cause; then it is mended.
     cloud.edit("cozy.yaml", |text| text.replace("replicas: 3", "replicas: 3, nodeSelector: { disk: none }"));
@@ -170,15 +147,7 @@ fn the_example_is_installed_left_alone_changed_broken_and_mended() {
         cloud.edit("cozy.yaml", |text| text.replace(&message(text), &format!("message: Hello-{event}")));
         killed_after(&cloud, event);
         cloud.expect(&["install", "--yes"], 0);
-        let pods = cloud.plane.ask(&[
-            "-n",
-            "hello",
-            "get",
-            "deployment",
-            "guestbook",
-            "-o",
-            "jsonpath={.spec.template.spec.containers[0].env[0].value}",
-        ]);
+        let pods = cloud.field("deployment", "guestbook", ".spec.template.spec.containers[0].env[0].value");
         assert_eq!(pods, format!("Hello-{event}"));
         assert!(cloud.expect(&["install", "--yes"], 0).contains("nothing to do"));
     }
