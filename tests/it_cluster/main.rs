@@ -73,7 +73,7 @@ impl Cloud {
             "-n",
             "hello",
             "get",
-            "configmaps,serviceaccounts,services,books.library.example.org",
+            "configmaps,serviceaccounts,services,databases.hello.example.org",
             "-o",
             columns,
         ]);
@@ -96,12 +96,12 @@ impl Cloud {
 #[test]
 fn the_example_is_installed_left_alone_changed_broken_and_mended() {
     let cloud = Cloud::new();
-    assert!(cloud.expect(&["plan", "--exit-code"], 3).contains("10 objects to create"));
+    assert!(cloud.expect(&["plan", "--exit-code"], 3).contains("13 objects to create"));
 
     let first = cloud.expect(&["install", "--yes"], 0);
-    assert!(first.contains("10 created"), "{first}");
+    assert!(first.contains("13 created"), "{first}");
     assert_eq!(cloud.field("deployment", "guestbook", ".status.availableReplicas"), "2");
-    assert_eq!(cloud.field("book", "moby-dick", ".spec.pages"), "635");
+    assert_eq!(cloud.field("database", "hello", ".spec.size"), "1");
 
     // Again: nothing is written, and no lock is taken.
     let before = cloud.versions();
@@ -153,13 +153,13 @@ fn the_example_is_installed_left_alone_changed_broken_and_mended() {
     }
 
     // What is not wanted any more goes.
-    cloud.edit("cozy.yaml", |text| text.replace("components:", "components:\n  setup: { enabled: false }"));
+    cloud.edit("cozy.yaml", |text| text.replace("components:", "components:\n  jobs: { enabled: false }"));
     cloud.expect(&["install", "--yes"], 0);
     assert_eq!(cloud.plane.ask(&["-n", "hello", "get", "jobs", "-o", "name"]), "");
     assert!(
         !cloud
             .plane
-            .kubectl(&["-n", "cozy-system", "get", "secret", "cozy-inventory-setup"])
+            .kubectl(&["-n", "cozy-system", "get", "secret", "cozy-inventory-jobs"])
             .status
             .success()
     );
