@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, json};
 
 use crate::model::component::{Component, Resolved};
+use crate::plan::Plan;
 use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
 use crate::render::{Missing, render};
 
@@ -70,6 +71,7 @@ pub fn input(count: usize) -> Input {
             Resolved {
                 component,
                 settings: [("replicas".to_owned(), json!(2))].into_iter().collect(),
+                secrets: Vec::new(),
                 values: Map::new(),
                 patches: Vec::new(),
                 files: BTreeMap::from([("all.yaml.j2".to_owned(), Cow::Borrowed(TEMPLATE.as_bytes()))]),
@@ -79,11 +81,24 @@ pub fn input(count: usize) -> Input {
     Input { components }
 }
 
-/// Renders and plans; gives the number of objects.
+/// What a bench made; kept, so that its end is not measured.
+pub struct Planned {
+    plan: Plan,
+    _desired: Desired,
+}
+
+impl Planned {
+    /// How many objects are created.
+    pub fn objects(&self) -> usize {
+        self.plan.counts().create
+    }
+}
+
+/// Renders and plans.
 ///
 /// # Panics
 /// Never: its input is constant.
-pub fn render_and_plan(input: &Input) -> usize {
+pub fn render_and_plan(input: &Input) -> Planned {
     let facts = [("cloud".to_owned(), json!({ "name": "bench" }))].into_iter().collect();
     let rendered = render(&input.components, &facts, Missing::Refuse).expect("a constant template renders");
     let components = input
@@ -105,5 +120,6 @@ pub fn render_and_plan(input: &Input) -> usize {
         })
         .collect();
     let desired = Desired { kubernetes: None, components, allow_data_loss: false };
-    plan(&desired, &Observed::default()).expect("a constant cloud has a plan").counts().create
+    let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
+    Planned { plan, _desired: desired }
 }

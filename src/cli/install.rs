@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
+use super::{secrets, signals};
 use crate::cluster::lease::{self, Lock};
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
-use crate::execute::event::{EventKind, Outcome, Reporter};
+use crate::execute::event::{Outcome, Reporter};
 use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
@@ -57,7 +58,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         )
         .into());
     }
-    let loaded = flow::load(settings)?;
+    let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     if !rehearse && loaded.file.cloud.kubernetes.provider == Provider::Kubeadm {
         return Err(Problem::new(
@@ -67,6 +68,9 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
             "rehearse it with `cozy install --rehearse`, or set `kubernetes.provider: existing` and name a kubeconfig",
         )
         .into());
+    }
+    if !rehearse {
+        secrets::read(&mut loaded, settings)?;
     }
     let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
     let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
@@ -128,6 +132,7 @@ impl Run<'_> {
             script: Script::new(plan, samples),
             started: facts.started(plan, true),
             options: self.options.clone(),
+            signal: signals::listen().boxed(),
         };
         let rehearsed = rehearsal.run(plan, &reporter)?;
         drop(reporter);
@@ -238,25 +243,9 @@ fn exit(finished: &Finished) -> Exit {
 async fn stop(shared: &Shared<'_>, lock: &mut Lock) -> Outcome {
     tokio::select! {
         biased;
-        outcome = signal(shared) => outcome,
+        outcome = shared.interrupted(signals::listen()) => outcome,
         () = keep(lock) => Outcome::LockLost,
     }
-}
-
-async fn signal(shared: &Shared<'_>) -> Outcome {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    let (name, outcome) = tokio::select! {
-        biased;
-        _ = interrupt.recv() => ("SIGINT", Outcome::Interrupted),
-        _ = terminate.recv() => ("SIGTERM", Outcome::Terminated),
-    };
-    shared.report(EventKind::Interrupted { signal: name.to_owned() });
-    outcome
 }
 
 /// Renews the lock; ends when it is lost.

@@ -139,9 +139,9 @@ impl Block<'_> {
                 let hint: Vec<String> = hint.lines().map(clean).collect();
                 out.push_str("  fix       ");
                 out.push_str(&hint.join("\n            "));
-                out.push_str(&paint.faint(&format!("   (cozy explain {code})")));
+                out.push_str(&paint.faint(&format!("   ({code})")));
             }
-            None => out.extend(["  fix       see `cozy explain ", &code.to_string(), "`"]),
+            None => out.extend(["  code      ", &code.to_string()]),
         }
         out.push('\n');
         if !self.blocks.is_empty() {
@@ -191,7 +191,7 @@ mod tests {
           └ deployment cozy-storage/piraeus-operator   1 of 1 replicas unavailable
             └ pod piraeus-operator-6d9f-x2k4q          container manager: CrashLoopBackOff (restarts 4, exit 1)
               │ failed to load kernel module drbd: exec format error
-          fix       apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here   (cozy explain C3012)
+          fix       apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here   (C3012)
           blocks    vm-images, monitoring (2 of 38 components)
         ");
     }
@@ -207,7 +207,7 @@ mod tests {
         let block = Block { component: "web", failure: &failure, blocks: &[], total: None };
         assert_snapshot!(block.render(Paint(false)), @r"
         ✗ web: not ready after 62s
-          fix       see `cozy explain C3001`
+          code      C3001
         ");
     }
 
@@ -227,7 +227,7 @@ mod tests {
         ✗ web: bad�[2Jnews ✓ all fine
           └ Pod a/b�   log
             │ �]0;x�line
-          fix       do�1A this   (cozy explain C3001)
+          fix       do�1A this   (C3001)
         ");
     }
 }

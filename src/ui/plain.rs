@@ -270,7 +270,7 @@ mod tests {
           └ deployment cozy-storage/piraeus-operator   1 of 1 replicas unavailable
             └ pod piraeus-operator-6d9f-x2k4q          container manager: CrashLoopBackOff (restarts 4, exit 1)
               │ failed to load kernel module drbd: exec format error
-          fix       apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here   (cozy explain C3012)
+          fix       apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here   (C3012)
           blocks    vm-images (1 of 3 components)
           2m02s  -                SIGINT     what is in flight is finished; a second signal stops at once
         failed after 2m03s: 11 created, 1 changed, 2 left alone
