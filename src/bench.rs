@@ -81,7 +81,7 @@ pub fn input(count: usize) -> Input {
     Input { components }
 }
 
-/// What a bench made; kept, so that its end is not measured.
+/// What a bench made.
 pub struct Planned {
     plan: Plan,
     _desired: Desired,

@@ -84,7 +84,7 @@ fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>
                 .ok_or("it needs a namespace: neither the object nor the component names one")?
                 .to_owned();
             let object = Arc::make_mut(object);
-            if let Some(metadata) = object.value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            if let Some(metadata) = object.value.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
             }
             object.id.namespace = Some(namespace);
@@ -92,7 +92,7 @@ fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>
         }
         (Some(Scope::Cluster), true) => {
             let object = Arc::make_mut(object);
-            if let Some(metadata) = object.value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            if let Some(metadata) = object.value.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.shift_remove("namespace");
             }
             object.id.namespace = None;
