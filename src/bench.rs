@@ -4,11 +4,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use futures::FutureExt as _;
 use serde_json::{Map, json};
 
+use crate::execute::event::{Event, EventKind, Outcome, Reporter};
+use crate::execute::run::Options;
 use crate::model::component::{Component, Resolved};
 use crate::plan::Plan;
 use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::rehearsal::{Rehearsal, Script};
 use crate::render::{Missing, render};
 
 /// A cloud of many components.
@@ -87,10 +91,33 @@ pub struct Planned {
     _desired: Desired,
 }
 
+/// Takes no notice of anything.
+struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: &Event) {}
+}
+
 impl Planned {
     /// How many objects are created.
     pub fn objects(&self) -> usize {
         self.plan.counts().create
+    }
+
+    /// Runs the plan on a simulated cluster of three nodes; says whether all became ready.
+    ///
+    /// # Panics
+    /// Never: the simulated cluster is always there.
+    pub fn rehearse(&self) -> bool {
+        let rehearsal = Rehearsal {
+            nodes: 3,
+            script: Script::new(&self.plan, []),
+            started: EventKind::Warning { message: String::new() },
+            options: Options { concurrency: 32, force_conflicts: false, timeout: None },
+            signal: std::future::pending().boxed(),
+        };
+        let rehearsed = rehearsal.run(&self.plan, &Silent).expect("the simulated cluster is always there");
+        rehearsed.finished.outcome == Outcome::Done
     }
 }
 

@@ -94,11 +94,15 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Shows the plan and asks; `false`: declined.
-    fn confirm(&self, plan: &Plan, facts: &OwnFacts, rehearsal: bool) -> anyhow::Result<bool> {
+    fn show(&self, plan: &Plan, facts: &OwnFacts, rehearsal: bool) {
         if self.ui.format() == Format::Text {
             self.ui.note(draw::plan_text(plan, &facts.borrow(rehearsal), self.ui.width()).trim_end());
         }
+    }
+
+    /// Shows the plan and asks; `false`: declined.
+    fn confirm(&self, plan: &Plan, facts: &OwnFacts, rehearsal: bool) -> anyhow::Result<bool> {
+        self.show(plan, facts, rehearsal);
         let question = format!("install this on cloud {}?", self.loaded.file.cloud.name);
         // A rehearsal touches nothing: there is nothing to confirm.
         prompt::confirm(&question, false, self.yes || rehearsal, self.settings.interactive)
@@ -157,14 +161,14 @@ impl Run<'_> {
         let plan = planner::plan(desired, &observed).map_err(flow::no_plan)?;
         let facts = OwnFacts::new(self.loaded, &version);
         if plan.is_empty() {
-            let log: Option<Arc<log::Log>> = None;
-            let reporter = self.reporter(log.as_ref());
-            let shared = Shared::new(Some(&cluster), &reporter, self.options.clone());
+            self.show(&plan, &facts, false);
+            let reporter: Box<dyn Reporter> = match self.ui.format() {
+                Format::Text => Box::new(Tee(Vec::new())),
+                Format::Json | Format::Yaml => self.ui.reporter(),
+            };
+            let shared = Shared::new(Some(&cluster), &*reporter, self.options.clone());
             shared.report(facts.started(&plan, false));
             let finished = run::run(&shared, &plan, inventories, std::future::pending().boxed_local()).await;
-            if self.ui.format() == Format::Text {
-                self.ui.note("nothing to do: everything is as wanted, and ready");
-            }
             return Ok(exit(&finished));
         }
         if !self.confirm(&plan, &facts, false)? {

@@ -1,9 +1,8 @@
 //! Sentences that each way of drawing shares: the start and the end of a run,
 //! and the block that says why a component failed.
 
-use crate::execute::event::{Event, EventKind, Failure, Outcome};
+use crate::execute::event::{Failure, Outcome};
 use crate::model::duration::human;
-use crate::model::names::ComponentName;
 
 use super::text::{self, Paint, clean};
 
@@ -38,39 +37,6 @@ impl Facts<'_> {
     }
 }
 
-/// The lines above a run; empty for other events.
-pub(crate) fn opening(event: &Event, width: usize) -> String {
-    let EventKind::RunStarted {
-        cloud,
-        bundle,
-        hosts,
-        provider,
-        rehearsal,
-        stood_in,
-        components,
-        counts,
-        expected,
-    } = &event.kind
-    else {
-        return String::new();
-    };
-    let facts = Facts { cloud, bundle, hosts: *hosts, provider, rehearsal: *rehearsal };
-    let objects = text::to_write(*counts).unwrap_or_else(|| "nothing to write".to_owned());
-    let plan = format!(
-        "plan    {}, {objects}; about {}",
-        text::count(components.len(), "component"),
-        human(*expected)
-    );
-    let mut out = format!("{}\n{}\n", facts.line(width), text::wrap(&plan, width, 8));
-    if !stood_in.is_empty() {
-        let names: Vec<&str> = stood_in.iter().map(ComponentName::as_str).collect();
-        let line = format!("stands in by contract: {}", names.join(", "));
-        out.push_str(&text::wrap(&line, width, 8));
-        out.push('\n');
-    }
-    out
-}
-
 /// `done in 2m41s`, `failed after 1m02s`.
 pub(crate) fn outcome(outcome: Outcome, took: std::time::Duration) -> String {
     let took = human(took);
@@ -82,23 +48,10 @@ pub(crate) fn outcome(outcome: Outcome, took: std::time::Duration) -> String {
     }
 }
 
-/// The last lines of a run; empty for other events.
-pub(crate) fn closing(event: &Event, width: usize) -> String {
-    let EventKind::RunFinished { outcome: how, counts, failed, unfinished, took, critical_path } =
-        &event.kind
-    else {
-        return String::new();
-    };
-    let mut lines = vec![format!("{}: {}", outcome(*how, *took), text::written(*counts))];
-    for (label, names, between) in
-        [("failed", failed, ", "), ("not done", unfinished, ", "), ("critical path", critical_path, " → ")]
-    {
-        if !names.is_empty() {
-            let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
-            lines.push(format!("  {label}: {}", names.join(between)));
-        }
-    }
-    lines.iter().map(|line| text::wrap(line, width, 4) + "\n").collect()
+/// A failure as one line, when it happens; the whole of it is said at the end.
+pub(crate) fn failed_now(component: &str, failure: &Failure) -> String {
+    let message = failure.message.lines().next().unwrap_or_default();
+    format!("✗ {}: {}", clean(component), clean(message))
 }
 
 /// Why a component failed, from the gate down to the cause, and what to do.
