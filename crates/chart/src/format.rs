@@ -131,7 +131,7 @@ fn quote_with(bytes: &[u8], mark: char, ascii: bool) -> String {
 
 /// Go's `unicode.IsPrint`, nearly: letters, marks, numbers, punctuation,
 /// symbols, and the ASCII space.
-fn is_print(character: char) -> bool {
+pub(crate) fn is_print(character: char) -> bool {
     match character {
         ' ' => true,
         '\u{ad}' | '\u{feff}' => false,

@@ -145,6 +145,44 @@ impl Object {
         Ok(Member::Value(value))
     }
 
+    /// As Go's JSON writes it.
+    pub(crate) fn as_json(&self) -> Value {
+        let fields = |pairs: Vec<(&str, Value)>| {
+            Value::map(pairs.into_iter().map(|(key, value)| (Rc::from(key), value)).collect())
+        };
+        match self {
+            Self::Capabilities { kube, versions, helm } => fields(vec![
+                ("KubeVersion", kube.as_json()),
+                ("APIVersions", versions.as_json()),
+                ("HelmVersion", helm.as_json()),
+            ]),
+            Self::Kube(version) => fields(vec![
+                ("Version", Value::text(&version.version)),
+                ("Major", Value::text(&version.major)),
+                ("Minor", Value::text(&version.minor)),
+            ]),
+            Self::Versions(versions) => Value::texts(versions.iter()),
+            Self::Helm(all) => {
+                let name = |field: &str| match field {
+                    "Version" => "version",
+                    "GitCommit" => "git_commit",
+                    "GitTreeState" => "git_tree_state",
+                    "GoVersion" => "go_version",
+                    _ => "kube_client_version",
+                };
+                let set = all.iter().filter(|(field, value)| !value.is_empty() || *field == "KubeClientVersion");
+                fields(set.map(|(field, value)| (name(field), Value::text(value))).collect())
+            }
+            Self::Files(files) => {
+                Value::map(files.iter().map(|(path, bytes)| (Rc::clone(path), Value::Bytes(Rc::clone(bytes)))).collect())
+            }
+            Self::Version(version) => Value::text(version.to_string()),
+            Self::Time(time) => Value::text(dates::to_rfc3339(time)),
+            Self::Duration(nanoseconds) => Value::Int64(*nanoseconds),
+            Self::Certificate { cert, key } => fields(vec![("Cert", Value::text(cert)), ("Key", Value::text(key))]),
+        }
+    }
+
     /// Go's `%v`.
     pub(crate) fn print(&self) -> String {
         match self {

@@ -161,6 +161,14 @@ impl Value {
         Self::map_of(MapKind::Any, entries)
     }
 
+    /// The same map as `common.Values`; it shares no change at its top with the other.
+    pub(crate) fn as_values(&self) -> Self {
+        match self {
+            Self::Map(map) => Self::map_of(MapKind::Values, map.entries.borrow().clone()),
+            other => other.clone(),
+        }
+    }
+
     /// A `map[string]interface {}` from pairs.
     pub(crate) fn map_from<const N: usize>(pairs: [(&str, Self); N]) -> Self {
         Self::map(pairs.into_iter().map(|(key, value)| (Rc::from(key), value)).collect())

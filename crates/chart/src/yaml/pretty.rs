@@ -73,7 +73,7 @@ fn scalar(value: &Value, indent: usize, out: &mut String) {
     }
 }
 
-fn text(text: &Rc<str>, indent: usize, key: bool, out: &mut String) {
+fn text(text: &str, indent: usize, key: bool, out: &mut String) {
     let wants_quotes = match resolve(text) {
         Resolved::Text => is_base60(text),
         _ => true,

@@ -221,9 +221,9 @@ fn scalar(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<
     let wrong = || Err(format!("cannot decode `{text}` as a !!{tag}"));
     match (tag, resolve(text)) {
         ("str" | "merge" | "timestamp", _) => Ok(string()),
-        ("binary", _) => match crate::funcs::encoding::unbase64(&text.replace(['\n', ' '], "")) {
-            Some(bytes) => Ok(Value::from_bytes(bytes)),
-            None => wrong(),
+        ("binary", _) => match crate::funcs::encoding::from_base64(text.replace(' ', "").as_bytes()) {
+            Ok(bytes) => Ok(Value::from_bytes(bytes)),
+            Err(_) => wrong(),
         },
         ("int", resolved @ (Resolved::Int(_) | Resolved::Uint(_)))
         | ("float", resolved @ (Resolved::Int(_) | Resolved::Uint(_) | Resolved::Float(_)))
