@@ -16,8 +16,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime/debug"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -32,6 +34,7 @@ import (
 	"helm.sh/helm/v4/pkg/cli/values"
 	"helm.sh/helm/v4/pkg/getter"
 	release "helm.sh/helm/v4/pkg/release/v1"
+	releaseutil "helm.sh/helm/v4/pkg/release/v1/util"
 )
 
 // Job is one call of `helm template`.
@@ -53,6 +56,7 @@ type Job struct {
 	SkipTests   bool              `json:"skip_tests"`
 	SkipSchema  bool              `json:"skip_schema"`
 	IsUpgrade   bool              `json:"is_upgrade"`
+	ShowOnly    []string          `json:"show_only"`
 	Notes       bool              `json:"notes"`     // answer with the notes, too
 	Effective   bool              `json:"effective"` // answer with the values that templates see, as JSON
 	Repeat      int               `json:"repeat"`    // measure this many runs
@@ -134,6 +138,11 @@ func answer(job Job) (reply Answer) {
 		return refused(err)
 	}
 	output := printed(job, rel)
+	if len(job.ShowOnly) > 0 {
+		if output, err = selected(job, output); err != nil {
+			return refused(err)
+		}
+	}
 	reply.Output = &output
 	if job.Notes {
 		reply.Notes = &rel.Info.Notes
@@ -248,6 +257,32 @@ func printed(job Job, rel *release.Release) string {
 		}
 	}
 	return manifests.String()
+}
+
+// selected keeps the manifests of the templates that --show-only names.
+func selected(job Job, output string) (string, error) {
+	manifests := releaseutil.SplitManifests(output)
+	keys := slices.Collect(maps.Keys(manifests))
+	sort.Sort(releaseutil.BySplitManifestsOrder(keys))
+	source := regexp.MustCompile("# Source: [^/]+/(.+)")
+	var result strings.Builder
+	for _, pattern := range job.ShowOnly {
+		missing := true
+		for _, key := range keys {
+			name := source.FindStringSubmatch(manifests[key])
+			if len(name) == 0 {
+				continue
+			}
+			if matched, _ := filepath.Match(pattern, name[1]); matched {
+				fmt.Fprintf(&result, "---\n%s\n", manifests[key])
+				missing = false
+			}
+		}
+		if missing {
+			return "", fmt.Errorf("could not find template %s in chart", pattern)
+		}
+	}
+	return result.String(), nil
 }
 
 // effective answers with the chart's own values under the given ones.
