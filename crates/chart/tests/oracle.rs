@@ -180,7 +180,10 @@ fn record() {
     for (file, snippets) in cases::snippets() {
         let lines: Vec<_> = ask(snippets.iter().map(|snippet| &snippet.job))
             .iter()
-            .map(|answer| serde_json::to_string(&Answer { output: answer.output.clone(), ..answer.clone() }).unwrap())
+            .map(|answer| {
+                let error = answer.error.as_deref().map(without_folder);
+                serde_json::to_string(&Answer { error, ..answer.clone() }).unwrap()
+            })
             .collect();
         fs_err::write(folder.join(format!("snippets/{file}.golden")), lines.join("\n") + "\n").unwrap();
     }
@@ -197,7 +200,8 @@ fn without_folder(error: &str) -> String {
         Some(rest) => rest.split_once('/').map_or(rest, |(_, file)| file),
         None => word,
     });
-    words.collect::<Vec<_>>().join(" ") + "\n"
+    let text: String = words.collect::<Vec<_>>().join(" ").chars().take(400).collect();
+    text + "\n"
 }
 
 /// Compares every chart found under `CHARTS_FROM`, as `tests/run charts --from` does.

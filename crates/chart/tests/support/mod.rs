@@ -2,6 +2,7 @@
 //! that are compared, both sides that answer them, and how answers differ.
 
 #![allow(dead_code)]
+pub(crate) mod archive;
 pub(crate) mod cases;
 pub(crate) mod found;
 pub(crate) mod job;
