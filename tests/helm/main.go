@@ -84,8 +84,10 @@ func main() {
 		err = serve(os.Stdin, os.Stdout)
 	case "functions":
 		err = functions(os.Stdout)
+	case "validate":
+		err = validate(os.Stdin, os.Stdout)
 	default:
-		err = fmt.Errorf("usage: helm-oracle [serve | functions], not %q", mode)
+		err = fmt.Errorf("usage: helm-oracle [serve | functions | validate], not %q", mode)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "helm-oracle:", err)

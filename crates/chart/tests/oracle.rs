@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use support::cases;
 use support::job::{Answer, Job};
-use support::oracle::ask;
+use support::oracle::{Rendered, Verdict, ask, validate};
 use support::ours;
 use support::random::{Seed, call, mutation};
 use support::report::Report;
@@ -243,5 +243,60 @@ fn from_a_folder() {
         let masked = support::mask::alike(&helm[index], &again[index], &ours[index]);
         report.add(&groups[&index], name, job, &masked.0, &masked.1);
     }
+    let rendered: Vec<_> = jobs
+        .iter()
+        .zip(&ours)
+        .filter(|((_, job), _)| job.values.is_empty())
+        .filter_map(|((name, _), answer)| {
+            Some(Rendered { chart: name.clone(), output: answer.output.clone()? })
+        })
+        .collect();
+    println!("{:<60} {:>6} {:>8} {:>8}", "custom resources of", "valid", "unknown", "invalid");
+    for Verdict { chart, valid, unknown, invalid } in validate(&rendered) {
+        if valid + unknown + invalid.len() > 0 {
+            println!("{chart:<60} {valid:>6} {unknown:>8} {:>8}", invalid.len());
+        }
+        for finding in invalid {
+            println!("    {finding}");
+        }
+    }
     report.finish();
+}
+
+/// Times of loading and rendering as library calls, ours and Helm's, in one run:
+/// `cargo test --release -p cozy-chart --test oracle -- --ignored --nocapture times`.
+#[test]
+#[ignore = "measures; needs an optimised build"]
+#[expect(clippy::print_stdout, reason = "the table is the answer")]
+fn times() {
+    let mut jobs: Vec<_> = cases::charts()
+        .into_iter()
+        .filter(|case| case.name.ends_with("/default") && case.chart != "random")
+        .map(|case| (case.chart, case.job))
+        .collect();
+    jobs.push(("60 templates".to_owned(), cases::many_templates(60)));
+    jobs.push(("2,000 objects".to_owned(), cases::many_objects(2000)));
+    jobs.push(("1 MB of values".to_owned(), cases::large_values(1 << 20)));
+    for (_, job) in &mut jobs {
+        job.repeat = 5;
+    }
+    let helm = ask(jobs.iter().map(|(_, job)| job));
+    println!("{:<20} {:>12} {:>12} {:>7}", "chart", "helm, µs", "ours, µs", "ratio");
+    for ((name, job), helm) in jobs.iter().zip(helm) {
+        let mut samples: Vec<_> = (0..5)
+            .map(|_| {
+                let start = std::time::Instant::now();
+                let answer = ours::answer(job);
+                (start.elapsed(), answer.error.is_some())
+            })
+            .collect();
+        samples.sort();
+        let (median, refused) = samples[2];
+        if refused || helm.error.is_some() {
+            continue;
+        }
+        let theirs = u128::from(helm.load_ns + helm.render_ns) / 1000;
+        let mine = median.as_micros().max(1);
+        println!("{name:<20} {theirs:>12} {mine:>12} {:>5}.{}", theirs / mine, theirs * 10 / mine % 10);
+    }
 }
