@@ -46,7 +46,8 @@ fn converse<Question: Serialize, Reply: DeserializeOwned>(
         .stdout(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}; run tests/helm/build", path.display()));
-    let lines: Vec<_> = questions.into_iter().map(|question| serde_json::to_string(&question).unwrap()).collect();
+    let lines: Vec<_> =
+        questions.into_iter().map(|question| serde_json::to_string(&question).unwrap()).collect();
     let count = lines.len();
     let mut stdin = BufWriter::new(child.stdin.take().expect("stdin is piped"));
     let writer = std::thread::spawn(move || {

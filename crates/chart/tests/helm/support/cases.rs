@@ -89,9 +89,15 @@ pub(crate) fn snippets() -> Vec<(String, Vec<Snippet>)> {
 
 /// A chart in memory with `count` templates of all usual shapes.
 pub(crate) fn many_templates(count: usize) -> Job {
-    let mut job = Job::snippet("{{ .Chart.Name }} is installed", "replicas: 2\nlabels: {a: b, c: d}\nports: [80, 443]\n");
+    let mut job = Job::snippet(
+        "{{ .Chart.Name }} is installed",
+        "replicas: 2\nlabels: {a: b, c: d}\nports: [80, 443]\n",
+    );
     let files = job.files.as_mut().expect("a snippet is a chart in memory");
-    files.insert("Chart.yaml".to_owned(), "apiVersion: v2\nname: many\nversion: 1.2.3\nappVersion: '4'\n".to_owned());
+    files.insert(
+        "Chart.yaml".to_owned(),
+        "apiVersion: v2\nname: many\nversion: 1.2.3\nappVersion: '4'\n".to_owned(),
+    );
     files.insert(
         "templates/_helpers.tpl".to_owned(),
         concat!(

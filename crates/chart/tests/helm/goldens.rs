@@ -1,13 +1,9 @@
 //! Every test chart, case and snippet against what Helm printed for it when
 //! the goldens were recorded. Needs no Helm.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
-
-mod support;
-
-use support::job::Answer;
-use support::report::Report;
-use support::{cases, ours};
+use crate::support::job::Answer;
+use crate::support::report::Report;
+use crate::support::{cases, ours};
 
 #[test]
 fn charts_print_what_helm_printed() {

@@ -40,7 +40,11 @@ pub(crate) fn entry(path: &str, kind: u8, size: u64, content: &[u8]) -> Vec<u8> 
 }
 
 /// An archive made from a good one and a seed.
-pub(crate) fn hostile(seed: &mut Seed, good: &[u8], mutated: impl Fn(&mut Seed, &[u8]) -> Vec<u8>) -> Vec<u8> {
+pub(crate) fn hostile(
+    seed: &mut Seed,
+    good: &[u8],
+    mutated: impl Fn(&mut Seed, &[u8]) -> Vec<u8>,
+) -> Vec<u8> {
     let mut tar = Vec::new();
     GzDecoder::new(good).read_to_end(&mut tar).expect("the archive is good");
     match seed.below(5) {
@@ -52,8 +56,21 @@ pub(crate) fn hostile(seed: &mut Seed, good: &[u8], mutated: impl Fn(&mut Seed, 
         }
         3 => {
             let path = *seed.pick(&[
-                "/etc/passwd", "../up", "inner/../../up", "inner/a/../b", "C:/windows", "inner\\..\\x", "", "inner", "inner/", "./inner/x",
-                "inner//double", "inner/\u{1}", "charts/x.tgz", "inner/charts/y.tgz", "inner/charts/z/Chart.yaml",
+                "/etc/passwd",
+                "../up",
+                "inner/../../up",
+                "inner/a/../b",
+                "C:/windows",
+                "inner\\..\\x",
+                "",
+                "inner",
+                "inner/",
+                "./inner/x",
+                "inner//double",
+                "inner/\u{1}",
+                "charts/x.tgz",
+                "inner/charts/y.tgz",
+                "inner/charts/z/Chart.yaml",
             ]);
             let kind = *seed.pick(b"0123456xgLKV7S");
             let size = *seed.pick(&[0, 5, 511, 512, 1 << 20, (1 << 33) - 1]);

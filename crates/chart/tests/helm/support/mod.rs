@@ -1,7 +1,6 @@
 //! What the test binaries of this crate share: the calls of `helm template`
 //! that are compared, both sides that answer them, and how answers differ.
 
-#![allow(dead_code)]
 pub(crate) mod archive;
 pub(crate) mod cases;
 pub(crate) mod found;
@@ -11,7 +10,6 @@ pub(crate) mod oracle;
 pub(crate) mod ours;
 pub(crate) mod random;
 pub(crate) mod report;
-
 
 use std::path::PathBuf;
 

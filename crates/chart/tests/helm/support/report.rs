@@ -42,13 +42,15 @@ impl Report {
             (Some(error), None) => {
                 count.different += 1;
                 let output = ours.notes.as_ref().filter(|text| !text.is_empty()).or(ours.output.as_ref());
-                let text = format!("helm refuses: {error}\nwe print: {:?}", output.map(|text| clipped(text, 300)));
+                let text =
+                    format!("helm refuses: {error}\nwe print: {:?}", output.map(|text| clipped(text, 300)));
                 self.differences.push(described(name, job, &text));
             }
             (None, Some(error)) => {
                 count.different += 1;
                 let output = helm.notes.as_ref().filter(|text| !text.is_empty()).or(helm.output.as_ref());
-                let text = format!("helm prints: {:?}\nwe refuse: {error}", output.map(|text| clipped(text, 300)));
+                let text =
+                    format!("helm prints: {:?}\nwe refuse: {error}", output.map(|text| clipped(text, 300)));
                 self.differences.push(described(name, job, &text));
             }
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// A call of `helm template`; the field names are the oracle's.
 #[derive(Clone, Debug, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command")]
 pub(crate) struct Job {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) chart: Option<PathBuf>,
