@@ -25,7 +25,7 @@ pub struct KubeVersion {
 
 /// A value with fields or methods.
 #[derive(Debug, PartialEq)]
-pub enum Object {
+pub(crate) enum Object {
     /// `*common.Capabilities`
     Capabilities { kube: Rc<Object>, versions: Rc<Object>, helm: Rc<Object> },
     /// `common.KubeVersion`

@@ -14,7 +14,7 @@ pub(crate) type Entries = BTreeMap<Rc<str>, Value>;
 
 /// A map's static type in Go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MapKind {
+pub(crate) enum MapKind {
     /// `map[string]interface {}`
     Any,
     /// `common.Values`
@@ -25,7 +25,7 @@ pub enum MapKind {
 
 /// A map, shared by reference: `set` changes it for all who hold it.
 #[derive(Debug)]
-pub struct Map {
+pub(crate) struct Map {
     /// Its type.
     pub(crate) kind: MapKind,
     entries: RefCell<Entries>,
@@ -33,7 +33,7 @@ pub struct Map {
 
 /// A list's element type in Go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListKind {
+pub(crate) enum ListKind {
     /// `[]interface {}`
     Any,
     /// `[]string`
@@ -44,7 +44,7 @@ pub enum ListKind {
 
 /// A list. It is not changed after it was made.
 #[derive(Debug)]
-pub struct List {
+pub(crate) struct List {
     /// Its type.
     pub(crate) kind: ListKind,
     /// Its elements.
@@ -53,7 +53,7 @@ pub struct List {
 
 /// A value.
 #[derive(Debug, Clone)]
-pub enum Value {
+pub(crate) enum Value {
     /// No value, Go's untyped nil.
     Nil,
     /// An interface that holds nil: an element of a list or map under `range`.

@@ -22,7 +22,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 /// A version: `1`, `v1.2` and `01.2` are, too.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
+pub(crate) struct Version {
     pub(crate) major: u64,
     pub(crate) minor: u64,
     pub(crate) patch: u64,

@@ -1,7 +1,6 @@
 //! `toYamlPretty`: goyaml.v3's encoder with an indent of two, which also
 //! indents sequences in mappings, and quotes less.
 
-use std::rc::Rc;
 
 use super::read::{Resolved, resolve};
 use super::write::{Shape, Style, is_base60, natural};
@@ -104,7 +103,7 @@ fn text(text: &str, indent: usize, key: bool, out: &mut String) {
             }
             if !text.ends_with('\n') {
                 out.push('-');
-            } else if text.ends_with("\n\n") || &**text == "\n" {
+            } else if text.ends_with("\n\n") || text == "\n" {
                 out.push('+');
             }
             let body = text.strip_suffix('\n').unwrap_or(text);
