@@ -8,10 +8,11 @@ use crate::error::{Error, Frame};
 use crate::format;
 use crate::funcs::{Function, Type};
 use crate::limits::Limits;
-use crate::object::Member;
+use crate::object::{Member, Object};
 use crate::template::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, Position, Template};
 use crate::template::parse;
-use crate::value::Value;
+use crate::value::{MapKind, Value};
+use crate::values;
 
 /// What stops an execution.
 #[derive(Debug)]
@@ -59,6 +60,10 @@ pub(crate) struct Engine<'e> {
     /// Calls of functions that make random values.
     occurrences: HashMap<(&'static str, String), usize>,
 }
+
+/// Stack that must be left for a template, and how much more it gets.
+const RED_ZONE: usize = 256 << 10;
+const STACK: usize = 4 << 20;
 
 /// Helm's own limit on templates that include themselves.
 const MOST_INCLUDES: usize = 1_000;
@@ -117,7 +122,7 @@ impl<'e> Engine<'e> {
             return Err(Stop::Failed("exceeded the deepest nesting of templates".to_owned()));
         }
         let mut run = Run { engine: self, template, variables: vec![(Rc::from("$"), data.clone())] };
-        let result = run.list(&template.body, data, out);
+        let result = stacker::maybe_grow(RED_ZONE, STACK, || run.list(&template.body, data, out));
         self.depth -= 1;
         match result {
             Err(Stop::Break | Stop::Continue) => Ok(()),
@@ -293,6 +298,10 @@ impl Run<'_, '_> {
                     let before = out.len();
                     match value {
                         Value::Nil | Value::Null => out.extend_from_slice(b"<no value>"),
+                        // A template can take its address, and so its method `String`.
+                        Value::Object(object) if matches!(*object, Object::Kube(_)) => {
+                            format::print(&field(&Value::Object(object), "String", None)?, out);
+                        }
                         value => format::print(&value, out),
                     }
                     self.engine.spend(out.len() - before)?;
@@ -672,13 +681,20 @@ fn field(value: &Value, name: &str, arguments: Option<&[Value]>) -> Result<Value
     match value {
         Value::Nil | Value::Null => Err(Stop::Failed(format!("nil pointer evaluating interface {{}}.{name}"))),
         Value::Map(map) => {
+            if map.kind == MapKind::Values
+                && let Some(answer) = values::method(value, name, arguments.unwrap_or_default())
+            {
+                return Ok(answer?);
+            }
             if arguments.is_some() {
                 return Err(Stop::Failed(format!("{name} is not a method but has arguments")));
             }
-            Ok(map.get(name).unwrap_or(match map.kind {
-                crate::value::MapKind::Text => Value::text(""),
-                crate::value::MapKind::Any | crate::value::MapKind::Values => Value::Nil,
-            }))
+            Ok(match map.get(name) {
+                Some(Value::Nil) => Value::Null,
+                Some(value) => value,
+                None if matches!(map.kind, MapKind::Text | MapKind::NilText) => Value::text(""),
+                None => Value::Null,
+            })
         }
         Value::Object(object) => match object.member(name, arguments.unwrap_or_default())? {
             Member::Value(value) => Ok(value),

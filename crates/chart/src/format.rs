@@ -282,7 +282,9 @@ fn digits(rest: &mut &str) -> Option<usize> {
     number.parse().ok().filter(|number| *number <= WIDEST)
 }
 
-fn verb_of(out: &mut Vec<u8>, verb: char, value: &Value, flags: Flags) {
+fn verb_of(out: &mut Vec<u8>, verb: char, value: &Value, mut flags: Flags) {
+    // `%+v` shows more of structs, and no signs.
+    flags.plus &= verb != 'v';
     match (verb, value) {
         ('T', value) => pad_text(out, value.type_name().as_bytes(), flags),
         (verb, Value::Nil | Value::Null) => {
@@ -310,14 +312,23 @@ fn verb_of(out: &mut Vec<u8>, verb: char, value: &Value, flags: Flags) {
         ('v' | 'd' | 'b' | 'o' | 'O' | 'x' | 'X' | 'c' | 'q' | 'U', Value::Uint(number, _)) => {
             integer(out, verb, false, *number, flags);
         }
-        ('v' | 'e' | 'E' | 'f' | 'F' | 'g' | 'G', Value::Float(number)) => float(out, verb, *number, flags),
+        ('v' | 'e' | 'E' | 'f' | 'F' | 'g' | 'G' | 'x' | 'X' | 'b', Value::Float(number)) => float(out, verb, *number, flags),
         ('v' | 's', Value::Object(object)) => string_verb(out, 's', &Value::text(object.print()), flags),
         ('q', Value::Object(object)) => string_verb(out, 'q', &Value::text(object.print()), flags),
         (verb, value) => {
             out.extend_from_slice(format!("%!{verb}({}=", value.type_name()).as_bytes());
-            print(value, out);
+            verb_of(out, 'v', value, Flags { sharp: false, ..flags });
             out.push(b')');
         }
+    }
+}
+
+/// An element; nil is `<nil>` whatever the verb.
+fn element(out: &mut Vec<u8>, verb: char, value: &Value, flags: Flags) {
+    if value.is_nil() {
+        pad_text(out, b"<nil>", flags);
+    } else {
+        verb_of(out, verb, value, flags);
     }
 }
 
@@ -331,7 +342,7 @@ fn collection(out: &mut Vec<u8>, verb: char, value: &Value, flags: Flags) {
             }
             verb_of(out, verb, &Value::Text(key.clone()), flags);
             out.push(b':');
-            verb_of(out, verb, value, flags);
+            element(out, verb, value, flags);
         }
         out.push(b']');
         return;
@@ -341,7 +352,7 @@ fn collection(out: &mut Vec<u8>, verb: char, value: &Value, flags: Flags) {
         if index > 0 {
             out.push(b' ');
         }
-        verb_of(out, verb, item, flags);
+        element(out, verb, item, flags);
     }
     out.push(b']');
 }
@@ -434,7 +445,10 @@ fn integer(out: &mut Vec<u8>, verb: char, negative: bool, size: u64, flags: Flag
             let quoted = quote_with(character().encode_utf8(&mut [0; 4]).as_bytes(), '\'', flags.plus);
             return pad_text(out, quoted.as_bytes(), flags);
         }
-        'U' => return pad_text(out, format!("U+{size:04X}").as_bytes(), Flags { zero: false, ..flags }),
+        'U' => {
+            let shown = if flags.sharp && is_print(character()) { format!(" '{}'", character()) } else { String::new() };
+            return pad_text(out, format!("U+{size:04X}{shown}").as_bytes(), Flags { zero: false, ..flags });
+        }
         _ => {}
     }
     let mut digits = match verb {
@@ -484,11 +498,20 @@ fn float(out: &mut Vec<u8>, verb: char, number: f64, flags: Flags) {
                 let sign = if power < 0 { '-' } else { '+' };
                 format!("{mantissa}{verb}{sign}{:02}", power.abs())
             }
-            ('v' | 'g' | 'G', None) => number::general(size),
-            (_, Some(precision)) => general_with(size, precision.max(1)),
+            ('x' | 'X', precision) => hexadecimal(size, precision, verb == 'X'),
+            ('b', _) => {
+                let bits = size.to_bits();
+                let (fraction, exponent) = (bits & ((1 << 52) - 1), bits >> 52);
+                let mantissa = if exponent == 0 { fraction } else { fraction | 1 << 52 };
+                let power = i64::try_from(exponent.max(1)).unwrap_or(0) - 1075;
+                format!("{mantissa}p{}{}", if power < 0 { "" } else { "+" }, power)
+            }
+            (_, precision) if flags.sharp => general_with(size, precision.unwrap_or(6).max(1), true),
+            (_, Some(precision)) => general_with(size, precision.max(1), false),
             (_, None) => number::general(size),
         }
     };
+    let body = if verb == 'G' { body.to_uppercase() } else { body };
     let sign = match (number.is_sign_negative() && !number.is_nan(), flags.plus, flags.space) {
         (true, ..) => "-",
         (false, true, _) => "+",
@@ -503,16 +526,55 @@ fn float(out: &mut Vec<u8>, verb: char, number: f64, flags: Flags) {
     }
 }
 
-/// `%.3g`
-fn general_with(size: f64, precision: usize) -> String {
+/// `%x` of a float: `0x1.8p+00`.
+fn hexadecimal(size: f64, precision: Option<usize>, upper: bool) -> String {
+    let bits = size.to_bits();
+    let (mut mantissa, mut exponent) = (bits & ((1 << 52) - 1), i64::try_from(bits >> 52).unwrap_or(0));
     if size == 0.0 {
+        (mantissa, exponent) = (0, 0);
+    } else if exponent == 0 {
+        // Subnormal numbers are made normal.
+        let shift = mantissa.leading_zeros() - 11;
+        mantissa = mantissa << shift & ((1 << 52) - 1);
+        exponent = -1022 - i64::from(shift);
+    } else {
+        exponent -= 1023;
+    }
+    let mut lead = u64::from(size != 0.0);
+    let mut digits = format!("{mantissa:013x}");
+    match precision {
+        None => digits.truncate(digits.trim_end_matches('0').len()),
+        Some(precision) if precision < 13 => {
+            let dropped = u32::try_from(4 * (13 - precision)).unwrap_or(52);
+            let whole = lead << 52 | mantissa;
+            let (kept, rest, half) = (whole >> dropped, whole & ((1 << dropped) - 1), 1 << (dropped - 1));
+            let rounded = kept + u64::from(rest > half || rest == half && kept & 1 == 1);
+            lead = rounded >> (52 - dropped);
+            digits = format!("{:013x}", rounded << dropped & ((1 << 52) - 1));
+            digits.truncate(precision);
+            if lead > 1 {
+                lead = 1;
+                exponent += 1;
+            }
+        }
+        Some(precision) => digits.extend(std::iter::repeat_n('0', precision - 13)),
+    }
+    let point = if digits.is_empty() { "" } else { "." };
+    let sign = if exponent < 0 { '-' } else { '+' };
+    let text = format!("0x{lead}{point}{digits}p{sign}{:02}", exponent.abs());
+    if upper { text.to_uppercase() } else { text }
+}
+
+/// `%.3g`
+fn general_with(size: f64, precision: usize, zeros: bool) -> String {
+    if size == 0.0 && !zeros {
         return "0".to_owned();
     }
     let text = format!("{size:.*e}", precision - 1);
     let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
     let power: i32 = power.parse().unwrap_or(0);
     let trim = |text: &str| {
-        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+        if text.contains('.') && !zeros { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
     };
     let limit = i32::try_from(precision).unwrap_or(i32::MAX);
     if power < -4 || power >= limit {

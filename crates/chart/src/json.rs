@@ -1,6 +1,7 @@
 //! Go's `encoding/json`: writing values, and reading them with every number a
 //! `float64`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::rc::Rc;
 
@@ -33,6 +34,7 @@ fn line(style: Style, depth: usize, out: &mut String) {
 fn put(value: &Value, style: Style, depth: usize, out: &mut String) -> Result<(), String> {
     match value {
         Value::Nil | Value::Null => out.push_str("null"),
+        value if value.is_nil_collection() => out.push_str("null"),
         Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
         Value::Int(number) | Value::Int64(number) => {
             let _ = write!(out, "{number}");
@@ -59,26 +61,33 @@ fn put(value: &Value, style: Style, depth: usize, out: &mut String) -> Result<()
             sequence(&list.items, style, depth, out)?;
         }
         Value::Map(map) => {
-            let entries = map.entries();
-            if entries.is_empty() {
-                out.push_str("{}");
-                return Ok(());
-            }
-            out.push('{');
-            for (index, (key, value)) in entries.iter().enumerate() {
-                if index > 0 {
-                    out.push(',');
-                }
-                line(style, depth + 1, out);
-                string(key, style.html, out);
-                out.push_str(if style.pretty { ": " } else { ":" });
-                put(value, style, depth + 1, out)?;
-            }
-            line(style, depth, out);
-            out.push('}');
+            entries(&map.entries(), style, depth, out)?;
         }
-        Value::Object(object) => put(&object.as_json(), style, depth, out)?,
+        Value::Object(object) => match object.struct_fields() {
+            Some(fields) => entries(&fields, style, depth, out)?,
+            None => put(&object.as_json(), style, depth, out)?,
+        },
     }
+    Ok(())
+}
+
+fn entries<K: AsRef<str>>(all: &[(K, Value)], style: Style, depth: usize, out: &mut String) -> Result<(), String> {
+    if all.is_empty() {
+        out.push_str("{}");
+        return Ok(());
+    }
+    out.push('{');
+    for (index, (key, value)) in all.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        line(style, depth + 1, out);
+        string(key.as_ref(), style.html, out);
+        out.push_str(if style.pretty { ": " } else { ":" });
+        put(value, style, depth + 1, out)?;
+    }
+    line(style, depth, out);
+    out.push('}');
     Ok(())
 }
 
@@ -124,8 +133,54 @@ pub(crate) fn string(text: &str, html: bool, out: &mut String) {
 
 /// Reads one JSON value, and nothing after it.
 pub(crate) fn read(text: &str) -> Result<Value, String> {
-    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let text = if text.contains("\\u") { with_replaced_surrogates(text) } else { Cow::Borrowed(text) };
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+        if error.is_eof() {
+            return "unexpected end of JSON input".to_owned();
+        }
+        let here = text.lines().nth(error.line().saturating_sub(1)).and_then(|line| {
+            line.get(error.column().saturating_sub(1)..).and_then(|rest| rest.chars().next())
+        });
+        match here {
+            Some(found) if error.to_string().starts_with("trailing characters") => {
+                format!("invalid character '{found}' after top-level value")
+            }
+            Some(found) => format!("invalid character '{found}' looking for beginning of value"),
+            None => error.to_string(),
+        }
+    })?;
     Ok(sorted(value))
+}
+
+/// Halves of surrogate pairs that are alone, as Go reads them.
+fn with_replaced_surrogates(text: &str) -> Cow<'_, str> {
+    let code = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let (mut out, mut from, mut at) = (String::new(), 0, 0);
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += found;
+        match (code(at), code(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+            (Some(0xd800..=0xdfff), _) => {
+                out.push_str(text.get(from..at).unwrap_or_default());
+                out.push_str("\\ufffd");
+                at += 6;
+                from = at;
+            }
+            // An escaped character may be a backslash, and many bytes long.
+            _ => {
+                let escaped = text.get(at + 1..).and_then(|rest| rest.chars().next());
+                at += 1 + escaped.map_or(0, char::len_utf8);
+            }
+        }
+    }
+    if from == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(out)
 }
 
 /// Values in maps are sorted by key anyway; only numbers need care.

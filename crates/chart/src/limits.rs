@@ -25,7 +25,7 @@ impl Default for Limits {
             archive_depth: 8,
             steps: 20_000_000,
             output_bytes: 100 << 20,
-            depth: 250,
+            depth: 5_000,
         }
     }
 }

@@ -145,23 +145,19 @@ impl Object {
         Ok(Member::Value(value))
     }
 
-    /// As Go's JSON writes it.
-    pub(crate) fn as_json(&self) -> Value {
-        let fields = |pairs: Vec<(&str, Value)>| {
-            Value::map(pairs.into_iter().map(|(key, value)| (Rc::from(key), value)).collect())
-        };
-        match self {
-            Self::Capabilities { kube, versions, helm } => fields(vec![
-                ("KubeVersion", kube.as_json()),
-                ("APIVersions", versions.as_json()),
-                ("HelmVersion", helm.as_json()),
-            ]),
-            Self::Kube(version) => fields(vec![
+    /// What Go's JSON writes of a struct, in the order of its fields.
+    pub(crate) fn struct_fields(&self) -> Option<Vec<(&'static str, Value)>> {
+        Some(match self {
+            Self::Capabilities { kube, versions, helm } => vec![
+                ("KubeVersion", Value::Object(Rc::clone(kube))),
+                ("APIVersions", Value::Object(Rc::clone(versions))),
+                ("HelmVersion", Value::Object(Rc::clone(helm))),
+            ],
+            Self::Kube(version) => vec![
                 ("Version", Value::text(&version.version)),
                 ("Major", Value::text(&version.major)),
                 ("Minor", Value::text(&version.minor)),
-            ]),
-            Self::Versions(versions) => Value::texts(versions.iter()),
+            ],
             Self::Helm(all) => {
                 let name = |field: &str| match field {
                     "Version" => "version",
@@ -171,15 +167,27 @@ impl Object {
                     _ => "kube_client_version",
                 };
                 let set = all.iter().filter(|(field, value)| !value.is_empty() || *field == "KubeClientVersion");
-                fields(set.map(|(field, value)| (name(field), Value::text(value))).collect())
+                set.map(|(field, value)| (name(field), Value::text(value))).collect()
             }
+            Self::Certificate { cert, key } => vec![("Cert", Value::text(cert)), ("Key", Value::text(key))],
+            Self::Versions(_) | Self::Files(_) | Self::Version(_) | Self::Time(_) | Self::Duration(_) => return None,
+        })
+    }
+
+    /// As Go's JSON writes it.
+    pub(crate) fn as_json(&self) -> Value {
+        match self {
+            Self::Versions(versions) => Value::texts(versions.iter()),
             Self::Files(files) => {
                 Value::map(files.iter().map(|(path, bytes)| (Rc::clone(path), Value::Bytes(Rc::clone(bytes)))).collect())
             }
             Self::Version(version) => Value::text(version.to_string()),
             Self::Time(time) => Value::text(dates::to_rfc3339(time)),
             Self::Duration(nanoseconds) => Value::Int64(*nanoseconds),
-            Self::Certificate { cert, key } => fields(vec![("Cert", Value::text(cert)), ("Key", Value::text(key))]),
+            Self::Capabilities { .. } | Self::Kube(_) | Self::Helm(_) | Self::Certificate { .. } => {
+                let fields = self.struct_fields().unwrap_or_default();
+                Value::map(fields.into_iter().map(|(key, value)| (Rc::from(key), value)).collect())
+            }
         }
     }
 
@@ -189,7 +197,7 @@ impl Object {
             Self::Capabilities { kube, versions, helm } => {
                 format!("&{{{} {} {}}}", kube.fields(), versions.print(), helm.print())
             }
-            Self::Kube(version) => version.normalized.clone(),
+            Self::Kube(_) => self.fields(),
             Self::Versions(versions) => format!("[{}]", versions.join(" ")),
             Self::Helm(_) => format!("{{{}}}", self.fields()),
             Self::Files(files) => {

@@ -167,7 +167,8 @@ impl Scope {
             ("Capabilities", self.capabilities.clone()),
             ("Values", values),
             ("Subcharts", subcharts.clone()),
-        ]);
+        ])
+        .as_values();
         for file in &chart.files {
             let name = file.path.to_ascii_lowercase();
             if file.path.starts_with("crds/") && [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end)) {

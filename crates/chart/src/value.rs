@@ -21,6 +21,10 @@ pub(crate) enum MapKind {
     Values,
     /// `map[string]string`
     Text,
+    /// `map[string]string(nil)`
+    NilText,
+    /// `map[string]interface {}(nil)`
+    NilAny,
 }
 
 /// A map, shared by reference: `set` changes it for all who hold it.
@@ -40,6 +44,10 @@ pub(crate) enum ListKind {
     Text,
     /// `[]int`
     Int,
+    /// `[]interface {}(nil)`
+    NilAny,
+    /// `[]string(nil)`
+    NilText,
 }
 
 /// A list. It is not changed after it was made.
@@ -143,6 +151,20 @@ impl Value {
     pub(crate) fn texts<T: AsRef<str>>(items: impl IntoIterator<Item = T>) -> Self {
         let items = items.into_iter().map(Self::text).collect();
         Self::List(Rc::new(List { kind: ListKind::Text, items }))
+    }
+
+    /// A slice that is nil: JSON writes `null`.
+    pub(crate) fn nil_list(kind: ListKind) -> Self {
+        Self::List(Rc::new(List { kind, items: Vec::new() }))
+    }
+
+    /// Whether JSON writes `null`, though it is a slice or map.
+    pub(crate) fn is_nil_collection(&self) -> bool {
+        match self {
+            Self::List(list) => matches!(list.kind, ListKind::NilAny | ListKind::NilText),
+            Self::Map(map) => matches!(map.kind, MapKind::NilText | MapKind::NilAny),
+            _ => false,
+        }
     }
 
     /// A `[]int`.
@@ -261,14 +283,14 @@ impl Value {
             Self::Nil | Self::Null => "<nil>",
             Self::Bytes(_) => "[]uint8",
             Self::List(list) => match list.kind {
-                ListKind::Any => "[]interface {}",
-                ListKind::Text => "[]string",
+                ListKind::Any | ListKind::NilAny => "[]interface {}",
+                ListKind::Text | ListKind::NilText => "[]string",
                 ListKind::Int => "[]int",
             },
             Self::Map(map) => match map.kind {
-                MapKind::Any => "map[string]interface {}",
+                MapKind::Any | MapKind::NilAny => "map[string]interface {}",
                 MapKind::Values => "common.Values",
-                MapKind::Text => "map[string]string",
+                MapKind::Text | MapKind::NilText => "map[string]string",
             },
             Self::Object(object) => object.type_name(),
             _ => self.kind(),

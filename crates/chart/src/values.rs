@@ -122,6 +122,28 @@ pub(crate) fn merge_maps(base: &Value, over: &Value) -> Value {
     Value::map(out)
 }
 
+/// What a method of `.Values` answers; `None`: there is no such method.
+pub(crate) fn method(values: &Value, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
+    let at = || match arguments {
+        [one] => one.string_text().ok_or_else(|| format!("wrong type for value; expected string; got {}", one.type_name())),
+        _ => Err(format!("wrong number of args for {name}: want 1 got {}", arguments.len())),
+    };
+    let answer = match name {
+        "AsMap" => Ok(Value::map(values.as_map()?.entries().into_iter().collect())),
+        "YAML" => yaml::write(values).map(Value::text),
+        "Table" => at().and_then(|keys| match path(values, &keys) {
+            Some(table @ Value::Map(_)) => Ok(table.as_values()),
+            _ => Err(format!("{keys:?} is not a table")),
+        }),
+        "PathValue" => at().and_then(|keys| match path(values, &keys) {
+            Some(value) if value.as_map().is_none() => Ok(value),
+            _ => Err(format!("{keys:?} is not a value")),
+        }),
+        _ => return None,
+    };
+    Some(answer)
+}
+
 /// The value at a path of keys, `a.b.c`.
 pub(crate) fn path(values: &Value, path: &str) -> Option<Value> {
     path.split('.').try_fold(values.clone(), |value, key| value.get(key))

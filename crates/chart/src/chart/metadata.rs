@@ -237,7 +237,10 @@ impl Metadata {
             ("Tags", Value::text(&self.tags)),
             ("AppVersion", Value::text(&self.app_version)),
             ("Deprecated", Value::Bool(self.deprecated)),
-            ("Annotations", Value::map_of(MapKind::Text, annotations)),
+            (
+                "Annotations",
+                Value::map_of(if self.annotations.is_empty() { MapKind::NilText } else { MapKind::Text }, annotations),
+            ),
             ("KubeVersion", Value::text(&self.kube_version)),
             (
                 "Dependencies",

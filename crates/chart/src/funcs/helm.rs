@@ -6,7 +6,7 @@ use super::Type::{Any, Text};
 use super::{Answer, Function, arg, fixed, text, toml};
 use crate::exec::{Engine, Stop};
 use crate::json::{self, Style};
-use crate::value::{Entries, Value};
+use crate::value::{Entries, ListKind, MapKind, Value};
 use crate::yaml;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -29,14 +29,20 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("toYaml", &[Any], |engine, a| written(engine, yaml::write(arg(a, 0)), Must::No)),
     fixed("mustToYaml", &[Any], |engine, a| written(engine, yaml::write(arg(a, 0)), Must::Yes)),
     fixed("toYamlPretty", &[Any], |engine, a| written(engine, Ok(yaml::write_pretty(arg(a, 0))), Must::No)),
-    fixed("fromYaml", &[Text], |_, a| Ok(map_or_error(yaml::read(&text(a, 0)), "map[string]interface {}"))),
-    fixed("fromYamlArray", &[Text], |_, a| Ok(list_or_error(yaml::read(&text(a, 0))))),
+    fixed("fromYaml", &[Text], |_, a| Ok(map_or_error(read_yaml(&text(a, 0)), YAML_MISMATCH))),
+    fixed("fromYamlArray", &[Text], |_, a| Ok(list_or_error(read_yaml(&text(a, 0)), YAML_MISMATCH))),
     fixed("toToml", &[Any], |engine, a| {
+        if arg(a, 0).is_nil() {
+            return Err("reflect: call of reflect.Value.Type on zero Value".into());
+        }
         let text = toml::write(arg(a, 0)).unwrap_or_else(|problem| problem);
         engine.spend(text.len())?;
         Ok(Value::text(text))
     }),
     fixed("mustToToml", &[Any], |engine, a| {
+        if arg(a, 0).is_nil() {
+            return Err("reflect: call of reflect.Value.Type on zero Value".into());
+        }
         let text = toml::write(arg(a, 0))?;
         engine.spend(text.len())?;
         Ok(Value::text(text))
@@ -60,9 +66,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustToRawJson", &[Any], |engine, a| {
         written(engine, json::write(arg(a, 0), Style { html: false, pretty: false }), Must::Yes)
     }),
-    fixed("fromJson", &[Text], |_, a| Ok(map_or_error(json::read(&text(a, 0)), "map[string]interface {}"))),
+    fixed("fromJson", &[Text], |_, a| Ok(map_or_error(json::read(&text(a, 0)), ""))),
     fixed("mustFromJson", &[Text], |_, a| Ok(json::read(&text(a, 0))?)),
-    fixed("fromJsonArray", &[Text], |_, a| Ok(list_or_error(json::read(&text(a, 0))))),
+    fixed("fromJsonArray", &[Text], |_, a| Ok(list_or_error(json::read(&text(a, 0)), ""))),
 ];
 
 /// Whether a failure is an error, or an empty text.
@@ -82,23 +88,32 @@ fn written(engine: &mut Engine<'_>, text: Result<String, String>, must: Must) ->
     Ok(Value::text(text.strip_suffix('\n').unwrap_or(&text)))
 }
 
+/// What sigs.k8s.io/yaml says before JSON's words.
+const YAML_MISMATCH: &str = "error unmarshaling JSON: while decoding JSON: ";
+
+fn read_yaml(text: &str) -> Result<Value, String> {
+    yaml::read(text).map_err(|problem| format!("error converting YAML to JSON: {problem}"))
+}
+
 /// A map, or one with the key `Error`.
-fn map_or_error(read: Result<Value, String>, wanted: &str) -> Value {
+fn map_or_error(read: Result<Value, String>, before: &str) -> Value {
     let problem = match read {
         Ok(map @ Value::Map(_)) => return map,
+        Ok(value) if value.is_nil() && before.is_empty() => return Value::map_of(MapKind::NilAny, Entries::new()),
         Ok(value) if value.is_nil() => return Value::map(Entries::new()),
-        Ok(other) => mismatch(&other, wanted),
+        Ok(other) => format!("{before}{}", mismatch(&other, "map[string]interface {}")),
         Err(problem) => problem,
     };
     Value::map_from([("Error", Value::text(problem))])
 }
 
 /// A list, or one of the error's words.
-fn list_or_error(read: Result<Value, String>) -> Value {
+fn list_or_error(read: Result<Value, String>, before: &str) -> Value {
     let problem = match read {
         Ok(list) if list.elements().is_some() => return list,
+        Ok(value) if value.is_nil() && before.is_empty() => return Value::nil_list(ListKind::NilAny),
         Ok(value) if value.is_nil() => return Value::list(Vec::new()),
-        Ok(other) => mismatch(&other, "[]interface {}"),
+        Ok(other) => format!("{before}{}", mismatch(&other, "[]interface {}")),
         Err(problem) => problem,
     };
     Value::list(vec![Value::text(problem)])

@@ -20,8 +20,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustFirst", &[Any], |_, a| Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))),
     fixed("last", &[Any], |_, a| Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))),
     fixed("mustLast", &[Any], |_, a| Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))),
-    fixed("rest", &[Any], |_, a| Ok(Value::list(items(arg(a, 0), "find rest on")?.into_iter().skip(1).collect()))),
-    fixed("mustRest", &[Any], |_, a| Ok(Value::list(items(arg(a, 0), "find rest on")?.into_iter().skip(1).collect()))),
+    fixed("rest", &[Any], rest),
+    fixed("mustRest", &[Any], rest),
     fixed("initial", &[Any], initial),
     fixed("mustInitial", &[Any], initial),
     fixed("reverse", &[Any], |_, a| Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))),
@@ -99,10 +99,14 @@ fn prepend(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     Ok(Value::list(list))
 }
 
+fn rest(_: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let list = items(arg(a, 0), "find rest on")?;
+    Ok(if list.is_empty() { Value::nil_list(ListKind::NilAny) } else { Value::list(list.into_iter().skip(1).collect()) })
+}
+
 fn initial(_: &mut Engine<'_>, a: &[Value]) -> Answer {
     let mut list = items(arg(a, 0), "find initial on")?;
-    list.pop();
-    Ok(Value::list(list))
+    Ok(if list.pop().is_some() { Value::list(list) } else { Value::nil_list(ListKind::NilAny) })
 }
 
 fn compact(_: &mut Engine<'_>, a: &[Value]) -> Answer {
@@ -163,7 +167,7 @@ fn concat(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
         all.extend(items(list, "concat").map_err(|_| Stop::Failed(format!("Cannot concat type {} as list", list.kind())))?);
     }
     engine.spend(all.len())?;
-    Ok(Value::list(all))
+    Ok(if all.is_empty() { Value::nil_list(ListKind::NilAny) } else { Value::list(all) })
 }
 
 fn chunk(_: &mut Engine<'_>, a: &[Value]) -> Answer {

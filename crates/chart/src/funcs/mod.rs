@@ -87,8 +87,8 @@ impl Type {
             | (Self::Float, Value::Float(_))
             | (Self::Bool, Value::Bool(_))
             | (Self::Map | Self::List, Value::Nil) => true,
-            (Self::Map, Value::Map(map)) => map.kind != MapKind::Text,
-            (Self::List, Value::List(list)) => list.kind == ListKind::Any,
+            (Self::Map, Value::Map(map)) => !matches!(map.kind, MapKind::Text | MapKind::NilText),
+            (Self::List, Value::List(list)) => matches!(list.kind, ListKind::Any | ListKind::NilAny),
             (Self::Time, Value::Object(object)) => matches!(**object, Object::Time(_)),
             (Self::Certificate, Value::Object(object)) => matches!(**object, Object::Certificate { .. }),
             _ => false,

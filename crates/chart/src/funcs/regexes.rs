@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use regex::bytes::{NoExpand, Regex, RegexBuilder};
+use regex::bytes::{Captures, NoExpand, Regex, RegexBuilder};
 
 use super::Type::{Int, Text};
 use super::{Function, bytes, fixed, int, text};
-use crate::exec::Stop;
-use crate::value::Value;
+use crate::exec::{Engine, Stop};
+use crate::value::{ListKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("regexMatch", &[Text, Text], |_, a| {
@@ -19,16 +19,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustRegexFind", &[Text, Text], |_, a| find(a)),
     fixed("regexFindAll", &[Text, Text, Int], |_, a| find_all(a)),
     fixed("mustRegexFindAll", &[Text, Text, Int], |_, a| find_all(a)),
-    fixed("regexReplaceAll", &[Text, Text, Text], |engine, a| {
-        let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), bytes(a, 2)).into_owned();
-        engine.spend(out.len())?;
-        Ok(Value::from_bytes(out))
-    }),
-    fixed("mustRegexReplaceAll", &[Text, Text, Text], |engine, a| {
-        let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), bytes(a, 2)).into_owned();
-        engine.spend(out.len())?;
-        Ok(Value::from_bytes(out))
-    }),
+    fixed("regexReplaceAll", &[Text, Text, Text], replace_all),
+    fixed("mustRegexReplaceAll", &[Text, Text, Text], replace_all),
     fixed("regexReplaceAllLiteral", &[Text, Text, Text], |engine, a| {
         let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), NoExpand(bytes(a, 2))).into_owned();
         engine.spend(out.len())?;
@@ -185,7 +177,6 @@ fn escape<'a>(escaped: char, tail: &'a str, in_class: bool, out: &mut String) ->
         ('S', _) => r"[^\t\n\x0C\r ]",
         ('b', false) => r"(?-u:\b)",
         ('B', false) => r"(?-u:\B)",
-        ('C', false) => "(?s-u:.)",
         _ => "",
     };
     if !named.is_empty() {
@@ -289,6 +280,71 @@ fn class<'a>(after: &'a str, out: &mut String) -> Result<&'a str, &'static str> 
     Err("missing closing ]")
 }
 
+fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let template = template(&text(a, 2));
+    let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), |found: &Captures<'_>| {
+        let mut out = Vec::new();
+        for (literal, group) in &template {
+            out.extend_from_slice(literal.as_bytes());
+            let group = match group {
+                Some(Group::Number(number)) => found.get(*number),
+                Some(Group::Name(name)) => found.name(name),
+                None => None,
+            };
+            out.extend_from_slice(group.map_or(b"", |group| group.as_bytes()));
+        }
+        out
+    });
+    engine.spend(out.len())?;
+    Ok(Value::from_bytes(out.into_owned()))
+}
+
+/// A group of a replacement.
+enum Group {
+    Number(usize),
+    Name(String),
+}
+
+/// Reads `$1` and `${name}` (Go's `Regexp.expand`): texts, each with the group
+/// that follows it.
+fn template(text: &str) -> Vec<(String, Option<Group>)> {
+    let mut parts = Vec::new();
+    let mut literal = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        literal.push_str(before);
+        if let Some(escaped) = after.strip_prefix('$') {
+            literal.push('$');
+            rest = escaped;
+            continue;
+        }
+        let is_name = |c: char| c.is_alphanumeric() || c == '_';
+        let (name, next) = match after.strip_prefix('{') {
+            Some(inner) => match inner.split_once('}') {
+                Some((name, next)) if !name.is_empty() && name.chars().all(is_name) => (name, next),
+                _ => ("", after),
+            },
+            None => after.split_at(after.find(|c: char| !is_name(c)).unwrap_or(after.len())),
+        };
+        if name.is_empty() {
+            literal.push('$');
+            rest = after;
+            continue;
+        }
+        // Numbers have no leading zeros.
+        let is_number = name == "0" || !name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit());
+        let group = match name.parse() {
+            Ok(number) if is_number => Group::Number(number),
+            _ => Group::Name(name.to_owned()),
+        };
+        parts.push((std::mem::take(&mut literal), Some(group)));
+        rest = next;
+    }
+    literal.push_str(rest);
+    parts.push((literal, None));
+    parts
+}
+
 fn find(a: &[Value]) -> Answer {
     let found = compiled(&text(a, 0))?.find(bytes(a, 1)).map(|found| found.as_bytes().to_vec());
     Ok(Value::from_bytes(found.unwrap_or_default()))
@@ -299,7 +355,8 @@ fn find_all(a: &[Value]) -> Answer {
     let most = usize::try_from(int(a, 2)).unwrap_or(usize::MAX);
     let subject = text(a, 1);
     let found = regex.find_iter(subject.as_bytes()).take(most);
-    Ok(Value::texts(found.map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned())))
+    let found: Vec<_> = found.map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned()).collect();
+    Ok(if found.is_empty() { Value::nil_list(ListKind::NilText) } else { Value::texts(found) })
 }
 
 /// Go's `Regexp.Split`.
@@ -307,7 +364,7 @@ fn split(a: &[Value]) -> Answer {
     let regex = compiled(&text(a, 0))?;
     let (subject, most) = (text(a, 1), int(a, 2));
     if most == 0 {
-        return Ok(Value::texts::<&str>([]));
+        return Ok(Value::nil_list(ListKind::NilText));
     }
     if subject.is_empty() && !text(a, 0).is_empty() {
         return Ok(Value::texts([""]));

@@ -215,7 +215,7 @@ impl Constraint {
         let mut spread = text.to_owned();
         for range in grammar.range.captures_iter(text) {
             let part = |index: usize| range.get(index).map_or("", |part| part.as_str());
-            spread = spread.replacen(part(0), &format!(">= {}, <= {} ", part(1), part(10)), 1);
+            spread = spread.replacen(part(0), &format!(">= {}, <= {} ", part(1), part(11)), 1);
         }
         let alternatives: Vec<&str> = spread.split("||").collect();
         if alternatives.len() > MOST_ALTERNATIVES {

@@ -232,7 +232,12 @@ fn convert(value: ::toml::Value) -> Value {
         ::toml::Value::Integer(number) => Value::Int64(number),
         ::toml::Value::Float(number) => Value::Float(number),
         ::toml::Value::Boolean(value) => Value::Bool(value),
-        ::toml::Value::Datetime(time) => super::dates::from_rfc3339(&time.to_string()),
+        ::toml::Value::Datetime(time) => {
+            let date = time.date.map_or_else(|| "0000-01-01".to_owned(), |date| date.to_string());
+            let clock = time.time.map_or_else(|| "00:00:00".to_owned(), |clock| clock.to_string());
+            let offset = time.offset.map_or_else(|| "Z".to_owned(), |offset| offset.to_string());
+            super::dates::from_rfc3339(&format!("{date}T{clock}{offset}"))
+        }
         ::toml::Value::Array(items) => Value::list(items.into_iter().map(convert).collect()),
         ::toml::Value::Table(table) => {
             Value::map(table.into_iter().map(|(key, value)| (Rc::from(key), convert(value))).collect())

@@ -44,9 +44,20 @@ fn title(text: &str) -> String {
         .map(|character| {
             let starts = separates(before);
             before = character;
-            if starts { upper(character) } else { character }
+            if starts { title_case(character) } else { character }
         })
         .collect()
+}
+
+/// Go's `unicode.ToTitle`: digraphs have a form of their own.
+fn title_case(character: char) -> char {
+    match character {
+        'Ǆ' | 'ǆ' => 'ǅ',
+        'Ǉ' | 'ǉ' => 'ǈ',
+        'Ǌ' | 'ǌ' => 'ǋ',
+        'Ǳ' | 'ǳ' => 'ǲ',
+        other => upper(other),
+    }
 }
 
 fn separates(character: char) -> bool {

@@ -179,7 +179,15 @@ impl<'a> Parser<'a> {
             return Err(self.error_at(position, "unexpected {{else}} in define clause"));
         }
         let template = Template { file: Rc::clone(self.file), name, source: Rc::clone(self.source), body };
-        self.defined.push(Rc::new(template));
+        match self.defined.iter_mut().find(|known| known.name == template.name) {
+            Some(known) if known.is_empty() => *known = Rc::new(template),
+            Some(_) if template.is_empty() => {}
+            Some(_) => {
+                let problem = format!("multiple definition of template {:?}", template.name);
+                return Err(self.error_at(self.peek().at, problem));
+            }
+            None => self.defined.push(Rc::new(template)),
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 
 
 use super::read::{Resolved, resolve};
-use super::write::{Shape, Style, is_base60, natural};
+use super::write::{block, escape, Shape, Style, is_base60, natural};
 use crate::number;
 use crate::value::Value;
 
@@ -18,7 +18,10 @@ pub(crate) fn write(value: &Value) -> String {
 }
 
 fn line(out: &mut String, indent: usize) {
-    out.push('\n');
+    // A block of text may have ended its line itself.
+    if !out.ends_with('\n') {
+        out.push('\n');
+    }
     out.extend(std::iter::repeat_n(' ', indent));
 }
 
@@ -92,9 +95,14 @@ fn text(text: &str, indent: usize, key: bool, out: &mut String) {
             out.push('\'');
         }
         Style::Double => {
-            let mut quoted = String::new();
-            crate::json::string(text, false, &mut quoted);
-            out.push_str(&quoted);
+            out.push('"');
+            for character in text.chars() {
+                match escape(character) {
+                    Some(escaped) => out.push_str(&escaped),
+                    None => out.push(character),
+                }
+            }
+            out.push('"');
         }
         Style::Literal => {
             out.push('|');
@@ -106,14 +114,8 @@ fn text(text: &str, indent: usize, key: bool, out: &mut String) {
             } else if text.ends_with("\n\n") || text == "\n" {
                 out.push('+');
             }
-            let body = text.strip_suffix('\n').unwrap_or(text);
-            for found in body.split('\n') {
-                out.push('\n');
-                if !found.is_empty() {
-                    out.extend(std::iter::repeat_n(' ', indent.max(2)));
-                    out.push_str(found);
-                }
-            }
+            out.push('\n');
+            block(text, indent.max(2), out);
         }
     }
 }

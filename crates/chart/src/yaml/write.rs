@@ -39,7 +39,10 @@ impl Emitter {
     }
 
     fn line(&mut self, indent: usize) {
-        self.out.push('\n');
+        // A block of text may have ended its line itself.
+        if !self.out.ends_with('\n') {
+            self.out.push('\n');
+        }
         self.out.extend(std::iter::repeat_n(' ', indent));
         self.column = indent;
     }
@@ -56,6 +59,10 @@ impl Emitter {
     /// of the collection it is in.
     fn node(&mut self, value: &Value, indent: usize, context: Context) -> Result<(), String> {
         match value {
+            value if value.is_nil_collection() => {
+                self.put("null");
+                Ok(())
+            }
             Value::Map(map) => {
                 let mut entries = map.entries();
                 if entries.is_empty() {
@@ -107,12 +114,12 @@ impl Emitter {
     }
 
     fn entry(&mut self, key: &Rc<str>, value: &Value, own: usize) -> Result<(), String> {
-        // goyaml writes keys of more than 128 bytes with `? `.
-        let simple = key.len() <= 128;
+        // goyaml writes keys of more than 128 bytes, or of several lines, with `? `.
+        let simple = key.len() <= 128 && !key.contains(is_break);
         if !simple {
             self.put("? ");
         }
-        self.text(key, Place { indent: own + 2, key: simple });
+        self.checked_text(key, Place { indent: own + 2, key: simple })?;
         if simple {
             self.put(":");
         } else {
@@ -143,11 +150,21 @@ impl Emitter {
             Value::Uint(number, _) => self.put(&number.to_string()),
             Value::Float(number) if number.is_finite() => self.put(&json_number(*number)),
             Value::Float(number) => return Err(format!("json: unsupported value: {}", number::general(*number))),
-            Value::Text(text) => self.text(text, place),
-            Value::Raw(_) => self.text(&value.string_text().unwrap_or_default(), place),
+            Value::Text(text) => self.checked_text(text, place)?,
+            Value::Raw(_) => self.checked_text(&value.string_text().unwrap_or_default(), place)?,
             Value::Bytes(bytes) => self.text(&crate::funcs::encoding::base64(bytes), place),
             Value::List(_) | Value::Map(_) | Value::Object(_) => {}
         }
+        Ok(())
+    }
+
+    /// Values are written as JSON first, and that is read as YAML, which refuses
+    /// control characters that JSON does not escape.
+    fn checked_text(&mut self, text: &str, place: Place) -> Result<(), String> {
+        if text.contains(|c: char| matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')) {
+            return Err("yaml: control characters are not allowed".to_owned());
+        }
+        self.text(text, place);
         Ok(())
     }
 
@@ -264,18 +281,19 @@ impl Emitter {
         } else if text == "\n" || text.ends_with("\n\n") {
             self.put("+");
         }
-        let body = text.strip_suffix('\n').unwrap_or(text);
-        for line in body.split('\n') {
-            self.out.push('\n');
-            if !line.is_empty() {
-                self.out.extend(std::iter::repeat_n(' ', place.indent.max(2)));
-                self.out.push_str(line);
-            }
-        }
-        if text.ends_with("\n\n") || text == "\n" {
-            self.out.push('\n');
-        }
+        self.out.push('\n');
+        block(text, place.indent.max(2), &mut self.out);
         self.column = 0;
+    }
+}
+
+/// Writes the lines of a literal block.
+pub(super) fn block(text: &str, indent: usize, out: &mut String) {
+    for line in text.split_inclusive('\n') {
+        if line != "\n" {
+            out.extend(std::iter::repeat_n(' ', indent));
+        }
+        out.push_str(line);
     }
 }
 
@@ -378,14 +396,14 @@ fn is_break(character: char) -> bool {
     matches!(character, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
-/// libyaml's printable characters.
+/// goyaml's printable characters: those beyond the basic plane are not.
 fn is_printable(character: char) -> bool {
-    matches!(character, '\n' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..='\u{10ffff}')
+    matches!(character, '\n' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
         && character != '\u{feff}'
 }
 
 /// How double quotes write a character; `None`: as it is.
-fn escape(character: char) -> Option<String> {
+pub(super) fn escape(character: char) -> Option<String> {
     let short = match character {
         '\0' => "\\0",
         '\x07' => "\\a",

@@ -18,7 +18,7 @@ fn charts_print_what_helm_printed() {
         };
         report.add(&case.chart, &case.name, &case.job, &helm, &ours::answer(&case.job));
     }
-    assert!(report.total() > 150, "the cases were found");
+    assert!(report.total() > 100, "{} cases were found", report.total());
     report.finish();
 }
 

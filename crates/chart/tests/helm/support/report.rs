@@ -7,13 +7,37 @@ use std::fmt::Write as _;
 use super::job::{Answer, Job};
 
 /// How many differences a failure shows.
-const SHOWN: usize = 12;
+const SHOWN: usize = 40;
 
 #[derive(Default)]
 struct Count {
     equal: usize,
     refused: usize,
     different: usize,
+}
+
+/// Whether two texts are equal, but for the words of errors that templates print.
+fn same(left: &Option<String>, right: &Option<String>) -> bool {
+    left == right || left.as_deref().map(without_words) == right.as_deref().map(without_words)
+}
+
+/// Takes out the words of errors of `fromYaml` and its like.
+fn without_words(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    let starts = ["error converting YAML to JSON: ", "\"Error\":\"toml: "];
+    while let Some((at, start)) = starts.iter().filter_map(|start| Some((rest.find(start)?, start))).min() {
+        let (before, words) = rest.split_at(at + start.len());
+        out.push_str(before);
+        let mut escaped = false;
+        let end = words.find(|c: char| {
+            let ends = !escaped && matches!(c, '"' | ']' | '|' | '\n');
+            escaped = !escaped && c == '\\';
+            ends
+        });
+        rest = &words[end.unwrap_or(words.len())..];
+    }
+    out + rest
 }
 
 /// The outcome of many comparisons.
@@ -30,7 +54,7 @@ impl Report {
         let count = self.counts.entry(group.to_owned()).or_default();
         match (&helm.error, &ours.error) {
             (Some(_), Some(_)) => count.refused += 1,
-            (None, None) if helm.output == ours.output && helm.notes == ours.notes => count.equal += 1,
+            (None, None) if same(&helm.output, &ours.output) && same(&helm.notes, &ours.notes) => count.equal += 1,
             (None, None) => {
                 count.different += 1;
                 let text = |answer: &Answer| {
