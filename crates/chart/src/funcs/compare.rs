@@ -114,7 +114,12 @@ fn less_or_equal(arguments: &[Value]) -> Result<bool, Stop> {
 fn escaped(arguments: &[Value], escape: fn(&str) -> String) -> Value {
     let text = match arguments {
         [one] if one.string_bytes().is_some() => one.string_text().unwrap_or_default().into_owned(),
-        all => String::from_utf8_lossy(&format::sprint(all)).into_owned(),
+        all => {
+            // Nil is a text here.
+            let all: Vec<Value> =
+                all.iter().map(|value| if value.is_nil() { Value::text("<no value>") } else { value.clone() }).collect();
+            String::from_utf8_lossy(&format::sprint(&all)).into_owned()
+        }
     };
     Value::text(escape(&text))
 }

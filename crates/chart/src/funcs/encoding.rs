@@ -104,7 +104,7 @@ fn decoded_base32(text: &[u8]) -> Value {
         Some(Ok(bytes)) => Value::from_bytes(bytes),
         _ => {
             let wrong = kept.iter().position(|byte| !matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
-            Value::text(format!("illegal base32 data at input byte {}", wrong.unwrap_or(kept.len())))
+            Value::text(format!("illegal base32 data at input byte {}", wrong.unwrap_or(kept.len() - kept.len() % 8)))
         }
     }
 }

@@ -165,7 +165,7 @@ fn steps(engine: &mut Engine<'_>, start: i64, stop: i64, step: i64) -> Result<Ve
         return Ok(Vec::new());
     }
     let count = (i128::from(stop) - i128::from(start)).abs() / i128::from(step).abs() + 1;
-    engine.spend(usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(8))?;
+    engine.spend(usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(size_of::<Value>()))?;
     let mut all = Vec::new();
     let mut at = start;
     while if step < 0 { at > stop } else { at < stop } {

@@ -184,6 +184,15 @@ impl Parser<'_> {
                     give(Value::Nil);
                     return Ok(());
                 }
+                // A word ends where it is complete, whatever follows.
+                for (word, value) in [("null", Value::Nil), ("true", Value::Bool(true)), ("false", Value::Bool(false))] {
+                    if let Some(rest) = self.rest.strip_prefix(word) {
+                        self.rest = rest;
+                        give(value);
+                        self.is_empty_value();
+                        return Ok(());
+                    }
+                }
                 let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<serde_json::Value>();
                 let value = match stream.next() {
                     Some(Ok(value)) => value,
@@ -257,7 +266,8 @@ impl Parser<'_> {
 
     fn index(&mut self) -> Result<i64, Stop> {
         match self.until(&[']']) {
-            (_, None) => Err("error parsing index: it has no end".to_owned().into()),
+            // Helm takes the end of the text for the end of the flag here, too.
+            (_, None) => Err(Stop::End),
             (text, Some(_)) => text.parse().map_err(|_| Stop::Wrong(format!("error parsing index {text:?}"))),
         }
     }

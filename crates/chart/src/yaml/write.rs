@@ -240,6 +240,18 @@ impl Emitter {
     }
 
     fn double(&mut self, text: &str, place: Place) {
+        if text.starts_with('\u{feff}') {
+            // goyaml escapes all that follows a byte order mark.
+            let escaped: String = text
+                .chars()
+                .map(|c| escape(c).unwrap_or_else(|| {
+                    let code = u32::from(c);
+                    if code <= 0xff { format!("\\x{code:02X}") } else { format!("\\u{code:04X}") }
+                }))
+                .collect();
+            self.put(&format!("\"{escaped}\""));
+            return;
+        }
         self.put("\"");
         let length = text.len();
         let mut after_space = false;

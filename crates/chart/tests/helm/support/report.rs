@@ -25,13 +25,13 @@ fn same(left: &Option<String>, right: &Option<String>) -> bool {
 fn without_words(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    let starts = ["error converting YAML to JSON: ", "\"Error\":\"toml: "];
+    let starts = ["error converting YAML to JSON: ", "\"Error\":\"toml: ", "\"Error\": \"toml: ", "Error:toml: ", "invalid character '"];
     while let Some((at, start)) = starts.iter().filter_map(|start| Some((rest.find(start)?, start))).min() {
         let (before, words) = rest.split_at(at + start.len());
         out.push_str(before);
         let mut escaped = false;
         let end = words.find(|c: char| {
-            let ends = !escaped && matches!(c, '"' | ']' | '|' | '\n');
+            let ends = !escaped && matches!(c, '"' | '|' | '\n');
             escaped = !escaped && c == '\\';
             ends
         });
