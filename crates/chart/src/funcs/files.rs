@@ -105,7 +105,8 @@ fn glob(pattern: &str) -> Option<Regex> {
         }
     }
     if alternatives > 0 {
-        return None;
+        // gobwas takes braces that do not end for a pattern of nothing.
+        return Regex::new(r"[^\s\S]").ok();
     }
     out.push('$');
     Regex::new(&out).ok()

@@ -104,7 +104,7 @@ impl Emitter {
             }
             scalar => {
                 let inner = match context {
-                    Context::Root => 0,
+                    Context::Root => 2,
                     Context::Item => indent,
                     Context::Value => indent + 2,
                 };
