@@ -133,7 +133,8 @@ impl KubeVersion {
             return Err(wrong());
         }
         let parts: Vec<&str> = numbers.split('.').collect();
-        let parsed: Vec<u64> = parts.iter().map(|part| part.parse()).collect::<Result<_, _>>().map_err(|_| wrong())?;
+        let parsed: Vec<u64> =
+            parts.iter().map(|part| part.parse()).collect::<Result<_, _>>().map_err(|_| wrong())?;
         let (Some(major), Some(minor)) = (parsed.first(), parsed.get(1)) else { return Err(wrong()) };
         if parts.first().is_some_and(|first| first.len() > 1 && first.starts_with('0')) {
             return Err(wrong());

@@ -125,9 +125,17 @@ fn chart_error(chart: &str, problem: &str) -> Error {
     }
 }
 
+/// What follows the last `.` of a path's last name.
+fn extension(path: &str) -> Option<&str> {
+    path.rsplit('/').next()?.rsplit_once('.').map(|(_, extension)| extension)
+}
+
 fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Result<Chart, Error> {
     if depth > budget.limits.archive_depth {
-        return Err(Error::Archive(format!("charts are nested more than {} deep", budget.limits.archive_depth)));
+        return Err(Error::Archive(format!(
+            "charts are nested more than {} deep",
+            budget.limits.archive_depth
+        )));
     }
     let mut metadata = None;
     for file in files.iter().filter(|file| file.path == "Chart.yaml") {
@@ -158,7 +166,8 @@ fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Res
             }
             "values.yaml" => {
                 let text = String::from_utf8_lossy(&file.data);
-                let read = values::read_documents(&text).map_err(|problem| wrong(format!("values.yaml: {problem}")))?;
+                let read = values::read_documents(&text)
+                    .map_err(|problem| wrong(format!("values.yaml: {problem}")))?;
                 chart.values = Some(read);
             }
             "values.schema.json" => chart.schema = Some(file.data),
@@ -170,7 +179,7 @@ fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Res
             }
             path if path.starts_with("templates/") => chart.templates.push(file),
             path => match path.strip_prefix("charts/") {
-                Some(_) if path.ends_with(".prov") => chart.files.push(file),
+                Some(_) if extension(path) == Some("prov") => chart.files.push(file),
                 Some(inner) => {
                     let name = inner.split('/').next().unwrap_or(inner).to_owned();
                     let path = inner.to_owned();
@@ -189,16 +198,21 @@ fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Res
             continue;
         }
         let within = |error: Error| chart_error(&chart.metadata.name, &format!("subchart {name}: {error}"));
-        let subchart = if std::path::Path::new(&name).extension().is_some_and(|extension| extension == "tgz") {
+        let subchart = if extension(&name) == Some("tgz") {
             let Some(file) = files.first().filter(|file| file.path == name) else {
-                return Err(chart_error(&chart.metadata.name, &format!("subchart {name} is a folder named like an archive")));
+                return Err(chart_error(
+                    &chart.metadata.name,
+                    &format!("subchart {name} is a folder named like an archive"),
+                ));
             };
             let files = archive::files(&file.data, budget).map_err(within)?;
             load(files, budget, depth + 1)
         } else {
             let own = files
                 .into_iter()
-                .filter_map(|file| file.path.split_once('/').map(|(_, path)| File::new(path, Rc::clone(&file.data))))
+                .filter_map(|file| {
+                    file.path.split_once('/').map(|(_, path)| File::new(path, Rc::clone(&file.data)))
+                })
                 .collect();
             load(own, budget, depth + 1)
         };

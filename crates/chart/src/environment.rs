@@ -24,7 +24,13 @@ pub trait Environment {
     ///
     /// # Errors
     /// With words, where the cluster cannot be asked.
-    fn lookup(&mut self, api_version: &str, kind: &str, namespace: &str, name: &str) -> Result<Option<serde_json::Value>, String> {
+    fn lookup(
+        &mut self,
+        api_version: &str,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<serde_json::Value>, String> {
         let _ = (api_version, kind, namespace, name);
         Ok(None)
     }

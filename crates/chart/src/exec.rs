@@ -108,10 +108,9 @@ impl<'e> Engine<'e> {
         let Some(template) = self.find(file) else { return Ok(Vec::new()) };
         let mut out = Vec::new();
         match self.execute(&template, data, &mut out) {
-            Ok(()) => Ok(out),
+            Ok(()) | Err(Stop::Break | Stop::Continue) => Ok(out),
             Err(Stop::Placed(error)) => Err(*error),
             Err(Stop::Failed(problem)) => Err(Error::Limit(problem)),
-            Err(Stop::Break | Stop::Continue) => Ok(out),
         }
     }
 
@@ -153,16 +152,14 @@ impl<'e> Engine<'e> {
         if !text.contains("{{") {
             return Ok(Value::text(text.replace("<no value>", "")));
         }
-        let templates = match self.parsed.get(text) {
-            Some(templates) => templates.clone(),
-            None => {
-                let file = Rc::from("gotpl");
-                let parsed = parse::parse(&file, &file, text).map_err(|error| {
-                    Stop::Failed(format!("cannot parse the text given to tpl: {error}"))
-                })?;
-                self.parsed.insert(Rc::from(text), parsed.clone());
-                parsed
-            }
+        let templates = if let Some(templates) = self.parsed.get(text) {
+            templates.clone()
+        } else {
+            let file = Rc::from("gotpl");
+            let parsed = parse::parse(&file, &file, text)
+                .map_err(|error| Stop::Failed(format!("cannot parse the text given to tpl: {error}")))?;
+            self.parsed.insert(Rc::from(text), parsed.clone());
+            parsed
         };
         let Some((main, defined)) = templates.split_last() else { return Ok(Value::text("")) };
         let layered = !defined.is_empty();
@@ -200,7 +197,10 @@ impl<'e> Engine<'e> {
     pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Stop> {
         self.written = self.written.saturating_add(bytes);
         if self.written > self.limits.output_bytes {
-            return Err(Stop::Failed(format!("the templates write more than {} bytes", self.limits.output_bytes)));
+            return Err(Stop::Failed(format!(
+                "the templates write more than {} bytes",
+                self.limits.output_bytes
+            )));
         }
         Ok(())
     }
@@ -239,7 +239,12 @@ struct Run<'r, 'e> {
 
 impl Run<'_, '_> {
     /// Adds this place to an error.
-    fn placed<T>(&self, result: Result<T, Stop>, position: Position, expression: &dyn std::fmt::Display) -> Result<T, Stop> {
+    fn placed<T>(
+        &self,
+        result: Result<T, Stop>,
+        position: Position,
+        expression: &dyn std::fmt::Display,
+    ) -> Result<T, Stop> {
         let frame = || {
             let (line, column) = self.template.place(position);
             Frame {
@@ -259,7 +264,12 @@ impl Run<'_, '_> {
     }
 
     /// Adds the place of a call to an error from within it.
-    fn called<T>(&self, result: Result<T, Stop>, position: Position, expression: &dyn std::fmt::Display) -> Result<T, Stop> {
+    fn called<T>(
+        &self,
+        result: Result<T, Stop>,
+        position: Position,
+        expression: &dyn std::fmt::Display,
+    ) -> Result<T, Stop> {
         match result {
             Err(Stop::Placed(mut error)) => {
                 if let Error::Execute { frames, .. } = error.as_mut()
@@ -358,7 +368,7 @@ impl Run<'_, '_> {
             }
         }
         let mark = self.variables.len();
-        let pairs = match self.pairs(&value) {
+        let pairs = match Self::pairs(&value) {
             Ok(pairs) => pairs,
             Err(problem) => return self.placed(Err(Stop::Failed(problem)), pipe.position, pipe),
         };
@@ -405,7 +415,7 @@ impl Run<'_, '_> {
     }
 
     /// Keys and elements of what `range` goes over.
-    fn pairs(&self, value: &Value) -> Result<Box<dyn Iterator<Item = (Value, Value)>>, String> {
+    fn pairs(value: &Value) -> Result<Box<dyn Iterator<Item = (Value, Value)>>, String> {
         fn element(value: Value) -> Value {
             if value.is_nil() { Value::Null } else { value }
         }
@@ -425,7 +435,9 @@ impl Run<'_, '_> {
                 Box::new(map.entries().into_iter().map(|(key, value)| (Value::Text(key), element(value))))
             }
             Value::Int(number) => Box::new((0..*number).map(|index| (Value::Int(index), Value::Int(index)))),
-            Value::Int64(number) => Box::new((0..*number).map(|index| (Value::Int64(index), Value::Int64(index)))),
+            Value::Int64(number) => {
+                Box::new((0..*number).map(|index| (Value::Int64(index), Value::Int64(index))))
+            }
             Value::Uint(number, bits) => {
                 let bits = *bits;
                 Box::new((0..*number).map(move |index| (Value::Uint(index, bits), Value::Uint(index, bits))))
@@ -488,7 +500,7 @@ impl Run<'_, '_> {
         let result = match &first.kind {
             OperandKind::Field(names) => self.chain(dot.clone(), names, arguments, dot, last),
             OperandKind::Variable(name, names) => match names.as_slice() {
-                [] => self.no_arguments(first, arguments, last.as_ref()).map(|()| self.variable(name)),
+                [] => Self::no_arguments(first, arguments, last.as_ref()).map(|()| self.variable(name)),
                 names => self.chain(self.variable(name), names, arguments, dot, last),
             },
             OperandKind::Chain(inner, names) => match self.bare(inner, dot) {
@@ -500,17 +512,17 @@ impl Run<'_, '_> {
                 return self.called(result, first.position, command);
             }
             OperandKind::Pipe(pipe) => {
-                self.no_arguments(first, arguments, last.as_ref()).and_then(|()| self.pipe(pipe, dot))
+                Self::no_arguments(first, arguments, last.as_ref()).and_then(|()| self.pipe(pipe, dot))
             }
             OperandKind::Nil => Err(Stop::from("nil is not a command")),
             OperandKind::Dot | OperandKind::Bool(_) | OperandKind::Number(..) | OperandKind::Text(..) => {
-                self.no_arguments(first, arguments, last.as_ref()).and_then(|()| self.bare(first, dot))
+                Self::no_arguments(first, arguments, last.as_ref()).and_then(|()| self.bare(first, dot))
             }
         };
         self.placed(result, first.position, first)
     }
 
-    fn no_arguments(&self, first: &Operand, arguments: &[Operand], last: Option<&Value>) -> Result<(), Stop> {
+    fn no_arguments(first: &Operand, arguments: &[Operand], last: Option<&Value>) -> Result<(), Stop> {
         if arguments.is_empty() && last.is_none() {
             return Ok(());
         }
@@ -601,17 +613,25 @@ impl Run<'_, '_> {
         if let Some(last) = last {
             values.push(checked(last, function.type_at(arguments.len()))?);
         }
-        (function.body)(self.engine, &values)
-            .map_err(|stop| match stop {
-                Stop::Failed(problem) if function.is_said_plainly() => Stop::Failed(problem),
-                Stop::Failed(problem) => Stop::Failed(format!("{}: {problem}", function.name)),
-                other => other,
-            })
+        (function.body)(self.engine, &values).map_err(|stop| match stop {
+            Stop::Failed(problem) if function.is_said_plainly() => Stop::Failed(problem),
+            Stop::Failed(problem) => Stop::Failed(format!("{}: {problem}", function.name)),
+            other => other,
+        })
     }
 
-    fn and_or(&mut self, function: &Function, arguments: &[Operand], dot: &Value, last: Option<Value>) -> Result<Value, Stop> {
+    fn and_or(
+        &mut self,
+        function: &Function,
+        arguments: &[Operand],
+        dot: &Value,
+        last: Option<Value>,
+    ) -> Result<Value, Stop> {
         if arguments.is_empty() && last.is_none() {
-            return Err(Stop::Failed(format!("wrong number of args for {}: want at least 1 got 0", function.name)));
+            return Err(Stop::Failed(format!(
+                "wrong number of args for {}: want at least 1 got 0",
+                function.name
+            )));
         }
         let mut value = Value::Nil;
         for argument in arguments {
@@ -636,16 +656,15 @@ impl Run<'_, '_> {
             },
             (OperandKind::Number(number, _), Type::Float) => Value::Float(number.float),
             (OperandKind::Number(number, written), Type::Any) => constant(*number, written)?,
-            (OperandKind::Number(..), _) => {
-                return Err(Stop::Failed(format!("expected {}; found {operand}", wanted.name())));
-            }
             (OperandKind::Text(text, _), Type::Text | Type::Any) => Value::Text(Rc::clone(text)),
             (OperandKind::Bool(value), Type::Bool | Type::Any) => Value::Bool(*value),
-            (OperandKind::Text(..) | OperandKind::Bool(_), _) => {
+            (OperandKind::Number(..) | OperandKind::Text(..) | OperandKind::Bool(_), _) => {
                 return Err(Stop::Failed(format!("expected {}; found {operand}", wanted.name())));
             }
             (OperandKind::Nil, Type::Any | Type::Map | Type::List) => Value::Nil,
-            (OperandKind::Nil, _) => return Err(Stop::Failed(format!("cannot assign nil to {}", wanted.name()))),
+            (OperandKind::Nil, _) => {
+                return Err(Stop::Failed(format!("cannot assign nil to {}", wanted.name())));
+            }
             _ => {
                 let value = self.bare(operand, dot)?;
                 return checked(value, wanted);
@@ -679,7 +698,9 @@ fn constant(number: Number, written: &str) -> Result<Value, Stop> {
 /// A field, key or method of a value.
 fn field(value: &Value, name: &str, arguments: Option<&[Value]>) -> Result<Value, Stop> {
     match value {
-        Value::Nil | Value::Null => Err(Stop::Failed(format!("nil pointer evaluating interface {{}}.{name}"))),
+        Value::Nil | Value::Null => {
+            Err(Stop::Failed(format!("nil pointer evaluating interface {{}}.{name}")))
+        }
         Value::Map(map) => {
             if map.kind == MapKind::Values
                 && let Some(answer) = values::method(value, name, arguments.unwrap_or_default())
@@ -698,7 +719,9 @@ fn field(value: &Value, name: &str, arguments: Option<&[Value]>) -> Result<Value
         }
         Value::Object(object) => match object.member(name, arguments.unwrap_or_default())? {
             Member::Value(value) => Ok(value),
-            Member::None => Err(Stop::Failed(format!("can't evaluate field {name} in type {}", object.type_name()))),
+            Member::None => {
+                Err(Stop::Failed(format!("can't evaluate field {name} in type {}", object.type_name())))
+            }
         },
         other => Err(Stop::Failed(format!("can't evaluate field {name} in type {}", other.type_name()))),
     }
@@ -712,4 +735,3 @@ fn shortened(expression: &str) -> String {
         None => line,
     }
 }
-

@@ -136,14 +136,19 @@ pub(crate) fn is_print(character: char) -> bool {
         ' ' => true,
         '\u{ad}' | '\u{feff}' => false,
         character if character.is_control() || character.is_whitespace() => false,
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => false,
-        '\u{e000}'..='\u{f8ff}' | '\u{fff0}'..='\u{fffb}' | '\u{fffe}'..='\u{ffff}' => false,
+        '\u{200b}'..='\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}'
+        | '\u{e000}'..='\u{f8ff}'
+        | '\u{fff0}'..='\u{fffb}'
+        | '\u{fffe}'..='\u{ffff}' => false,
         character => u32::from(character) < 0xe0000,
     }
 }
 
 /// The flags of a verb.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "Go's own flags")]
 struct Flags {
     minus: bool,
     plus: bool,
@@ -270,7 +275,9 @@ fn star(arguments: &[Value], next: &mut usize) -> Option<i64> {
     let value = arguments.get(*next);
     *next += 1;
     match value {
-        Some(Value::Int(number) | Value::Int64(number)) if number.unsigned_abs() <= WIDEST as u64 => Some(*number),
+        Some(Value::Int(number) | Value::Int64(number)) if number.unsigned_abs() <= WIDEST as u64 => {
+            Some(*number)
+        }
         _ => None,
     }
 }
@@ -294,25 +301,38 @@ fn verb_of(out: &mut Vec<u8>, verb: char, value: &Value, mut flags: Flags) {
                 out.extend_from_slice(format!("%!{verb}(<nil>)").as_bytes());
             }
         }
-        ('v', Value::Map(_) | Value::List(_) | Value::Bytes(_)) | ('s' | 'q' | 'd' | 'x' | 'X' | 't' | 'f' | 'g' | 'e' | 'c' | 'b' | 'o', Value::Map(_) | Value::List(_)) => {
+        ('v', Value::Map(_) | Value::List(_) | Value::Bytes(_))
+        | (
+            's' | 'q' | 'd' | 'x' | 'X' | 't' | 'f' | 'g' | 'e' | 'c' | 'b' | 'o',
+            Value::Map(_) | Value::List(_),
+        ) => {
             if flags.sharp && verb == 'v' {
                 return go_syntax(out, value);
             }
             collection(out, verb, value, flags);
         }
         ('s', Value::Bytes(bytes)) => string_verb(out, verb, &Value::from_bytes(bytes.to_vec()), flags),
-        ('q' | 'x' | 'X', Value::Bytes(bytes)) => string_verb(out, verb, &Value::from_bytes(bytes.to_vec()), flags),
+        ('q' | 'x' | 'X', Value::Bytes(bytes)) => {
+            string_verb(out, verb, &Value::from_bytes(bytes.to_vec()), flags);
+        }
         ('d', Value::Bytes(_)) => collection(out, verb, value, flags),
         ('v', _) if flags.sharp => go_syntax(out, value),
         ('v' | 's' | 'q' | 'x' | 'X', Value::Text(_) | Value::Raw(_)) => string_verb(out, verb, value, flags),
-        ('v' | 't', Value::Bool(value)) => pad_text(out, value.to_string().as_bytes(), Flags { zero: false, ..flags }),
-        ('v' | 'd' | 'b' | 'o' | 'O' | 'x' | 'X' | 'c' | 'q' | 'U', Value::Int(number) | Value::Int64(number)) => {
+        ('v' | 't', Value::Bool(value)) => {
+            pad_text(out, value.to_string().as_bytes(), Flags { zero: false, ..flags });
+        }
+        (
+            'v' | 'd' | 'b' | 'o' | 'O' | 'x' | 'X' | 'c' | 'q' | 'U',
+            Value::Int(number) | Value::Int64(number),
+        ) => {
             integer(out, verb, *number < 0, number.unsigned_abs(), flags);
         }
         ('v' | 'd' | 'b' | 'o' | 'O' | 'x' | 'X' | 'c' | 'q' | 'U', Value::Uint(number, _)) => {
             integer(out, verb, false, *number, flags);
         }
-        ('v' | 'e' | 'E' | 'f' | 'F' | 'g' | 'G' | 'x' | 'X' | 'b', Value::Float(number)) => float(out, verb, *number, flags),
+        ('v' | 'e' | 'E' | 'f' | 'F' | 'g' | 'G' | 'x' | 'X' | 'b', Value::Float(number)) => {
+            float(out, verb, *number, flags);
+        }
         ('v' | 's', Value::Object(object)) => string_verb(out, 's', &Value::text(object.print()), flags),
         ('q', Value::Object(object)) => string_verb(out, 'q', &Value::text(object.print()), flags),
         (verb, value) => {
@@ -403,7 +423,10 @@ fn string_verb(out: &mut Vec<u8>, verb: char, value: &Value, flags: Flags) {
     };
     match verb {
         'q' => {
-            let quoted = if flags.sharp && !cut.contains(&b'`') && !cut.iter().any(|b| *b < b' ' && *b != b'\t' || *b == 0x7f) {
+            let quoted = if flags.sharp
+                && !cut.contains(&b'`')
+                && !cut.iter().any(|b| *b < b' ' && *b != b'\t' || *b == 0x7f)
+            {
                 format!("`{}`", String::from_utf8_lossy(cut))
             } else {
                 quote_with(cut, '"', flags.plus)
@@ -427,18 +450,20 @@ fn pad_text(out: &mut Vec<u8>, text: &[u8], flags: Flags) {
     let width = flags.width.unwrap_or(0);
     let length = String::from_utf8_lossy(text).chars().count();
     let fill = width.saturating_sub(length);
-    let with = if flags.zero && !flags.minus { b'0' } else { b' ' };
+    let filler = if flags.zero && !flags.minus { b'0' } else { b' ' };
     if flags.minus {
         out.extend_from_slice(text);
         out.extend(std::iter::repeat_n(b' ', fill));
     } else {
-        out.extend(std::iter::repeat_n(with, fill));
+        out.extend(std::iter::repeat_n(filler, fill));
         out.extend_from_slice(text);
     }
 }
 
 fn integer(out: &mut Vec<u8>, verb: char, negative: bool, size: u64, flags: Flags) {
-    let character = || char::from_u32(u32::try_from(size).unwrap_or(u32::MAX)).filter(|_| !negative).unwrap_or('\u{fffd}');
+    let character = || {
+        char::from_u32(u32::try_from(size).unwrap_or(u32::MAX)).filter(|_| !negative).unwrap_or('\u{fffd}')
+    };
     match verb {
         'c' => return pad_text(out, character().encode_utf8(&mut [0; 4]).as_bytes(), flags),
         'q' => {
@@ -446,7 +471,11 @@ fn integer(out: &mut Vec<u8>, verb: char, negative: bool, size: u64, flags: Flag
             return pad_text(out, quoted.as_bytes(), flags);
         }
         'U' => {
-            let shown = if flags.sharp && is_print(character()) { format!(" '{}'", character()) } else { String::new() };
+            let shown = if flags.sharp && is_print(character()) {
+                format!(" '{}'", character())
+            } else {
+                String::new()
+            };
             return pad_text(out, format!("U+{size:04X}{shown}").as_bytes(), Flags { zero: false, ..flags });
         }
         _ => {}
@@ -486,9 +515,7 @@ fn integer(out: &mut Vec<u8>, verb: char, negative: bool, size: u64, flags: Flag
 
 fn float(out: &mut Vec<u8>, verb: char, number: f64, flags: Flags) {
     let size = number.abs();
-    let body = if !number.is_finite() {
-        if number.is_nan() { "NaN".to_owned() } else { "Inf".to_owned() }
-    } else {
+    let body = if number.is_finite() {
         match (verb, flags.precision) {
             ('f' | 'F', precision) => format!("{size:.*}", precision.unwrap_or(6)),
             ('e' | 'E', precision) => {
@@ -510,13 +537,23 @@ fn float(out: &mut Vec<u8>, verb: char, number: f64, flags: Flags) {
             (_, Some(precision)) => general_with(size, precision.max(1), false),
             (_, None) => number::general(size),
         }
+    } else if number.is_nan() {
+        "NaN".to_owned()
+    } else {
+        "Inf".to_owned()
     };
     let body = if verb == 'G' { body.to_uppercase() } else { body };
     let sign = match (number.is_sign_negative() && !number.is_nan(), flags.plus, flags.space) {
         (true, ..) => "-",
         (false, true, _) => "+",
         (false, false, true) => " ",
-        _ => if number.is_infinite() { "+" } else { "" },
+        _ => {
+            if number.is_infinite() {
+                "+"
+            } else {
+                ""
+            }
+        }
     };
     if flags.zero && !flags.minus && number.is_finite() {
         let width = flags.width.unwrap_or(0).saturating_sub(sign.len());
@@ -574,7 +611,11 @@ fn general_with(size: f64, precision: usize, zeros: bool) -> String {
     let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
     let power: i32 = power.parse().unwrap_or(0);
     let trim = |text: &str| {
-        if text.contains('.') && !zeros { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text.to_owned() }
+        if text.contains('.') && !zeros {
+            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        } else {
+            text.to_owned()
+        }
     };
     let limit = i32::try_from(precision).unwrap_or(i32::MAX);
     if power < -4 || power >= limit {

@@ -71,7 +71,12 @@ fn put(value: &Value, style: Style, depth: usize, out: &mut String) -> Result<()
     Ok(())
 }
 
-fn entries<K: AsRef<str>>(all: &[(K, Value)], style: Style, depth: usize, out: &mut String) -> Result<(), String> {
+fn entries<K: AsRef<str>>(
+    all: &[(K, Value)],
+    style: Style,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), String> {
     if all.is_empty() {
         out.push_str("{}");
         return Ok(());

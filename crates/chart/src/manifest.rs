@@ -128,7 +128,8 @@ impl Rendered {
         out.push_str(release.trim());
         out.push('\n');
         if !printed.no_hooks {
-            let shown = self.hooks.iter().filter(|hook| !(printed.skip_tests && hook.events.contains(&Event::Test)));
+            let shown =
+                self.hooks.iter().filter(|hook| !(printed.skip_tests && hook.events.contains(&Event::Test)));
             for hook in shown {
                 document(&mut out, &hook.manifest.path, &hook.manifest.text);
             }
@@ -194,7 +195,11 @@ pub(crate) fn split(text: &str) -> Vec<&str> {
         }
     }
     pieces.push(text.get(start..).unwrap_or_default());
-    pieces.into_iter().map(|piece| piece.trim_start_matches(char::is_whitespace)).filter(|piece| !piece.is_empty()).collect()
+    pieces
+        .into_iter()
+        .map(|piece| piece.trim_start_matches(char::is_whitespace))
+        .filter(|piece| !piece.is_empty())
+        .collect()
 }
 
 /// Helm's `InstallOrder`; kinds that are not in it come last, by name.
@@ -263,7 +268,8 @@ pub(crate) fn sort(files: &[(String, String)]) -> Result<(Vec<Manifest>, Vec<Hoo
                 kind: head.kind,
                 name: head.name,
             };
-            let annotation = |name: &str| head.annotations.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+            let annotation =
+                |name: &str| head.annotations.iter().find(|(key, _)| key == name).map(|(_, value)| value);
             let Some(events) = annotation("helm.sh/hook") else {
                 manifests.push(manifest);
                 continue;
@@ -271,7 +277,8 @@ pub(crate) fn sort(files: &[(String, String)]) -> Result<(Vec<Manifest>, Vec<Hoo
             let events = events.split(',').map(|event| Event::parse(&event.trim().to_lowercase()));
             // Helm leaves out what runs at events that it does not know.
             let Some(events) = events.collect::<Option<Vec<_>>>() else { continue };
-            let weight = annotation("helm.sh/hook-weight").and_then(|weight| weight.parse().ok()).unwrap_or(0);
+            let weight =
+                annotation("helm.sh/hook-weight").and_then(|weight| weight.parse().ok()).unwrap_or(0);
             let policies = annotation("helm.sh/hook-delete-policy").map(String::as_str).unwrap_or_default();
             let delete_policies = policies.split(',').map(|policy| policy.trim().to_lowercase());
             let delete_policies = delete_policies.filter(|policy| !policy.is_empty()).collect();
@@ -320,9 +327,12 @@ impl Head {
                 _ if value.is_nil() => {}
                 "name" => self.name = string(&value, "metadata.name")?,
                 "annotations" => {
-                    let Some(all) = value.as_map() else { return Err("metadata.annotations is to be a map".to_owned()) };
+                    let Some(all) = value.as_map() else {
+                        return Err("metadata.annotations is to be a map".to_owned());
+                    };
                     for (name, value) in all.entries() {
-                        let text = if value.is_nil() { String::new() } else { string(&value, "an annotation")? };
+                        let text =
+                            if value.is_nil() { String::new() } else { string(&value, "an annotation")? };
                         self.annotations.push((name.to_string(), text));
                     }
                 }

@@ -28,7 +28,9 @@ fn unsigned(digits: &str, base: u32) -> Option<u64> {
     let bytes = digits.as_bytes();
     if base == 0 && digits.contains('_') {
         // Underscores stand between digits, or after a prefix.
-        let misplaced = bytes.windows(2).any(|pair| pair == b"__") || digits.ends_with('_') || digits.starts_with('_') && !prefixed;
+        let misplaced = bytes.windows(2).any(|pair| pair == b"__")
+            || digits.ends_with('_')
+            || digits.starts_with('_') && !prefixed;
         if misplaced {
             return None;
         }
@@ -53,7 +55,9 @@ pub(crate) fn parse_float(text: &str) -> Option<f64> {
         return None;
     }
     match unsigned {
-        "inf" | "infinity" => return Some(if lower.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY }),
+        "inf" | "infinity" => {
+            return Some(if lower.starts_with('-') { f64::NEG_INFINITY } else { f64::INFINITY });
+        }
         "nan" => return Some(f64::NAN),
         _ => {}
     }
@@ -108,7 +112,7 @@ pub(crate) fn general(float: f64) -> String {
         return if float.is_sign_negative() { "-0" } else { "0" }.to_owned();
     }
     let (_, power) = digits(float);
-    if !(-4..6).contains(&power) { exponent(float) } else { format!("{float}") }
+    if (-4..6).contains(&power) { format!("{float}") } else { exponent(float) }
 }
 
 /// Go's `encoding/json`: no exponent between 1e-6 and 1e21.

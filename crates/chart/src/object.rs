@@ -27,7 +27,7 @@ pub struct KubeVersion {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Object {
     /// `*common.Capabilities`
-    Capabilities { kube: Rc<Object>, versions: Rc<Object>, helm: Rc<Object> },
+    Capabilities { kube: Rc<Self>, versions: Rc<Self>, helm: Rc<Self> },
     /// `common.KubeVersion`
     Kube(KubeVersion),
     /// `common.VersionSet`
@@ -99,11 +99,14 @@ impl Object {
     pub(crate) fn member(&self, name: &str, arguments: &[Value]) -> Result<Member, String> {
         let text = |index: usize| -> Result<String, String> {
             match arguments.get(index) {
-                Some(value) => value
-                    .string_text()
-                    .map(|text| text.into_owned())
-                    .ok_or_else(|| format!("wrong type for value; expected string; got {}", value.type_name())),
-                None => Err(format!("wrong number of args for {name}: want {} got {}", index + 1, arguments.len())),
+                Some(value) => value.string_text().map(std::borrow::Cow::into_owned).ok_or_else(|| {
+                    format!("wrong type for value; expected string; got {}", value.type_name())
+                }),
+                None => Err(format!(
+                    "wrong number of args for {name}: want {} got {}",
+                    index + 1,
+                    arguments.len()
+                )),
             }
         };
         let value = match (self, name) {
@@ -116,7 +119,7 @@ impl Object {
             (Self::Kube(version), "String") => Value::text(&version.normalized),
             (Self::Versions(versions), "Has") => {
                 let wanted = text(0)?;
-                Value::Bool(versions.iter().any(|version| *version == wanted))
+                Value::Bool(versions.contains(&wanted))
             }
             (Self::Helm(fields), name) => match fields.iter().find(|(field, _)| *field == name) {
                 Some((_, value)) => Value::text(value),
@@ -166,11 +169,14 @@ impl Object {
                     "GoVersion" => "go_version",
                     _ => "kube_client_version",
                 };
-                let set = all.iter().filter(|(field, value)| !value.is_empty() || *field == "KubeClientVersion");
+                let set =
+                    all.iter().filter(|(field, value)| !value.is_empty() || *field == "KubeClientVersion");
                 set.map(|(field, value)| (name(field), Value::text(value))).collect()
             }
             Self::Certificate { cert, key } => vec![("Cert", Value::text(cert)), ("Key", Value::text(key))],
-            Self::Versions(_) | Self::Files(_) | Self::Version(_) | Self::Time(_) | Self::Duration(_) => return None,
+            Self::Versions(_) | Self::Files(_) | Self::Version(_) | Self::Time(_) | Self::Duration(_) => {
+                return None;
+            }
         })
     }
 
@@ -178,9 +184,9 @@ impl Object {
     pub(crate) fn as_json(&self) -> Value {
         match self {
             Self::Versions(versions) => Value::texts(versions.iter()),
-            Self::Files(files) => {
-                Value::map(files.iter().map(|(path, bytes)| (Rc::clone(path), Value::Bytes(Rc::clone(bytes)))).collect())
-            }
+            Self::Files(files) => Value::map(
+                files.iter().map(|(path, bytes)| (Rc::clone(path), Value::Bytes(Rc::clone(bytes)))).collect(),
+            ),
             Self::Version(version) => Value::text(version.to_string()),
             Self::Time(time) => Value::text(dates::to_rfc3339(time)),
             Self::Duration(nanoseconds) => Value::Int64(*nanoseconds),
@@ -220,7 +226,9 @@ impl Object {
             Self::Kube(version) => {
                 format!("{{{} {} {} {}}}", version.version, version.normalized, version.major, version.minor)
             }
-            Self::Helm(fields) => fields.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" "),
+            Self::Helm(fields) => {
+                fields.iter().map(|(_, value)| value.as_str()).collect::<Vec<_>>().join(" ")
+            }
             other => other.print(),
         }
     }

@@ -62,7 +62,10 @@ pub fn render(
 ) -> Result<Rendered, Error> {
     check_name(&release.name)?;
     if chart.metadata.kind == "library" {
-        return Err(Error::Chart { chart: chart.name().to_owned(), problem: "library charts are not installable".to_owned() });
+        return Err(Error::Chart {
+            chart: chart.name().to_owned(),
+            problem: "library charts are not installable".to_owned(),
+        });
     }
     dependencies::check_present(chart)?;
     let mut chart = chart.clone();
@@ -98,7 +101,8 @@ pub fn render(
 /// Refuses names that Helm refuses.
 fn check_name(name: &str) -> Result<(), Error> {
     let label = |label: &str| {
-        let end = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        let end =
+            |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
         let bytes = label.as_bytes();
         end(bytes.first())
             && end(bytes.last())
@@ -124,8 +128,10 @@ fn check_kube(chart: &Chart, capabilities: &Capabilities) -> Result<(), Error> {
     if fits {
         return Ok(());
     }
-    let problem =
-        format!("it requires kubeVersion: {wanted} which is incompatible with Kubernetes {}", capabilities.kube.version);
+    let problem = format!(
+        "it requires kubeVersion: {wanted} which is incompatible with Kubernetes {}",
+        capabilities.kube.version
+    );
     Err(Error::Chart { chart: chart.name().to_owned(), problem })
 }
 
@@ -153,12 +159,13 @@ impl Scope {
         };
         let values = match parent {
             None => Some(root_values.clone()),
-            Some((_, scope)) => {
-                crate::values::path(scope, &format!("Values.{}", chart.name())).filter(|values| values.as_map().is_some())
-            }
+            Some((_, scope)) => crate::values::path(scope, &format!("Values.{}", chart.name()))
+                .filter(|values| values.as_map().is_some()),
         };
-        let values = values.map_or_else(|| Value::map_of(MapKind::Values, Entries::new()), |values| values.as_values());
-        let files = chart.files.iter().map(|file| (Rc::from(file.path.as_str()), Rc::clone(&file.data))).collect();
+        let values = values
+            .map_or_else(|| Value::map_of(MapKind::Values, Entries::new()), |values| values.as_values());
+        let files =
+            chart.files.iter().map(|file| (Rc::from(file.path.as_str()), Rc::clone(&file.data))).collect();
         let subcharts = Value::map(Entries::new());
         let data = Value::map_from([
             ("Chart", chart.metadata.to_value(parent.is_none())),
@@ -171,7 +178,9 @@ impl Scope {
         .as_values();
         for file in &chart.files {
             let name = file.path.to_ascii_lowercase();
-            if file.path.starts_with("crds/") && [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end)) {
+            if file.path.starts_with("crds/")
+                && [".yaml", ".yml", ".json"].iter().any(|end| name.ends_with(end))
+            {
                 let text = String::from_utf8_lossy(&file.data).into_owned();
                 self.crds.push(Crd { path: format!("{path}/{}", file.path), text });
             }
@@ -226,7 +235,8 @@ fn execute(
             map.set("Template", Value::map_of(MapKind::Values, own));
         }
         let out = without_no_value(engine.render(path, &renderable.data)?);
-        let text = String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let text = String::from_utf8(out)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
         files.push((path.to_string(), text));
     }
     files.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -335,7 +335,10 @@ pub(crate) fn deep_equal(left: &Value, right: &Value) -> bool {
             Rc::ptr_eq(a, b)
                 || a.kind == b.kind
                     && a.len() == b.len()
-                    && a.entries().iter().zip(b.entries()).all(|((key, a), (other, b))| *key == other && deep_equal(a, &b))
+                    && a.entries()
+                        .iter()
+                        .zip(b.entries())
+                        .all(|((key, a), (other, b))| *key == other && deep_equal(a, &b))
         }
         (Value::Object(a), Value::Object(b)) => Rc::ptr_eq(a, b) || a == b,
         _ => false,
@@ -361,11 +364,12 @@ impl Value {
     /// The value as JSON, for JSON schemas.
     pub(crate) fn to_json_value(&self) -> serde_json::Value {
         match self {
-            Self::Nil | Self::Null => serde_json::Value::Null,
+            Self::Nil | Self::Null | Self::Object(_) => serde_json::Value::Null,
             Self::Bool(value) => (*value).into(),
             Self::Int(number) | Self::Int64(number) => (*number).into(),
             Self::Uint(number, _) => (*number).into(),
-            Self::Float(number) => {
+            Self::Float(number) =>
+            {
                 #[expect(clippy::cast_possible_truncation, reason = "whole, and far below 2^63")]
                 if number.fract() == 0.0 && number.abs() < 1e15 {
                     (*number as i64).into()
@@ -380,7 +384,6 @@ impl Value {
             Self::Map(map) => map.with(|entries| {
                 entries.iter().map(|(key, value)| (key.to_string(), value.to_json_value())).collect()
             }),
-            Self::Object(_) => serde_json::Value::Null,
         }
     }
 }

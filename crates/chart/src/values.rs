@@ -42,7 +42,8 @@ impl Values {
         let mut base = Value::map(Entries::new());
         for source in sources {
             if let ValueSource::File(name, text) = source {
-                let read = read_documents(text).map_err(|problem| Error::Values(format!("{name}: {problem}")))?;
+                let read =
+                    read_documents(text).map_err(|problem| Error::Values(format!("{name}: {problem}")))?;
                 base = merge_maps(&base, &read);
             }
         }
@@ -51,7 +52,7 @@ impl Values {
                 if let ValueSource::Set(set) = source
                     && set.rank() == rank
                 {
-                    base = set.apply(base).map_err(Error::Values)?;
+                    base = set.apply(&base).map_err(Error::Values)?;
                 }
             }
         }
@@ -125,7 +126,9 @@ pub(crate) fn merge_maps(base: &Value, over: &Value) -> Value {
 /// What a method of `.Values` answers; `None`: there is no such method.
 pub(crate) fn method(values: &Value, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
     let at = || match arguments {
-        [one] => one.string_text().ok_or_else(|| format!("wrong type for value; expected string; got {}", one.type_name())),
+        [one] => one
+            .string_text()
+            .ok_or_else(|| format!("wrong type for value; expected string; got {}", one.type_name())),
         _ => Err(format!("wrong number of args for {name}: want 1 got {}", arguments.len())),
     };
     let answer = match name {

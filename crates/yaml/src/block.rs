@@ -187,7 +187,11 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
         }
         let written = self.cursor.slice(from, self.cursor.at);
         if written.find('!').is_some_and(|end| {
-            end > 0 && written.bytes().take(end).all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+            end > 0
+                && written
+                    .bytes()
+                    .take(end)
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
         }) {
             return Err(self.cursor.error("found undefined tag handle"));
         }

@@ -35,7 +35,8 @@ pub(super) fn files(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Vec<File>, 
         return Err(refused("it is not compressed with gzip"));
     }
     // Headers and padding count, too: an archive of empty files is not free.
-    let whole = budget.bytes.saturating_add(u64::try_from(budget.files).unwrap_or(u64::MAX).saturating_mul(2_048));
+    let whole =
+        budget.bytes.saturating_add(u64::try_from(budget.files).unwrap_or(u64::MAX).saturating_mul(2_048));
     let mut archive = tar::Archive::new(MultiGzDecoder::new(bytes).take(whole));
     let mut files = Vec::new();
     for entry in archive.entries().map_err(|error| refused(error.to_string()))? {
@@ -62,15 +63,22 @@ pub(super) fn files(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Vec<File>, 
         } else if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
             return Err(refused(format!("{name} is neither a file nor a folder")));
         }
-        budget.files = budget.files.checked_sub(1).ok_or_else(|| {
-            refused(format!("it has more than {} files", budget.limits.files))
-        })?;
+        budget.files = budget
+            .files
+            .checked_sub(1)
+            .ok_or_else(|| refused(format!("it has more than {} files", budget.limits.files)))?;
         let size = entry.header().size().unwrap_or(0);
         if size > budget.bytes {
-            return Err(refused(format!("it has more than {} bytes, decompressed", budget.limits.archive_bytes)));
+            return Err(refused(format!(
+                "it has more than {} bytes, decompressed",
+                budget.limits.archive_bytes
+            )));
         }
         let mut data = Vec::with_capacity(usize::try_from(size.min(1 << 20)).unwrap_or(0));
-        let read = (&mut entry).take(budget.bytes).read_to_end(&mut data).map_err(|error| refused(error.to_string()))?;
+        let read = (&mut entry)
+            .take(budget.bytes)
+            .read_to_end(&mut data)
+            .map_err(|error| refused(error.to_string()))?;
         let read = u64::try_from(read).unwrap_or(u64::MAX);
         if read < size {
             return Err(refused("it ends within a file"));
@@ -113,5 +121,5 @@ fn inner_path(name: &str) -> Result<String, Error> {
 /// Whether a link leads out of the chart.
 fn leaves(path: &str, target: &str) -> bool {
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    target.starts_with('/') || clean(&format!("{folder}/{target}").trim_start_matches('/').to_owned()).starts_with("..")
+    target.starts_with('/') || clean(format!("{folder}/{target}").trim_start_matches('/')).starts_with("..")
 }

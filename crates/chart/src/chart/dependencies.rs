@@ -34,15 +34,17 @@ pub(crate) fn check_present(chart: &Chart) -> Result<(), Error> {
 }
 
 fn compatible(constraint: &str, version: &str) -> bool {
-    let (Ok(version), Ok(constraint)) = (Version::parse(version), Constraint::parse(constraint)) else { return false };
+    let (Ok(version), Ok(constraint)) = (Version::parse(version), Constraint::parse(constraint)) else {
+        return false;
+    };
     constraint.allows(&version)
 }
 
 /// The chart that a dependency means, under its alias.
 fn aliased(charts: &[Chart], dependency: &Dependency) -> Option<Chart> {
-    let found = charts
-        .iter()
-        .find(|chart| chart.name() == dependency.name && compatible(&dependency.version, &chart.metadata.version))?;
+    let found = charts.iter().find(|chart| {
+        chart.name() == dependency.name && compatible(&dependency.version, &chart.metadata.version)
+    })?;
     let mut chart = found.clone();
     if !dependency.alias.is_empty() {
         dependency.alias.clone_into(&mut chart.metadata.name);
@@ -54,7 +56,9 @@ fn enable(chart: &mut Chart, values: &Value, prefix: &str) -> Result<(), Error> 
     let Some(mut wanted) = chart.metadata.dependencies.take() else { return Ok(()) };
     let within = std::mem::take(&mut chart.dependencies);
     let named = |chart: &Chart| {
-        wanted.iter().any(|wanted| wanted.name == chart.name() && compatible(&wanted.version, &chart.metadata.version))
+        wanted
+            .iter()
+            .any(|wanted| wanted.name == chart.name() && compatible(&wanted.version, &chart.metadata.version))
     };
     let mut all: Vec<Chart> = within.iter().filter(|chart| !named(chart)).cloned().collect();
     for dependency in &mut wanted {
@@ -68,7 +72,8 @@ fn enable(chart: &mut Chart, values: &Value, prefix: &str) -> Result<(), Error> 
     let seen = coalesce::values(chart, values, false)?;
     by_tags(&mut wanted, &seen);
     by_conditions(&mut wanted, &seen, prefix);
-    let disabled: Vec<String> = wanted.iter().filter(|one| !one.enabled).map(|one| one.name.clone()).collect();
+    let disabled: Vec<String> =
+        wanted.iter().filter(|one| !one.enabled).map(|one| one.name.clone()).collect();
     chart.dependencies.retain(|chart| !disabled.iter().any(|name| name == chart.name()));
     wanted.retain(|dependency| !disabled.contains(&dependency.name));
     for subchart in &mut chart.dependencies {

@@ -82,7 +82,8 @@ impl Fields<'_> {
 
     fn text(&self, name: &str, into: &mut String) -> Result<(), String> {
         if let Some(value) = self.get(name) {
-            *into = text(value).ok_or_else(|| format!("{}.{name} is to be a string, not {}", self.1, value.kind()))?;
+            *into = text(value)
+                .ok_or_else(|| format!("{}.{name} is to be a string, not {}", self.1, value.kind()))?;
         }
         Ok(())
     }
@@ -104,7 +105,9 @@ impl Fields<'_> {
         match self.get(name) {
             None => {}
             Some(Value::Bool(value)) => *into = *value,
-            Some(other) => return Err(format!("{}.{name} is to be true or false, not {}", self.1, other.kind())),
+            Some(other) => {
+                return Err(format!("{}.{name} is to be true or false, not {}", self.1, other.kind()));
+            }
         }
         Ok(())
     }
@@ -184,7 +187,9 @@ impl Metadata {
         ] {
             *text = printable(text);
         }
-        for text in self.sources.iter_mut().chain(&mut self.keywords).chain(self.maintainers.iter_mut().flatten()) {
+        for text in
+            self.sources.iter_mut().chain(&mut self.keywords).chain(self.maintainers.iter_mut().flatten())
+        {
             *text = printable(text);
         }
         if self.api_version.is_empty() {
@@ -218,10 +223,17 @@ impl Metadata {
     /// `.Chart`
     pub(crate) fn to_value(&self, is_root: bool) -> Value {
         let maintainers = self.maintainers.iter().map(|[name, email, url]| {
-            Value::map_from([("Name", Value::text(name)), ("Email", Value::text(email)), ("URL", Value::text(url))])
+            Value::map_from([
+                ("Name", Value::text(name)),
+                ("Email", Value::text(email)),
+                ("URL", Value::text(url)),
+            ])
         });
-        let annotations: Entries =
-            self.annotations.iter().map(|(key, value)| (Rc::from(key.as_str()), Value::text(value))).collect();
+        let annotations: Entries = self
+            .annotations
+            .iter()
+            .map(|(key, value)| (Rc::from(key.as_str()), Value::text(value)))
+            .collect();
         let list = |items: &[String]| Value::list(items.iter().map(Value::text).collect());
         Value::map_from([
             ("Name", Value::text(&self.name)),
@@ -239,7 +251,10 @@ impl Metadata {
             ("Deprecated", Value::Bool(self.deprecated)),
             (
                 "Annotations",
-                Value::map_of(if self.annotations.is_empty() { MapKind::NilText } else { MapKind::Text }, annotations),
+                Value::map_of(
+                    if self.annotations.is_empty() { MapKind::NilText } else { MapKind::Text },
+                    annotations,
+                ),
             ),
             ("KubeVersion", Value::text(&self.kube_version)),
             (
@@ -282,7 +297,8 @@ fn import(value: &Value) -> Import {
     match value {
         Value::Text(name) => Import::Exported(name.to_string()),
         Value::Map(map) => {
-            let part = |key: &str| map.get(key).map_or_else(|| "<nil>".to_owned(), |value| format::text(&value));
+            let part =
+                |key: &str| map.get(key).map_or_else(|| "<nil>".to_owned(), |value| format::text(&value));
             Import::Moved { child: part("child"), parent: part("parent") }
         }
         other => Import::Other(other.clone()),
@@ -297,7 +313,8 @@ impl Dependency {
         for tag in &mut self.tags {
             *tag = printable(tag);
         }
-        let fits = self.alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        let fits =
+            self.alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
         if !fits {
             return Err(format!("dependency {:?} has disallowed characters in the alias", self.name));
         }
@@ -341,7 +358,8 @@ fn printable(text: &str) -> String {
 /// Checks that a lock file has the types that Helm reads.
 pub(super) fn check_lock(data: &[u8], file: &str) -> Result<(), String> {
     static TIME: OnceLock<Option<Regex>> = OnceLock::new();
-    let value = yaml::read_typed(&String::from_utf8_lossy(data), true).map_err(|problem| format!("{file}: {problem}"))?;
+    let value = yaml::read_typed(&String::from_utf8_lossy(data), true)
+        .map_err(|problem| format!("{file}: {problem}"))?;
     let Some(fields) = Fields::of(&value, file)? else { return Ok(()) };
     fields.text("digest", &mut String::new())?;
     if let Some(value) = fields.get("dependencies") {
@@ -351,7 +369,9 @@ pub(super) fn check_lock(data: &[u8], file: &str) -> Result<(), String> {
         }
     }
     if let Some(value) = fields.get("generated") {
-        let time = TIME.get_or_init(|| Regex::new(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d([.,]\d+)?([Zz]|[+-]\d\d:\d\d)$").ok());
+        let time = TIME.get_or_init(|| {
+            Regex::new(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d([.,]\d+)?([Zz]|[+-]\d\d:\d\d)$").ok()
+        });
         let written = value.string_text().unwrap_or_default();
         if !time.as_ref().is_some_and(|time| time.is_match(&written)) {
             return Err(format!("{file}.generated is not a time"));

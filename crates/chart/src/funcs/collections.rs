@@ -12,12 +12,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(if a.len() < 2 || is_empty(arg(a, 1)) { arg(a, 0).clone() } else { arg(a, 1).clone() })
     }),
     fixed("empty", &[Any], |_, a| Ok(Value::Bool(is_empty(arg(a, 0))))),
-    open("coalesce", &[], Any, |_, a| Ok(a.iter().find(|value| !is_empty(value)).cloned().unwrap_or(Value::Nil))),
+    open("coalesce", &[], Any, |_, a| {
+        Ok(a.iter().find(|value| !is_empty(value)).cloned().unwrap_or(Value::Nil))
+    }),
     open("all", &[], Any, |_, a| Ok(Value::Bool(!a.iter().any(is_empty)))),
     open("any", &[], Any, |_, a| Ok(Value::Bool(!a.iter().all(is_empty)))),
-    fixed("ternary", &[Any, Any, Bool], |_, a| {
-        Ok(arg(a, usize::from(!arg(a, 2).truth())).clone())
-    }),
+    fixed("ternary", &[Any, Any, Bool], |_, a| Ok(arg(a, usize::from(!arg(a, 2).truth())).clone())),
     fixed("deepCopy", &[Any], |_, a| Ok(arg(a, 0).deep_copy())),
     fixed("mustDeepCopy", &[Any], |_, a| Ok(arg(a, 0).deep_copy())),
 ];
@@ -93,8 +93,11 @@ fn position(index: &Value, length: usize) -> Result<usize, Stop> {
         Value::Int(number) | Value::Int64(number) => usize::try_from(*number).ok(),
         Value::Uint(number, _) => usize::try_from(*number).ok(),
         Value::Nil | Value::Null => return Err("cannot index slice/array with nil".into()),
-        other => return Err(Stop::Failed(format!("cannot index slice/array with type {}", other.type_name()))),
+        other => {
+            return Err(Stop::Failed(format!("cannot index slice/array with type {}", other.type_name())));
+        }
     };
-    at.filter(|at| *at < length)
-        .ok_or_else(|| Stop::Failed(format!("index out of range: {}, of {length}", crate::format::text(index))))
+    at.filter(|at| *at < length).ok_or_else(|| {
+        Stop::Failed(format!("index out of range: {}, of {length}", crate::format::text(index)))
+    })
 }

@@ -59,7 +59,9 @@ fn basic(value: &Value) -> Option<Basic> {
 }
 
 fn equal(arguments: &[Value]) -> Result<bool, Stop> {
-    let Some((first, rest)) = arguments.split_first() else { return Err("missing argument for comparison".into()) };
+    let Some((first, rest)) = arguments.split_first() else {
+        return Err("missing argument for comparison".into());
+    };
     if rest.is_empty() {
         return Err("missing argument for comparison".into());
     }
@@ -116,8 +118,10 @@ fn escaped(arguments: &[Value], escape: fn(&str) -> String) -> Value {
         [one] if one.string_bytes().is_some() => one.string_text().unwrap_or_default().into_owned(),
         all => {
             // Nil is a text here.
-            let all: Vec<Value> =
-                all.iter().map(|value| if value.is_nil() { Value::text("<no value>") } else { value.clone() }).collect();
+            let all: Vec<Value> = all
+                .iter()
+                .map(|value| if value.is_nil() { Value::text("<no value>") } else { value.clone() })
+                .collect();
             String::from_utf8_lossy(&format::sprint(&all)).into_owned()
         }
     };
@@ -161,4 +165,3 @@ fn js(text: &str) -> String {
     }
     out
 }
-

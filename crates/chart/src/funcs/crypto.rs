@@ -17,7 +17,9 @@ use crate::exec::{Engine, Stop};
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("randAlphaNum", &[Int], |engine, a| random_text(engine, "randAlphaNum", a, |c| c.is_ascii_alphanumeric())),
+    fixed("randAlphaNum", &[Int], |engine, a| {
+        random_text(engine, "randAlphaNum", a, |c| c.is_ascii_alphanumeric())
+    }),
     fixed("randAlpha", &[Int], |engine, a| random_text(engine, "randAlpha", a, |c| c.is_ascii_alphabetic())),
     fixed("randNumeric", &[Int], |engine, a| random_text(engine, "randNumeric", a, |c| c.is_ascii_digit())),
     fixed("randAscii", &[Int], |engine, a| random_text(engine, "randAscii", a, |c| (b' '..127).contains(&c))),
@@ -145,7 +147,9 @@ fn random_text(engine: &mut Engine<'_>, function: &'static str, a: &[Value], fit
         while out.len() < count {
             environment.random(&mut buffer)?;
             // Seven bits of each byte: every character is as likely as the other.
-            out.extend(buffer.iter().map(|byte| byte & 0x7f).filter(|byte| fits(*byte)).take(count - out.len()));
+            out.extend(
+                buffer.iter().map(|byte| byte & 0x7f).filter(|byte| fits(*byte)).take(count - out.len()),
+            );
         }
         Ok(out)
     })?;
@@ -182,14 +186,22 @@ fn decrypted(password: &[u8], sealed: &[u8]) -> Answer {
     if sealed.is_empty() {
         return Ok(Value::text(""));
     }
-    let sealed = encoding::from_base64(sealed).map_err(|at| format!("illegal base64 data at input byte {at}"))?;
-    let Some((iv, content)) = sealed.split_at_checked(16) else { return Err("crypto/cipher: input not full blocks".into()) };
-    let cipher = cbc::Decryptor::<Aes256>::new_from_slices(&aes_key(password), iv).map_err(|error| error.to_string())?;
+    let sealed =
+        encoding::from_base64(sealed).map_err(|at| format!("illegal base64 data at input byte {at}"))?;
+    let Some((iv, content)) = sealed.split_at_checked(16) else {
+        return Err("crypto/cipher: input not full blocks".into());
+    };
+    let cipher = cbc::Decryptor::<Aes256>::new_from_slices(&aes_key(password), iv)
+        .map_err(|error| error.to_string())?;
     let open = cipher
         .decrypt_padded_vec_mut::<NoPadding>(content)
         .map_err(|_| Stop::from("crypto/cipher: input not full blocks"))?;
     let padding = open.last().copied().map_or(1, usize::from);
-    let kept = open.len().checked_sub(padding).and_then(|kept| open.get(..kept)).ok_or("slice bounds out of range")?;
+    let kept = open
+        .len()
+        .checked_sub(padding)
+        .and_then(|kept| open.get(..kept))
+        .ok_or("slice bounds out of range")?;
     Ok(Value::from_bytes(kept.to_vec()))
 }
 
@@ -199,10 +211,27 @@ fn derived(counter: u32, kind: &str, password: &[u8], user: &[u8], site: &[u8]) 
     let templates: &[&str] = match kind {
         "maximum" => &["anoxxxxxxxxxxxxxxxxx", "axxxxxxxxxxxxxxxxxno"],
         "long" => &[
-            "CvcvnoCvcvCvcv", "CvcvCvcvnoCvcv", "CvcvCvcvCvcvno", "CvccnoCvcvCvcv", "CvccCvcvnoCvcv", "CvccCvcvCvcvno",
-            "CvcvnoCvccCvcv", "CvcvCvccnoCvcv", "CvcvCvccCvcvno", "CvcvnoCvcvCvcc", "CvcvCvcvnoCvcc", "CvcvCvcvCvccno",
-            "CvccnoCvccCvcv", "CvccCvccnoCvcv", "CvccCvccCvcvno", "CvcvnoCvccCvcc", "CvcvCvccnoCvcc", "CvcvCvccCvccno",
-            "CvccnoCvcvCvcc", "CvccCvcvnoCvcc", "CvccCvcvCvccno",
+            "CvcvnoCvcvCvcv",
+            "CvcvCvcvnoCvcv",
+            "CvcvCvcvCvcvno",
+            "CvccnoCvcvCvcv",
+            "CvccCvcvnoCvcv",
+            "CvccCvcvCvcvno",
+            "CvcvnoCvccCvcv",
+            "CvcvCvccnoCvcv",
+            "CvcvCvccCvcvno",
+            "CvcvnoCvcvCvcc",
+            "CvcvCvcvnoCvcc",
+            "CvcvCvcvCvccno",
+            "CvccnoCvccCvcv",
+            "CvccCvccnoCvcv",
+            "CvccCvccCvcvno",
+            "CvcvnoCvccCvcc",
+            "CvcvCvccnoCvcc",
+            "CvcvCvccCvccno",
+            "CvccnoCvcvCvcc",
+            "CvccCvcvnoCvcc",
+            "CvccCvcvCvccno",
         ],
         "medium" => &["CvcnoCvc", "CvcCvcno"],
         "short" => &["Cvcn"],
@@ -218,7 +247,8 @@ fn derived(counter: u32, kind: &str, password: &[u8], user: &[u8], site: &[u8]) 
     let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|error| error.to_string())?;
     mac.update(&[SEED, &length(site), site, &counter.to_be_bytes()].concat());
     let seed = mac.finalize().into_bytes();
-    let pick = |index: usize, among: usize| seed.get(index).map_or(0, |byte| usize::from(*byte)) % among.max(1);
+    let pick =
+        |index: usize, among: usize| seed.get(index).map_or(0, |byte| usize::from(*byte)) % among.max(1);
     let template = templates.get(pick(0, templates.len())).copied().unwrap_or_default();
     let chosen = template.bytes().enumerate().map(|(index, class)| {
         let characters: &[u8] = match class {

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
 use super::Type::{Any, Text, Time};
-use super::{Answer, Function, arg, fixed, text};
+use super::{Function, arg, fixed, text};
 use crate::exec::Engine;
 use crate::number;
 use crate::object::Object;
@@ -21,11 +21,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let now = now(engine);
         Ok(time_value(now))
     }),
-    fixed("date", &[Text, Any], |engine, a| dated(engine, &text(a, 0), arg(a, 1), "Local")),
-    fixed("date_in_zone", &[Text, Any, Text], |engine, a| dated(engine, &text(a, 0), arg(a, 1), &text(a, 2))),
-    fixed("dateInZone", &[Text, Any, Text], |engine, a| dated(engine, &text(a, 0), arg(a, 1), &text(a, 2))),
-    fixed("htmlDate", &[Any], |engine, a| dated(engine, "2006-01-02", arg(a, 0), "Local")),
-    fixed("htmlDateInZone", &[Any, Text], |engine, a| dated(engine, "2006-01-02", arg(a, 0), &text(a, 1))),
+    fixed("date", &[Text, Any], |engine, a| Ok(dated(engine, &text(a, 0), arg(a, 1), "Local"))),
+    fixed("date_in_zone", &[Text, Any, Text], |engine, a| {
+        Ok(dated(engine, &text(a, 0), arg(a, 1), &text(a, 2)))
+    }),
+    fixed("dateInZone", &[Text, Any, Text], |engine, a| {
+        Ok(dated(engine, &text(a, 0), arg(a, 1), &text(a, 2)))
+    }),
+    fixed("htmlDate", &[Any], |engine, a| Ok(dated(engine, "2006-01-02", arg(a, 0), "Local"))),
+    fixed("htmlDateInZone", &[Any, Text], |engine, a| {
+        Ok(dated(engine, "2006-01-02", arg(a, 0), &text(a, 1)))
+    }),
     fixed("date_modify", &[Text, Time], |_, a| Ok(modified(a).unwrap_or_else(|_| arg(a, 1).clone()))),
     fixed("dateModify", &[Text, Time], |_, a| Ok(modified(a).unwrap_or_else(|_| arg(a, 1).clone()))),
     fixed("must_date_modify", &[Text, Time], |_, a| Ok(modified(a)?)),
@@ -68,14 +74,24 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     fixed("mustToDuration", &[Any], |_, a| Ok(duration_value(as_duration(arg(a, 0))?))),
     fixed("durationSeconds", &[Any], |_, a| Ok(Value::Float(seconds(as_duration(arg(a, 0)).unwrap_or(0))))),
-    fixed("durationMinutes", &[Any], |_, a| Ok(Value::Float(in_units(as_duration(arg(a, 0)).unwrap_or(0), MINUTE)))),
-    fixed("durationHours", &[Any], |_, a| Ok(Value::Float(in_units(as_duration(arg(a, 0)).unwrap_or(0), HOUR)))),
-    fixed("durationDays", &[Any], |_, a| Ok(Value::Float(in_units(as_duration(arg(a, 0)).unwrap_or(0), HOUR) / 24.0))),
+    fixed("durationMinutes", &[Any], |_, a| {
+        Ok(Value::Float(in_units(as_duration(arg(a, 0)).unwrap_or(0), MINUTE)))
+    }),
+    fixed("durationHours", &[Any], |_, a| {
+        Ok(Value::Float(in_units(as_duration(arg(a, 0)).unwrap_or(0), HOUR)))
+    }),
+    fixed("durationDays", &[Any], |_, a| {
+        Ok(Value::Float(in_units(as_duration(arg(a, 0)).unwrap_or(0), HOUR) / 24.0))
+    }),
     fixed("durationWeeks", &[Any], |_, a| {
         Ok(Value::Float(in_units(as_duration(arg(a, 0)).unwrap_or(0), HOUR) / 24.0 / 7.0))
     }),
-    fixed("durationMilliseconds", &[Any], |_, a| Ok(Value::Int64(as_duration(arg(a, 0)).unwrap_or(0) / 1_000_000))),
-    fixed("durationMicroseconds", &[Any], |_, a| Ok(Value::Int64(as_duration(arg(a, 0)).unwrap_or(0) / 1_000))),
+    fixed("durationMilliseconds", &[Any], |_, a| {
+        Ok(Value::Int64(as_duration(arg(a, 0)).unwrap_or(0) / 1_000_000))
+    }),
+    fixed("durationMicroseconds", &[Any], |_, a| {
+        Ok(Value::Int64(as_duration(arg(a, 0)).unwrap_or(0) / 1_000))
+    }),
     fixed("durationNanoseconds", &[Any], |_, a| Ok(Value::Int64(as_duration(arg(a, 0)).unwrap_or(0)))),
     fixed("durationRoundTo", &[Any, Any], |_, a| Ok(to_multiple(a, round_to))),
     fixed("durationTruncateTo", &[Any, Any], |_, a| {
@@ -147,10 +163,10 @@ fn instant(engine: &mut Engine<'_>, value: &Value) -> Timestamp {
     }
 }
 
-fn dated(engine: &mut Engine<'_>, layout: &str, value: &Value, name: &str) -> Answer {
+fn dated(engine: &mut Engine<'_>, layout: &str, value: &Value, name: &str) -> Value {
     let at = instant(engine, value);
     let time = at.to_zoned(zone(engine, name));
-    Ok(Value::text(layout::format(layout, &time)))
+    Value::text(layout::format(layout, &time))
 }
 
 fn modified(a: &[Value]) -> Result<Value, String> {
@@ -262,7 +278,14 @@ pub(crate) fn to_rfc3339(time: &Zoned) -> String {
 fn rounded(span: i64) -> String {
     const DAY: u64 = 24 * HOUR as u64;
     let size = span.unsigned_abs();
-    let units = [(365 * DAY, "y"), (30 * DAY, "mo"), (DAY, "d"), (HOUR as u64, "h"), (MINUTE as u64, "m"), (SECOND as u64, "s")];
+    let units = [
+        (365 * DAY, "y"),
+        (30 * DAY, "mo"),
+        (DAY, "d"),
+        (HOUR as u64, "h"),
+        (MINUTE as u64, "m"),
+        (SECOND as u64, "s"),
+    ];
     let unit = units.into_iter().find(|(unit, _)| size > *unit);
     unit.map_or_else(|| "0s".to_owned(), |(unit, name)| format!("{}{name}", size / unit))
 }

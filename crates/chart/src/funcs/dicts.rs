@@ -28,9 +28,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let key = text(a, 0);
         Ok(Value::list(a.iter().skip(1).filter_map(|map| map.get(&key)).collect()))
     }),
-    open("keys", &[], Map, |_, a| Ok(Value::texts(a.iter().flat_map(|map| {
-        map.as_map().map(|map| map.entries()).unwrap_or_default().into_iter().map(|(key, _)| key)
-    })))),
+    open("keys", &[], Map, |_, a| {
+        Ok(Value::texts(a.iter().flat_map(|map| {
+            map.as_map().map(|map| map.entries()).unwrap_or_default().into_iter().map(|(key, _)| key)
+        })))
+    }),
     fixed("values", &[Map], |_, a| {
         let entries = arg(a, 0).as_map().map(|map| map.entries()).unwrap_or_default();
         Ok(Value::list(entries.into_iter().map(|(_, value)| value).collect()))
@@ -59,9 +61,9 @@ fn dict(arguments: &[Value]) -> Value {
 
 fn chosen(arguments: &[Value], named: bool) -> Value {
     let Some((map, keys)) = arguments.split_first() else { return Value::map(Entries::new()) };
-    let names = |key: &str| keys.iter().any(|name| name.string_bytes() == Some(key.as_bytes()));
+    let is_in = |key: &str| keys.iter().any(|name| name.string_bytes() == Some(key.as_bytes()));
     let entries = map.as_map().map(|map| map.entries()).unwrap_or_default();
-    Value::map(entries.into_iter().filter(|(key, _)| names(key) == named).collect())
+    Value::map(entries.into_iter().filter(|(key, _)| is_in(key) == named).collect())
 }
 
 fn merged(arguments: &[Value], overwrite: bool) -> Answer {
@@ -101,7 +103,8 @@ fn merge(into: &Rc<value::Map>, from: &Rc<value::Map>, overwrite: bool, depth: u
             into.set(Rc::clone(&key), source.clone());
         }
         let filled = before.as_ref().is_some_and(Value::truth);
-        let both_maps = source.as_map().is_some() && before.as_ref().is_some_and(|before| before.as_map().is_some());
+        let both_maps =
+            source.as_map().is_some() && before.as_ref().is_some_and(|before| before.as_map().is_some());
         if filled && (is_list || both_maps) {
             continue;
         }
@@ -114,14 +117,19 @@ fn merge(into: &Rc<value::Map>, from: &Rc<value::Map>, overwrite: bool, depth: u
 
 /// `dig "a" "b" default map`
 fn dig(arguments: &[Value]) -> Answer {
-    let [keys @ .., default, map] = arguments else { return Err("dig needs at least three arguments".into()) };
+    let [keys @ .., default, map] = arguments else {
+        return Err("dig needs at least three arguments".into());
+    };
     if keys.is_empty() {
         return Err("dig needs at least three arguments".into());
     }
     let mut at = map.clone();
     for key in keys {
         let Some(key) = key.string_text() else {
-            return Err(Stop::Failed(format!("interface conversion: interface {{}} is {}, not string", key.type_name())));
+            return Err(Stop::Failed(format!(
+                "interface conversion: interface {{}} is {}, not string",
+                key.type_name()
+            )));
         };
         // A conversion in Go, which takes no other type of map.
         let map = match &at {

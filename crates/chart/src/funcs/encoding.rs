@@ -38,6 +38,12 @@ pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Go does not mind bits after the end.
+const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    base64::engine::GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
 /// Reads base 64 as Go does: line breaks do not count.
 pub(crate) fn from_base64(text: &[u8]) -> Result<Vec<u8>, usize> {
     let kept: Cow<'_, [u8]> = if text.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
@@ -45,11 +51,6 @@ pub(crate) fn from_base64(text: &[u8]) -> Result<Vec<u8>, usize> {
     } else {
         Cow::Borrowed(text)
     };
-    // Go does not mind bits after the end.
-    const LENIENT: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
-        base64::engine::GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
-    );
     LENIENT.decode(kept.as_ref()).map_err(|_| wrong_base64(text))
 }
 
@@ -72,10 +73,8 @@ fn wrong_base64(text: &[u8]) -> usize {
                     .filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'))
                     .collect();
                 return match (digits % 4, rest.as_slice()) {
-                    (3, [(next, _), ..]) => *next,
                     (2, []) => text.len(),
-                    (2, [(_, b'='), (next, _), ..]) => *next,
-                    (2, [(next, _), ..]) => *next,
+                    (2, [(_, b'='), (next, _), ..]) | (_, [(next, _), ..]) => *next,
                     _ => at,
                 };
             }
@@ -100,12 +99,14 @@ fn decoded_base32(text: &[u8]) -> Value {
     specification.padding = Some('=');
     specification.check_trailing_bits = false;
     let decoded = specification.encoding().ok().map(|encoding| encoding.decode(&kept));
-    match decoded {
-        Some(Ok(bytes)) => Value::from_bytes(bytes),
-        _ => {
-            let wrong = kept.iter().position(|byte| !matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
-            Value::text(format!("illegal base32 data at input byte {}", wrong.unwrap_or(kept.len() - kept.len() % 8)))
-        }
+    if let Some(Ok(bytes)) = decoded {
+        Value::from_bytes(bytes)
+    } else {
+        let wrong = kept.iter().position(|byte| !matches!(byte, b'A'..=b'Z' | b'2'..=b'7'));
+        Value::text(format!(
+            "illegal base32 data at input byte {}",
+            wrong.unwrap_or(kept.len() - kept.len() % 8)
+        ))
     }
 }
 

@@ -33,7 +33,8 @@ pub(crate) fn method(
         "GetBytes" => Value::Bytes(file(&text(0)?)),
         "Glob" => {
             let pattern = glob(&text(0)?);
-            let matching = all.iter().filter(|(path, _)| pattern.as_ref().is_none_or(|glob| glob.is_match(path)));
+            let matching =
+                all.iter().filter(|(path, _)| pattern.as_ref().is_none_or(|glob| glob.is_match(path)));
             Value::Object(Rc::new(Object::Files(
                 matching.map(|(path, bytes)| (Rc::clone(path), Rc::clone(bytes))).collect(),
             )))

@@ -48,9 +48,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(text))
     }),
     fixed("fromToml", &[Text], |_, a| {
-        Ok(toml::read(&text(a, 0)).unwrap_or_else(|problem| Value::map_from([("Error", Value::text(problem))])))
+        Ok(toml::read(&text(a, 0))
+            .unwrap_or_else(|problem| Value::map_from([("Error", Value::text(problem))])))
     }),
-    fixed("toJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), Style { html: true, pretty: false }), Must::No)),
+    fixed("toJson", &[Any], |engine, a| {
+        written(engine, json::write(arg(a, 0), Style { html: true, pretty: false }), Must::No)
+    }),
     fixed("mustToJson", &[Any], |engine, a| {
         written(engine, json::write(arg(a, 0), Style { html: true, pretty: false }), Must::Yes)
     }),
@@ -99,7 +102,9 @@ fn read_yaml(text: &str) -> Result<Value, String> {
 fn map_or_error(read: Result<Value, String>, before: &str) -> Value {
     let problem = match read {
         Ok(map @ Value::Map(_)) => return map,
-        Ok(value) if value.is_nil() && before.is_empty() => return Value::map_of(MapKind::NilAny, Entries::new()),
+        Ok(value) if value.is_nil() && before.is_empty() => {
+            return Value::map_of(MapKind::NilAny, Entries::new());
+        }
         Ok(value) if value.is_nil() => return Value::map(Entries::new()),
         Ok(other) => format!("{before}{}", mismatch(&other, "map[string]interface {}")),
         Err(problem) => problem,

@@ -16,16 +16,26 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustPush", &[Any, Any], push),
     fixed("prepend", &[Any, Any], prepend),
     fixed("mustPrepend", &[Any, Any], prepend),
-    fixed("first", &[Any], |_, a| Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))),
-    fixed("mustFirst", &[Any], |_, a| Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))),
+    fixed("first", &[Any], |_, a| {
+        Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))
+    }),
+    fixed("mustFirst", &[Any], |_, a| {
+        Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))
+    }),
     fixed("last", &[Any], |_, a| Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))),
-    fixed("mustLast", &[Any], |_, a| Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))),
+    fixed("mustLast", &[Any], |_, a| {
+        Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))
+    }),
     fixed("rest", &[Any], rest),
     fixed("mustRest", &[Any], rest),
     fixed("initial", &[Any], initial),
     fixed("mustInitial", &[Any], initial),
-    fixed("reverse", &[Any], |_, a| Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))),
-    fixed("mustReverse", &[Any], |_, a| Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))),
+    fixed("reverse", &[Any], |_, a| {
+        Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))
+    }),
+    fixed("mustReverse", &[Any], |_, a| {
+        Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))
+    }),
     fixed("compact", &[Any], compact),
     fixed("mustCompact", &[Any], compact),
     fixed("uniq", &[Any], uniq),
@@ -101,7 +111,11 @@ fn prepend(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
 
 fn rest(_: &mut Engine<'_>, a: &[Value]) -> Answer {
     let list = items(arg(a, 0), "find rest on")?;
-    Ok(if list.is_empty() { Value::nil_list(ListKind::NilAny) } else { Value::list(list.into_iter().skip(1).collect()) })
+    Ok(if list.is_empty() {
+        Value::nil_list(ListKind::NilAny)
+    } else {
+        Value::list(list.into_iter().skip(1).collect())
+    })
 }
 
 fn initial(_: &mut Engine<'_>, a: &[Value]) -> Answer {
@@ -127,7 +141,9 @@ fn uniq(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
 fn without(_: &mut Engine<'_>, a: &[Value]) -> Answer {
     let unwanted = a.get(1..).unwrap_or_default();
     let list = items(arg(a, 0), "find without on")?;
-    Ok(Value::list(list.into_iter().filter(|item| !unwanted.iter().any(|other| deep_equal(other, item))).collect()))
+    Ok(Value::list(
+        list.into_iter().filter(|item| !unwanted.iter().any(|other| deep_equal(other, item))).collect(),
+    ))
 }
 
 fn has(_: &mut Engine<'_>, a: &[Value]) -> Answer {
@@ -164,7 +180,10 @@ fn slice(_: &mut Engine<'_>, a: &[Value]) -> Answer {
 fn concat(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let mut all = Vec::new();
     for list in a {
-        all.extend(items(list, "concat").map_err(|_| Stop::Failed(format!("Cannot concat type {} as list", list.kind())))?);
+        all.extend(
+            items(list, "concat")
+                .map_err(|_| Stop::Failed(format!("Cannot concat type {} as list", list.kind())))?,
+        );
     }
     engine.spend(all.len())?;
     Ok(if all.is_empty() { Value::nil_list(ListKind::NilAny) } else { Value::list(all) })

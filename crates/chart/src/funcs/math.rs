@@ -9,7 +9,9 @@ use crate::number;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("atoi", &[Text], |_, a| Ok(Value::Int(text(a, 0).parse::<i64>().unwrap_or_else(|_| saturated(&text(a, 0)))))),
+    fixed("atoi", &[Text], |_, a| {
+        Ok(Value::Int(text(a, 0).parse::<i64>().unwrap_or_else(|_| saturated(&text(a, 0)))))
+    }),
     fixed("int", &[Any], |_, a| Ok(Value::Int(to_int64(arg(a, 0))))),
     fixed("int64", &[Any], |_, a| Ok(Value::Int64(to_int64(arg(a, 0))))),
     fixed("float64", &[Any], |_, a| Ok(Value::Float(to_float(arg(a, 0))))),
@@ -48,7 +50,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let count = int(a, 0);
         steps(engine, 0, count, if count < 0 { -1 } else { 1 }).map(Value::ints)
     }),
-    fixed("untilStep", &[Int, Int, Int], |engine, a| steps(engine, int(a, 0), int(a, 1), int(a, 2)).map(Value::ints)),
+    fixed("untilStep", &[Int, Int, Int], |engine, a| {
+        steps(engine, int(a, 0), int(a, 1), int(a, 2)).map(Value::ints)
+    }),
     open("seq", &[], Int, sequence),
 ];
 
@@ -64,7 +68,11 @@ fn saturated(text: &str) -> i64 {
 /// Go's `float64` to `int64` on amd64: out of range is the smallest number.
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "checked to be in range")]
 fn truncate(float: f64) -> i64 {
-    if float.is_nan() || float >= i64::MAX as f64 || float < i64::MIN as f64 { i64::MIN } else { float as i64 }
+    if float.is_nan() || float >= i64::MAX as f64 || float < i64::MIN as f64 {
+        i64::MIN
+    } else {
+        float as i64
+    }
 }
 
 /// spf13/cast's `ToInt64`; what is not a number is 0.
@@ -118,7 +126,11 @@ fn divided(a: &[Value], operation: fn(i64, i64) -> i64) -> Answer {
 }
 
 /// One operation after the other on exact decimals; on floats where they grow too large.
-fn decimal(all: &[Value], exact: fn(Decimal, Decimal) -> Option<Decimal>, float: fn(f64, f64) -> f64) -> Answer {
+fn decimal(
+    all: &[Value],
+    exact: fn(Decimal, Decimal) -> Option<Decimal>,
+    float: fn(f64, f64) -> f64,
+) -> Answer {
     let numbers: Vec<f64> = all.iter().map(to_float).collect();
     if numbers.iter().any(|number| !number.is_finite()) {
         return Err("Cannot create a Decimal from NaN or infinity".into());
@@ -138,7 +150,7 @@ fn extreme(a: &[Value], greatest: bool) -> f64 {
     numbers.fold(first, |best, next| {
         if best.is_nan() || next.is_nan() {
             f64::NAN
-        } else if (next > best) == greatest && next != best {
+        } else if if greatest { next > best } else { next < best } {
             next
         } else {
             best
@@ -159,16 +171,16 @@ fn round(a: &[Value]) -> f64 {
 }
 
 /// sprig's `untilStep`.
-fn steps(engine: &mut Engine<'_>, start: i64, stop: i64, step: i64) -> Result<Vec<i64>, Stop> {
-    let runs = if stop < start { step < 0 } else { step > 0 };
+fn steps(engine: &mut Engine<'_>, start: i64, end: i64, step: i64) -> Result<Vec<i64>, Stop> {
+    let runs = if end < start { step < 0 } else { step > 0 };
     if !runs {
         return Ok(Vec::new());
     }
-    let count = (i128::from(stop) - i128::from(start)).abs() / i128::from(step).abs() + 1;
+    let count = (i128::from(end) - i128::from(start)).abs() / i128::from(step).abs() + 1;
     engine.spend(usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(size_of::<Value>()))?;
     let mut all = Vec::new();
     let mut at = start;
-    while if step < 0 { at > stop } else { at < stop } {
+    while if step < 0 { at > end } else { at < end } {
         all.push(at);
         match at.checked_add(step) {
             Some(next) => at = next,

@@ -126,10 +126,16 @@ impl Function {
     pub(crate) fn accepts(&self, count: usize) -> Result<(), Stop> {
         let least = self.parameters.len();
         if count < least && self.rest.is_some() {
-            return Err(Stop::Failed(format!("wrong number of args for {}: want at least {least} got {count}", self.name)));
+            return Err(Stop::Failed(format!(
+                "wrong number of args for {}: want at least {least} got {count}",
+                self.name
+            )));
         }
         if count != least && self.rest.is_none() {
-            return Err(Stop::Failed(format!("wrong number of args for {}: want {least} got {count}", self.name)));
+            return Err(Stop::Failed(format!(
+                "wrong number of args for {}: want {least} got {count}",
+                self.name
+            )));
         }
         Ok(())
     }
@@ -178,9 +184,21 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     find("");
     [
-        compare::FUNCTIONS, collections::FUNCTIONS, crypto::FUNCTIONS, dates::FUNCTIONS, dicts::FUNCTIONS,
-        encoding::FUNCTIONS, helm::FUNCTIONS, lists::FUNCTIONS, math::FUNCTIONS, reflect::FUNCTIONS,
-        regexes::FUNCTIONS, semver::FUNCTIONS, strings::FUNCTIONS, urls::FUNCTIONS, words::FUNCTIONS,
+        compare::FUNCTIONS,
+        collections::FUNCTIONS,
+        crypto::FUNCTIONS,
+        dates::FUNCTIONS,
+        dicts::FUNCTIONS,
+        encoding::FUNCTIONS,
+        helm::FUNCTIONS,
+        lists::FUNCTIONS,
+        math::FUNCTIONS,
+        reflect::FUNCTIONS,
+        regexes::FUNCTIONS,
+        semver::FUNCTIONS,
+        strings::FUNCTIONS,
+        urls::FUNCTIONS,
+        words::FUNCTIONS,
     ]
     .into_iter()
     .flatten()

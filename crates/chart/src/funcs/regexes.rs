@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 
 use regex::bytes::{Captures, NoExpand, Regex, RegexBuilder};
 
@@ -14,7 +15,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("regexMatch", &[Text, Text], |_, a| {
         Ok(Value::Bool(compiled(&text(a, 0)).is_ok_and(|regex| regex.is_match(bytes(a, 1)))))
     }),
-    fixed("mustRegexMatch", &[Text, Text], |_, a| Ok(Value::Bool(compiled(&text(a, 0))?.is_match(bytes(a, 1))))),
+    fixed("mustRegexMatch", &[Text, Text], |_, a| {
+        Ok(Value::Bool(compiled(&text(a, 0))?.is_match(bytes(a, 1))))
+    }),
     fixed("regexFind", &[Text, Text], |_, a| find(a)),
     fixed("mustRegexFind", &[Text, Text], |_, a| find(a)),
     fixed("regexFindAll", &[Text, Text, Int], |_, a| find_all(a)),
@@ -89,7 +92,9 @@ fn translate(pattern: &str) -> Result<String, &'static str> {
         let after = rest.get(character.len_utf8()..).unwrap_or_default();
         match character {
             '\\' => {
-                let Some(escaped) = after.chars().next() else { return Err("trailing backslash at end of expression") };
+                let Some(escaped) = after.chars().next() else {
+                    return Err("trailing backslash at end of expression");
+                };
                 let tail = after.get(escaped.len_utf8()..).unwrap_or_default();
                 if escaped == 'Q' {
                     let (quoted, next) = tail.split_once("\\E").unwrap_or((tail, ""));
@@ -164,7 +169,12 @@ fn repetition(text: &str) -> Option<usize> {
 }
 
 /// Writes an escape; answers what follows it.
-fn escape<'a>(escaped: char, tail: &'a str, in_class: bool, out: &mut String) -> Result<&'a str, &'static str> {
+fn escape<'a>(
+    escaped: char,
+    tail: &'a str,
+    in_class: bool,
+    out: &mut String,
+) -> Result<&'a str, &'static str> {
     let named = match (escaped, in_class) {
         ('d', false) => "[0-9]",
         ('d', true) => "0-9",
@@ -217,14 +227,18 @@ fn escape<'a>(escaped: char, tail: &'a str, in_class: bool, out: &mut String) ->
             }
             let (own, next) = tail.split_at(digits);
             let code = u32::from_str_radix(&format!("{escaped}{own}"), 8).unwrap_or(0);
-            out.push_str(&format!("\\x{{{code:X}}}"));
+            // Writing to a string cannot fail.
+            let _ = write!(out, "\\x{{{code:X}}}");
             return Ok(next);
         }
         punctuation if punctuation.is_ascii() && !punctuation.is_ascii_alphanumeric() => {
             if matches!(punctuation, '<' | '>') || punctuation.is_ascii_control() || punctuation == ' ' {
                 out.push(punctuation);
             } else if "\\.+*?()|[]{}^$#&-~/\"'%,:;=@!_`".contains(punctuation) {
-                if !matches!(punctuation, '"' | '\'' | '_' | '`' | '/' | '%' | ',' | ':' | ';' | '=' | '@' | '!') {
+                if !matches!(
+                    punctuation,
+                    '"' | '\'' | '_' | '`' | '/' | '%' | ',' | ':' | ';' | '=' | '@' | '!'
+                ) {
                     out.push('\\');
                 }
                 out.push(punctuation);
@@ -332,7 +346,8 @@ fn template(text: &str) -> Vec<(String, Option<Group>)> {
             continue;
         }
         // Numbers have no leading zeros.
-        let is_number = name == "0" || !name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit());
+        let is_number =
+            name == "0" || !name.starts_with('0') && name.bytes().all(|byte| byte.is_ascii_digit());
         let group = match name.parse() {
             Ok(number) if is_number => Group::Number(number),
             _ => Group::Name(name.to_owned()),

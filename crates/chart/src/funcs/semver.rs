@@ -13,7 +13,9 @@ use crate::object::Object;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("semver", &[Text], |_, a| Ok(Value::Object(Rc::new(Object::Version(Version::parse(&text(a, 0))?))))),
+    fixed("semver", &[Text], |_, a| {
+        Ok(Value::Object(Rc::new(Object::Version(Version::parse(&text(a, 0))?))))
+    }),
     fixed("semverCompare", &[Text, Text], |_, a| {
         let constraint = Constraint::parse(&text(a, 0))?;
         Ok(Value::Bool(constraint.allows(&Version::parse(&text(a, 1))?)))
@@ -77,7 +79,9 @@ impl Version {
             digits => digits.parse::<u64>().map_err(|_| wrong()),
         };
         let pre = part(5);
-        if pre.split('.').any(|piece| piece.len() > 1 && piece.starts_with('0') && piece.bytes().all(|b| b.is_ascii_digit())) {
+        if pre.split('.').any(|piece| {
+            piece.len() > 1 && piece.starts_with('0') && piece.bytes().all(|b| b.is_ascii_digit())
+        }) {
             return Err(format!("{text:?} has a number that starts with 0 in its pre-release"));
         }
         Ok(Self {
@@ -91,30 +95,41 @@ impl Version {
     }
 
     fn compare(&self, other: &Self) -> Ordering {
-        (self.major, self.minor, self.patch).cmp(&(other.major, other.minor, other.patch)).then_with(|| {
-            match (self.pre.is_empty(), other.pre.is_empty()) {
+        (self.major, self.minor, self.patch).cmp(&(other.major, other.minor, other.patch)).then_with(
+            || match (self.pre.is_empty(), other.pre.is_empty()) {
                 (true, true) => Ordering::Equal,
                 (true, false) => Ordering::Greater,
                 (false, true) => Ordering::Less,
                 (false, false) => compare_pre(&self.pre, &other.pre),
-            }
-        })
+            },
+        )
     }
 
     /// A method's answer.
     pub(crate) fn member(&self, name: &str, arguments: &[Value]) -> Result<Option<Value>, String> {
         let number = |number: u64| Ok(Some(Value::Uint(number, 64)));
         let version = |major, minor, patch| {
-            let mut next = Self { major, minor, patch, pre: String::new(), metadata: String::new(), original: String::new() };
+            let mut next = Self {
+                major,
+                minor,
+                patch,
+                pre: String::new(),
+                metadata: String::new(),
+                original: String::new(),
+            };
             next.original = format!("{}{next}", if self.original.starts_with('v') { "v" } else { "" });
             Ok(Some(Value::Object(Rc::new(Object::Version(next)))))
         };
         let other = || match arguments {
             [Value::Object(object)] => match object.as_ref() {
                 Object::Version(version) => Ok(version),
-                other => Err(format!("wrong type for value; expected *semver.Version; got {}", other.type_name())),
+                other => {
+                    Err(format!("wrong type for value; expected *semver.Version; got {}", other.type_name()))
+                }
             },
-            [other] => Err(format!("wrong type for value; expected *semver.Version; got {}", other.type_name())),
+            [other] => {
+                Err(format!("wrong type for value; expected *semver.Version; got {}", other.type_name()))
+            }
             _ => Err(format!("wrong number of args for {name}: want 1 got {}", arguments.len())),
         };
         match name {
@@ -227,7 +242,11 @@ impl Constraint {
                 return Err(wrong());
             }
             let conditions = grammar.find.find_iter(alternative);
-            all.push(conditions.map(|found| Condition::parse(grammar, found.as_str())).collect::<Result<_, _>>()?);
+            all.push(
+                conditions
+                    .map(|found| Condition::parse(grammar, found.as_str()))
+                    .collect::<Result<_, _>>()?,
+            );
         }
         Ok(Self(all))
     }
@@ -236,7 +255,9 @@ impl Constraint {
     pub(crate) fn allows(&self, version: &Version) -> bool {
         self.0.iter().any(|conditions| {
             let with_pre = conditions.iter().any(|condition| !condition.version.pre.is_empty());
-            conditions.iter().all(|condition| (version.pre.is_empty() || with_pre) && condition.holds(version))
+            conditions
+                .iter()
+                .all(|condition| (version.pre.is_empty() || with_pre) && condition.holds(version))
         })
     }
 }
@@ -281,7 +302,9 @@ impl Condition {
             "<" => order.is_lt(),
             ">=" | "=>" => order.is_ge(),
             "<=" | "=<" if !self.dirty => order.is_le(),
-            "<=" | "=<" => v.major < c.major || v.major == c.major && (v.minor <= c.minor || self.minor_dirty),
+            "<=" | "=<" => {
+                v.major < c.major || v.major == c.major && (v.minor <= c.minor || self.minor_dirty)
+            }
             "^" => self.caret(v),
             _ => false,
         }

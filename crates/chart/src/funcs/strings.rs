@@ -32,7 +32,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("hasPrefix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).starts_with(bytes(a, 0))))),
     fixed("hasSuffix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).ends_with(bytes(a, 0))))),
     open("quote", &[], Any, |_, a| {
-        let quoted = a.iter().filter(|value| !value.is_nil()).map(|value| format::quote(&format::string(value)));
+        let quoted =
+            a.iter().filter(|value| !value.is_nil()).map(|value| format::quote(&format::string(value)));
         Ok(Value::text(quoted.collect::<Vec<_>>().join(" ")))
     }),
     open("squote", &[], Any, |_, a| {
@@ -135,7 +136,8 @@ fn substring(start: i64, end: i64, text: &[u8]) -> Answer {
     } else {
         (start, end)
     };
-    let cut = usize::try_from(from).ok().zip(usize::try_from(to).ok()).and_then(|(from, to)| text.get(from..to));
+    let cut =
+        usize::try_from(from).ok().zip(usize::try_from(to).ok()).and_then(|(from, to)| text.get(from..to));
     match cut {
         Some(cut) => Ok(Value::from_bytes(cut.to_vec())),
         None => Err(Stop::Failed(format!("slice bounds out of range [{from}:{to}] of {length}"))),
@@ -145,7 +147,7 @@ fn substring(start: i64, end: i64, text: &[u8]) -> Answer {
 fn indent(engine: &mut Engine<'_>, a: &[Value], new_line: bool) -> Answer {
     let spaces = size(int(a, 0))?;
     let whole = bytes(a, 1);
-    let lines = whole.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let lines = whole.split(|byte| *byte == b'\n').count();
     engine.spend(lines.saturating_mul(spaces).saturating_add(whole.len()))?;
     let mut out = Vec::with_capacity(whole.len() + lines * spaces + 1);
     if new_line {
@@ -187,7 +189,10 @@ pub(super) fn split<'a>(text: &'a str, separator: &str, count: i64) -> Vec<&'a s
 }
 
 fn numbered(parts: Vec<&str>) -> Value {
-    let entries: Entries =
-        parts.into_iter().enumerate().map(|(index, part)| (Rc::from(format!("_{index}")), Value::text(part))).collect();
+    let entries: Entries = parts
+        .into_iter()
+        .enumerate()
+        .map(|(index, part)| (Rc::from(format!("_{index}")), Value::text(part)))
+        .collect();
     Value::map_of(MapKind::Text, entries)
 }

@@ -126,14 +126,15 @@ impl Writer {
                 Ok(())
             }
             Value::Float(float) => {
-                self.out.push_str(&match *float {
+                let shown = match *float {
                     float if float.is_nan() => "nan".to_owned(),
                     float if float.is_infinite() => if float < 0.0 { "-inf" } else { "inf" }.to_owned(),
                     float => {
                         let shown = number::general(float);
                         if shown.contains(['e', '.']) { shown } else { format!("{shown}.0") }
                     }
-                });
+                };
+                self.out.push_str(&shown);
                 Ok(())
             }
             Value::Text(_) | Value::Raw(_) => {
@@ -209,7 +210,8 @@ impl Writer {
 
 /// A key, quoted where it must be.
 fn bare(key: &str) -> String {
-    if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-')) {
+    if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    {
         return key.to_owned();
     }
     if key.is_empty() {
@@ -222,7 +224,8 @@ fn bare(key: &str) -> String {
 
 /// Reads a document.
 pub(super) fn read(text: &str) -> Result<Value, String> {
-    let table: ::toml::Table = text.parse().map_err(|error: ::toml::de::Error| format!("toml: {}", error.message()))?;
+    let table: ::toml::Table =
+        text.parse().map_err(|error: ::toml::de::Error| format!("toml: {}", error.message()))?;
     Ok(Value::map(table.into_iter().map(|(key, value)| (Rc::from(key), convert(value))).collect::<Entries>()))
 }
 

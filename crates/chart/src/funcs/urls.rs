@@ -25,8 +25,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let part = |key: &str| -> Result<String, Stop> {
             match arg(a, 0).get(key) {
                 None => Ok(String::new()),
-                Some(value) => value.string_text().map(|text| text.into_owned()).ok_or_else(|| {
-                    Stop::Failed(format!("unable to parse {key} key, must be of type string, but {} found", value.kind()))
+                Some(value) => value.string_text().map(std::borrow::Cow::into_owned).ok_or_else(|| {
+                    Stop::Failed(format!(
+                        "unable to parse {key} key, must be of type string, but {} found",
+                        value.kind()
+                    ))
                 }),
             }
         };
@@ -96,7 +99,25 @@ fn must_escape(byte: u8, part: Part) -> bool {
         return false;
     }
     if part == Part::Host
-        && matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'[' | b']' | b'<' | b'>' | b'"')
+        && matches!(
+            byte,
+            b'!' | b'$'
+                | b'&'
+                | b'\''
+                | b'('
+                | b')'
+                | b'*'
+                | b'+'
+                | b','
+                | b';'
+                | b'='
+                | b':'
+                | b'['
+                | b']'
+                | b'<'
+                | b'>'
+                | b'"'
+        )
     {
         return false;
     }
@@ -186,7 +207,7 @@ fn parse(text: &str) -> Result<Url, String> {
     }
     let mut url = Url { fragment: unescape(fragment, Part::Fragment)?, ..Url::default() };
     if whole == "*" {
-        url.path = "*".to_owned();
+        "*".clone_into(&mut url.path);
         return Ok(url);
     }
     let (scheme, rest) = scheme(whole)?;
@@ -217,9 +238,7 @@ fn parse(text: &str) -> Result<Url, String> {
 
 fn authority(text: &str) -> Result<(Option<User>, String), String> {
     let Some((info, host)) = text.rsplit_once('@') else { return Ok((None, self::host(text)?)) };
-    let allowed = |byte: u8| {
-        byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte)
-    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:~!$&'()*+,;=%@".contains(&byte);
     if !info.bytes().all(allowed) {
         return Err("net/url: invalid userinfo".to_owned());
     }

@@ -138,7 +138,9 @@ fn wrap(text: &[u8], width: i64, separator: &[u8], cut_words: bool) -> Value {
             None if cut_words => Some((at + width, at + width)),
             None => {
                 let rest = text.get(at + width..).unwrap_or_default();
-                rest.iter().position(|byte| *byte == b' ').map(|space| (at + width + space, at + width + space + 1))
+                rest.iter()
+                    .position(|byte| *byte == b' ')
+                    .map(|space| (at + width + space, at + width + space + 1))
             }
         };
         let Some((end, next)) = end else { break };
@@ -213,7 +215,8 @@ enum Word {
 }
 
 fn is_letter(character: char) -> bool {
-    character.is_alphabetic() && !matches!(character, '\u{3041}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fcc}')
+    character.is_alphabetic()
+        && !matches!(character, '\u{3041}'..='\u{30ff}' | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fcc}')
 }
 
 /// Go's `unicode.IsPunct`, for what charts hold.
@@ -221,7 +224,19 @@ fn is_punctuation(character: char) -> bool {
     match character {
         '$' | '+' | '<' | '=' | '>' | '^' | '`' | '|' | '~' => false,
         character if character.is_ascii() => character.is_ascii_punctuation(),
-        '¡' | '§' | '«' | '¶' | '·' | '»' | '¿' | '‐'..='‧' | '‰'..='⁃' | '⁅'..='⁑' | '⁓'..='⁞' | '、'..='〃' | '〈'..='】' => true,
+        '¡'
+        | '§'
+        | '«'
+        | '¶'
+        | '·'
+        | '»'
+        | '¿'
+        | '‐'..='‧'
+        | '‰'..='⁃'
+        | '⁅'..='⁑'
+        | '⁓'..='⁞'
+        | '、'..='〃'
+        | '〈'..='】' => true,
         _ => false,
     }
 }
@@ -231,7 +246,13 @@ fn next_word(text: &str) -> (Word, usize) {
     let mut characters = text.chars();
     let Some(first) = characters.next() else { return (Word::None, 0) };
     let run = |from: usize, fits: &dyn Fn(char) -> bool| {
-        from + text.get(from..).unwrap_or_default().chars().take_while(|c| fits(*c)).map(char::len_utf8).sum::<usize>()
+        from + text
+            .get(from..)
+            .unwrap_or_default()
+            .chars()
+            .take_while(|c| fits(*c))
+            .map(char::len_utf8)
+            .sum::<usize>()
     };
     let start = first.len_utf8();
     let small = |c: char| is_letter(c) && !c.is_uppercase();
@@ -243,7 +264,8 @@ fn next_word(text: &str) -> (Word, usize) {
         match characters.next() {
             Some(second) if second.is_uppercase() => {
                 let end = run(0, &char::is_uppercase);
-                let last = text.get(..end).and_then(|word| word.chars().next_back()).map_or(0, char::len_utf8);
+                let last =
+                    text.get(..end).and_then(|word| word.chars().next_back()).map_or(0, char::len_utf8);
                 let next = text.get(end..).and_then(|rest| rest.chars().next());
                 // The last capital belongs to the word that follows.
                 (Word::Upper, if next.is_some_and(is_letter) { end - last } else { end })
@@ -330,5 +352,13 @@ fn put(out: &mut String, sort: Word, word: &str, connector: char) {
         out.push_str(word);
         return;
     }
-    out.extend(word.chars().map(|c| if is_connector(c) { connector } else if c.is_uppercase() { lower(c) } else { c }));
+    out.extend(word.chars().map(|c| {
+        if is_connector(c) {
+            connector
+        } else if c.is_uppercase() {
+            lower(c)
+        } else {
+            c
+        }
+    }));
 }

@@ -31,7 +31,10 @@ pub(super) fn check(chart: &Chart, values: &Value) -> Result<(), Error> {
 struct Elsewhere;
 
 impl jsonschema::Retrieve for Elsewhere {
-    fn retrieve(&self, uri: &Uri<String>) -> Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>> {
+    fn retrieve(
+        &self,
+        uri: &Uri<String>,
+    ) -> Result<serde_json::Value, Box<dyn std::error::Error + Send + Sync>> {
         if uri.scheme().as_str() == "urn" {
             return Ok(serde_json::Value::Bool(true));
         }

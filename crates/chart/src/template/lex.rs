@@ -200,7 +200,9 @@ impl<'a> Lexer<'a> {
                 '"' => self.quoted(from, '"', Kind::Text2)?,
                 '\'' => self.quoted(from, '\'', Kind::Character)?,
                 '`' => {
-                    let Some(end) = self.rest().find('`') else { return self.error("unterminated raw quoted string") };
+                    let Some(end) = self.rest().find('`') else {
+                        return self.error("unterminated raw quoted string");
+                    };
                     self.at += end + 1;
                     self.push(Kind::Raw, from, self.at);
                 }
@@ -249,7 +251,8 @@ impl<'a> Lexer<'a> {
     }
 
     fn quoted(&mut self, from: usize, quote: char, kind: Kind) -> Result<(), LexError> {
-        let what = if quote == '"' { "unterminated quoted string" } else { "unterminated character constant" };
+        let what =
+            if quote == '"' { "unterminated quoted string" } else { "unterminated character constant" };
         let mut characters = self.rest().char_indices();
         while let Some((at, character)) = characters.next() {
             match character {

@@ -29,10 +29,15 @@ pub(crate) fn parse(file: &Rc<str>, name: &Rc<str>, source: &str) -> Result<Vec<
     match end {
         End::Text => {}
         End::Else(position) => return Err(parser.error_at(position, "unexpected {{else}}")),
-        End::End(position) => return Err(parser.error_at(position, "unexpected {{end}}")),
+        End::Closed(position) => return Err(parser.error_at(position, "unexpected {{end}}")),
     }
     let mut defined = parser.defined;
-    defined.push(Rc::new(Template { file: Rc::clone(file), name: Rc::clone(name), source: Rc::clone(&source), body }));
+    defined.push(Rc::new(Template {
+        file: Rc::clone(file),
+        name: Rc::clone(name),
+        source: Rc::clone(&source),
+        body,
+    }));
     Ok(defined)
 }
 
@@ -46,7 +51,7 @@ enum End {
     Text,
     /// After `{{else`: the rest of the action is still to be read.
     Else(Position),
-    End(Position),
+    Closed(Position),
 }
 
 struct Parser<'a> {
@@ -63,7 +68,11 @@ struct Parser<'a> {
 
 impl<'a> Parser<'a> {
     fn peek(&self) -> Token<'a> {
-        let end = Token { kind: Kind::End, at: Position::try_from(self.source.len()).unwrap_or(Position::MAX), text: "" };
+        let end = Token {
+            kind: Kind::End,
+            at: Position::try_from(self.source.len()).unwrap_or(Position::MAX),
+            text: "",
+        };
         self.tokens.get(self.next).copied().unwrap_or(end)
     }
 
@@ -115,7 +124,9 @@ impl<'a> Parser<'a> {
             match token.kind {
                 Kind::End => {
                     if !top {
-                        return Err(self.error_at(token.at, "unexpected end of the template: an {{end}} is missing"));
+                        return Err(
+                            self.error_at(token.at, "unexpected end of the template: an {{end}} is missing")
+                        );
                     }
                     return Ok((nodes, End::Text));
                 }
@@ -127,7 +138,7 @@ impl<'a> Parser<'a> {
                             "end" => {
                                 self.next += 1;
                                 self.close("end")?;
-                                return Ok((nodes, End::End(word.at)));
+                                return Ok((nodes, End::Closed(word.at)));
                             }
                             "else" => {
                                 self.next += 1;
@@ -253,7 +264,7 @@ impl<'a> Parser<'a> {
         self.ranges -= loops;
         let otherwise = match end {
             End::Else(position) => Some(self.otherwise(keyword, position)?),
-            End::End(_) | End::Text => None,
+            End::Closed(_) | End::Text => None,
         };
         self.variables.truncate(scope);
         Ok(Branch { pipe, body, otherwise })
@@ -273,7 +284,7 @@ impl<'a> Parser<'a> {
         self.close("else")?;
         let (nodes, end) = self.list(false)?;
         match end {
-            End::End(_) | End::Text => Ok(nodes),
+            End::Closed(_) | End::Text => Ok(nodes),
             End::Else(_) => Err(self.error_at(position, "expected end; found {{else}}")),
         }
     }
@@ -298,7 +309,11 @@ impl<'a> Parser<'a> {
             let Some(first) = command.operands.first() else { continue };
             if matches!(
                 first.kind,
-                OperandKind::Bool(_) | OperandKind::Dot | OperandKind::Nil | OperandKind::Number(..) | OperandKind::Text(..)
+                OperandKind::Bool(_)
+                    | OperandKind::Dot
+                    | OperandKind::Nil
+                    | OperandKind::Number(..)
+                    | OperandKind::Text(..)
             ) {
                 let problem = format!("non executable command in pipeline stage {}", index + 1);
                 return Err(self.error_at(command.position, problem));
@@ -326,7 +341,8 @@ impl<'a> Parser<'a> {
                     self.next += 1;
                     names.push(Rc::from(token.text));
                     let assigns = next.kind == Kind::Assign;
-                    if assigns && let Some(unknown) = names.iter().find(|name| !self.variables.contains(name)) {
+                    if assigns && let Some(unknown) = names.iter().find(|name| !self.variables.contains(name))
+                    {
                         return Err(self.error_at(token.at, format!("undefined variable {unknown:?}")));
                     }
                     return Ok((names, assigns));
@@ -335,7 +351,9 @@ impl<'a> Parser<'a> {
                     self.next += 1;
                     names.push(Rc::from(token.text));
                 }
-                Kind::Comma => return Err(self.error_at(token.at, format!("too many declarations in {context}"))),
+                Kind::Comma => {
+                    return Err(self.error_at(token.at, format!("too many declarations in {context}")));
+                }
                 _ => break,
             }
         }
@@ -362,12 +380,24 @@ impl<'a> Parser<'a> {
                     self.next += 1;
                     let next = self.peek_solid();
                     if next.kind == end || next.kind == Kind::Pipe {
-                        return Err(self.error_at(token.at, format!("missing command after `|` in {context}")));
+                        return Err(
+                            self.error_at(token.at, format!("missing command after `|` in {context}"))
+                        );
                     }
                     break;
                 }
                 kind if kind == end => break,
-                _ if start == token || matches!(token.kind, Kind::Close | Kind::RightParenthesis | Kind::Comma | Kind::Declare | Kind::Assign | Kind::End) => {
+                _ if start == token
+                    || matches!(
+                        token.kind,
+                        Kind::Close
+                            | Kind::RightParenthesis
+                            | Kind::Comma
+                            | Kind::Declare
+                            | Kind::Assign
+                            | Kind::End
+                    ) =>
+                {
                     return Err(self.unexpected(token, context));
                 }
                 _ => return Err(self.unexpected(token, "operand")),
@@ -406,7 +436,11 @@ impl<'a> Parser<'a> {
                 before.append(&mut names);
                 OperandKind::Variable(name, before)
             }
-            OperandKind::Bool(_) | OperandKind::Text(..) | OperandKind::Number(..) | OperandKind::Nil | OperandKind::Dot => {
+            OperandKind::Bool(_)
+            | OperandKind::Text(..)
+            | OperandKind::Number(..)
+            | OperandKind::Nil
+            | OperandKind::Dot => {
                 let shown = Operand { position, kind };
                 return Err(self.error_at(position, format!("unexpected . after term \"{shown}\"")));
             }
@@ -421,7 +455,8 @@ impl<'a> Parser<'a> {
             Kind::Word => match token.text {
                 "true" | "false" => OperandKind::Bool(token.text == "true"),
                 "nil" => OperandKind::Nil,
-                "if" | "else" | "end" | "with" | "range" | "define" | "template" | "block" | "break" | "continue" => {
+                "if" | "else" | "end" | "with" | "range" | "define" | "template" | "block" | "break"
+                | "continue" => {
                     return Err(self.unexpected(token, "operand"));
                 }
                 name => match funcs::find(name) {
@@ -439,10 +474,13 @@ impl<'a> Parser<'a> {
                 OperandKind::Variable(name, Vec::new())
             }
             Kind::Number | Kind::Character => {
-                let number = number(token).ok_or_else(|| self.error_at(token.at, format!("bad number syntax: {:?}", token.text)))?;
+                let number = number(token)
+                    .ok_or_else(|| self.error_at(token.at, format!("bad number syntax: {:?}", token.text)))?;
                 OperandKind::Number(number, Rc::from(token.text))
             }
-            Kind::Text2 | Kind::Raw => OperandKind::Text(Rc::from(self.unquote(token)?), Rc::from(token.text)),
+            Kind::Text2 | Kind::Raw => {
+                OperandKind::Text(Rc::from(self.unquote(token)?), Rc::from(token.text))
+            }
             Kind::LeftParenthesis => {
                 self.next += 1;
                 self.deeper(token.at)?;
@@ -510,7 +548,10 @@ fn unescape(text: &str, quote: char) -> Option<String> {
         bytes.push(byte);
     }
     // Strings of other bytes are not worth a type of their own here.
-    Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    Some(
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
 }
 
 /// Reads a number, and which kinds it can be (Go's `newNumber`).
@@ -523,7 +564,12 @@ fn number(token: Token<'_>) -> Option<Number> {
         if characters.next().is_some() {
             return None;
         }
-        return Some(Number { int: Some(code.into()), uint: Some(code.into()), float: f64::from(code), is_float: false });
+        return Some(Number {
+            int: Some(code.into()),
+            uint: Some(code.into()),
+            float: f64::from(code),
+            is_float: false,
+        });
     }
     let text = token.text;
     let int = crate::number::parse_int(text, 0);

@@ -48,7 +48,7 @@ impl Set<'_> {
         }
     }
 
-    pub(super) fn apply(&self, base: Value) -> Result<Value, String> {
+    pub(super) fn apply(&self, base: &Value) -> Result<Value, String> {
         let (flag, text) = match self {
             Self::Json(text) => ("--set-json", *text),
             Self::Typed(text) => ("--set", *text),
@@ -58,7 +58,7 @@ impl Set<'_> {
         };
         let wrong = |problem: String| format!("{flag} {text}: {problem}");
         if matches!(self, Self::Json(_)) && text.trim().starts_with('{') {
-            return Ok(merge_maps(&base, &json_map(text.trim()).map_err(wrong)?));
+            return Ok(merge_maps(base, &json_map(text.trim()).map_err(wrong)?));
         }
         // What the flags share with values that were read stays as it was.
         let base = base.deep_copy();
@@ -125,8 +125,8 @@ impl Parser<'_> {
 
     fn key(&mut self, data: &Rc<Map>, depth: usize) -> Result<(), Stop> {
         let stops: &[char] = if self.is_literal() { &['=', '[', '.'] } else { &['=', '[', ',', '.'] };
-        let (name, last) = self.until(stops);
-        match last {
+        let (name, ended) = self.until(stops);
+        match ended {
             None if name.is_empty() => Err(Stop::End),
             None => Err(format!("key {name:?} has no value").into()),
             Some('[') => {
@@ -185,7 +185,9 @@ impl Parser<'_> {
                     return Ok(());
                 }
                 // A word ends where it is complete, whatever follows.
-                for (word, value) in [("null", Value::Nil), ("true", Value::Bool(true)), ("false", Value::Bool(false))] {
+                for (word, value) in
+                    [("null", Value::Nil), ("true", Value::Bool(true)), ("false", Value::Bool(false))]
+                {
                     if let Some(rest) = self.rest.strip_prefix(word) {
                         self.rest = rest;
                         give(value);
@@ -193,7 +195,8 @@ impl Parser<'_> {
                         return Ok(());
                     }
                 }
-                let mut stream = serde_json::Deserializer::from_str(self.rest).into_iter::<serde_json::Value>();
+                let mut stream =
+                    serde_json::Deserializer::from_str(self.rest).into_iter::<serde_json::Value>();
                 let value = match stream.next() {
                     Some(Ok(value)) => value,
                     Some(Err(error)) => return Err(error.to_string().into()),
@@ -273,17 +276,22 @@ impl Parser<'_> {
     }
 
     /// Reads what follows `[index]`.
-    fn item(&mut self, mut list: Vec<Value>, index: i64, depth: usize) -> Result<Vec<Value>, (Vec<Value>, Stop)> {
+    fn item(
+        &mut self,
+        mut list: Vec<Value>,
+        index: i64,
+        depth: usize,
+    ) -> Result<Vec<Value>, (Vec<Value>, Stop)> {
         if !(0..=HIGHEST_INDEX).contains(&index) {
             return Err((list, format!("index {index} is not between 0 and {HIGHEST_INDEX}").into()));
         }
         let at = usize::try_from(index).unwrap_or(0);
-        let (rest, last) = self.until(&['[', '.', '=']);
+        let (rest, ended) = self.until(&['[', '.', '=']);
         if !rest.is_empty() {
             return Err((list, format!("unexpected data at end of array index: {rest:?}").into()));
         }
         let before = list.get(at).cloned().unwrap_or(Value::Nil);
-        let value = match last {
+        let value = match ended {
             None => return Err((list, Stop::End)),
             Some('=') => {
                 let mut value = None;

@@ -1,9 +1,8 @@
 //! `toYamlPretty`: goyaml.v3's encoder with an indent of two, which also
 //! indents sequences in mappings, and quotes less.
 
-
 use super::read::{Resolved, resolve};
-use super::write::{block, escape, Shape, Style, is_base60, natural};
+use super::write::{Shape, Style, block, escape, is_base60, natural};
 use crate::number;
 use crate::value::Value;
 
@@ -56,7 +55,8 @@ fn node(value: &Value, indent: usize, first: bool, out: &mut String) {
 }
 
 fn entry(value: &Value, indent: usize, out: &mut String) {
-    let block = matches!(value, Value::Map(map) if map.len() > 0) || matches!(value, Value::List(list) if !list.items.is_empty());
+    let block = matches!(value, Value::Map(map) if map.len() > 0)
+        || matches!(value, Value::List(list) if !list.items.is_empty());
     if block {
         node(value, indent + 2, false, out);
     } else {

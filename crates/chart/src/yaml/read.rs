@@ -145,7 +145,8 @@ impl<'a> Visitor<'a> for Builder<'a> {
         if self.open.iter().any(|(_, anchor)| *anchor == Some(name)) {
             return Err(format!("anchor '{name}' value contains itself"));
         }
-        let value = self.anchors.get(name).ok_or_else(|| format!("unknown anchor '{name}' referenced"))?.deep_copy();
+        let value =
+            self.anchors.get(name).ok_or_else(|| format!("unknown anchor '{name}' referenced"))?.deep_copy();
         self.aliased += count(&value);
         if self.aliased > MOST_ALIASED {
             return Err("document contains excessive aliasing".to_owned());
@@ -212,7 +213,9 @@ fn scalar(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<
             Resolved::Int(number) => Value::Float(number as f64),
             Resolved::Uint(number) => Value::Float(number as f64),
             Resolved::Float(number) if number.is_finite() => Value::Float(number),
-            Resolved::Float(number) => return Err(format!("json: unsupported value: {}", number::general(number))),
+            Resolved::Float(number) => {
+                return Err(format!("json: unsupported value: {}", number::general(number)));
+            }
             Resolved::Time | Resolved::Text => string(),
         })
     };
@@ -220,7 +223,6 @@ fn scalar(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<
     let Some(tag) = tag.strip_prefix("tag:yaml.org,2002:") else { return Ok(string()) };
     let wrong = || Err(format!("cannot decode `{text}` as a !!{tag}"));
     match (tag, resolve(text)) {
-        ("str" | "merge" | "timestamp", _) => Ok(string()),
         ("binary", _) => match crate::funcs::encoding::from_base64(text.replace(' ', "").as_bytes()) {
             Ok(bytes) => Ok(Value::from_bytes(bytes)),
             Err(_) => wrong(),
@@ -239,7 +241,9 @@ pub(crate) fn resolve(text: &str) -> Resolved {
     let Some(first) = text.bytes().next() else { return Resolved::Null };
     match first {
         b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => match text {
-            "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => Resolved::Bool(true),
+            "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+                Resolved::Bool(true)
+            }
             "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
                 Resolved::Bool(false)
             }
@@ -293,7 +297,9 @@ fn float(text: &str) -> Option<f64> {
     };
     let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let mantissa_holds = match mantissa.split_once('.') {
-        Some((whole, fraction)) => all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty()),
+        Some((whole, fraction)) => {
+            all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty())
+        }
         None => !mantissa.is_empty() && all_digits(mantissa),
     };
     let power_holds = power.is_none_or(|power| {
@@ -317,7 +323,9 @@ fn is_time(text: &str) -> bool {
             value = value * 10 + u32::from(bytes.next()? - b'0');
             count += 1;
         }
-        if count < least { return None }
+        if count < least {
+            return None;
+        }
         Some(value)
     };
     let date = (|| {

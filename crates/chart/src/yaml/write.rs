@@ -149,7 +149,9 @@ impl Emitter {
             Value::Int(number) | Value::Int64(number) => self.put(&number.to_string()),
             Value::Uint(number, _) => self.put(&number.to_string()),
             Value::Float(number) if number.is_finite() => self.put(&json_number(*number)),
-            Value::Float(number) => return Err(format!("json: unsupported value: {}", number::general(*number))),
+            Value::Float(number) => {
+                return Err(format!("json: unsupported value: {}", number::general(*number)));
+            }
             Value::Text(text) => self.checked_text(text, place)?,
             Value::Raw(_) => self.checked_text(&value.string_text().unwrap_or_default(), place)?,
             Value::Bytes(bytes) => self.text(&crate::funcs::encoding::base64(bytes), place),
@@ -161,7 +163,9 @@ impl Emitter {
     /// Values are written as JSON first, and that is read as YAML, which refuses
     /// control characters that JSON does not escape.
     fn checked_text(&mut self, text: &str, place: Place) -> Result<(), String> {
-        if text.contains(|c: char| matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}')) {
+        if text.contains(
+            |c: char| matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'),
+        ) {
             return Err("yaml: control characters are not allowed".to_owned());
         }
         self.text(text, place);
@@ -172,7 +176,12 @@ impl Emitter {
         let wants_quotes = match resolve(text) {
             Resolved::Text => is_base60(text),
             // Dates went through JSON as text, and goyaml sees them as dates again.
-            Resolved::Time | Resolved::Null | Resolved::Bool(_) | Resolved::Int(_) | Resolved::Uint(_) | Resolved::Float(_) => true,
+            Resolved::Time
+            | Resolved::Null
+            | Resolved::Bool(_)
+            | Resolved::Int(_)
+            | Resolved::Uint(_)
+            | Resolved::Float(_) => true,
         };
         let shape = Shape::of(text);
         let wanted = if text.contains('\n') {
@@ -222,7 +231,13 @@ impl Emitter {
         while let Some((index, character)) = characters.next() {
             if character == ' ' {
                 let next_is_space = characters.peek().is_some_and(|(_, next)| *next == ' ');
-                if !place.key && !after_space && self.column > WIDTH && index > 0 && index < last && !next_is_space {
+                if !place.key
+                    && !after_space
+                    && self.column > WIDTH
+                    && index > 0
+                    && index < last
+                    && !next_is_space
+                {
                     self.line(place.indent);
                 } else {
                     self.put(" ");
@@ -244,10 +259,12 @@ impl Emitter {
             // goyaml escapes all that follows a byte order mark.
             let escaped: String = text
                 .chars()
-                .map(|c| escape(c).unwrap_or_else(|| {
-                    let code = u32::from(c);
-                    if code <= 0xff { format!("\\x{code:02X}") } else { format!("\\u{code:04X}") }
-                }))
+                .map(|c| {
+                    escape(c).unwrap_or_else(|| {
+                        let code = u32::from(c);
+                        if code <= 0xff { format!("\\x{code:02X}") } else { format!("\\u{code:04X}") }
+                    })
+                })
                 .collect();
             self.put(&format!("\"{escaped}\""));
             return;
@@ -353,7 +370,8 @@ impl Shape {
             let followed = characters.peek().is_none_or(|next| is_blank(*next));
             if first {
                 indicators |= match character {
-                    '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' => true,
+                    '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%'
+                    | '@' | '`' => true,
                     '?' | ':' | '-' => followed,
                     _ => false,
                 };
@@ -459,7 +477,9 @@ pub(super) fn is_base60(text: &str) -> bool {
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let mut parts = unsigned.split(':');
     let Some(first) = parts.next() else { return false };
-    if !first.starts_with(|c: char| c.is_ascii_digit()) || !first.bytes().all(|b| b.is_ascii_digit() || b == b'_') {
+    if !first.starts_with(|c: char| c.is_ascii_digit())
+        || !first.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+    {
         return false;
     }
     let rest: Vec<&str> = parts.collect();
@@ -470,7 +490,9 @@ pub(super) fn is_base60(text: &str) -> bool {
         _ => false,
     };
     let (whole, fraction) = last.split_once('.').unwrap_or((last, ""));
-    middle.iter().all(|part| sixty(part)) && sixty(whole) && fraction.bytes().all(|b| b.is_ascii_digit() || b == b'_')
+    middle.iter().all(|part| sixty(part))
+        && sixty(whole)
+        && fraction.bytes().all(|b| b.is_ascii_digit() || b == b'_')
 }
 
 /// goyaml's order of keys: letters after others, digits as numbers.
@@ -480,7 +502,7 @@ pub(super) fn natural(left: &str, right: &str) -> Ordering {
         return left.cmp(right);
     }
     let (a, b): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
-    let digit = |characters: &[char], at: usize| characters.get(at).copied().filter(|c| c.is_ascii_digit());
+    let digit = |characters: &[char], at: usize| characters.get(at).copied().filter(char::is_ascii_digit);
     for (at, (x, y)) in a.iter().zip(&b).enumerate() {
         if x == y {
             continue;

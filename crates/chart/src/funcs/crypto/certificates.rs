@@ -4,8 +4,8 @@ use std::rc::Rc;
 use std::time::UNIX_EPOCH;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    RsaKeySize, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, RsaKeySize, SanType, SerialNumber,
 };
 use time::{Duration, OffsetDateTime};
 
@@ -25,7 +25,8 @@ fn value(cert: String, key: String) -> Value {
 }
 
 fn unpacked(kept: &[u8]) -> Value {
-    let mut parts = kept.splitn(2, |byte| *byte == MARK).map(|part| String::from_utf8_lossy(part).into_owned());
+    let mut parts =
+        kept.splitn(2, |byte| *byte == MARK).map(|part| String::from_utf8_lossy(part).into_owned());
     value(parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
@@ -52,20 +53,27 @@ fn template(environment: &mut dyn Environment, name: &str, days: i64) -> Result<
     let end = Duration::seconds(days.saturating_mul(86_400));
     params.not_after = now.checked_add(end).ok_or("the certificate ends after the year 9999")?;
     params.key_usages = vec![KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.is_ca = IsCa::ExplicitNoCa;
     Ok(params)
 }
 
 /// `genCA` and `genCAWithKey`
-pub(super) fn authority(engine: &mut Engine<'_>, function: &'static str, a: &[Value], key: Option<&str>) -> Answer {
+pub(super) fn authority(
+    engine: &mut Engine<'_>,
+    function: &'static str,
+    a: &[Value],
+    key: Option<&str>,
+) -> Answer {
     let (name, days) = (text(a, 0).into_owned(), int(a, 1));
     let kept = engine.generated(function, printed(a), |environment| {
         let pair = key_or_new(key)?;
         let mut params = template(environment, &name, days)?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages.push(KeyUsagePurpose::KeyCertSign);
-        let cert = params.self_signed(&pair).map_err(|error| format!("error creating certificate: {error}"))?;
+        let cert =
+            params.self_signed(&pair).map_err(|error| format!("error creating certificate: {error}"))?;
         Ok([cert_pem(&cert).as_bytes(), &[MARK], keys::pem_of(&pair)?.as_bytes()].concat())
     })?;
     Ok(unpacked(&kept))
@@ -90,7 +98,8 @@ pub(super) fn leaf(
         names.push(SanType::IpAddress(parsed));
     }
     for host in texts(arg(a, 2), "error processing alternate dns name")? {
-        let host = host.as_str().try_into().map_err(|_| Stop::Failed(format!("{host:?} is not a DNS name")))?;
+        let host =
+            host.as_str().try_into().map_err(|_| Stop::Failed(format!("{host:?} is not a DNS name")))?;
         names.push(SanType::DnsName(host));
     }
     let signer = match signer {
@@ -140,7 +149,8 @@ pub(super) fn custom(cert: &[u8], key: &[u8]) -> Answer {
         encoding::from_base64(text).map_err(|_| Stop::Failed(format!("unable to decode base64 {what}")))
     };
     let (cert, key) = (decode(cert, "certificate")?, decode(key, "private key")?);
-    let (cert, key) = (String::from_utf8_lossy(&cert).into_owned(), String::from_utf8_lossy(&key).into_owned());
+    let (cert, key) =
+        (String::from_utf8_lossy(&cert).into_owned(), String::from_utf8_lossy(&key).into_owned());
     let (_, der) = keys::first_block(&cert).ok_or("unable to decode certificate")?;
     if x509_parser::parse_x509_certificate(&der).is_err() {
         return Err("error parsing certificate".into());

@@ -27,17 +27,21 @@ pub(super) fn generate(kind: &str, environment: &mut dyn Environment) -> Result<
             let mut seed = [0; 32];
             environment.random(&mut seed)?;
             // PKCS #8, version 0, without the public key.
-            let key = [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &seed].concat();
+            let key = [&[0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20][..], &seed]
+                .concat();
             Ok(pem("PRIVATE KEY", &key))
         }
-        "dsa" => Err("keys of type dsa are not made: no Kubernetes component takes them; use ecdsa".to_owned()),
+        "dsa" => {
+            Err("keys of type dsa are not made: no Kubernetes component takes them; use ecdsa".to_owned())
+        }
         unknown => Ok(format!("Unknown type {unknown}")),
     }
 }
 
 /// A new RSA key.
 pub(super) fn rsa(size: RsaKeySize) -> Result<KeyPair, String> {
-    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size).map_err(|error| format!("error generating rsa key: {error}"))
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, size)
+        .map_err(|error| format!("error generating rsa key: {error}"))
 }
 
 /// Writes a block of PEM.
@@ -48,7 +52,9 @@ pub(super) fn pem(label: &str, der: &[u8]) -> String {
         out.push_str(&String::from_utf8_lossy(line));
         out.push('\n');
     }
-    out.push_str(&format!("-----END {label}-----\n"));
+    out.push_str("-----END ");
+    out.push_str(label);
+    out.push_str("-----\n");
     out
 }
 
@@ -70,7 +76,9 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
         (usize::from(*first), rest)
     } else {
         let (digits, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-        let length = digits.iter().try_fold(0_usize, |sum, digit| sum.checked_mul(256)?.checked_add(usize::from(*digit)))?;
+        let length = digits
+            .iter()
+            .try_fold(0_usize, |sum, digit| sum.checked_mul(256)?.checked_add(usize::from(*digit)))?;
         (length, rest)
     };
     let (content, rest) = rest.split_at_checked(length)?;
@@ -110,7 +118,8 @@ pub(super) fn pem_of(pair: &KeyPair) -> Result<String, String> {
         RSA => Ok(pem("RSA PRIVATE KEY", key)),
         EC => {
             let (_, content, _) = element(key).ok_or("the key is not SEC 1")?;
-            let (version, rest) = element(content).map(|(_, version, rest)| (version, rest)).ok_or("the key is not SEC 1")?;
+            let (version, rest) =
+                element(content).map(|(_, version, rest)| (version, rest)).ok_or("the key is not SEC 1")?;
             let (_, secret, _) = element(rest).ok_or("the key is not SEC 1")?;
             let public = [&[0][..], pair.public_key_raw()].concat();
             let body = [

@@ -33,17 +33,37 @@ enum Part {
     LowerPm,
     ZoneName,
     /// `Z07:00`: `Z` for UTC, colons, seconds, minutes.
-    Zone { iso: bool, colon: bool, seconds: bool, minutes: bool },
+    Zone {
+        iso: bool,
+        colon: bool,
+        seconds: bool,
+        minutes: bool,
+    },
     /// `.000`, `,999`: how many digits; zeros are kept, or dropped.
-    Fraction { comma: bool, digits: usize, zeros: bool },
+    Fraction {
+        comma: bool,
+        digits: usize,
+        zeros: bool,
+    },
 }
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
+#[expect(clippy::fn_params_excessive_bools, reason = "the marks of a layout")]
 const fn zone(iso: bool, colon: bool, seconds: bool, minutes: bool) -> Part {
     Part::Zone { iso, colon, seconds, minutes }
 }
@@ -128,7 +148,11 @@ fn month_name(month: i8) -> &'static str {
 }
 
 fn day_name(day: Weekday) -> &'static str {
-    usize::try_from(day.to_sunday_zero_offset()).ok().and_then(|index| DAYS.get(index)).copied().unwrap_or_default()
+    usize::try_from(day.to_sunday_zero_offset())
+        .ok()
+        .and_then(|index| DAYS.get(index))
+        .copied()
+        .unwrap_or_default()
 }
 
 fn short(name: &str) -> &str {
@@ -191,7 +215,11 @@ fn put(out: &mut String, part: Part, time: &Zoned) -> std::fmt::Result {
     Ok(())
 }
 
-fn offset(out: &mut String, offset: Offset, (colon, seconds, minutes): (bool, bool, bool)) -> std::fmt::Result {
+fn offset(
+    out: &mut String,
+    offset: Offset,
+    (colon, seconds, minutes): (bool, bool, bool),
+) -> std::fmt::Result {
     let total = offset.seconds();
     let size = total.unsigned_abs();
     let mark = if colon { ":" } else { "" };
@@ -299,8 +327,13 @@ fn take<'a>(part: Part, text: &'a str, after: &str, read: &mut Read) -> Option<&
         }
         Part::NumMonth | Part::Day | Part::Hour12 | Part::Minute | Part::Second => loose(text)?,
         Part::UnderDay => loose(text.strip_prefix(' ').unwrap_or(text))?,
-        Part::Hour => two(text)?,
-        Part::ZeroMonth | Part::ZeroDay | Part::ZeroHour12 | Part::ZeroMinute | Part::ZeroSecond | Part::Year => two(text)?,
+        Part::Hour
+        | Part::ZeroMonth
+        | Part::ZeroDay
+        | Part::ZeroHour12
+        | Part::ZeroMinute
+        | Part::ZeroSecond
+        | Part::Year => two(text)?,
         Part::UnderYearDay => number(text.trim_start_matches(' '), 1, 3)?,
         Part::ZeroYearDay => number(text, 3, 3)?,
         Part::LongYear => number(text, 4, 4)?,
@@ -310,7 +343,9 @@ fn take<'a>(part: Part, text: &'a str, after: &str, read: &mut Read) -> Option<&
             (i64::try_from(expected.iter().position(|name| *name == head)?).ok()?, rest)
         }
         Part::ZoneName => return zone_named(text, read),
-        Part::Zone { iso, colon, seconds, minutes } => return zoned(text, (iso, colon, seconds, minutes), read),
+        Part::Zone { iso, colon, seconds, minutes } => {
+            return zoned(text, (iso, colon, seconds, minutes), read);
+        }
         Part::Fraction { digits, zeros, .. } => {
             let mark = text.starts_with(['.', ',']);
             let found = text.bytes().skip(1).take_while(u8::is_ascii_digit).count();
@@ -417,7 +452,9 @@ fn assemble(read: Read, local: &TimeZone) -> Option<Zoned> {
     let date = match read.year_day {
         Some(day) => {
             let date = Date::new(year, 1, 1).ok()?.with().day_of_year(day).build().ok()?;
-            if read.month.is_some_and(|month| month != date.month()) || read.day.is_some_and(|day| day != date.day()) {
+            if read.month.is_some_and(|month| month != date.month())
+                || read.day.is_some_and(|day| day != date.day())
+            {
                 return None;
             }
             date
@@ -426,10 +463,9 @@ fn assemble(read: Read, local: &TimeZone) -> Option<Zoned> {
     };
     let civil = DateTime::from_parts(date, Time::new(hour, read.minute, read.second, read.nanosecond).ok()?);
     match (read.offset, read.zone) {
-        (Some(0), _) => civil.to_zoned(TimeZone::UTC).ok(),
+        // Go makes up a zone of a name that it does not know, without an offset.
+        (Some(0), _) | (None, Some(_)) => civil.to_zoned(TimeZone::UTC).ok(),
         (Some(seconds), _) => civil.to_zoned(TimeZone::fixed(Offset::from_seconds(seconds).ok()?)).ok(),
-        // Go makes up a zone of this name without an offset.
-        (None, Some(_)) => civil.to_zoned(TimeZone::UTC).ok(),
         (None, None) => civil.to_zoned(local.clone()).ok(),
     }
 }

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Instant;
 
 use cozy_chart::{
-    Chart, Environment, Error, File, IgnoreRules, KubeVersion, Limits, Printed, Release, Set, ValueSource, Values,
+    Chart, Environment, Error, File, IgnoreRules, KubeVersion, Limits, Printed, Release, Set, ValueSource,
+    Values,
 };
 
 use super::job::{Answer, Job};
@@ -51,7 +52,8 @@ impl Environment for World {
 
 fn rendered(job: &Job) -> Result<Answer, Error> {
     let began = Instant::now();
-    let mut sources: Vec<ValueSource<'_>> = job.values.iter().map(|text| ValueSource::File("values", text)).collect();
+    let mut sources: Vec<ValueSource<'_>> =
+        job.values.iter().map(|text| ValueSource::File("values", text)).collect();
     sources.extend(job.set_json.iter().map(|flag| ValueSource::Set(Set::Json(flag))));
     sources.extend(job.set.iter().map(|flag| ValueSource::Set(Set::Typed(flag))));
     sources.extend(job.set_string.iter().map(|flag| ValueSource::Set(Set::Text(flag))));
@@ -106,7 +108,8 @@ fn load(job: &Job, limits: &Limits) -> Result<Chart, Error> {
 /// Files of a folder, in the order of their names; links are followed.
 fn walk(folder: &Path, within: &str, rules: &IgnoreRules, files: &mut Vec<File>) -> Result<(), Error> {
     let wrong = |error: std::io::Error| Error::Archive(error.to_string());
-    let mut entries: Vec<_> = fs_err::read_dir(folder).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
+    let mut entries: Vec<_> =
+        fs_err::read_dir(folder).map_err(wrong)?.collect::<Result<_, _>>().map_err(wrong)?;
     entries.sort_by_key(fs_err::DirEntry::file_name);
     for entry in entries {
         let name = entry.file_name().to_string_lossy().into_owned();

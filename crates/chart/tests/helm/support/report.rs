@@ -17,15 +17,21 @@ struct Count {
 }
 
 /// Whether two texts are equal, but for the words of errors that templates print.
-fn same(left: &Option<String>, right: &Option<String>) -> bool {
-    left == right || left.as_deref().map(without_words) == right.as_deref().map(without_words)
+fn same(left: Option<&str>, right: Option<&str>) -> bool {
+    left == right || left.map(without_words) == right.map(without_words)
 }
 
 /// Takes out the words of errors of `fromYaml` and its like.
 fn without_words(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    let starts = ["error converting YAML to JSON: ", "\"Error\":\"toml: ", "\"Error\": \"toml: ", "Error:toml: ", "invalid character '"];
+    let starts = [
+        "error converting YAML to JSON: ",
+        "\"Error\":\"toml: ",
+        "\"Error\": \"toml: ",
+        "Error:toml: ",
+        "invalid character '",
+    ];
     while let Some((at, start)) = starts.iter().filter_map(|start| Some((rest.find(start)?, start))).min() {
         let (before, words) = rest.split_at(at + start.len());
         out.push_str(before);
@@ -54,7 +60,9 @@ impl Report {
         let count = self.counts.entry(group.to_owned()).or_default();
         match (&helm.error, &ours.error) {
             (Some(_), Some(_)) => count.refused += 1,
-            (None, None) if same(&helm.output, &ours.output) && same(&helm.notes, &ours.notes) => count.equal += 1,
+            (None, None) if same(&helm.output, &ours.output) && same(&helm.notes, &ours.notes) => {
+                count.equal += 1
+            }
             (None, None) => {
                 count.different += 1;
                 let text = |answer: &Answer| {
