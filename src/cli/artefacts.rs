@@ -197,3 +197,30 @@ pub(super) fn interrupted(signal: Signal, command: &str, ui: &Ui) -> Exit {
         Signal::Terminate => Exit::Terminated,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::artefact::artefacts;
+
+    #[test]
+    fn everything_in_the_built_in_bundles_is_locked() {
+        let files = catalogue::built_in();
+        let (catalogue, findings) = Catalogue::load(&files);
+        assert!(findings.is_empty(), "{findings:?}");
+        for name in catalogue.bundles.keys() {
+            let entries = catalogue.flatten(name).unwrap();
+            let components = entries.keys().map(|name| &catalogue.components[name].component);
+            let lock = catalogue.lock(name);
+            for mut artefact in artefacts(components).unwrap() {
+                let own = artefact.sha256;
+                lock.pin(&mut artefact);
+                let pin = lock.0.get(&artefact.id).unwrap_or_else(|| panic!("{} is not locked", artefact.id));
+                assert!(own.is_none_or(|own| own == pin.sha256), "{} has two digests", artefact.id);
+            }
+            let file = files.get(&format!("bundles/{name}.lock")).unwrap();
+            let written = Lock::read(name.as_str(), file).unwrap().text(name);
+            assert_eq!(String::from_utf8_lossy(&file.bytes), written, "as `cozy bundle lock` writes it");
+        }
+    }
+}

@@ -212,7 +212,8 @@ impl FetchError {
             Self::TooLarge { .. } => "check the URL: charts and manifests are much smaller".to_owned(),
             Self::Damaged { .. } => "check the URL with a browser: is it what it should be?".to_owned(),
             Self::Location { .. } => "write it as https://, oci:// or file://".to_owned(),
-            Self::File { .. } | Self::Client { .. } => return None,
+            Self::File { .. } => return None,
+            Self::Client { .. } => "check `artifacts.proxy`, `artifacts.ca` and the environment's proxies".to_owned(),
             Self::NoCache => "set one of them".to_owned(),
             Self::Spoiled { .. } => "`cozy fetch` gets it again".to_owned(),
         })

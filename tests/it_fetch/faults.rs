@@ -1,9 +1,11 @@
 //! Servers that break off, stall, redirect, refuse, and serve other bytes.
 
+use std::process::{Command, Stdio};
+
 use insta::assert_snapshot;
 
 use crate::server::{After, Reply, Request, Server};
-use crate::{Cloud, chart, files, index, sha256};
+use crate::{Cloud, Ran, chart, files, index, sha256};
 
 /// A repository whose chart is answered by a function.
 fn repository(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Server {
@@ -46,7 +48,7 @@ fn a_download_that_breaks_off_is_taken_up_where_it_was() {
         }
     });
     let cloud = Cloud::chart(&server.url);
-    let ran = cloud.run(&["fetch", "--timeout", "1s"]);
+    let ran = cloud.run(&["fetch", "--timeout", "10s"]);
     ran.ok();
     assert_eq!(fs_err::read(cloud.blob(&chart())).unwrap(), chart());
     assert_eq!(server.asked().len(), 4);
@@ -92,29 +94,35 @@ fn a_server_that_wants_too_much_patience_is_given_up() {
     ");
 }
 
+/// A cloud with a manifest that a function answers for: one request, no index.
+fn manifest(server: &Server) -> Cloud {
+    Cloud::new(&format!("manifest: {{ url: '{}/all.yaml', sha256: {} }}", server.url, sha256(b"x")))
+}
+
 #[test]
 fn a_download_that_always_breaks_off_fails() {
-    let server = repository(|_| Reply::ok(chart()).cut(1000, After::Close));
-    let cloud = Cloud::chart(&server.url);
-    assert_snapshot!(cloud.run(&["fetch", "--timeout", "300ms"]).said(&cloud), @"
+    let server = Server::http(|_| Reply::ok(chart()).cut(1000, After::Close));
+    let cloud = manifest(&server);
+    assert_snapshot!(cloud.run(&["fetch", "--timeout", "4s"]).said(&cloud), @"
         exit 1
-        error[C8001]: cannot download chart app 1.0.0 from http://[server]/app-1.0.0.tgz
+        error[C8001]: cannot download manifest app 1.0.0 from http://[server]/all.yaml
           caused by: end of file before message length reached
 
         hint: check the network; `artifacts.proxy` names a proxy, `artifacts.mirror` another place to look at first
 
         error: 1 artefact of 1 could not be fetched
     ");
+    assert!(server.asked().len() > 2);
     assert_eq!(files(&cloud.path("cache/cozy/blobs/sha256")), 0);
 }
 
 #[test]
 fn a_server_that_says_nothing_is_given_up() {
-    let server = repository(|_| Reply::ok(chart()).cut(0, After::Stall));
-    let cloud = Cloud::chart(&server.url);
+    let server = Server::http(|_| Reply::ok(chart()).cut(0, After::Stall));
+    let cloud = manifest(&server);
     assert_snapshot!(cloud.run(&["fetch", "--timeout", "300ms"]).said(&cloud), @"
         exit 1
-        error[C8001]: cannot download chart app 1.0.0 from http://[server]/app-1.0.0.tgz
+        error[C8001]: cannot download manifest app 1.0.0 from http://[server]/all.yaml
           caused by: nothing came for 150ms
 
         hint: check the network; `artifacts.proxy` names a proxy, `artifacts.mirror` another place to look at first
@@ -126,7 +134,7 @@ fn a_server_that_says_nothing_is_given_up() {
 #[test]
 fn nobody_listens() {
     let cloud = Cloud::chart("http://127.0.0.1:1/charts");
-    assert_snapshot!(cloud.run(&["fetch", "--timeout", "100ms"]).said(&cloud), @"
+    assert_snapshot!(cloud.run(&["fetch", "--timeout", "2s"]).said(&cloud), @"
         exit 1
         error[C8001]: cannot download the repository's index from http://[server]/charts/index.yaml
           caused by: Connection refused (os error 111)
@@ -135,6 +143,24 @@ fn nobody_listens() {
 
         error: 1 artefact of 1 could not be fetched
     ");
+}
+
+#[test]
+fn a_signal_ends_a_download_that_hangs() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let server = Server::http(move |_| {
+        // The test may be over.
+        let _ = tell.send(());
+        Reply::ok(chart()).cut(10, After::Stall)
+    });
+    let cloud = manifest(&server);
+    let mut command = cloud.command(&["fetch"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    told.recv().unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`cozy fetch` goes on from here"), "{}", ran.stderr);
 }
 
 #[test]
@@ -291,8 +317,7 @@ fn credentials_of_a_url_are_sent_and_never_shown() {
 #[test]
 fn a_file_that_is_too_large_is_refused_at_once() {
     let server = Server::http(|_| Reply::ok(vec![0; 33 * 1024 * 1024]).cut(1000, After::Stall));
-    let cloud =
-        Cloud::new(&format!("manifest: {{ url: '{}/all.yaml', sha256: {} }}", server.url, sha256(b"x")));
+    let cloud = manifest(&server);
     assert_snapshot!(cloud.fetch().said(&cloud), @"
         exit 1
         error[C8008]: manifest app 1.0.0 from http://[server]/all.yaml is larger than 32 MiB

@@ -10,7 +10,7 @@ mod registry;
 mod server;
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use sha2::{Digest as _, Sha256};
 
@@ -94,7 +94,7 @@ impl Cloud {
         self.path("cache/cozy/blobs/sha256").join(sha256(bytes))
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    fn command(&self, arguments: &[&str]) -> Command {
         self.write(
             "cozy.yaml",
             format!(
@@ -102,7 +102,8 @@ impl Cloud {
                 self.extra
             ),
         );
-        let output = Command::new(env!("CARGO_BIN_EXE_cozy"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cozy"));
+        command
             .args(arguments)
             .args(["-f", "cozy.yaml", "--catalogue", "catalogue"])
             .current_dir(self.folder.path())
@@ -111,15 +112,23 @@ impl Cloud {
             .env("XDG_CACHE_HOME", self.path("cache"))
             .env("DOCKER_CONFIG", self.path("docker"))
             .env("COLUMNS", "160")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .output()
-            .unwrap();
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
     }
 
     fn fetch(&self) -> Ran {
         self.run(&["fetch"])
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Self { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
     }
 }
 

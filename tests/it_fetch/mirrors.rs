@@ -117,4 +117,7 @@ fn proxies_of_file_and_environment_are_used_and_left_out_where_asked() {
     assert_eq!((proxy.asked().len(), upstream.asked().len()), (4, 0));
     with(&[("http_proxy", &proxy.url), ("NO_PROXY", "127.0.0.1")]).fetch().ok();
     assert_eq!((proxy.asked().len(), upstream.asked().len()), (4, 2));
+    let broken = with(&[("http_proxy", "http://me:canary@[broken")]).fetch();
+    assert_eq!(broken.code, Some(1));
+    assert!(broken.stderr.contains("C8013") && !broken.stderr.contains("canary"), "{}", broken.stderr);
 }
