@@ -7,6 +7,7 @@
 //! - `error`: error codes, hints, the renderer of error chains, the exit-code table
 //! - `ui`: terminal, plain and JSON reporters, prompts, tables; stdout and stderr live here only
 //! - `rehearsal`: a plan run against the simulated cluster of `cozy-sim`
+//! - `fetch`: charts and manifests from repositories, registries and mirrors, verified, into the cache
 //! - `execute`: runs a plan: events, retries, cancellation
 //! - `diagnose`: from a gate that does not hold down to the cause
 //! - `cluster`: the only user of kube's client: apply, observe, watch, inventory, lock
@@ -26,6 +27,7 @@ mod cluster;
 mod diagnose;
 mod error;
 mod execute;
+mod fetch;
 mod health;
 mod model;
 mod plan;

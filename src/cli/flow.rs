@@ -17,7 +17,9 @@ use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, Resolved};
 use crate::model::finding::Finding;
+use crate::model::names::ComponentName;
 use crate::model::resolve::CloudFile;
+use crate::model::suggest::did_you_mean;
 use crate::plan::PlanError;
 use crate::plan::planner::{Desired, DesiredComponent};
 use crate::render::{self, Missing, Rendered};
@@ -95,6 +97,20 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     }
     let components = catalogue.resolve(&file).map_err(Problem::Findings)?;
     Ok(Loaded { file, catalogue, components })
+}
+
+/// Keeps the components that are named; all when none is.
+pub(crate) fn only(loaded: &mut Loaded, named: &[ComponentName]) -> anyhow::Result<()> {
+    let all = || loaded.components.iter().map(|known| &known.component.name);
+    if let Some(unknown) = named.iter().find(|name| !all().any(|known| known == *name)) {
+        let hint = did_you_mean(unknown.as_str(), all().map(ComponentName::as_str));
+        let message = format!("component `{unknown}` is not part of this cloud");
+        return Err(Problem::new(7001, Exit::Usage, message, hint).into());
+    }
+    if !named.is_empty() {
+        loaded.components.retain(|known| named.contains(&known.component.name));
+    }
+    Ok(())
 }
 
 /// Shows what is doubtful in `cozy.yaml`, and stops nothing.

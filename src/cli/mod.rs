@@ -1,7 +1,9 @@
 //! The command line: one file a command. clap lives here only.
 
+mod artefacts;
 mod bundle;
 mod component;
+mod fetch;
 mod flow;
 mod install;
 mod plan;
@@ -47,7 +49,9 @@ enum Command {
     Install(install::Args),
     /// Show what is there, and how it is
     Status(status::Args),
-    /// Show bundles
+    /// Fill the cache with charts and manifests
+    Fetch(fetch::Args),
+    /// Show bundles, and lock their artefacts
     #[command(subcommand)]
     Bundle(bundle::Args),
     /// Show components
@@ -96,6 +100,7 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(args, settings, ui),
         Command::Install(args) => install::run(&args, settings, ui),
         Command::Status(args) => status::run(&args, settings, ui),
+        Command::Fetch(args) => fetch::run(&args, settings, ui),
         Command::Bundle(args) => bundle::run(args, settings, ui),
         Command::Component(args) => component::run(args, settings, ui),
         Command::Schema(args) => schema::run(&args, ui),

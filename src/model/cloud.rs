@@ -40,7 +40,6 @@ pub(crate) struct Cloud {
     #[serde(default)]
     pub(crate) components: BTreeMap<ComponentName, ComponentConfig>,
     /// Where charts, manifests, binaries and images come from.
-    #[expect(dead_code, reason = "read when artefacts can be fetched")]
     #[serde(default)]
     pub(crate) artifacts: Artifacts,
 }

@@ -100,6 +100,11 @@ impl Ui {
         if self.settings.format == Format::Json {
             return Box::new(json::Json::new(self.stdout.clone()));
         }
+        self.progress()
+    }
+
+    /// Draws progress beside a result: like [`Self::reporter`], but stdout is the result's.
+    pub(crate) fn progress(&self) -> Box<dyn Reporter> {
         if is_live(self.settings) {
             return Box::new(live::Live::new(self.screen.clone(), self.width(), self.paint()));
         }

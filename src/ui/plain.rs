@@ -95,6 +95,16 @@ impl Lines {
                 let message = clean(failure.message.lines().next().unwrap_or_default());
                 self.line(event, component, "failed", &format!("{}: {message}", stage(step)))
             }
+            EventKind::Fetching { artefact, from } => {
+                self.verbose(|| fetch_line(event, artefact, "asking", &clean(from)))
+            }
+            EventKind::FetchProgress { artefact, received, total } => {
+                self.verbose(|| fetch_line(event, artefact, "fetching", &text::received(*received, *total)))
+            }
+            EventKind::Fetched { artefact, bytes, from, took, sha256: _ } => {
+                let what = format!("{} from {from}  {}", text::size(*bytes), human(*took));
+                fetch_line(event, artefact, "fetched", &what)
+            }
             EventKind::Interrupted { signal } => {
                 let what = "what is in flight is finished; a second signal stops at once";
                 self.line(event, "-", &clean(signal), what)
@@ -136,6 +146,12 @@ impl Lines {
     }
 }
 
+/// A line about an artefact: these have longer names than components.
+fn fetch_line(event: &Event, artefact: &str, state: &str, what: &str) -> String {
+    let line = format!("{:>7}  {state:<10} {} {what}", text::clock(event.at), clean(artefact));
+    format!("{}\n", line.trim_end())
+}
+
 /// What a step waits for, as an event says it.
 struct Wait<'a> {
     object: &'a str,
@@ -155,6 +171,9 @@ fn is_grave(kind: &EventKind) -> bool {
         | EventKind::StepApplied { .. }
         | EventKind::Waiting { .. }
         | EventKind::Retry { .. }
+        | EventKind::Fetching { .. }
+        | EventKind::FetchProgress { .. }
+        | EventKind::Fetched { .. }
         | EventKind::StepReady { .. }
         | EventKind::ComponentReady { .. } => false,
     }

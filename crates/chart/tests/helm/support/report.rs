@@ -60,8 +60,11 @@ impl Report {
         let count = self.counts.entry(group.to_owned()).or_default();
         match (&helm.error, &ours.error) {
             (Some(_), Some(_)) => count.refused += 1,
-            (None, None) if same(&helm.output, &ours.output) && same(&helm.notes, &ours.notes) => {
-                count.equal += 1
+            (None, None)
+                if same(helm.output.as_deref(), ours.output.as_deref())
+                    && same(helm.notes.as_deref(), ours.notes.as_deref()) =>
+            {
+                count.equal += 1;
             }
             (None, None) => {
                 count.different += 1;
