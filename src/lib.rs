@@ -9,6 +9,8 @@
 //! - `rehearsal`: a plan run against the simulated cluster of `cozy-sim`
 //! - `execute`: runs a plan: events, retries, cancellation
 //! - `diagnose`: from a gate that does not hold down to the cause
+//! - `preflight`: from facts and `cozy.yaml` to findings. No I/O
+//! - `host`: sessions over SSH or on this machine, facts, uploads
 //! - `cluster`: the only user of kube's client: apply, observe, watch, inventory, lock
 //! - `catalogue`: reads the built-in catalogue and its overlays
 //! - `render`: minijinja templates and YAML become objects. No I/O
@@ -27,8 +29,10 @@ mod diagnose;
 mod error;
 mod execute;
 mod health;
+mod host;
 mod model;
 mod plan;
+mod preflight;
 mod rehearsal;
 mod render;
 mod settings;

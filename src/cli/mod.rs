@@ -5,6 +5,7 @@ mod component;
 mod flow;
 mod install;
 mod plan;
+mod preflight;
 mod render;
 mod schema;
 mod secrets;
@@ -26,7 +27,7 @@ use crate::ui::Ui;
     max_term_width = 100,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done · 1 failed or declined · 2 wrong use or invalid input · 3 changes pending · \
-        5 unhealthy or not ready in time · 6 locked · 130 SIGINT · 143 SIGTERM"
+        4 preflight failed · 5 unhealthy or not ready in time · 6 locked · 130 SIGINT · 143 SIGTERM"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -41,6 +42,8 @@ enum Command {
     Validate(validate::Args),
     /// Print the objects of components
     Render(render::Args),
+    /// Check hosts for what this cloud needs; all findings at once
+    Preflight(preflight::Args),
     /// Show what would happen
     Plan(plan::Args),
     /// Install, or go on, or change: plan, confirm, run with gates
@@ -93,6 +96,7 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     match command {
         Command::Validate(args) => validate::run(&args, settings, ui),
         Command::Render(args) => render::run(args, settings, ui),
+        Command::Preflight(args) => preflight::run(&args, settings, ui),
         Command::Plan(args) => plan::run(args, settings, ui),
         Command::Install(args) => install::run(&args, settings, ui),
         Command::Status(args) => status::run(&args, settings, ui),

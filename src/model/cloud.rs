@@ -59,16 +59,8 @@ pub(crate) struct Host {
     /// Server or agent; see [`Cloud::role`].
     pub(crate) role: Option<Role>,
     /// The user for SSH.
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) user: Option<String>,
     /// The port for SSH.
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) port: Option<u16>,
     /// Block devices that storage may format.
     #[serde(default)]
