@@ -9,6 +9,8 @@
 //! - `rehearsal`: a plan run against the simulated cluster of `cozy-sim`
 //! - `execute`: runs a plan: events, retries, cancellation
 //! - `diagnose`: from a gate that does not hold down to the cause
+//! - `provider`: how Kubernetes gets onto hosts: what is to be done, pure, and what does it
+//! - `proxy`: the local endpoint of the API servers, which runs on hosts
 //! - `preflight`: from facts and `cozy.yaml` to findings. No I/O
 //! - `host`: sessions over SSH or on this machine, facts, uploads
 //! - `cluster`: the only user of kube's client: apply, observe, watch, inventory, lock
@@ -33,6 +35,8 @@ mod host;
 mod model;
 mod plan;
 mod preflight;
+mod provider;
+mod proxy;
 mod rehearsal;
 mod render;
 mod settings;

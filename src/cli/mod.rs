@@ -3,6 +3,8 @@
 mod bundle;
 mod component;
 mod flow;
+mod host;
+mod hosts;
 mod install;
 mod plan;
 mod preflight;
@@ -56,6 +58,9 @@ enum Command {
     /// Show components
     #[command(subcommand)]
     Component(component::Args),
+    /// What runs on hosts, started by systemd
+    #[command(subcommand, hide = true)]
+    Host(host::Args),
     /// Print a JSON schema, for editors and scripts
     Schema(schema::Args),
     /// Print a completion script
@@ -102,6 +107,7 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&args, settings, ui),
         Command::Bundle(args) => bundle::run(args, settings, ui),
         Command::Component(args) => component::run(args, settings, ui),
+        Command::Host(args) => host::run(args),
         Command::Schema(args) => schema::run(&args, ui),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -95,6 +95,9 @@ pub(crate) enum Trouble {
         /// Which file.
         path: String,
     },
+    /// What was to be sent cannot be read here.
+    #[error("nothing was sent: {0}")]
+    Unsent(String),
     /// What it said of itself cannot be read.
     #[error("its facts cannot be read: {0}")]
     Unreadable(String),
@@ -124,6 +127,7 @@ impl HostError {
             Trouble::ReadOnly { .. } => 5022,
             Trouble::Damaged { .. } => 5023,
             Trouble::Unreadable(_) => 5024,
+            Trouble::Unsent(_) => 5025,
         })
     }
 
@@ -162,6 +166,7 @@ impl HostError {
             Trouble::ReadOnly { .. } => {
                 format!("mount it writable; often its disk has failed: `{command} dmesg`")
             }
+            Trouble::Unsent(_) => "mend the mirror, and run again".to_owned(),
             Trouble::Damaged { .. } => "run again; if it stays, check the host's disk and memory".to_owned(),
         }
     }

@@ -8,12 +8,12 @@ pub(crate) mod error;
 pub(crate) mod facts;
 mod session;
 mod ssh;
-#[cfg_attr(not(test), expect(dead_code, reason = "used once the provider kubeadm writes files"))]
 mod upload;
 
 pub(crate) use error::{HostError, Trouble};
 pub(crate) use session::Session;
 pub(crate) use ssh::Ssh;
+pub(crate) use upload::{Upload, digest};
 
 use crate::model::cloud::Host;
 

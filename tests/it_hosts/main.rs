@@ -5,7 +5,9 @@
 #[path = "../support/bed.rs"]
 mod bed;
 
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
 
 use bed::Bed;
 use serde_json::Value;
@@ -142,4 +144,103 @@ fn a_check_that_does_not_exist_cannot_be_skipped() {
         "{}",
         text(&output.stderr)
     );
+}
+
+/// What hosts of the bed need that hosts of a person do not: each named.
+const BED: &str = r#"network: { proxyMode: nftables }
+kubernetes:
+  kubelet:
+    failCgroupV1: false
+    failSwapOn: false
+    cgroupDriver: cgroupfs
+    featureGates: { KubeletInUserNamespace: true }
+    evictionHard: { memory.available: 1Mi, nodefs.available: 0%, imagefs.available: 0% }
+    imageGCHighThresholdPercent: 100
+  kubeProxy: { conntrack: { maxPerCore: 0, min: 0 } }
+  containerd:
+    plugins:
+      io.containerd.cri.v1.runtime:
+        restrict_oom_score_adj: true
+        containerd: { runtimes: { runc: { options: { SystemdCgroup: false } } } }
+  etcd: { local: { extraArgs: [{ name: election-timeout, value: "5000" }, { name: heartbeat-interval, value: "500" }] } }
+  ignorePreflightErrors: [SystemVerification]
+"#;
+
+/// Installs the bundle `bed` on some hosts, with events on stdout.
+fn install(bed: &Bed, hosts: &str) -> Command {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let path = bed.path("cozy.yaml");
+    let text = format!(
+        "apiVersion: cozy/v1\nkind: Cloud\nname: bed\nbundle: bed\nhosts:\n{hosts}artifacts: {{ mirror: file://{root}/target/bed/mirror }}\n{BED}"
+    );
+    fs_err::write(&path, text).unwrap();
+    let mut command = bed.command(&bed.program());
+    command.args(["install", "-f", &path, "--yes", "--accept-new-host-keys", "-o", "json"]).args(LACKS);
+    // Its disk is as large as the test machine's.
+    command.args(["--skip-check", "disk-space"]);
+    command.arg("--catalogue").arg(format!("{root}/tests/bed/catalogue"));
+    command.arg("--catalogue").arg(format!("{root}/target/bed/catalogue"));
+    command
+}
+
+fn done(output: &Output) -> Value {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}\n{stderr}",
+        stdout.lines().rev().take(5).collect::<Vec<_>>().join("\n")
+    );
+    let last: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["outcome"], "done", "{last}");
+    last
+}
+
+/// Nodes that are Ready, by name.
+fn ready(bed: &Bed) -> String {
+    let path = "{range .items[*]}{.metadata.name}={.status.conditions[?(@.type==\"Ready\")].status} {end}";
+    let kubectl = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bed/bin/kubectl");
+    let output = bed
+        .command(kubectl)
+        .args([
+            "--kubeconfig",
+            &bed.path("bed.kubeconfig"),
+            "get",
+            "nodes",
+            "-o",
+            &format!("jsonpath={path}"),
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn three_servers_become_a_cluster_also_when_killed_and_a_fourth_host_joins() {
+    let bed = Bed::boot(4);
+    // Killed while kubeadm init is at work: its unit goes on, the next run joins it.
+    let mut killed = install(&bed, THREE).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+    let seen = lines.map_while(Result::ok).any(|line| line.contains("\"reason\":\"kubeadm init\""));
+    assert!(seen, "kubeadm init was never reached");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    done(&install(&bed, THREE).output().unwrap());
+    assert_eq!(ready(&bed), "h1=True h2=True h3=True");
+    // Again: nothing to do, and no service restarted.
+    let pids = |bed: &Bed| bed.on(2, "systemctl show -p MainPID --value containerd cozy-proxy kubelet");
+    let (before, start) = (pids(&bed), Instant::now());
+    let last = done(&install(&bed, THREE).output().unwrap());
+    let took = start.elapsed();
+    assert_eq!(
+        (last["counts"]["create"].as_u64(), last["counts"]["update"].as_u64()),
+        (Some(0), Some(0)),
+        "{last}"
+    );
+    assert_eq!(before, pids(&bed));
+    assert!(took.as_secs() < 6, "{took:?}");
+    // A host more.
+    done(&install(&bed, &format!("{THREE}  - {{ address: 10.98.0.24 }}\n")).output().unwrap());
+    assert_eq!(ready(&bed), "h1=True h2=True h3=True h4=True");
 }

@@ -66,6 +66,19 @@ impl Bed {
         self.command(env!("CARGO_BIN_EXE_cozy")).args(arguments).output().unwrap()
     }
 
+    /// The binary without debug information, as it goes to hosts.
+    pub(crate) fn program(&self) -> String {
+        let path = self.path("cozy");
+        if !std::path::Path::new(&path).exists() {
+            let status = Command::new("objcopy")
+                .args(["--strip-debug", env!("CARGO_BIN_EXE_cozy"), &path])
+                .status()
+                .unwrap();
+            assert!(status.success());
+        }
+        path
+    }
+
     /// Runs a script on a host as root, which must succeed.
     pub(crate) fn on(&self, host: usize, script: &str) -> String {
         let output = self
