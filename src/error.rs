@@ -37,6 +37,8 @@ pub enum Exit {
     Usage,
     /// Changes are pending (`plan --exit-code`, `status` with drift).
     Changes,
+    /// Preflight failed.
+    Preflight,
     /// Unhealthy, or not ready in time.
     Unhealthy,
     /// Locked by another run, or the lock was lost.
@@ -55,6 +57,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Changes => 3,
+            Self::Preflight => 4,
             Self::Unhealthy => 5,
             Self::Locked => 6,
             Self::Interrupted => 130,

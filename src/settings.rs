@@ -72,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Its context.
     pub(crate) context: Option<String>,
+    /// OpenSSH's configuration, instead of the user's own.
+    pub(crate) ssh_config: Option<PathBuf>,
     /// Requests in flight at most.
     pub(crate) concurrency: usize,
     /// Whether somebody can be asked.
@@ -145,6 +147,7 @@ impl From<GlobalArgs> for Settings {
             catalogue,
             kubeconfig,
             context,
+            ssh_config: variable("COZY_SSH_CONFIG").map(PathBuf::from),
             concurrency: usize::from(concurrency),
             interactive: stderr_is_terminal && std::io::stdin().is_terminal(),
             logs: state.as_ref().map(|state| state.join("logs")),

@@ -18,7 +18,7 @@ pub(crate) mod lock;
 mod meaning;
 pub(crate) mod names;
 pub(crate) mod object;
-mod ranges;
+pub(crate) mod ranges;
 pub(crate) mod resolve;
 pub(crate) mod schema;
 pub(crate) mod secret;

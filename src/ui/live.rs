@@ -103,7 +103,7 @@ impl Live {
         if let Some((_, face)) = rows.working.get(name) {
             return Arc::clone(face);
         }
-        let hosts = if *step == StepId::Kubernetes { rows.hosts } else { 0 };
+        let hosts = if matches!(step, StepId::Host { .. }) { rows.hosts } else { 0 };
         let fresh = Face { name: name.to_owned(), started: lock(&self.clock.0).at, hosts, ..Face::default() };
         let face = Arc::new(Mutex::new(fresh));
         let (shown, columns, paint) = (Arc::clone(&face), self.width.saturating_sub(5), self.paint);

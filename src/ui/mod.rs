@@ -16,6 +16,7 @@ mod out;
 mod plain;
 pub(crate) mod plan;
 pub(crate) mod plan_json;
+pub(crate) mod preflight;
 pub(crate) mod prompt;
 #[cfg(test)]
 mod samples;
