@@ -152,7 +152,8 @@ impl FieldSet {
     }
 }
 
-fn shown(element: &str) -> String {
+/// Shows an element as error messages do.
+pub(crate) fn shown(element: &str) -> String {
     if let Some(field) = element.strip_prefix("f:") {
         return format!(".{field}");
     }

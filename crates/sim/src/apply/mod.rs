@@ -10,9 +10,12 @@ mod managers;
 mod merge;
 mod shape;
 
+pub(crate) use fields::{element, shown};
 pub(crate) use managers::{Manager, Managers, Operation};
 pub(crate) use merge::{merge, prune};
-pub(crate) use shape::{Shape, shape_of_builtin, shape_of_schema};
+pub(crate) use shape::{
+    ListShape, Shape, list_shape, list_shape_of_schema, shape_of_builtin, shape_of_schema,
+};
 
 use http::StatusCode;
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! Which lists and maps of a kind merge item by item, and which are replaced whole.
 //! Only what differs from the default is kept: an unknown map merges, an unknown list is replaced.
-//! `builtin.txt` has the built-in types: a line is a type and its fields; `f:T` is a struct, `f!` a map that is
-//! replaced whole, `f[a,b=X]:T` a list whose items are told apart by keys (with a default), `f[]` a set.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -9,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 
 use crate::json;
+use crate::types::{self, Form};
 
 /// How a list merges.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,7 +22,7 @@ pub(crate) enum ListShape {
 }
 
 /// How a value and what is in it merges.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Shape {
     /// A map that is replaced whole.
     pub(crate) atomic: bool,
@@ -73,61 +72,79 @@ fn metadata() -> &'static Arc<Shape> {
     METADATA.get_or_init(|| {
         let mut shape = Shape::default();
         shape.fields.insert("metadata".to_owned(), shape_of_builtin("ObjectMeta"));
-        // CRDs and APIServices are not in the table; of their lists only the conditions merge.
-        shape.fields.insert("status".to_owned(), shape_of_builtin("NamespaceStatus"));
         Arc::new(shape)
     })
 }
 
 fn read_builtin() -> BTreeMap<&'static str, Arc<Shape>> {
-    let lines = include_str!("builtin.txt").lines();
-    let types: BTreeMap<_, Vec<_>> = lines
-        .filter_map(|line| {
-            let mut words = line.split(' ');
-            Some((words.next()?, words.collect()))
-        })
-        .collect();
     let mut done = BTreeMap::new();
-    for name in types.keys() {
-        read_type(name, &types, &mut done);
+    for name in types::types().keys() {
+        read_type(name, &mut done);
     }
     done
 }
 
-fn read_type(
-    name: &'static str,
-    types: &BTreeMap<&'static str, Vec<&'static str>>,
-    done: &mut BTreeMap<&'static str, Arc<Shape>>,
-) -> Arc<Shape> {
+fn read_type(name: &'static str, done: &mut BTreeMap<&'static str, Arc<Shape>>) -> Arc<Shape> {
     if let Some(shape) = done.get(name) {
         return shape.clone();
     }
+    // A schema holds schemas: in them all maps merge and all lists are replaced, as the default has it.
+    done.insert(name, plain().clone());
     let mut shape = Shape::default();
-    for field in types.get(name).into_iter().flatten() {
-        let (field, inner) = field.split_once(':').map_or((*field, None), |(field, of)| (field, Some(of)));
-        let inner = inner.map(|of| read_type(of, types, done));
-        if let Some(field) = field.strip_suffix('!') {
-            shape.set(field, Shape { atomic: true, ..Shape::default() });
-        } else if let Some((field, keys)) = field.strip_suffix(']').and_then(|field| field.split_once('[')) {
-            shape.set(field, Shape { list: list_shape(keys), items: inner, ..Shape::default() });
-        } else if let Some(inner) = inner {
-            shape.fields.insert(field.to_owned(), inner);
-        }
+    for (field, kind) in types::fields(name).into_iter().flatten() {
+        shape.set(field, read_form(&kind.form, done));
     }
     let shape = Arc::new(shape);
     done.insert(name, shape.clone());
     shape
 }
 
-fn list_shape(keys: &str) -> ListShape {
-    if keys.is_empty() {
-        return ListShape::Set;
+fn read_form(form: &Form, done: &mut BTreeMap<&'static str, Arc<Shape>>) -> Shape {
+    let inner = |form: &Form, done: &mut BTreeMap<&'static str, Arc<Shape>>| {
+        let inner = read_form(form, done);
+        (!inner.is_plain()).then(|| Arc::new(inner))
+    };
+    match form {
+        Form::Struct { name, atomic } => Shape { atomic: *atomic, ..Shape::clone(&read_type(name, done)) },
+        Form::List { keys, items } => {
+            Shape { list: list_shape(keys), items: inner(items, done), ..Shape::default() }
+        }
+        Form::Map { atomic, values } => {
+            Shape { atomic: *atomic, items: inner(values, done), ..Shape::default() }
+        }
+        Form::Any => Shape { atomic: true, ..Shape::default() },
+        Form::Text
+        | Form::Integer(_)
+        | Form::Boolean
+        | Form::Number
+        | Form::Quantity
+        | Form::IntegerOrText
+        | Form::Time { .. }
+        | Form::Bytes => Shape::default(),
+    }
+}
+
+/// Reads the keys of a list in the table of types.
+pub(crate) fn list_shape(keys: &str) -> ListShape {
+    match keys {
+        "" => return ListShape::Atomic,
+        "=" => return ListShape::Set,
+        _ => {}
     }
     let keys = keys.split(',').map(|key| match key.split_once('=') {
         Some((key, default)) => (key.to_owned(), Some(Value::from(default))),
         None => (key.to_owned(), None),
     });
     ListShape::Map(keys.collect())
+}
+
+/// Answers how a list of a CRD's schema merges.
+pub(crate) fn list_shape_of_schema(schema: &Value) -> ListShape {
+    match (json::text(schema, &["x-kubernetes-list-type"]), schema.get("items")) {
+        ("set", _) => ListShape::Set,
+        ("map", Some(items)) => ListShape::Map(map_keys(schema, items)),
+        _ => ListShape::Atomic,
+    }
 }
 
 /// Answers the shape that a CRD's schema gives a kind.
@@ -143,11 +160,7 @@ fn of_schema(schema: &Value) -> Shape {
         ..Shape::default()
     };
     if let Some(items) = schema.get("items") {
-        shape.list = match json::text(schema, &["x-kubernetes-list-type"]) {
-            "set" => ListShape::Set,
-            "map" => ListShape::Map(map_keys(schema, items)),
-            _ => ListShape::Atomic,
-        };
+        shape.list = list_shape_of_schema(schema);
         let inner = of_schema(items);
         shape.items = (!inner.is_plain()).then(|| Arc::new(inner));
     } else if let Some(values) = schema.get("additionalProperties").filter(|values| values.is_object()) {
