@@ -4,10 +4,15 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use futures::FutureExt as _;
 use serde_json::{Map, json};
 
+use crate::execute::event::{Event, EventKind, Outcome, Reporter};
+use crate::execute::run::Options;
 use crate::model::component::{Component, Resolved};
+use crate::plan::Plan;
 use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::rehearsal::{Rehearsal, Script};
 use crate::render::{Missing, render};
 
 /// A cloud of many components.
@@ -70,6 +75,7 @@ pub fn input(count: usize) -> Input {
             Resolved {
                 component,
                 settings: [("replicas".to_owned(), json!(2))].into_iter().collect(),
+                secrets: Vec::new(),
                 values: Map::new(),
                 patches: Vec::new(),
                 files: BTreeMap::from([("all.yaml.j2".to_owned(), Cow::Borrowed(TEMPLATE.as_bytes()))]),
@@ -79,11 +85,47 @@ pub fn input(count: usize) -> Input {
     Input { components }
 }
 
-/// Renders and plans; gives the number of objects.
+/// What a bench made.
+pub struct Planned {
+    plan: Plan,
+    _desired: Desired,
+}
+
+/// Takes no notice of anything.
+struct Silent;
+
+impl Reporter for Silent {
+    fn report(&self, _: &Event) {}
+}
+
+impl Planned {
+    /// How many objects are created.
+    pub fn objects(&self) -> usize {
+        self.plan.counts().create
+    }
+
+    /// Runs the plan on a simulated cluster of three nodes; says whether all became ready.
+    ///
+    /// # Panics
+    /// Never: the simulated cluster is always there.
+    pub fn rehearse(&self) -> bool {
+        let rehearsal = Rehearsal {
+            nodes: 3,
+            script: Script::new(&self.plan, []),
+            started: EventKind::Warning { message: String::new() },
+            options: Options { concurrency: 32, force_conflicts: false, timeout: None },
+            signal: std::future::pending().boxed(),
+        };
+        let rehearsed = rehearsal.run(&self.plan, &Silent).expect("the simulated cluster is always there");
+        rehearsed.finished.outcome == Outcome::Done
+    }
+}
+
+/// Renders and plans.
 ///
 /// # Panics
 /// Never: its input is constant.
-pub fn render_and_plan(input: &Input) -> usize {
+pub fn render_and_plan(input: &Input) -> Planned {
     let facts = [("cloud".to_owned(), json!({ "name": "bench" }))].into_iter().collect();
     let rendered = render(&input.components, &facts, Missing::Refuse).expect("a constant template renders");
     let components = input
@@ -105,5 +147,6 @@ pub fn render_and_plan(input: &Input) -> usize {
         })
         .collect();
     let desired = Desired { kubernetes: None, components, allow_data_loss: false };
-    plan(&desired, &Observed::default()).expect("a constant cloud has a plan").counts().create
+    let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
+    Planned { plan, _desired: desired }
 }

@@ -112,7 +112,7 @@ impl Problem {
 pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
     let Some(problem) = error.downcast_ref::<Problem>() else {
         let mut text = format!("error: {error}\n");
-        causes(error.chain().skip(1), "", &mut text);
+        caused_by(&mut text, causes(error.source(), ""));
         return (text, Exit::Failed);
     };
     let text = match problem {
@@ -137,7 +137,7 @@ pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
 fn one(said: &Said, cause: Option<&anyhow::Error>) -> String {
     let mut text = format!("error[{}]: {}\n", said.code, said.message);
     if let Some(cause) = cause {
-        causes(cause.chain(), &said.message, &mut text);
+        caused_by(&mut text, causes(Some(cause.as_ref()), &said.message));
     }
     if let Some(hint) = &said.hint {
         let _ = writeln!(text, "\nhint: {hint}");
@@ -145,18 +145,24 @@ fn one(said: &Said, cause: Option<&anyhow::Error>) -> String {
     text
 }
 
-fn causes<'a>(
-    chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>,
-    above: &str,
-    text: &mut String,
-) {
+fn caused_by(text: &mut String, causes: Vec<String>) {
+    for cause in causes {
+        let _ = writeln!(text, "  caused by: {cause}");
+    }
+}
+
+/// What a chain of errors says below `above`, each level once: some libraries
+/// print their source in their own text.
+pub(crate) fn causes(mut cause: Option<&(dyn std::error::Error + 'static)>, above: &str) -> Vec<String> {
     let mut last = above.to_owned();
-    for cause in chain {
-        let words = cause.to_string();
-        // Some libraries print their source in their own text.
+    let mut all = Vec::new();
+    while let Some(current) = cause {
+        let words = current.to_string();
         if !last.contains(&words) {
-            let _ = writeln!(text, "  caused by: {words}");
+            all.push(words.clone());
         }
         last = words;
+        cause = current.source();
     }
+    all
 }

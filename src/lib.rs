@@ -34,5 +34,9 @@ mod render;
 mod settings;
 mod ui;
 
+/// Rendering and planning are mostly small allocations.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub use cli::main;
 pub use error::Exit;

@@ -81,8 +81,9 @@ pub(crate) struct Settings {
     pub(crate) ui: ui::Settings,
 }
 
+/// An environment variable; `None` also where it is empty or not UTF-8.
 #[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 

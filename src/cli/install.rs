@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
+use super::{secrets, signals};
 use crate::cluster::lease::{self, Lock};
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
-use crate::execute::event::{EventKind, Outcome, Reporter};
+use crate::execute::event::{Outcome, Reporter};
 use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
@@ -57,7 +58,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         )
         .into());
     }
-    let loaded = flow::load(settings)?;
+    let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     if !rehearse && loaded.file.cloud.kubernetes.provider == Provider::Kubeadm {
         return Err(Problem::new(
@@ -67,6 +68,9 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
             "rehearse it with `cozy install --rehearse`, or set `kubernetes.provider: existing` and name a kubeconfig",
         )
         .into());
+    }
+    if !rehearse {
+        secrets::read(&mut loaded, settings)?;
     }
     let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
     let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
@@ -90,11 +94,15 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Shows the plan and asks; `false`: declined.
-    fn confirm(&self, plan: &Plan, facts: &OwnFacts, rehearsal: bool) -> anyhow::Result<bool> {
+    fn show(&self, plan: &Plan, facts: &OwnFacts, rehearsal: bool) {
         if self.ui.format() == Format::Text {
             self.ui.note(draw::plan_text(plan, &facts.borrow(rehearsal), self.ui.width()).trim_end());
         }
+    }
+
+    /// Shows the plan and asks; `false`: declined.
+    fn confirm(&self, plan: &Plan, facts: &OwnFacts, rehearsal: bool) -> anyhow::Result<bool> {
+        self.show(plan, facts, rehearsal);
         let question = format!("install this on cloud {}?", self.loaded.file.cloud.name);
         // A rehearsal touches nothing: there is nothing to confirm.
         prompt::confirm(&question, false, self.yes || rehearsal, self.settings.interactive)
@@ -128,6 +136,7 @@ impl Run<'_> {
             script: Script::new(plan, samples),
             started: facts.started(plan, true),
             options: self.options.clone(),
+            signal: signals::listen().boxed(),
         };
         let rehearsed = rehearsal.run(plan, &reporter)?;
         drop(reporter);
@@ -152,14 +161,14 @@ impl Run<'_> {
         let plan = planner::plan(desired, &observed).map_err(flow::no_plan)?;
         let facts = OwnFacts::new(self.loaded, &version);
         if plan.is_empty() {
-            let log: Option<Arc<log::Log>> = None;
-            let reporter = self.reporter(log.as_ref());
-            let shared = Shared::new(Some(&cluster), &reporter, self.options.clone());
+            self.show(&plan, &facts, false);
+            let reporter: Box<dyn Reporter> = match self.ui.format() {
+                Format::Text => Box::new(Tee(Vec::new())),
+                Format::Json | Format::Yaml => self.ui.reporter(),
+            };
+            let shared = Shared::new(Some(&cluster), &*reporter, self.options.clone());
             shared.report(facts.started(&plan, false));
             let finished = run::run(&shared, &plan, inventories, std::future::pending().boxed_local()).await;
-            if self.ui.format() == Format::Text {
-                self.ui.note("nothing to do: everything is as wanted, and ready");
-            }
             return Ok(exit(&finished));
         }
         if !self.confirm(&plan, &facts, false)? {
@@ -238,25 +247,9 @@ fn exit(finished: &Finished) -> Exit {
 async fn stop(shared: &Shared<'_>, lock: &mut Lock) -> Outcome {
     tokio::select! {
         biased;
-        outcome = signal(shared) => outcome,
+        outcome = shared.interrupted(signals::listen()) => outcome,
         () = keep(lock) => Outcome::LockLost,
     }
-}
-
-async fn signal(shared: &Shared<'_>) -> Outcome {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    let (name, outcome) = tokio::select! {
-        biased;
-        _ = interrupt.recv() => ("SIGINT", Outcome::Interrupted),
-        _ = terminate.recv() => ("SIGTERM", Outcome::Terminated),
-    };
-    shared.report(EventKind::Interrupted { signal: name.to_owned() });
-    outcome
 }
 
 /// Renews the lock; ends when it is lost.

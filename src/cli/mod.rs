@@ -7,6 +7,8 @@ mod install;
 mod plan;
 mod render;
 mod schema;
+mod secrets;
+mod signals;
 mod status;
 mod validate;
 

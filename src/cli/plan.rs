@@ -1,6 +1,7 @@
 //! `cozy plan`: what would happen, and why in this order.
 
 use super::flow::{self, Loaded};
+use super::secrets;
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
@@ -35,9 +36,12 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { diff, graph, exit_code, rehearse, allow_data_loss } = args;
-    let loaded = flow::load(settings)?;
+    let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
+    if existing && !rehearse {
+        secrets::read(&mut loaded, settings)?;
+    }
     // Without a cluster there is nothing to compare with: hosts are planned as if they were fresh.
     let simulated = rehearse || !existing;
     let missing = if simulated { Missing::StandIn } else { Missing::Refuse };

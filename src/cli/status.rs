@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::flow;
+use super::secrets;
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
@@ -28,7 +29,7 @@ struct Line {
 
 /// Runs the command.
 pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let loaded = flow::load(settings)?;
+    let mut loaded = flow::load(settings)?;
     if loaded.file.cloud.kubernetes.provider != Provider::Existing {
         return Err(Problem::new(
             5001,
@@ -38,6 +39,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         )
         .into());
     }
+    secrets::read(&mut loaded, settings)?;
     let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
     let (observed, version) = flow::runtime()?
         .block_on(async {

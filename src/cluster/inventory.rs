@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use indexmap::IndexMap;
 use kube::api::{Api, DynamicObject, ListParams};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -19,18 +20,15 @@ const LABEL: &str = "cozy/inventory";
 
 /// What one component has in the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(from = "Stored", into = "Stored")]
 pub(crate) struct Inventory {
     /// Its objects, in the order in which they were applied.
-    pub(crate) objects: Vec<Entry>,
+    objects: IndexMap<ObjectId, Digests>,
 }
 
-/// One object that was, or is about to be, applied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Entry {
-    /// Which.
-    #[serde(flatten)]
-    pub(crate) id: ObjectId,
+/// What is known of an object that was, or is about to be, applied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Digests {
     /// The digest of what was desired; `None`: not known to be applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) desired: Option<String>,
@@ -39,31 +37,68 @@ pub(crate) struct Entry {
     pub(crate) live: Option<String>,
 }
 
+/// An inventory as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    objects: Vec<Entry>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Entry {
+    #[serde(flatten)]
+    id: ObjectId,
+    #[serde(flatten)]
+    digests: Digests,
+}
+
+impl From<Stored> for Inventory {
+    fn from(stored: Stored) -> Self {
+        Self { objects: stored.objects.into_iter().map(|entry| (entry.id, entry.digests)).collect() }
+    }
+}
+
+impl From<Inventory> for Stored {
+    fn from(inventory: Inventory) -> Self {
+        let objects = inventory.objects.into_iter().map(|(id, digests)| Entry { id, digests }).collect();
+        Self { objects }
+    }
+}
+
 impl Inventory {
-    /// The entry of an object.
-    pub(crate) fn entry(&self, id: &ObjectId) -> Option<&Entry> {
-        self.objects.iter().find(|entry| entry.id == *id)
+    /// What is known of an object; `None`: it is not of this component.
+    pub(crate) fn get(&self, id: &ObjectId) -> Option<&Digests> {
+        self.objects.get(id)
+    }
+
+    /// The objects, in the order in which they were applied.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &ObjectId> {
+        self.objects.keys()
+    }
+
+    /// Whether an object was applied, and is not only about to be.
+    pub(crate) fn was_applied(&self, id: &ObjectId) -> bool {
+        self.get(id).is_some_and(|digests| digests.desired.is_some())
     }
 
     /// Adds an object that is about to be applied; says whether it was new.
     pub(crate) fn add(&mut self, id: &ObjectId) -> bool {
-        if self.entry(id).is_some() {
+        if self.objects.contains_key(id) {
             return false;
         }
-        self.objects.push(Entry { id: id.clone(), desired: None, live: None });
+        self.objects.insert(id.clone(), Digests::default());
         true
     }
 
     /// Takes an object out.
     pub(crate) fn remove(&mut self, id: &ObjectId) {
-        self.objects.retain(|entry| entry.id != *id);
+        self.objects.shift_remove(id);
     }
 
     /// Remembers what an object became.
     pub(crate) fn record(&mut self, id: &ObjectId, desired: String, live: Option<String>) {
-        if let Some(entry) = self.objects.iter_mut().find(|entry| entry.id == *id) {
-            entry.desired = Some(desired);
-            entry.live = live;
+        if let Some(digests) = self.objects.get_mut(id) {
+            *digests = Digests { desired: Some(desired), live };
         }
     }
 }

@@ -45,9 +45,7 @@ impl Cluster {
             objects,
             inventories: inventories
                 .iter()
-                .map(|(name, inventory)| {
-                    (name.clone(), inventory.objects.iter().map(|entry| entry.id.clone()).collect())
-                })
+                .map(|(name, inventory)| (name.clone(), inventory.ids().cloned().collect()))
                 .collect(),
         };
         Ok((observed, inventories))
@@ -61,7 +59,7 @@ impl Cluster {
     ) -> Result<Option<Live>, ClusterError> {
         let Some(live) = self.get(&object.id, &object.version).await? else { return Ok(None) };
         let ready = is_ready(component, object, &live);
-        let entry = inventory.entry(&object.id);
+        let entry = inventory.get(&object.id);
         let ours = owned(&live);
         let recorded = entry.is_some_and(|entry| {
             entry.desired.is_some()

@@ -8,7 +8,8 @@ use futures::StreamExt as _;
 use kube::api::{DynamicObject, TypeMeta};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::task::JoinSet;
 
 use super::error::ClusterError;
@@ -29,7 +30,8 @@ struct Tasks {
 
 struct Shared {
     known: Mutex<Known>,
-    changed: watch::Sender<u64>,
+    /// Wakes the gates in the order in which they wait: a `tokio::sync::watch` wakes them in a random one.
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -49,14 +51,14 @@ impl Shared {
             None => known.objects.remove(id),
         };
         drop(known);
-        self.changed.send_modify(|version| *version += 1);
+        self.changed.notify_waiters();
     }
 }
 
 impl Watches {
     /// No watch yet.
     pub(crate) fn new() -> Self {
-        let shared = Shared { known: Mutex::default(), changed: watch::Sender::new(0) };
+        let shared = Shared { known: Mutex::default(), changed: Notify::new() };
         Self { shared: Arc::new(shared), tasks: Mutex::default() }
     }
 
@@ -96,9 +98,9 @@ impl Watches {
         self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).objects.get(id).cloned()
     }
 
-    /// Turns when any wanted object changes.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.shared.changed.subscribe()
+    /// Ends when any wanted object changes after this call.
+    pub(crate) fn changed(&self) -> Notified<'_> {
+        self.shared.changed.notified()
     }
 
     /// Starts the watch of an object's kind, unless it runs.

@@ -1,8 +1,6 @@
 //! The requests of one step: the inventory first, then the objects with
 //! bounded concurrency, then what they became.
 
-use std::collections::BTreeSet;
-
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 
@@ -62,24 +60,20 @@ impl Writer<'_> {
         if grown {
             self.save(inventory).await?;
         }
-        let to_write: Vec<(&Object, Verb)> = self
+        let to_write: Vec<(&Object, Verb, bool)> = self
             .step
             .actions
             .iter()
             .filter(|action| action.verb != Verb::Keep)
-            .filter_map(|action| Some((action.object.as_deref()?, action.verb)))
+            .filter_map(|action| {
+                Some((action.object.as_deref()?, action.verb, inventory.was_applied(&action.id)))
+            })
             .collect();
         if to_write.is_empty() {
             return Ok(());
         }
-        let known: BTreeSet<ObjectId> = inventory
-            .objects
-            .iter()
-            .filter(|entry| entry.desired.is_some())
-            .map(|entry| entry.id.clone())
-            .collect();
         let written: Vec<Result<Written, ClusterError>> = stream::iter(to_write)
-            .map(|(object, verb)| self.one(object, verb, known.contains(&object.id)))
+            .map(|(object, verb, ours)| self.one(object, verb, ours))
             .buffer_unordered(self.shared.options.concurrency)
             .collect()
             .await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::event::{EventKind, Failure};
@@ -88,14 +88,14 @@ async fn judge(
     deadline: Instant,
 ) -> Result<(), Failure> {
     let mut judged: BTreeMap<&ObjectId, Judged> = BTreeMap::new();
-    let mut changes = shared.watches.changes();
     let mut shown: Option<(ObjectId, String)> = None;
     let started = Instant::now();
     let stable =
         step.gates.iter().filter_map(|gate| gate.stable).map(|span| span.0).max().unwrap_or_default();
     let mut ready_since: Option<Instant> = None;
     loop {
-        changes.borrow_and_update();
+        // Before the look, so that nothing falls between.
+        let changed = shared.watches.changed();
         let now = Instant::now();
         look(shared, step, objects, gates, &mut judged)?;
         let silent = now >= started + SILENT;
@@ -113,7 +113,7 @@ async fn judge(
                 warn_ungated(shared, step, &judged);
                 return Ok(());
             }
-            turn(&mut changes, end).await;
+            turn(changed, end).await;
             continue;
         };
         ready_since = None;
@@ -156,7 +156,7 @@ async fn judge(
             });
             shown = Some(current);
         }
-        turn(&mut changes, wake).await;
+        turn(changed, wake).await;
     }
 }
 
@@ -197,10 +197,10 @@ fn look<'a>(
 }
 
 /// Waits until any wanted object changes, but no longer than `until`.
-async fn turn(changes: &mut watch::Receiver<u64>, until: Instant) {
+async fn turn(changed: Notified<'_>, until: Instant) {
     tokio::select! {
         biased;
-        _ = changes.changed() => {}
+        () = changed => {}
         () = tokio::time::sleep_until(until) => {}
     }
 }

@@ -16,6 +16,7 @@ use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::watch::Watches;
+use crate::error::causes;
 use crate::model::names::ComponentName;
 use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Step, StepId, Verb};
 
@@ -92,10 +93,29 @@ impl<'a> Shared<'a> {
         retry::until(deadline, act, report).await
     }
 
+    /// Waits for a signal, and reports it.
+    pub(crate) async fn interrupted(&self, signal: impl Future<Output = Signal>) -> Outcome {
+        let (name, outcome) = match signal.await {
+            Signal::Interrupt => ("SIGINT", Outcome::Interrupted),
+            Signal::Terminate => ("SIGTERM", Outcome::Terminated),
+        };
+        self.report(EventKind::Interrupted { signal: name.to_owned() });
+        outcome
+    }
+
     /// Counts an object that was written.
     pub(crate) fn count(&self, verb: Verb) {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).add(verb);
     }
+}
+
+/// A signal that asks a run to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
 }
 
 /// How a run ended.
@@ -382,14 +402,8 @@ impl<'b> Loop<'_, 'b> {
 
 /// A request's error as a component's failure.
 pub(crate) fn failed(error: &ClusterError) -> Failure {
-    let mut message = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(current) = cause {
-        let text = current.to_string();
-        if !message.contains(&text) {
-            message = format!("{message}: {text}");
-        }
-        cause = current.source();
-    }
+    let said = error.to_string();
+    let causes = causes(std::error::Error::source(error), &said);
+    let message = std::iter::once(said).chain(causes).collect::<Vec<_>>().join(": ");
     Failure { code: error.code(), message, chain: Vec::new(), hint: error.hint() }
 }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::duration::Span;
 use super::names::{ComponentName, Namespace};
+use super::secret::SecretSetting;
 
 /// `kind: Component`.
 #[derive(Debug, Clone, Deserialize)]
@@ -243,6 +244,8 @@ pub(crate) struct Resolved {
     pub(crate) component: Component,
     /// Settings with the schema's defaults filled in.
     pub(crate) settings: Map<String, Value>,
+    /// Which settings are secrets, and what they are once they were read.
+    pub(crate) secrets: Vec<SecretSetting>,
     /// Raw chart values, merged last.
     #[expect(dead_code, reason = "read when charts can be rendered")]
     pub(crate) values: Map<String, Value>,

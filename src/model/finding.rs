@@ -30,7 +30,7 @@ pub(crate) enum Level {
 /// One mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
-    /// The stable code, for `cozy explain`.
+    /// The stable code.
     pub(crate) code: Code,
     /// Error or warning.
     pub(crate) level: Level,

@@ -19,6 +19,7 @@ pub(crate) mod object;
 mod ranges;
 pub(crate) mod resolve;
 pub(crate) mod schema;
+pub(crate) mod secret;
 pub(crate) mod suggest;
 #[cfg(test)]
 mod tests;

@@ -82,22 +82,18 @@ impl Object {
         if !value.is_object() {
             return Err(NotAnObject::NotAMapping);
         }
-        let text = |pointer: &str, field: &'static str| {
-            value
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .filter(|text| !text.is_empty())
-                .ok_or(NotAnObject::Field(field))
+        let text = |field: Option<&Value>| {
+            field.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
         };
-        let (group, version) = split_api_version(text("/apiVersion", "apiVersion")?);
+        let api_version = text(value.get("apiVersion")).ok_or(NotAnObject::Field("apiVersion"))?;
+        let (group, version) = split_api_version(&api_version);
+        let kind = text(value.get("kind")).ok_or(NotAnObject::Field("kind"))?;
+        let metadata = value.get("metadata");
+        let named = |key: &str| text(metadata.and_then(|metadata| metadata.get(key)));
         let id = ObjectId {
-            kind: GroupKind::new(group, text("/kind", "kind")?),
-            namespace: value
-                .pointer("/metadata/namespace")
-                .and_then(Value::as_str)
-                .filter(|namespace| !namespace.is_empty())
-                .map(str::to_owned),
-            name: text("/metadata/name", "metadata.name")?.to_owned(),
+            kind: GroupKind::new(group, kind),
+            namespace: named("namespace"),
+            name: named("name").ok_or(NotAnObject::Field("metadata.name"))?,
         };
         let version = version.to_owned();
         Ok(Self { id, version, value })
@@ -105,7 +101,7 @@ impl Object {
 
     /// The kind that a `CustomResourceDefinition` defines; `None` for other objects.
     pub(crate) fn defines(&self) -> Option<GroupKind> {
-        if self.id.kind != GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition") {
+        if self.id.kind.kind != "CustomResourceDefinition" || self.id.kind.group != "apiextensions.k8s.io" {
             return None;
         }
         let group = self.value.pointer("/spec/group")?.as_str()?;

@@ -121,6 +121,7 @@ impl Catalogue {
             if let Some(config) = config {
                 merge(&mut settings, &config.settings);
             }
+            let mut secrets = Vec::new();
             match (&known.settings, written) {
                 (Some(schema), written) => {
                     if let Some(node) = written {
@@ -132,6 +133,7 @@ impl Catalogue {
                         findings.push(finding(1103, &path, message, String::new(), Some(hint)));
                     }
                     settings = schema.fill(&settings);
+                    secrets = schema.secrets(&settings);
                 }
                 (None, Some(_)) if !settings.is_empty() => {
                     findings.push(finding(
@@ -151,6 +153,7 @@ impl Catalogue {
             resolved.push(Resolved {
                 component: known.component.clone(),
                 settings,
+                secrets,
                 values,
                 patches: config.map(|config| config.patches.clone()).unwrap_or_default(),
                 files: known.files.clone(),

@@ -9,6 +9,7 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::{Map, Value, json};
 
 use super::finding::{Finding, Source};
+use super::secret::SecretSetting;
 use super::translate::{self, schema_at};
 use super::yaml::Node;
 
@@ -110,6 +111,13 @@ impl SettingsSchema {
             .collect()
     }
 
+    /// The secrets among checked settings.
+    pub(crate) fn secrets(&self, settings: &Map<String, Value>) -> Vec<SecretSetting> {
+        let mut found = Vec::new();
+        references(&self.schema, &Value::Object(settings.clone()), "", &mut found);
+        found
+    }
+
     /// Settings with the schema's defaults filled in.
     pub(crate) fn fill(&self, settings: &Map<String, Value>) -> Map<String, Value> {
         let mut filled = settings.clone();
@@ -118,16 +126,47 @@ impl SettingsSchema {
     }
 }
 
+/// Finds the references in checked settings.
+fn references(schema: &Value, value: &Value, pointer: &str, found: &mut Vec<SecretSetting>) {
+    if schema.get("x-secret").is_some() {
+        if let Ok(source) = serde_json::from_value(value.clone()) {
+            found.push(SecretSetting { pointer: pointer.to_owned(), source, value: None });
+        }
+        return;
+    }
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let known = schema.get("properties").and_then(|known| known.get(key));
+                if let Some(schema) = known.or_else(|| schema.get("additionalProperties")) {
+                    let key = key.replace('~', "~0").replace('/', "~1");
+                    references(schema, inner, &format!("{pointer}/{key}"), found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(schema) = schema.get("items") else { return };
+            for (index, item) in items.iter().enumerate() {
+                references(schema, item, &format!("{pointer}/{index}"), found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 fn secrets(schema: &mut Value, depth: usize) {
     if depth > 64 {
         return;
     }
     if schema.get("type").and_then(Value::as_str) == Some("secret") {
-        let description = schema.get("description").cloned().unwrap_or_default();
+        let description = schema.get("description").cloned();
         *schema = json!({
-            "x-secret": true, "type": "object", "description": description, "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
+            "x-secret": true, "type": "object", "additionalProperties": false, "minProperties": 1, "maxProperties": 1,
             "properties": { "env": { "type": "string", "minLength": 1 }, "file": { "type": "string", "minLength": 1 } },
         });
+        if let Some(description) = description {
+            schema["description"] = description;
+        }
         return;
     }
     match schema {
@@ -155,8 +194,13 @@ fn defaults(schema: &Value, settings: &mut Map<String, Value>) {
         if property.get("x-secret").is_some() {
             continue;
         }
-        if let Some(Value::Object(inner)) = settings.get_mut(key) {
-            defaults(property, inner);
+        match settings.get_mut(key) {
+            Some(Value::Object(inner)) => defaults(property, inner),
+            Some(Value::Array(items)) => {
+                let Some(schema) = property.get("items") else { continue };
+                items.iter_mut().filter_map(Value::as_object_mut).for_each(|item| defaults(schema, item));
+            }
+            _ => {}
         }
     }
 }

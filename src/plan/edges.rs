@@ -51,37 +51,41 @@ pub(crate) fn gate_is_of(gate: &GateSpec, id: &ObjectId) -> bool {
 
 /// Edges from `needs:`: a component, one of its stages, or a capability.
 pub(crate) fn needs(desired: &Desired, steps: &[Step], edges: &mut Vec<Edge>) -> Vec<PlanError> {
+    let mut of: HashMap<&str, Vec<(usize, Stage)>> = HashMap::new();
+    for (index, step) in steps.iter().enumerate() {
+        if let StepId::Stage(component, stage) = &step.id {
+            of.entry(component.as_str()).or_default().push((index, *stage));
+        }
+    }
+    let mut providers: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    for component in &desired.components {
+        let name = component.name.as_str();
+        for offered in component.capabilities.iter().map(String::as_str).chain([name]) {
+            providers.entry(offered).or_default().insert(name);
+        }
+    }
     let mut errors = Vec::new();
     for component in &desired.components {
-        let Some(first) = steps.iter().position(|step| step.id.component() == component.name.as_str()) else {
+        let Some(&(first, _)) = of.get(component.name.as_str()).and_then(|steps| steps.first()) else {
             continue;
         };
         for need in &component.needs {
             let (name, stage) =
                 need.split_once('/').map_or((need.as_str(), None), |(name, stage)| (name, Some(stage)));
-            let providers: BTreeSet<&str> = desired
-                .components
-                .iter()
-                .filter(|known| {
-                    known.name.as_str() == name || known.capabilities.iter().any(|offered| offered == name)
-                })
-                .map(|known| known.name.as_str())
+            let mut found: Vec<usize> = providers
+                .get(name)
+                .into_iter()
+                .flatten()
+                .filter(|provider| **provider != component.name.as_str())
+                .filter_map(|provider| of.get(provider))
+                .flatten()
+                .filter(|(_, of)| stage.is_none_or(|stage| of.to_string() == stage))
+                .map(|(index, _)| *index)
                 .collect();
-            let found: Vec<usize> = steps
-                .iter()
-                .enumerate()
-                .filter(|(_, step)| match &step.id {
-                    StepId::Stage(other, of) => {
-                        *other != component.name
-                            && providers.contains(other.as_str())
-                            && stage.is_none_or(|stage| of.to_string() == stage)
-                    }
-                    StepId::Kubernetes => false,
-                })
-                .map(|(index, _)| index)
-                .collect();
-            let known = !providers.is_empty();
-            if found.is_empty() && !(known && stage.is_none()) {
+            found.sort_unstable();
+            // A component without objects has no steps to wait for.
+            let nothing_to_wait_for = providers.contains_key(name) && stage.is_none();
+            if found.is_empty() && !nothing_to_wait_for {
                 errors.push(PlanError::UnknownNeed { component: component.name.clone(), need: need.clone() });
             }
             edges.extend(found.into_iter().map(|from| Edge {

@@ -1,7 +1,7 @@
 //! The planner: from what is wanted and what is there to what will be done.
 //! A pure function, so that every decision can be tested without a cluster.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -224,7 +224,10 @@ fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
 /// Deletes what earlier runs applied and nobody wants any more, after
 /// everything that is wanted is ready.
 fn prune(desired: &Desired, observed: &Observed, steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
-    let wanted: BTreeSet<&ObjectId> = desired
+    if observed.inventories.is_empty() {
+        return;
+    }
+    let wanted: HashSet<&ObjectId> = desired
         .components
         .iter()
         .flat_map(|component| &component.objects)

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use cozy_sim::{Controllers, Options as SimOptions, run_controllers};
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::execute::event::{EventKind, Reporter};
-use crate::execute::run::{Finished, Options, Shared, run};
+use crate::execute::run::{Finished, Options, Shared, Signal, run};
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::{Plan, edges};
 
@@ -88,7 +89,6 @@ pub(crate) enum RehearsalError {
 }
 
 /// What a rehearsal is besides its plan.
-#[derive(Debug)]
 pub(crate) struct Rehearsal {
     /// How many nodes the simulated cluster has.
     pub(crate) nodes: usize,
@@ -98,6 +98,8 @@ pub(crate) struct Rehearsal {
     pub(crate) started: EventKind,
     /// How the plan is run.
     pub(crate) options: Options,
+    /// Ends when the run is to stop.
+    pub(crate) signal: BoxFuture<'static, Signal>,
 }
 
 impl Rehearsal {
@@ -119,7 +121,7 @@ impl Rehearsal {
     }
 
     async fn simulate(self, plan: &Plan, reporter: &dyn Reporter) -> Result<Rehearsed, RehearsalError> {
-        let Self { nodes, script, started, options } = self;
+        let Self { nodes, script, started, options, signal } = self;
         let simulated = cozy_sim::Cluster::new(SimOptions { nodes: nodes.max(1), ..SimOptions::default() });
         let script = Arc::new(script);
         let (times, statuses) = (Arc::clone(&script), script);
@@ -136,8 +138,8 @@ impl Rehearsal {
             cluster.ensure_system_namespace().await?;
             let shared = Shared::new(Some(&cluster), reporter, options);
             shared.report(started);
-            // A signal ends the process: nothing real would be left half done.
-            Ok(run(&shared, plan, BTreeMap::new(), std::future::pending().boxed_local()).await)
+            let stop = shared.interrupted(signal).boxed_local();
+            Ok(run(&shared, plan, BTreeMap::new(), stop).await)
         };
         tokio::select! {
             biased;

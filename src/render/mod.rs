@@ -22,7 +22,8 @@ use crate::error::Code;
 use crate::model::cloud::ObjectPatch;
 use crate::model::component::{NamespaceSpec, PodSecurity, Resolved};
 use crate::model::names::ComponentName;
-use crate::model::object::Object;
+use crate::model::object::{GroupKind, Object};
+use crate::model::secret;
 use crate::plan::Stage;
 
 /// One component's objects, in the order in which they are applied.
@@ -193,6 +194,7 @@ impl Job<'_> {
         if let Err(mut found) = self.patch(&mut objects) {
             errors.append(&mut found);
         }
+        errors.extend(objects.iter().filter_map(|(_, object)| self.leak(object)));
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -207,8 +209,10 @@ impl Job<'_> {
     fn context(&self) -> minijinja::Value {
         let component = &self.resolved.component;
         let namespace = component.namespace.as_ref().map(|namespace| namespace.name.as_str());
+        let mut settings = Value::Object(self.resolved.settings.clone());
+        self.resolved.secrets.iter().for_each(|secret| secret.put(&mut settings));
         let own = [
-            ("settings", minijinja::Value::from(Serde(&self.resolved.settings))),
+            ("settings", minijinja::Value::from(Serde(&settings))),
             ("namespace", minijinja::Value::from(Serde(namespace))),
             ("component", minijinja::Value::from(component.name.as_str())),
         ];
@@ -222,7 +226,7 @@ impl Job<'_> {
             component: self.resolved.component.name.clone(),
             file: Some(file.to_owned()),
             line,
-            problem,
+            problem: secret::mask(problem, &self.resolved.secrets),
             hint: None,
         }
     }
@@ -343,6 +347,22 @@ impl Job<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// A secret in an object that is no Secret.
+    fn leak(&self, object: &Object) -> Option<RenderError> {
+        if object.id.kind == GroupKind::new("", "Secret") {
+            return None;
+        }
+        let secret = secret::found_in(&object.value, &self.resolved.secrets)?;
+        Some(RenderError {
+            code: Code(2013),
+            component: self.resolved.component.name.clone(),
+            file: None,
+            line: None,
+            problem: format!("the secret setting `{}` ends up in {}", secret.name(), object.id),
+            hint: Some("put it into a Secret, and refer to that".to_owned()),
+        })
     }
 
     /// Takes out the fields that the component leaves to other managers.

@@ -2,6 +2,7 @@
 //! object is in, and that no two components have the same object.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -18,39 +19,50 @@ use crate::model::object::{GroupKind, Object, ObjectId};
 /// declare belongs to the first of them.
 pub(crate) fn finish(rendered: &mut [Rendered], components: &[Resolved]) -> Result<(), Vec<RenderError>> {
     let scopes = custom_scopes(rendered);
-    let mut owners: HashMap<ObjectId, ComponentName> = HashMap::new();
     let mut errors = Vec::new();
     for (component, resolved) in rendered.iter_mut().zip(components) {
         let namespace = resolved.component.namespace.as_ref().map(|namespace| namespace.name.as_str());
-        let name = component.component.clone();
-        component.objects.retain_mut(|(_, object)| {
+        for (_, object) in &mut component.objects {
             let scope = built_in(&object.id.kind).or_else(|| scopes.get(&object.id.kind).copied());
-            match place(object, scope, namespace) {
-                Ok(()) => {}
-                Err(problem) => {
-                    errors.push(error(&name, 2011, format!("{}: {problem}", object.id)));
-                    return true;
-                }
+            if let Err(problem) = place(object, scope, namespace) {
+                errors.push(error(&component.component, 2011, format!("{}: {problem}", object.id)));
             }
-            match owners.get(&object.id) {
-                None => {
-                    owners.insert(object.id.clone(), name.clone());
-                    true
-                }
-                Some(_) if object.id.kind.kind == "Namespace" => false,
-                Some(owner) => {
-                    let problem = if *owner == name {
-                        format!("{} is rendered twice", object.id)
-                    } else {
-                        format!("{} is also rendered by component `{owner}`", object.id)
-                    };
-                    errors.push(error(&name, 2010, problem));
-                    true
-                }
-            }
-        });
+        }
+    }
+    let again = repeated(rendered, &mut errors);
+    for (component, object) in again.into_iter().rev() {
+        if let Some(component) = rendered.get_mut(component) {
+            component.objects.remove(object);
+        }
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// Objects that were rendered before: namespaces, which are given by place
+/// and are left out, and all others, which are errors.
+fn repeated(rendered: &[Rendered], errors: &mut Vec<RenderError>) -> Vec<(usize, usize)> {
+    let count = rendered.iter().map(|component| component.objects.len()).sum();
+    let mut owners: HashMap<&ObjectId, &ComponentName> = HashMap::with_capacity(count);
+    let mut again = Vec::new();
+    for (at, Rendered { component, objects, .. }) in rendered.iter().enumerate() {
+        for (index, (_, object)) in objects.iter().enumerate() {
+            match owners.entry(&object.id) {
+                Entry::Vacant(free) => {
+                    free.insert(component);
+                }
+                Entry::Occupied(_) if object.id.kind.kind == "Namespace" => again.push((at, index)),
+                Entry::Occupied(owner) => {
+                    let problem = if *owner.get() == component {
+                        format!("{} is rendered twice", object.id)
+                    } else {
+                        format!("{} is also rendered by component `{}`", object.id, owner.get())
+                    };
+                    errors.push(error(component, 2010, problem));
+                }
+            }
+        }
+    }
+    again
 }
 
 fn error(component: &ComponentName, code: u16, problem: String) -> RenderError {
@@ -72,7 +84,7 @@ fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>
                 .ok_or("it needs a namespace: neither the object nor the component names one")?
                 .to_owned();
             let object = Arc::make_mut(object);
-            if let Some(metadata) = object.value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            if let Some(metadata) = object.value.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
             }
             object.id.namespace = Some(namespace);
@@ -80,7 +92,7 @@ fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>
         }
         (Some(Scope::Cluster), true) => {
             let object = Arc::make_mut(object);
-            if let Some(metadata) = object.value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+            if let Some(metadata) = object.value.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.shift_remove("namespace");
             }
             object.id.namespace = None;

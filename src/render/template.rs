@@ -4,6 +4,8 @@
 //! value. So an expression that is glued to other text would make broken or,
 //! worse, different YAML: it is refused here, with the fix.
 
+use std::borrow::Cow;
+
 /// A template that would not render what its author means.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
@@ -24,7 +26,7 @@ pub(crate) fn check(template: &str) -> Vec<TemplateFault> {
     for (index, line) in template.lines().enumerate() {
         let bare = without_tags(line);
         let indent = line.len() - line.trim_start().len();
-        let only_tags = bare.trim().is_empty();
+        let only_tags = bare.trim_start().is_empty();
         if let Some(parent) = block
             && !only_tags
             && indent <= parent
@@ -44,6 +46,12 @@ pub(crate) fn check(template: &str) -> Vec<TemplateFault> {
     faults
 }
 
+/// Where two ASCII characters stand first. Most lines have none of those that
+/// are looked for, which a plain scan says soonest.
+fn find(text: &str, pair: [u8; 2]) -> Option<usize> {
+    text.as_bytes().windows(2).position(|found| found == pair)
+}
+
 /// One `{{ … }}` with what stands around it on its line.
 struct Expression<'a> {
     before: &'a str,
@@ -54,8 +62,8 @@ struct Expression<'a> {
 fn expressions(line: &str) -> Vec<Expression<'_>> {
     let mut found = Vec::new();
     let mut from = 0;
-    while let Some(start) = line[from..].find("{{").map(|at| at + from) {
-        let Some(end) = line[start..].find("}}").map(|at| at + start) else { break };
+    while let Some(start) = find(&line[from..], *b"{{").map(|at| at + from) {
+        let Some(end) = find(&line[start..], *b"}}").map(|at| at + start) else { break };
         let inner = line[start + 2..end].trim_matches(['-', '+']).trim();
         found.push(Expression { before: &line[..start], inner, after: &line[end + 2..] });
         from = end + 2;
@@ -64,19 +72,23 @@ fn expressions(line: &str) -> Vec<Expression<'_>> {
 }
 
 /// A line without `{% … %}` and `{# … #}`.
-fn without_tags(line: &str) -> String {
+fn without_tags(line: &str) -> Cow<'_, str> {
+    let tag = |text: &str| text.as_bytes().windows(2).position(|pair| matches!(pair, b"{%" | b"{#"));
+    if tag(line).is_none() {
+        return Cow::Borrowed(line);
+    }
     let mut rest = line;
     let mut bare = String::with_capacity(line.len());
-    while let Some(start) = rest.find("{%").into_iter().chain(rest.find("{#")).min() {
+    while let Some(start) = tag(rest) {
         bare.push_str(&rest[..start]);
         let close = if rest[start..].starts_with("{%") { "%}" } else { "#}" };
         match rest[start..].find(close) {
             Some(end) => rest = &rest[start + end + 2..],
-            None => return bare,
+            None => return Cow::Owned(bare),
         }
     }
     bare.push_str(rest);
-    bare
+    Cow::Owned(bare)
 }
 
 /// Whether a line ends in a block scalar's header: `key: |`, `- >-`, `key: |2+`.
@@ -118,12 +130,12 @@ fn in_value(expression: &Expression<'_>) -> Option<(String, String)> {
         ));
     }
     // The branches of an inline `if` stand for each other.
-    let before = match (before.find("{% if"), before.rfind("{% el")) {
-        (Some(start), Some(_)) => &before[..start],
+    let before = match find(before, *b"{%").and_then(|_| before.find("{% if")) {
+        Some(start) if before.contains("{% el") => &before[..start],
         _ => before,
     };
-    let after = match (after.trim_start().starts_with("{% el"), after.rfind("{% endif %}")) {
-        (true, Some(end)) => &after[end + "{% endif %}".len()..],
+    let after = match find(after, *b"{%").and_then(|_| after.rfind("{% endif %}")) {
+        Some(end) if after.trim_start().starts_with("{% el") => &after[end + "{% endif %}".len()..],
         _ => after,
     };
     let before = without_tags(before);

@@ -1,10 +1,14 @@
 //! The reader for objects: YAML as kubectl and Helm read it, which is YAML 1.1
-//! in goyaml.v2's way (`yes` is true, `0644` is 420, the last of two equal keys
-//! wins). Users' own files are read by the strict reader in `model` instead.
+//! in goyaml.v2's way and then JSON, as sigs.k8s.io/yaml converts it (`yes` is
+//! true, `0644` is 420, the last of two equal keys wins). Users' own files are
+//! read by the strict reader in `model` instead.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use libyaml_safer::{EventData, Parser};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use cozy_yaml::{Properties, Style, Visitor};
 use serde_json::{Map, Number, Value};
 
 /// Nesting allowed in one document; deeper ones are mistakes or attacks.
@@ -34,162 +38,142 @@ pub(crate) struct Document {
 
 /// Reads all documents of a text.
 pub(crate) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
-    if let Some(position) = text.find('\0') {
-        let line = text[..position].matches('\n').count() as u64 + 1;
-        return Err(YamlError { line, problem: "a NUL byte".to_owned() });
-    }
-    // libyaml-safer 0.3 panics on a block scalar that ends without a newline.
-    let terminated;
-    let text = if text.ends_with('\n') {
-        text
-    } else {
-        terminated = format!("{text}\n");
-        &terminated
-    };
-    let mut bytes = text.as_bytes();
-    let mut parser = Parser::new();
-    parser.set_input_string(&mut bytes);
-    let mut reader = Reader { parser, line: 1, anchors: HashMap::new(), aliased: 0 };
-    let mut documents = Vec::new();
-    loop {
-        match reader.next()? {
-            EventData::StreamEnd => return Ok(documents),
-            EventData::DocumentStart { .. } => {
-                reader.anchors.clear();
-                let first = reader.next()?;
-                let line = reader.line;
-                let value = reader.node(first, 0)?.value;
-                documents.push(Document { line, value });
-            }
-            _ => {}
-        }
-    }
+    let mut builder = Builder::default();
+    cozy_yaml::read(text, DEEPEST, &mut builder)
+        .map_err(|error| YamlError { line: error.line, problem: error.problem.into_owned() })?;
+    Ok(builder.documents)
 }
 
-struct Reader<'a, 'b> {
-    parser: Parser<&'a mut &'b [u8]>,
-    line: u64,
-    anchors: HashMap<String, Value>,
+/// A collection that is not complete yet.
+enum Open {
+    List(Vec<Value>),
+    Map { map: Map<String, Value>, key: Option<Key> },
+}
+
+enum Key {
+    Text(String),
+    /// A plain `<<`: its value is merged in.
+    Merge,
+}
+
+/// Builds values from the nodes of a stream.
+#[derive(Default)]
+struct Builder<'a> {
+    documents: Vec<Document>,
+    /// Collections from the outermost to the innermost, with their anchors.
+    open: Vec<(Open, Option<&'a str>)>,
+    anchors: HashMap<&'a str, Value>,
     aliased: usize,
 }
 
-struct Node {
-    value: Value,
-    /// A plain `<<`: as a key it merges.
-    merge: bool,
-}
-
-impl Reader<'_, '_> {
-    fn next(&mut self) -> Result<EventData, YamlError> {
-        match self.parser.parse() {
-            Ok(event) => {
-                self.line = event.start_mark.line + 1;
-                Ok(event.data)
-            }
-            Err(error) => Err(YamlError {
-                line: error.problem_mark().map_or(self.line, |mark| mark.line + 1),
-                problem: error.problem().to_owned(),
-            }),
-        }
-    }
-
-    fn fail(&self, problem: impl Into<String>) -> YamlError {
-        YamlError { line: self.line, problem: problem.into() }
-    }
-
-    fn node(&mut self, event: EventData, depth: usize) -> Result<Node, YamlError> {
-        if depth > DEEPEST {
-            return Err(self.fail(format!("nested deeper than {DEEPEST} levels")));
-        }
-        let plain = |value| Node { value, merge: false };
-        match event {
-            EventData::Scalar { anchor, tag, value, plain_implicit, .. } => {
-                let merge = plain_implicit && value == "<<";
-                let value = scalar(value, tag.as_deref(), plain_implicit);
-                self.remember(anchor, &value);
-                Ok(Node { value, merge })
-            }
-            EventData::SequenceStart { anchor, .. } => {
-                let mut items = Vec::new();
-                loop {
-                    match self.next()? {
-                        EventData::SequenceEnd => break,
-                        event => items.push(self.node(event, depth + 1)?.value),
-                    }
-                }
-                let value = Value::Array(items);
-                self.remember(anchor, &value);
-                Ok(plain(value))
-            }
-            EventData::MappingStart { anchor, .. } => {
-                let value = Value::Object(self.mapping(depth)?);
-                self.remember(anchor, &value);
-                Ok(plain(value))
-            }
-            EventData::Alias { anchor } => {
-                let Some(value) = self.anchors.get(&anchor).cloned() else {
-                    return Err(self.fail(format!("unknown anchor `{anchor}`")));
-                };
-                self.aliased += count(&value);
-                if self.aliased > MOST_ALIASED {
-                    return Err(self.fail("aliases make the document too large"));
-                }
-                Ok(plain(value))
-            }
-            other => Err(self.fail(format!("unexpected {other:?}"))),
-        }
-    }
-
-    fn mapping(&mut self, depth: usize) -> Result<Map<String, Value>, YamlError> {
-        let mut map = Map::new();
-        let mut merges = Vec::new();
-        loop {
-            let event = match self.next()? {
-                EventData::MappingEnd => break,
-                event => event,
-            };
-            let key = self.node(event, depth + 1)?;
-            let event = self.next()?;
-            let value = self.node(event, depth + 1)?.value;
-            if key.merge {
-                merges.push(value);
-            } else {
-                let key = self.key(key.value)?;
-                map.insert(key, value);
-            }
-        }
-        for merge in merges {
-            let sources = match merge {
-                Value::Array(sources) => sources,
-                source => vec![source],
-            };
-            for source in sources {
-                let Value::Object(source) = source else {
-                    return Err(self.fail("`<<` merges mappings only"));
-                };
-                for (key, value) in source {
-                    map.entry(key).or_insert(value);
-                }
-            }
-        }
-        Ok(map)
-    }
-
-    /// A key as sigs.k8s.io/yaml turns it into JSON: scalars become text.
-    fn key(&self, value: Value) -> Result<String, YamlError> {
-        match value {
-            Value::String(text) => Ok(text),
-            Value::Null => Ok("null".to_owned()),
-            Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-            Value::Array(_) | Value::Object(_) => Err(self.fail("a list or mapping cannot be a key")),
-        }
-    }
-
-    fn remember(&mut self, anchor: Option<String>, value: &Value) {
+impl<'a> Builder<'a> {
+    /// Puts a complete value where it belongs.
+    fn put(&mut self, value: Value, anchor: Option<&'a str>) -> Result<(), String> {
         if let Some(anchor) = anchor {
             self.anchors.insert(anchor, value.clone());
         }
+        match self.open.last_mut() {
+            None => {
+                if let Some(document) = self.documents.last_mut() {
+                    document.value = value;
+                }
+            }
+            Some((Open::List(items), _)) => items.push(value),
+            Some((Open::Map { map, key }, _)) => match key.take() {
+                None => *key = Some(Key::Text(key_text(value)?)),
+                Some(Key::Text(name)) => {
+                    map.insert(name, value);
+                }
+                Some(Key::Merge) => merge(map, value)?,
+            },
+        }
+        Ok(())
     }
+
+    /// Ends the innermost collection.
+    fn close(&mut self) -> Result<(), String> {
+        match self.open.pop() {
+            Some((Open::List(items), anchor)) => self.put(Value::Array(items), anchor),
+            Some((Open::Map { map, .. }, anchor)) => self.put(Value::Object(map), anchor),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'a> Visitor<'a> for Builder<'a> {
+    fn document(&mut self, line: u64) {
+        self.anchors.clear();
+        self.documents.push(Document { line, value: Value::Null });
+    }
+
+    fn document_end(&mut self) {}
+
+    fn scalar(&mut self, text: Cow<'a, str>, style: Style, properties: Properties<'a>) -> Result<(), String> {
+        let Properties { anchor, tag } = properties;
+        if style == Style::Plain
+            && text == "<<"
+            && tag.is_none()
+            && let Some((Open::Map { key: key @ None, .. }, _)) = self.open.last_mut()
+        {
+            *key = Some(Key::Merge);
+            return Ok(());
+        }
+        self.put(scalar(text, tag.as_deref(), style == Style::Plain)?, anchor)
+    }
+
+    fn sequence(&mut self, properties: Properties<'a>) -> Result<(), String> {
+        self.open.push((Open::List(Vec::new()), properties.anchor));
+        Ok(())
+    }
+
+    fn sequence_end(&mut self) -> Result<(), String> {
+        self.close()
+    }
+
+    fn mapping(&mut self, properties: Properties<'a>) -> Result<(), String> {
+        self.open.push((Open::Map { map: Map::new(), key: None }, properties.anchor));
+        Ok(())
+    }
+
+    fn mapping_end(&mut self) -> Result<(), String> {
+        self.close()
+    }
+
+    fn alias(&mut self, name: &'a str) -> Result<(), String> {
+        if self.open.iter().any(|(_, anchor)| *anchor == Some(name)) {
+            return Err(format!("anchor `{name}` contains itself"));
+        }
+        let value = self.anchors.get(name).cloned().ok_or_else(|| format!("unknown anchor `{name}`"))?;
+        self.aliased += count(&value);
+        if self.aliased > MOST_ALIASED {
+            return Err("aliases make the document too large".to_owned());
+        }
+        self.put(value, None)
+    }
+}
+
+/// A key as sigs.k8s.io/yaml turns it into JSON: scalars become text.
+fn key_text(value: Value) -> Result<String, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
+        Value::Null => Err("null cannot be a key".to_owned()),
+        Value::Array(_) | Value::Object(_) => Err("a list or mapping cannot be a key".to_owned()),
+    }
+}
+
+/// Merges as goyaml.v2 does: what is merged replaces keys that stand before
+/// it; of several sources the first wins.
+fn merge(map: &mut Map<String, Value>, value: Value) -> Result<(), String> {
+    let sources = match value {
+        Value::Array(sources) => sources,
+        source => vec![source],
+    };
+    for source in sources.into_iter().rev() {
+        let Value::Object(source) = source else { return Err("`<<` merges mappings only".to_owned()) };
+        map.extend(source);
+    }
+    Ok(())
 }
 
 fn count(value: &Value) -> usize {
@@ -200,21 +184,42 @@ fn count(value: &Value) -> usize {
     }
 }
 
-fn scalar(value: String, tag: Option<&str>, plain: bool) -> Value {
+/// A scalar's value, by its tag or its text (goyaml.v2's `resolve.go`).
+fn scalar(text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Value, String> {
+    let Some(tag) = tag else {
+        return if plain { resolve(text) } else { Ok(Value::String(text.into_owned())) };
+    };
+    let Some(tag) = tag.strip_prefix("tag:yaml.org,2002:") else {
+        return Ok(Value::String(text.into_owned()));
+    };
+    let wrong = |text: &str| Err(format!("cannot decode `{text}` as !!{tag}"));
     match tag {
-        None if plain => resolve(value),
-        None | Some("tag:yaml.org,2002:str" | "tag:yaml.org,2002:binary" | "!") => Value::String(value),
-        Some(_) => resolve(value),
+        "int" | "float" | "bool" | "null" => {
+            let value = resolve(Cow::Borrowed(&text))?;
+            let agrees = match (&value, tag) {
+                (Value::Null, "null") | (Value::Bool(_), "bool") | (Value::Number(_), "float") => true,
+                (Value::Number(number), "int") => !number.is_f64() && !text.contains('.'),
+                _ => false,
+            };
+            if agrees { Ok(value) } else { wrong(&text) }
+        }
+        "binary" => {
+            let encoded: String = text.split_ascii_whitespace().collect();
+            let bytes = STANDARD.decode(encoded).ok();
+            let decoded = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+            decoded.map_or_else(|| wrong(&text), |text| Ok(Value::String(text)))
+        }
+        _ => Ok(Value::String(text.into_owned())),
     }
 }
 
-/// The type of a plain scalar, after goyaml.v2's `resolve.go`.
-fn resolve(text: String) -> Value {
+/// The type of a plain scalar.
+fn resolve(text: Cow<'_, str>) -> Result<Value, String> {
     let Some(&first) = text.as_bytes().first() else {
-        return Value::Null;
+        return Ok(Value::Null);
     };
-    match first {
-        b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => match text.as_str() {
+    Ok(match first {
+        b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => match text.as_ref() {
             "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
                 Value::Bool(true)
             }
@@ -222,11 +227,16 @@ fn resolve(text: String) -> Value {
                 Value::Bool(false)
             }
             "~" | "null" | "Null" | "NULL" => Value::Null,
-            _ => Value::String(text),
+            _ => Value::String(text.into_owned()),
         },
-        b'+' | b'-' | b'.' | b'0'..=b'9' => number(&text).unwrap_or(Value::String(text)),
-        _ => Value::String(text),
-    }
+        b'+' | b'-' | b'.' | b'0'..=b'9' => match text.trim_start_matches(['+', '-']) {
+            ".inf" | ".Inf" | ".INF" | ".nan" | ".NaN" | ".NAN" => {
+                return Err(format!("JSON has no number for `{text}`"));
+            }
+            _ => number(&text).unwrap_or_else(|| Value::String(text.into_owned())),
+        },
+        _ => Value::String(text.into_owned()),
+    })
 }
 
 fn number(text: &str) -> Option<Value> {
@@ -238,7 +248,13 @@ fn number(text: &str) -> Option<Value> {
             .ok()
             .map(Value::Number);
     }
-    is_float(&digits).then(|| digits.parse().ok().and_then(Number::from_f64).map(Value::Number))?
+    let float = is_float(&digits).then(|| digits.parse::<f64>().ok())??;
+    // Go writes a whole number without a fraction, and the API server wants it so.
+    if float.fract() == 0.0 && float.abs() < 1e15 {
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and far below 2^53")]
+        return Some(Value::from(float as i64));
+    }
+    Number::from_f64(float).map(Value::Number)
 }
 
 /// Go's `strconv.ParseInt(text, 0, 64)`, without the underscores.
@@ -301,8 +317,8 @@ mod tests {
             value(
                 "a: yes\nb: 0644\nc: 1_000\nd: on\ne: ~\nf: 1e3\ng: 0x1f\nh: 2024-01-01\ni: 0o17\nj: '0644'\nk: 1.\nl: -0b11\nm: +5\np: 08\no: 1:30\n"
             ),
-            json!({"a": true, "b": 420, "c": 1000, "d": true, "e": null, "f": 1000.0, "g": 31, "h": "2024-01-01",
-                "i": 15, "j": "0644", "k": 1.0, "l": -3, "m": 5, "p": 8.0, "o": "1:30"})
+            json!({"a": true, "b": 420, "c": 1000, "d": true, "e": null, "f": 1000, "g": 31, "h": "2024-01-01",
+                "i": 15, "j": "0644", "k": 1, "l": -3, "m": 5, "p": 8, "o": "1:30"})
         );
         assert_eq!(
             value("a: 18446744073709551615\nb: 99999999999999999999\n"),
@@ -320,7 +336,7 @@ mod tests {
 
     #[test]
     fn a_block_scalar_without_a_last_newline_is_read() {
-        assert_eq!(value("a: |\n  b"), json!({"a": "b\n"}));
+        assert_eq!(value("a: |\n  b"), json!({"a": "b"}));
     }
 
     #[test]

@@ -1,9 +1,8 @@
 //! Sentences that each way of drawing shares: the start and the end of a run,
 //! and the block that says why a component failed.
 
-use crate::execute::event::{Event, EventKind, Failure, Outcome};
+use crate::execute::event::{Failure, Outcome};
 use crate::model::duration::human;
-use crate::model::names::ComponentName;
 
 use super::text::{self, Paint, clean};
 
@@ -38,39 +37,6 @@ impl Facts<'_> {
     }
 }
 
-/// The lines above a run; empty for other events.
-pub(crate) fn opening(event: &Event, width: usize) -> String {
-    let EventKind::RunStarted {
-        cloud,
-        bundle,
-        hosts,
-        provider,
-        rehearsal,
-        stood_in,
-        components,
-        counts,
-        expected,
-    } = &event.kind
-    else {
-        return String::new();
-    };
-    let facts = Facts { cloud, bundle, hosts: *hosts, provider, rehearsal: *rehearsal };
-    let objects = text::to_write(*counts).unwrap_or_else(|| "nothing to write".to_owned());
-    let plan = format!(
-        "plan    {}, {objects}; about {}",
-        text::count(components.len(), "component"),
-        human(*expected)
-    );
-    let mut out = format!("{}\n{}\n", facts.line(width), text::wrap(&plan, width, 8));
-    if !stood_in.is_empty() {
-        let names: Vec<&str> = stood_in.iter().map(ComponentName::as_str).collect();
-        let line = format!("stands in by contract: {}", names.join(", "));
-        out.push_str(&text::wrap(&line, width, 8));
-        out.push('\n');
-    }
-    out
-}
-
 /// `done in 2m41s`, `failed after 1m02s`.
 pub(crate) fn outcome(outcome: Outcome, took: std::time::Duration) -> String {
     let took = human(took);
@@ -82,23 +48,10 @@ pub(crate) fn outcome(outcome: Outcome, took: std::time::Duration) -> String {
     }
 }
 
-/// The last lines of a run; empty for other events.
-pub(crate) fn closing(event: &Event, width: usize) -> String {
-    let EventKind::RunFinished { outcome: how, counts, failed, unfinished, took, critical_path } =
-        &event.kind
-    else {
-        return String::new();
-    };
-    let mut lines = vec![format!("{}: {}", outcome(*how, *took), text::written(*counts))];
-    for (label, names, between) in
-        [("failed", failed, ", "), ("not done", unfinished, ", "), ("critical path", critical_path, " → ")]
-    {
-        if !names.is_empty() {
-            let names: Vec<String> = names.iter().map(|name| clean(name)).collect();
-            lines.push(format!("  {label}: {}", names.join(between)));
-        }
-    }
-    lines.iter().map(|line| text::wrap(line, width, 4) + "\n").collect()
+/// A failure as one line, when it happens; the whole of it is said at the end.
+pub(crate) fn failed_now(component: &str, failure: &Failure) -> String {
+    let message = failure.message.lines().next().unwrap_or_default();
+    format!("✗ {}: {}", clean(component), clean(message))
 }
 
 /// Why a component failed, from the gate down to the cause, and what to do.
@@ -139,9 +92,9 @@ impl Block<'_> {
                 let hint: Vec<String> = hint.lines().map(clean).collect();
                 out.push_str("  fix       ");
                 out.push_str(&hint.join("\n            "));
-                out.push_str(&paint.faint(&format!("   (cozy explain {code})")));
+                out.push_str(&paint.faint(&format!("   ({code})")));
             }
-            None => out.extend(["  fix       see `cozy explain ", &code.to_string(), "`"]),
+            None => out.extend(["  code      ", &code.to_string()]),
         }
         out.push('\n');
         if !self.blocks.is_empty() {
@@ -191,7 +144,7 @@ mod tests {
           └ deployment cozy-storage/piraeus-operator   1 of 1 replicas unavailable
             └ pod piraeus-operator-6d9f-x2k4q          container manager: CrashLoopBackOff (restarts 4, exit 1)
               │ failed to load kernel module drbd: exec format error
-          fix       apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here   (cozy explain C3012)
+          fix       apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here   (C3012)
           blocks    vm-images, monitoring (2 of 38 components)
         ");
     }
@@ -207,7 +160,7 @@ mod tests {
         let block = Block { component: "web", failure: &failure, blocks: &[], total: None };
         assert_snapshot!(block.render(Paint(false)), @r"
         ✗ web: not ready after 62s
-          fix       see `cozy explain C3001`
+          code      C3001
         ");
     }
 
@@ -227,7 +180,7 @@ mod tests {
         ✗ web: bad�[2Jnews ✓ all fine
           └ Pod a/b�   log
             │ �]0;x�line
-          fix       do�1A this   (cozy explain C3001)
+          fix       do�1A this   (C3001)
         ");
     }
 }

@@ -14,7 +14,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use crate::execute::event::{Event, EventKind, Reporter};
 use crate::plan::StepId;
 
-use super::diagnosis::{self, Block};
+use super::diagnosis;
 use super::live_lines::{Bottom, Done, Face, bottom_line, ready_line, working_line};
 use super::out::lock;
 use super::text::{self, Paint, clean};
@@ -31,7 +31,6 @@ pub(crate) struct Live {
 #[derive(Default)]
 struct Rows {
     hosts: usize,
-    total: Option<usize>,
     working: BTreeMap<String, (ProgressBar, Arc<Mutex<Face>>)>,
     bottom: Option<(ProgressBar, Arc<Mutex<Bottom>>)>,
 }
@@ -88,13 +87,11 @@ impl Live {
     fn begin(&self, rows: &mut Rows, event: &Event) {
         let EventKind::RunStarted { hosts, components, expected, .. } = &event.kind else { return };
         rows.hosts = *hosts;
-        rows.total = Some(components.len());
         let face = Arc::new(Mutex::new(Bottom { expected: *expected, ready: 0, total: components.len() }));
         let (shown, width) = (Arc::clone(&face), self.width);
         let bar = self.screen.add(self.bar("{line}", move |now| bottom_line(*lock(&shown), now, width)));
         bar.enable_steady_tick(Duration::from_millis(250));
         rows.bottom = Some((bar, face));
-        self.print(&diagnosis::opening(event, self.width));
     }
 
     /// The face of a component's line, which appears with its first step.
@@ -189,10 +186,10 @@ impl Reporter for Live {
                     &Done { name: component, objects: *objects, hosts, took: *took, after },
                 );
             }
-            EventKind::ComponentFailed { component, failure, blocks, step: _ } => {
+            EventKind::ComponentFailed { component, failure, blocks: _, step: _ } => {
                 self.finish(&mut rows, component);
-                let block = Block { component, failure, blocks, total: rows.total };
-                self.print(&block.render(self.paint));
+                let line = diagnosis::failed_now(component, failure);
+                self.print(&self.paint.doubtful(&text::cut(&line, self.width)));
             }
             EventKind::Interrupted { signal } => {
                 let line = format!(
@@ -204,10 +201,7 @@ impl Reporter for Live {
             EventKind::Warning { message } => {
                 self.print(&self.paint.doubtful(&format!("warning: {}", clean(message))));
             }
-            EventKind::RunFinished { .. } => {
-                self.close(&mut rows);
-                self.print(&diagnosis::closing(event, self.width));
-            }
+            EventKind::RunFinished { .. } => self.close(&mut rows),
         }
     }
 }
@@ -283,8 +277,7 @@ mod tests {
             assert!(rows.working.is_empty() && rows.bottom.is_none());
         }
         let text = lock(&paper.0).clone();
-        for part in ["✓ cilium", "✗ linstor", "critical path: kubernetes → linstor", "of 4 components ready"]
-        {
+        for part in ["✓ cilium", "✗ linstor", "of 4 components ready"] {
             assert!(text.contains(part), "{part} is not in:\n{text}");
         }
     }

@@ -202,7 +202,7 @@ mod tests {
         }
         let text = stderr.text();
         assert!(text.starts_with("error: x\n"), "{text}");
-        assert!(text.contains("✗ linstor"), "{text}");
+        assert!(text.contains("linstor          failed"), "{text}");
         assert!(!text.contains("applying"), "{text}");
     }
 

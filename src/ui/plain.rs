@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use crate::execute::event::{Event, EventKind, Outcome, Reporter};
+use crate::execute::event::{Event, EventKind, Reporter};
 use crate::model::duration::human;
 use crate::plan::{Stage, StepId, Verb};
 
 use super::Verbosity;
-use super::diagnosis::{self, Block};
 use super::out::{Sink, lock};
-use super::text::{self, Paint, clean};
+use super::text::{self, clean};
 
 /// Prints events as lines.
 pub(crate) struct Plain {
@@ -40,17 +39,13 @@ impl Reporter for Plain {
 struct Lines {
     verbosity: Verbosity,
     hosts: usize,
-    total: Option<usize>,
     name_width: usize,
     waits: BTreeMap<StepId, String>,
 }
 
-/// Logs are read in windows of any width.
-const WIDTH: usize = 120;
-
 impl Lines {
     fn new(verbosity: Verbosity) -> Self {
-        Self { verbosity, hosts: 0, total: None, name_width: 16, waits: BTreeMap::new() }
+        Self { verbosity, hosts: 0, name_width: 16, waits: BTreeMap::new() }
     }
 
     /// The text of an event; empty where it is not shown.
@@ -61,7 +56,8 @@ impl Lines {
         }
         self.remember(&event.kind);
         match &event.kind {
-            EventKind::RunStarted { .. } => diagnosis::opening(event, WIDTH),
+            // The plan stands above, the summary and the diagnosis below.
+            EventKind::RunStarted { .. } | EventKind::RunFinished { .. } => String::new(),
             EventKind::StepStarted { step, objects } => {
                 let what = match step {
                     StepId::Kubernetes => text::count(self.hosts, "host"),
@@ -95,23 +91,21 @@ impl Lines {
                 let (what, after) = (text::amount(hosts, *objects), text::after(after));
                 self.line(event, component, "ready", &format!("{what}  {}{after}", human(*took)))
             }
-            EventKind::ComponentFailed { component, step, failure, blocks } => {
-                let block = Block { component, failure, blocks, total: self.total };
-                self.line(event, component, "failed", &stage(step)) + &block.render(Paint(false))
+            EventKind::ComponentFailed { component, step, failure, blocks: _ } => {
+                let message = clean(failure.message.lines().next().unwrap_or_default());
+                self.line(event, component, "failed", &format!("{}: {message}", stage(step)))
             }
             EventKind::Interrupted { signal } => {
                 let what = "what is in flight is finished; a second signal stops at once";
                 self.line(event, "-", &clean(signal), what)
             }
             EventKind::Warning { message } => self.line(event, "-", "warning", &clean(message)),
-            EventKind::RunFinished { .. } => diagnosis::closing(event, WIDTH),
         }
     }
 
     fn remember(&mut self, kind: &EventKind) {
         if let EventKind::RunStarted { hosts, components, .. } = kind {
             self.hosts = *hosts;
-            self.total = Some(components.len());
             let longest = components.iter().map(|name| text::width(name)).max().unwrap_or(0);
             self.name_width = longest.clamp(16, 40);
         }
@@ -154,8 +148,8 @@ struct Wait<'a> {
 fn is_grave(kind: &EventKind) -> bool {
     match kind {
         EventKind::ComponentFailed { .. } | EventKind::Interrupted { .. } | EventKind::Warning { .. } => true,
-        EventKind::RunFinished { outcome, .. } => *outcome != Outcome::Done,
-        EventKind::RunStarted { .. }
+        EventKind::RunFinished { .. }
+        | EventKind::RunStarted { .. }
         | EventKind::StepStarted { .. }
         | EventKind::Object { .. }
         | EventKind::StepApplied { .. }
@@ -199,84 +193,61 @@ mod tests {
 
     #[test]
     fn a_run_is_one_line_an_event() {
-        assert_snapshot!(all(Verbosity::Normal, &samples::run()), @r"
-        cloud demo · bundle edge 1.0.0 · 3 hosts · kubeadm v1.36.1 · rehearsal: nothing real is touched
-        plan    4 components, 86 objects to create; about 2m41s
-        stands in by contract: cilium
-          0m00s  kubernetes       applying   3 hosts
-          1m02s  kubernetes       ready      3 hosts  1m02s
-          1m02s  cert-manager     applying   crds: 6 objects
-          1m02s  cilium           applying   38 objects
-          1m50s  cilium           ready      38 objects  48s   after kubernetes
-          1m50s  cert-manager     applying   41 objects
-          1m50s  cert-manager     retry 1    ConfigMap cert-manager/ca: 429: too many requests; again in 500ms
-          1m53s  cert-manager     waiting    Deployment cert-manager/cert-manager: 0 of 1 replicas available (3 objects left)
-          2m11s  cert-manager     waiting    Deployment cert-manager/cert-manager: endpoint 0 of 1 ready
-          2m20s  cert-manager     ready      47 objects  1m18s   after cilium, kubernetes
-          2m20s  issuers          applying   resources: 1 object
-          2m41s  issuers          ready      1 object  21s   after cert-manager
-        done in 2m41s: 86 created
-          critical path: kubernetes → cilium → cert-manager → issuers
+        assert_snapshot!(all(Verbosity::Normal, &samples::run()), @"
+            0m00s  kubernetes       applying   3 hosts
+            1m02s  kubernetes       ready      3 hosts  1m02s
+            1m02s  cert-manager     applying   crds: 6 objects
+            1m02s  cilium           applying   38 objects
+            1m50s  cilium           ready      38 objects  48s   after kubernetes
+            1m50s  cert-manager     applying   41 objects
+            1m50s  cert-manager     retry 1    ConfigMap cert-manager/ca: 429: too many requests; again in 500ms
+            1m53s  cert-manager     waiting    Deployment cert-manager/cert-manager: 0 of 1 replicas available (3 objects left)
+            2m11s  cert-manager     waiting    Deployment cert-manager/cert-manager: endpoint 0 of 1 ready
+            2m20s  cert-manager     ready      47 objects  1m18s   after cilium, kubernetes
+            2m20s  issuers          applying   resources: 1 object
+            2m41s  issuers          ready      1 object  21s   after cert-manager
         ");
     }
 
     #[test]
     fn verbose_shows_objects_and_stages() {
-        assert_snapshot!(all(Verbosity::Verbose, &samples::run()), @r"
-        cloud demo · bundle edge 1.0.0 · 3 hosts · kubeadm v1.36.1 · rehearsal: nothing real is touched
-        plan    4 components, 86 objects to create; about 2m41s
-        stands in by contract: cilium
-          0m00s  kubernetes       applying   3 hosts
-          0m02s  kubernetes       applied    hosts
-          1m02s  kubernetes       holds      hosts
-          1m02s  kubernetes       ready      3 hosts  1m02s
-          1m02s  cert-manager     applying   crds: 6 objects
-          1m02s  cert-manager     applied    crds
-          1m03s  cert-manager     holds      crds   after kubernetes
-          1m02s  cilium           applying   38 objects
-          1m06s  cilium           applied    objects
-          1m50s  cilium           holds      objects   after kubernetes
-          1m50s  cilium           ready      38 objects  48s   after kubernetes
-          1m50s  cert-manager     applying   41 objects
-          1m50s  cert-manager     created    Deployment cert-manager/webhook
-          1m50s  cert-manager     retry 1    ConfigMap cert-manager/ca: 429: too many requests; again in 500ms
-          1m52s  cert-manager     applied    objects
-          1m53s  cert-manager     waiting    Deployment cert-manager/cert-manager: 0 of 1 replicas available (3 objects left)
-          2m11s  cert-manager     waiting    Deployment cert-manager/cert-manager: endpoint 0 of 1 ready
-          2m20s  cert-manager     holds      objects   after cilium/objects
-          2m20s  cert-manager     ready      47 objects  1m18s   after cilium, kubernetes
-          2m20s  issuers          applying   resources: 1 object
-          2m20s  issuers          applied    resources
-          2m41s  issuers          holds      resources
-          2m41s  issuers          ready      1 object  21s   after cert-manager
-        done in 2m41s: 86 created
-          critical path: kubernetes → cilium → cert-manager → issuers
+        assert_snapshot!(all(Verbosity::Verbose, &samples::run()), @"
+            0m00s  kubernetes       applying   3 hosts
+            0m02s  kubernetes       applied    hosts
+            1m02s  kubernetes       holds      hosts
+            1m02s  kubernetes       ready      3 hosts  1m02s
+            1m02s  cert-manager     applying   crds: 6 objects
+            1m02s  cert-manager     applied    crds
+            1m03s  cert-manager     holds      crds   after kubernetes
+            1m02s  cilium           applying   38 objects
+            1m06s  cilium           applied    objects
+            1m50s  cilium           holds      objects   after kubernetes
+            1m50s  cilium           ready      38 objects  48s   after kubernetes
+            1m50s  cert-manager     applying   41 objects
+            1m50s  cert-manager     created    Deployment cert-manager/webhook
+            1m50s  cert-manager     retry 1    ConfigMap cert-manager/ca: 429: too many requests; again in 500ms
+            1m52s  cert-manager     applied    objects
+            1m53s  cert-manager     waiting    Deployment cert-manager/cert-manager: 0 of 1 replicas available (3 objects left)
+            2m11s  cert-manager     waiting    Deployment cert-manager/cert-manager: endpoint 0 of 1 ready
+            2m20s  cert-manager     holds      objects   after cilium/objects
+            2m20s  cert-manager     ready      47 objects  1m18s   after cilium, kubernetes
+            2m20s  issuers          applying   resources: 1 object
+            2m20s  issuers          applied    resources
+            2m41s  issuers          holds      resources
+            2m41s  issuers          ready      1 object  21s   after cert-manager
         ");
     }
 
     #[test]
     fn a_failure_has_its_diagnosis() {
-        assert_snapshot!(all(Verbosity::Normal, &samples::failing_run()), @r"
-        cloud demo · bundle edge 1.0.0 · 3 hosts · kubeadm v1.36.1 · rehearsal: nothing real is touched
-        plan    3 components, 20 objects to create; about 1m40s
-        stands in by contract: cilium
-          0m00s  kubernetes       applying   3 hosts
-          1m00s  kubernetes       ready      3 hosts  1m
-          1m00s  linstor          applying   12 objects
-          1m02s  linstor          in trouble Deployment linstor/linstor: container manager: CrashLoopBackOff
-          1m05s  -                warning    component vm-images has no gate
-          2m02s  linstor          failed     objects
-        ✗ linstor: not ready after 62s (gate: deployment/piraeus-operator)
-          └ deployment cozy-storage/piraeus-operator   1 of 1 replicas unavailable
-            └ pod piraeus-operator-6d9f-x2k4q          container manager: CrashLoopBackOff (restarts 4, exit 1)
-              │ failed to load kernel module drbd: exec format error
-          fix       apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here   (cozy explain C3012)
-          blocks    vm-images (1 of 3 components)
-          2m02s  -                SIGINT     what is in flight is finished; a second signal stops at once
-        failed after 2m03s: 11 created, 1 changed, 2 left alone
-          failed: linstor
-          not done: vm-images
-          critical path: kubernetes → linstor
+        assert_snapshot!(all(Verbosity::Normal, &samples::failing_run()), @"
+            0m00s  kubernetes       applying   3 hosts
+            1m00s  kubernetes       ready      3 hosts  1m
+            1m00s  linstor          applying   12 objects
+            1m02s  linstor          in trouble Deployment linstor/linstor: container manager: CrashLoopBackOff
+            1m05s  -                warning    component vm-images has no gate
+            2m02s  linstor          failed     objects: not ready after 62s (gate: deployment/piraeus-operator)
+            2m02s  -                SIGINT     what is in flight is finished; a second signal stops at once
         ");
     }
 

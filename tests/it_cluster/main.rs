@@ -76,7 +76,7 @@ impl Cloud {
             "-n",
             "hello",
             "get",
-            "configmaps,serviceaccounts,services,books.library.example.org",
+            "configmaps,serviceaccounts,services,databases.hello.example.org",
             "-o",
             columns,
         ]);
@@ -99,12 +99,12 @@ impl Cloud {
 #[test]
 fn the_example_is_installed_left_alone_changed_broken_and_mended() {
     let cloud = Cloud::new();
-    assert!(cloud.expect(&["plan", "--exit-code"], 3).contains("10 objects to create"));
+    assert!(cloud.expect(&["plan", "--exit-code"], 3).contains("13 objects to create"));
 
     let first = cloud.expect(&["install", "--yes"], 0);
-    assert!(first.contains("10 created"), "{first}");
+    assert!(first.contains("13 created"), "{first}");
     assert_eq!(cloud.field("deployment", "guestbook", ".status.availableReplicas"), "2");
-    assert_eq!(cloud.field("book", "moby-dick", ".spec.pages"), "635");
+    assert_eq!(cloud.field("database", "hello", ".spec.size"), "1");
 
     // Again: nothing is written, and no lock is taken.
     let before = cloud.versions();
@@ -142,11 +142,27 @@ fn the_example_is_installed_left_alone_changed_broken_and_mended() {
     cloud.edit("cozy.yaml", |text| text.replace("replicas: 3", "replicas: 3, nodeSelector: { disk: none }"));
     let failed = cloud.expect(&["install", "--yes", "--timeout", "5s"], 5);
     assert!(failed.contains("guestbook") && failed.contains("Unschedulable"), "{failed}");
+
+    // A signal ends the wait, gives the lock back, and says how to go on.
+    let (code, said) = interrupted_while_waiting(&cloud);
+    assert_eq!(code, Some(130), "{said}");
+    assert!(said.contains("SIGINT") && said.contains("goes on from here"), "{said}");
+    assert_eq!(
+        cloud.plane.ask(&[
+            "-n",
+            "cozy-system",
+            "get",
+            "leases",
+            "-o",
+            "jsonpath={.items[*].spec.holderIdentity}"
+        ]),
+        ""
+    );
     cloud.edit("cozy.yaml", |text| text.replace(", nodeSelector: { disk: none }", ""));
     cloud.expect(&["install", "--yes"], 0);
 
-    // Killed after each of 12 events, the next run ends in the same state.
-    for event in 1..=12 {
+    // Killed after an event, the next run ends in the same state.
+    for event in 1..=if settings_are_long() { 60 } else { 12 } {
         cloud.edit("cozy.yaml", |text| text.replace(&message(text), &format!("message: Hello-{event}")));
         killed_after(&cloud, event);
         cloud.expect(&["install", "--yes"], 0);
@@ -156,15 +172,11 @@ fn the_example_is_installed_left_alone_changed_broken_and_mended() {
     }
 
     // What is not wanted any more goes.
-    cloud.edit("cozy.yaml", |text| text.replace("components:", "components:\n  setup: { enabled: false }"));
+    cloud.edit("cozy.yaml", |text| text.replace("components:", "components:\n  jobs: { enabled: false }"));
     cloud.expect(&["install", "--yes"], 0);
     assert_eq!(cloud.plane.ask(&["-n", "hello", "get", "jobs", "-o", "name"]), "");
     assert!(
-        !cloud
-            .plane
-            .kubectl(&["-n", "cozy-system", "get", "secret", "cozy-inventory-setup"])
-            .status
-            .success()
+        !cloud.plane.kubectl(&["-n", "cozy-system", "get", "secret", "cozy-inventory-jobs"]).status.success()
     );
 }
 
@@ -175,6 +187,30 @@ fn message(text: &str) -> String {
         after + text[after..].find([',', ' ', '}']).unwrap()
     });
     text[from..to].to_owned()
+}
+
+/// Whether this is `tests/run long`.
+#[expect(clippy::disallowed_methods, reason = "how tests/run tells its tests")]
+fn settings_are_long() -> bool {
+    std::env::var("COZY_TESTS").is_ok_and(|tests| tests == "long")
+}
+
+/// Starts an install that cannot become ready, interrupts it when it waits,
+/// and gives its exit code and what it said.
+fn interrupted_while_waiting(cloud: &Cloud) -> (Option<i32>, String) {
+    use std::io::{BufRead as _, BufReader};
+    let mut child =
+        cloud.command(&["install", "--yes"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap) {
+        if line.contains(" waiting ") && !said.contains(" waiting ") {
+            let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+            assert!(sent.success());
+        }
+        said += &line;
+        said.push('\n');
+    }
+    (child.wait().unwrap().code(), said)
 }
 
 /// Starts an install, and kills it with SIGKILL after so many events.

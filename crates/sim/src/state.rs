@@ -158,8 +158,8 @@ impl State {
 
     /// Answers the store of a resource, made where it is missing.
     pub(crate) fn store(&mut self, id: &Arc<ResourceId>) -> &mut Store {
-        let (history, version) = (self.options.history, self.version);
-        self.stores.entry(id.clone()).or_insert_with(|| Store::new(history, version))
+        let history = self.options.history;
+        self.stores.entry(id.clone()).or_insert_with(|| Store::new(history))
     }
 
     /// Stores an object under a new version, which it writes into the object.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use serde_json::Value;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::json;
 use crate::kinds::Kind;
@@ -123,14 +123,14 @@ pub(crate) struct Store {
     history: usize,
     /// The newest version that is no longer in the log: watches may start from here, not earlier.
     pub(crate) oldest: u64,
-    pub(crate) wake: watch::Sender<u64>,
+    /// Wakes the watches, in the order in which they wait: a `tokio::sync::watch` wakes them in a random one.
+    pub(crate) wake: Arc<Notify>,
 }
 
 impl Store {
     /// Makes an empty store that keeps so many log entries.
-    pub(crate) fn new(history: usize, version: u64) -> Self {
-        let wake = watch::Sender::new(version);
-        Self { objects: BTreeMap::new(), log: VecDeque::new(), history, oldest: 0, wake }
+    pub(crate) fn new(history: usize) -> Self {
+        Self { objects: BTreeMap::new(), log: VecDeque::new(), history, oldest: 0, wake: Arc::default() }
     }
 
     /// Puts an object, new or changed.
@@ -157,15 +157,14 @@ impl Store {
     pub(crate) fn compact(&mut self, version: u64) {
         self.log.clear();
         self.oldest = version;
-        self.wake.send_replace(version);
+        self.wake.notify_waiters();
     }
 
     fn record(&mut self, happened: Happened) {
-        let version = happened.version;
         if self.log.len() >= self.history {
             self.oldest = self.log.pop_front().map_or(self.oldest, |dropped| dropped.version);
         }
         self.log.push_back(happened);
-        self.wake.send_replace(version);
+        self.wake.notify_waiters();
     }
 }

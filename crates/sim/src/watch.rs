@@ -8,7 +8,7 @@ use futures::{StreamExt, stream};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use serde_json::json;
-use tokio::sync::watch::Receiver;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::Cluster;
@@ -32,7 +32,7 @@ struct Watch {
     selector: Selector,
     /// What has been sent.
     version: u64,
-    wake: Receiver<u64>,
+    wake: Arc<Notify>,
     bookmarks: bool,
     next_bookmark: Instant,
     end: Instant,
@@ -68,7 +68,7 @@ pub(crate) fn watch(
     let first = list.then(|| initial_events(state, target, &kind, (&selector, initial)));
     let seconds = request.param("timeoutSeconds").and_then(|seconds| seconds.parse().ok());
     let now = Instant::now();
-    let wake = state.store(&kind.id).wake.subscribe();
+    let wake = Arc::clone(&state.store(&kind.id).wake);
     let watch = Watch {
         cluster: cluster.clone(),
         kind,
@@ -96,18 +96,16 @@ impl Watch {
             if self.over {
                 return None;
             }
-            self.wake.borrow_and_update();
+            let wake = Arc::clone(&self.wake);
+            // Before the look, so that nothing falls between.
+            let changed = wake.notified();
             let lines = self.news();
             if !lines.is_empty() {
                 return Some((lines, self));
             }
             tokio::select! {
                 biased;
-                changed = self.wake.changed() => {
-                    if changed.is_err() {
-                        return None;
-                    }
-                }
+                () = changed => {}
                 () = sleep_until(self.end) => return None,
                 () = sleep_until(self.next_bookmark), if self.bookmarks => {
                     self.next_bookmark += BOOKMARKS;

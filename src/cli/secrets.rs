@@ -1,0 +1,64 @@
+//! Reads what secret settings refer to: environment variables, and files
+//! beside `cozy.yaml`. Only commands that write to a cluster, or compare with
+//! one, need them.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use super::flow::Loaded;
+use crate::error::{Code, Problem, Said};
+use crate::model::component::Resolved;
+use crate::model::secret::{Secret, SecretSetting, SecretSource};
+use crate::settings::{self, Settings};
+
+/// The largest secret, in bytes: what one Secret of Kubernetes can hold.
+const LARGEST: u64 = 1024 * 1024;
+
+/// Reads the secrets of all components; every one that is missing is named.
+pub(super) fn read(loaded: &mut Loaded, settings: &Settings) -> anyhow::Result<()> {
+    let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
+    let mut missing = Vec::new();
+    for Resolved { component, secrets, .. } in &mut loaded.components {
+        for secret in secrets {
+            match value(&secret.source, &base) {
+                Ok(value) => secret.value = Some(Secret::new(value)),
+                Err(problem) => missing.push(said(component.name.as_str(), secret, &problem)),
+            }
+        }
+    }
+    if missing.is_empty() { Ok(()) } else { Err(Problem::Many(missing).into()) }
+}
+
+fn said(component: &str, secret: &SecretSetting, problem: &str) -> Said {
+    let hint = match &secret.source {
+        SecretSource::Env(name) => format!("export {name}, or name another variable or file in cozy.yaml"),
+        SecretSource::File(_) => "paths in cozy.yaml are relative to it".to_owned(),
+    };
+    Said {
+        code: Code(1230),
+        message: format!("component `{component}`, secret setting `{}`: {problem}", secret.name()),
+        hint: Some(hint),
+    }
+}
+
+fn value(source: &SecretSource, base: &Path) -> Result<String, String> {
+    match source {
+        SecretSource::Env(name) => settings::variable(name)
+            .ok_or_else(|| format!("the environment variable `{name}` is not set, or empty")),
+        SecretSource::File(path) => file(&base.join(path)),
+    }
+}
+
+fn file(path: &PathBuf) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    fs_err::File::open(path)
+        .and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes))
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("`{}` has more than 1 MiB", path.display()));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| format!("`{}` is not UTF-8", path.display()))?;
+    // Editors end a file with a newline that nobody means.
+    let text = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    if text.is_empty() { Err(format!("`{}` is empty", path.display())) } else { Ok(text.to_owned()) }
+}
