@@ -77,7 +77,11 @@ fn the_suite_has_at_least_200_behaviours() {
     use std::io::Write as _;
     let scripts: usize = TOPICS.iter().map(|topic| suite::scripts::count(&folder(), topic)).sum();
     let tests = suite::every_test!(count);
-    writeln!(std::io::stderr(), "API behaviours, each on the embedded cluster and on the real one: {}", scripts + tests)
-        .unwrap();
+    writeln!(
+        std::io::stderr(),
+        "API behaviours, each on the embedded cluster and on the real one: {}",
+        scripts + tests
+    )
+    .unwrap();
     assert!(scripts + tests >= 200, "{scripts} scripts and {tests} tests");
 }

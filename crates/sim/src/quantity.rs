@@ -5,18 +5,8 @@ pub(crate) const PATTERN: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
 
 const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-const DECIMAL: [(&str, i32); 10] = [
-    ("n", -9),
-    ("u", -6),
-    ("m", -3),
-    ("", 0),
-    ("k", 3),
-    ("M", 6),
-    ("G", 9),
-    ("T", 12),
-    ("P", 15),
-    ("E", 18),
-];
+const DECIMAL: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 
 /// How a quantity was written, and is written again.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +80,11 @@ fn write(mut mantissa: i128, mut exponent: i32, style: Style) -> String {
 
 fn whole(mantissa: i128, exponent: i32) -> Option<i128> {
     let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
-    if exponent >= 0 { mantissa.checked_mul(power) } else { (mantissa % power == 0).then_some(mantissa / power) }
+    if exponent >= 0 {
+        mantissa.checked_mul(power)
+    } else {
+        (mantissa % power == 0).then_some(mantissa / power)
+    }
 }
 
 #[cfg(test)]

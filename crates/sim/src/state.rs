@@ -30,6 +30,8 @@ pub(crate) enum Chore {
     EmptyNamespace(String),
     /// Deletes what the owner with this uid, which is gone, leaves behind.
     Collect(String),
+    /// Lets a claim or a volume go that nothing uses any more.
+    Unprotect(Arc<ResourceId>, Key),
     /// Frees or deletes the dependants of an object that waits for that with a finalizer.
     Release(Arc<ResourceId>, Key),
 }
@@ -195,6 +197,9 @@ impl State {
             }
         }
         self.store(&kind.id).remove(&key, stored);
+        if kind.is("", "pods") {
+            self.unprotect_claims(&object);
+        }
         if self.namespace_is_deleting(&key.namespace) {
             self.later(lag, Chore::EmptyNamespace(key.namespace.clone()));
         }

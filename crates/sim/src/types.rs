@@ -73,6 +73,11 @@ pub(crate) fn fields(name: &str) -> Option<&'static Fields> {
     types().get(name)
 }
 
+/// Answers the name of the type that a kind has, which lives as long as the table.
+pub(crate) fn of_kind(kind: &str) -> Option<&'static str> {
+    types().get_key_value(kind).map(|(name, _)| *name)
+}
+
 fn field(text: &'static str) -> Option<(&'static str, Field)> {
     let (name, kind) = text.split_once(':')?;
     let (name, written) = match name.strip_suffix('?') {

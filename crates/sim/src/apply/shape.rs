@@ -1,7 +1,7 @@
 //! Which lists and maps of a kind merge item by item, and which are replaced whole.
 //! Only what differs from the default is kept: an unknown map merges, an unknown list is replaced.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
@@ -28,11 +28,21 @@ pub(crate) struct Shape {
     pub(crate) atomic: bool,
     pub(crate) list: ListShape,
     fields: BTreeMap<String, Arc<Self>>,
+    /// A map whose fields are not all declared: those that are not are items of it.
+    open: bool,
+    /// The declared fields of an open map.
+    declared: BTreeSet<String>,
     /// The shape of list items, and of a map's values.
     items: Option<Arc<Self>>,
 }
 
 static PLAIN: OnceLock<Arc<Shape>> = OnceLock::new();
+static OPEN: OnceLock<Arc<Shape>> = OnceLock::new();
+
+/// The shape of what no schema describes.
+fn open() -> &'static Arc<Shape> {
+    OPEN.get_or_init(|| Arc::new(Shape { open: true, ..Shape::default() }))
+}
 
 fn plain() -> &'static Arc<Shape> {
     PLAIN.get_or_init(Arc::default)
@@ -41,7 +51,13 @@ fn plain() -> &'static Arc<Shape> {
 impl Shape {
     /// Answers the shape of a field.
     pub(crate) fn field(&self, name: &str) -> &Arc<Self> {
-        self.fields.get(name).or(self.items.as_ref()).unwrap_or_else(|| plain())
+        let unknown = if self.is_item(name) { open() } else { plain() };
+        self.fields.get(name).or(self.items.as_ref()).unwrap_or(unknown)
+    }
+
+    /// Tells whether a field is an item of a map, and no declared field.
+    pub(crate) fn is_item(&self, name: &str) -> bool {
+        self.open && !self.declared.contains(name)
     }
 
     /// Answers the shape of a list's items.
@@ -50,7 +66,11 @@ impl Shape {
     }
 
     fn is_plain(&self) -> bool {
-        !self.atomic && self.list == ListShape::Atomic && self.fields.is_empty() && self.items.is_none()
+        !self.atomic
+            && !self.open
+            && self.list == ListShape::Atomic
+            && self.fields.is_empty()
+            && self.items.is_none()
     }
 
     fn set(&mut self, field: &str, shape: Self) {
@@ -151,6 +171,7 @@ pub(crate) fn list_shape_of_schema(schema: &Value) -> ListShape {
 pub(crate) fn shape_of_schema(schema: Option<&Value>) -> Arc<Shape> {
     let mut shape = schema.map(of_schema).unwrap_or_default();
     shape.fields.insert("metadata".to_owned(), shape_of_builtin("ObjectMeta"));
+    shape.declared.extend(["apiVersion", "kind", "metadata"].map(str::to_owned));
     Arc::new(shape)
 }
 
@@ -167,7 +188,11 @@ fn of_schema(schema: &Value) -> Shape {
         let inner = of_schema(values);
         shape.items = (!inner.is_plain()).then(|| Arc::new(inner));
     }
+    shape.open = schema.get("x-kubernetes-preserve-unknown-fields").is_some_and(|it| it == true);
     for (field, schema) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        if shape.open {
+            shape.declared.insert(field.clone());
+        }
         shape.set(field, of_schema(schema));
     }
     shape

@@ -14,8 +14,9 @@ use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use serde_json::{Map, Value, json};
 
-use crate::quantity;
+use crate::kinds::Kind;
 use crate::types::{self, Field, Form, Written};
+use crate::{quantity, schema};
 
 /// What came of a value.
 #[derive(Debug, Default)]
@@ -24,6 +25,38 @@ pub(crate) struct Found {
     pub(crate) unknown: Vec<String>,
     /// The first value that is of the wrong type, in the decoder's words.
     pub(crate) wrong: Option<String>,
+}
+
+/// Reads an object of a kind, built-in or custom: leaves what may be in it, and says what else there was.
+pub(crate) fn object(value: &mut Value, kind: &Kind) -> Found {
+    match kind.type_name {
+        Some(type_name) => decode(value, type_name),
+        None => custom(value, kind),
+    }
+}
+
+/// Answers what an object of a built-in kind is written as when nothing is in it.
+pub(crate) fn empty(kind: &Kind) -> Value {
+    let mut value = json!({});
+    if let Some(type_name) = kind.type_name {
+        decode(&mut value, type_name);
+    }
+    value
+}
+
+fn custom(value: &mut Value, kind: &Kind) -> Found {
+    let mut found = Found::default();
+    if let Some(metadata) = value.get_mut("metadata") {
+        let inner = decode(metadata, "ObjectMeta");
+        found.unknown.extend(inner.unknown.into_iter().map(|path| format!("metadata.{path}")));
+        found.wrong = inner.wrong;
+    }
+    if let Some(schema) = &kind.schema {
+        found.unknown.extend(schema::prune(value, schema));
+        schema::fill(value, schema);
+    }
+    found.unknown.sort();
+    found
 }
 
 /// Makes a value what its type allows, and says what it did not.
@@ -82,7 +115,7 @@ impl Walk {
         self.owner = own;
         for (name, field) in fields {
             if !kept.contains_key(*name)
-                && let Some(empty) = empty(field)
+                && let Some(empty) = unsaid(field)
             {
                 kept.insert((*name).to_owned(), empty);
             }
@@ -163,7 +196,9 @@ impl Walk {
                 let form = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
                 *value = Value::String(time.strftime(form).to_string());
             }
-            None => self.say(format!("parsing time {:?} as \"2006-01-02T15:04:05Z07:00\"", value.to_string())),
+            None => {
+                self.say(format!("parsing time {:?} as \"2006-01-02T15:04:05Z07:00\"", value.to_string()))
+            }
         }
     }
 
@@ -187,7 +222,9 @@ impl Walk {
             Value::Object(_) => "object",
         };
         let (owner, path) = (self.owner, self.path.join("."));
-        self.say(format!("json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {wanted}"));
+        self.say(format!(
+            "json: cannot unmarshal {given} into Go struct field {owner}.{path} of type {wanted}"
+        ));
     }
 
     fn say(&mut self, wrong: String) {
@@ -198,6 +235,8 @@ impl Walk {
 fn is_written(value: &Value, field: &Field) -> bool {
     let structure = matches!(field.form, Form::Struct { .. });
     match field.written {
+        // The time types know no way to be left out.
+        Written::Filled if value.is_null() => matches!(field.form, Form::Time { .. }),
         _ if value.is_null() => false,
         Written::Always | Written::Present => true,
         Written::Filled => structure || *value != zero(&field.form) && !is_empty(value),
@@ -214,7 +253,7 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// What the server writes for a field that is not there.
-fn empty(field: &Field) -> Option<Value> {
+fn unsaid(field: &Field) -> Option<Value> {
     match (&field.form, field.written) {
         (_, Written::Present) => None,
         (Form::Struct { name, .. }, Written::Always | Written::Filled) => {
@@ -222,6 +261,7 @@ fn empty(field: &Field) -> Option<Value> {
             decode(&mut value, name);
             Some(value)
         }
+        (Form::Time { .. }, Written::Filled) => Some(Value::Null),
         (_, Written::Filled) => None,
         (form, Written::Always) => Some(zero(form)),
     }

@@ -58,7 +58,10 @@ fn structure(value: &Value, type_name: &'static str, path: &str, errors: &mut Ve
         match fields.get(name.as_str()) {
             Some(field) => check(inner, Against::Form(&field.form), &path, errors),
             None if typed && (name == "apiVersion" || name == "kind") => {}
-            None => errors.push(format!("{path}: field not declared in schema")),
+            None => {
+                errors.push(format!("{path}: field not declared in schema"));
+                return;
+            }
         }
     }
 }
@@ -77,7 +80,9 @@ fn check(value: &Value, against: Against<'_>, path: &str, errors: &mut Vec<Strin
             Form::Struct { name, .. } if value.is_object() => structure(value, name, path, errors),
             Form::Struct { .. } => errors.push(format!("{path}: expected map, got {}", go_value(value))),
             Form::Map { values, .. } => map(value, Against::Form(values), path, errors),
-            Form::List { keys, items } => list(value, (&list_shape(keys), Against::Form(items)), path, errors),
+            Form::List { keys, items } => {
+                list(value, (&list_shape(keys), Against::Form(items)), path, errors)
+            }
         },
         Against::Schema(schema) => by_schema(value, schema, path, errors),
     }
@@ -158,7 +163,9 @@ fn scalar(value: &Value, wanted: &str, path: &str, errors: &mut Vec<String>) {
         return;
     }
     errors.push(match wanted {
-        "string" => format!("{path}: expected string, got &value.valueUnstructured{{Value:{}}}", go_value(value)),
+        "string" => {
+            format!("{path}: expected string, got &value.valueUnstructured{{Value:{}}}", go_value(value))
+        }
         "number" => format!("{path}: expected numeric (int or float), got {}", go_kind(value)),
         _ => format!("{path}: expected boolean, got &{{{}}}", go_value(value)),
     });

@@ -209,6 +209,8 @@ pub(crate) async fn apply<K>(
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
+    let mut object = object.clone();
+    object["metadata"]["name"] = json!(name);
     api.patch(name, &PatchParams::apply(manager), &Patch::Apply(object)).await
 }
 

@@ -135,7 +135,8 @@ async fn take(client: &Client, step: &Step<'_>, namespace: &str, asked: &str) ->
         "REFUSED" => {
             let probe = json!({ "metadata": { "name": "probe", "labels": { "seen": "yes" } } }).to_string();
             for _ in 0..10_000 {
-                let tried = send(client, "POST", &format!("{path}?dryRun=All"), probe.clone().into_bytes()).await;
+                let tried =
+                    send(client, "POST", &format!("{path}?dryRun=All"), probe.clone().into_bytes()).await;
                 if tried.0 == 500 {
                     return String::new();
                 }
@@ -176,7 +177,8 @@ fn body(text: &str) -> Vec<u8> {
         return Vec::new();
     }
     let at = text.find('{').unwrap_or_else(|| panic!("a body is a map: {text}"));
-    let mut object: Value = serde_yaml::from_str(&text[at..]).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let mut object: Value =
+        serde_yaml::from_str(&text[at..]).unwrap_or_else(|error| panic!("{error}: {text}"));
     let words: Vec<_> = text[..at].split_whitespace().collect();
     for (field, word) in ["apiVersion", "kind"].iter().zip(&words) {
         object[field] = json!(word);
@@ -244,7 +246,8 @@ fn parts(mut answer: Value, shown: &str) -> Value {
         forget(&mut answer);
         return answer;
     }
-    let picked = shown.split(' ').map(|path| (path.to_owned(), part(&answer, path).cloned().unwrap_or_default()));
+    let picked =
+        shown.split(' ').map(|path| (path.to_owned(), part(&answer, path).cloned().unwrap_or_default()));
     Value::Object(picked.collect())
 }
 
@@ -269,7 +272,9 @@ fn blank(value: Value, asked: &str, namespace: &str) -> Value {
             let fields = fields.into_iter().map(|(field, value)| {
                 let value = match field.as_str() {
                     "resourceVersion" if value.is_string() => json!("<version>"),
-                    "nodePort" | "healthCheckNodePort" if !asked.contains(&value.to_string()) => json!("<port>"),
+                    "nodePort" | "healthCheckNodePort" if !asked.contains(&value.to_string()) => {
+                        json!("<port>")
+                    }
                     _ => blank(value, asked, namespace),
                 };
                 (text(&field, asked, namespace), value)
