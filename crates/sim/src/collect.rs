@@ -25,6 +25,7 @@ impl State {
             }
             Chore::EmptyNamespace(namespace) => self.empty_namespace(&namespace),
             Chore::Collect(uid) => self.collect(&uid),
+            Chore::Availability(name) => self.availability(&name),
             Chore::Unprotect(id, key) => self.unprotect(&id, &key),
             Chore::Release(id, key) => self.release(&id, &key),
         }

@@ -17,7 +17,8 @@ use crate::status::{
     not_found, terminating,
 };
 use crate::store::{Key, Stored};
-use crate::{crd, decode, defaults, delete, json as tree, kinds, validate};
+use crate::webhooks::Call;
+use crate::{crd, decode, defaults, delete, json as tree, kinds, validate, webhooks};
 
 /// Answers one object.
 pub(crate) fn get(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> {
@@ -162,6 +163,7 @@ pub(crate) fn insert(state: &mut State, request: &Request, kind: &Kind, insert: 
     fresh(state, kind, &mut object);
     let addresses = state.addresses();
     defaults::fill(state, kind, None, &mut object);
+    webhooks::admit(state, &Call { kind, operation: "CREATE", subresource: "", object: &object })?;
     let mut causes = validate::new(kind, &object);
     causes.extend(taken(state, kind, &object));
     if !causes.is_empty() {
@@ -258,6 +260,8 @@ pub(crate) fn settle(state: &mut State, request: &Request, kind: &Kind, settle: 
     let Settle { live, mut new, managers, target } = settle;
     let key = Key::of(&live);
     let status = target.subresource.as_deref() == Some("status");
+    let subresource = if status { "status" } else { "" };
+    webhooks::admit(state, &Call { kind, operation: "UPDATE", subresource, object: &new })?;
     let causes = validate::changed(kind, &live, &new, status);
     if !causes.is_empty() {
         return Err(invalid(kind, &key.name, &causes));

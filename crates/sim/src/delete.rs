@@ -11,6 +11,7 @@ use crate::service::Reply;
 use crate::state::{Chore, State};
 use crate::status::{Answer, bad_request, conflict, not_found};
 use crate::store::{Key, Stored};
+use crate::webhooks::{self, Call};
 use crate::{crd, crud};
 
 /// What happens to the objects that name a deleted one as owner.
@@ -66,6 +67,8 @@ pub(crate) fn delete(state: &mut State, request: &Request, target: &Target, kind
     let how = Deletion::read(request, kind)?;
     let key = crud::key(target);
     let stored = crud::find(state, target, kind)?.clone();
+    let object = stored.value(kind);
+    webhooks::admit(state, &Call { kind, operation: "DELETE", subresource: "", object: &object })?;
     match remove(state, kind, &key, &how)? {
         Some(body) => Ok(Reply::ok(body)),
         None => Ok(Reply::ok(gone(kind, &stored, &key))),

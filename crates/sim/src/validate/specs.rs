@@ -13,7 +13,7 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     let spec = object.get("spec").unwrap_or(&Value::Null);
     match (kind.group(), kind.plural()) {
         ("", "pods") => pods::spec(spec, "spec"),
-        ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") => workload(spec),
+        ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") => workload(kind, spec),
         ("batch", "jobs") => job(spec, "spec"),
         ("batch", "cronjobs") => {
             let spec = tree::at(spec, &["jobTemplate", "spec"]).unwrap_or(&Value::Null);
@@ -34,7 +34,7 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     }
 }
 
-fn workload(spec: &Value) -> Vec<Cause> {
+fn workload(kind: &Kind, spec: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
     if let Some(replicas) = spec.get("replicas").filter(|it| it.as_i64().is_some_and(|it| it < 0)) {
         causes.push(Cause::invalid("spec.replicas", replicas, "must be greater than or equal to 0"));
@@ -51,7 +51,10 @@ fn workload(spec: &Value) -> Vec<Cause> {
         causes.push(Cause::invalid("spec.template.metadata.labels", &shown, why));
     }
     let pod = template.get("spec").unwrap_or(&Value::Null);
-    causes.extend(pods::spec(pod, "spec.template.spec"));
+    // Volumes of a StatefulSet come from its claims, too, so its pod spec is not looked at before it makes pods.
+    if kind.plural() != "statefulsets" {
+        causes.extend(pods::spec(pod, "spec.template.spec"));
+    }
     if let Some(policy) = pod.get("restartPolicy").filter(|policy| *policy != "Always") {
         let always = ["Always".to_owned()];
         causes.push(Cause::unsupported("spec.template.spec.restartPolicy", policy, &always));
