@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod behaviours;
+#[path = "../../crates/sim/tests/suite/mod.rs"]
+mod suite;
 #[path = "../support/mod.rs"]
 mod support;
 

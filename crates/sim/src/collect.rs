@@ -25,7 +25,39 @@ impl State {
             }
             Chore::EmptyNamespace(namespace) => self.empty_namespace(&namespace),
             Chore::Collect(uid) => self.collect(&uid),
+            Chore::Availability(name) => self.availability(&name),
+            Chore::Unprotect(id, key) => self.unprotect(&id, &key),
             Chore::Release(id, key) => self.release(&id, &key),
+        }
+    }
+
+    /// Lets go of a claim that no pod uses, and of a volume that no claim is bound to.
+    fn unprotect(&mut self, id: &Arc<ResourceId>, key: &Key) {
+        let Some(kind) = self.kind_of(id) else { return };
+        let Some(stored) = self.get(&kind, key).filter(|stored| stored.deleting) else { return };
+        let used = if kind.is("", "persistentvolumeclaims") {
+            let pods = self.builtin("", "v1", "pods");
+            let store =
+                self.stores.get(&pods.id).map(|store| store.objects.range(Key::new(&key.namespace, "")..));
+            let mut pods_here =
+                store.into_iter().flatten().take_while(|(pod, _)| pod.namespace == key.namespace);
+            pods_here.any(|(_, pod)| claims(&pod.value(&pods)).any(|claim| claim == key.name))
+        } else {
+            tree::text(&stored.value(&kind), &["status", "phase"]) == "Bound"
+        };
+        if !used {
+            let short = if kind.plural() == "persistentvolumes" { "pv" } else { "pvc" };
+            self.drop_finalizer(&kind, key, &format!("kubernetes.io/{short}-protection"));
+        }
+    }
+
+    /// Looks again at the claims of a pod that is gone.
+    pub(crate) fn unprotect_claims(&mut self, pod: &Value) {
+        let kind = self.builtin("", "v1", "persistentvolumeclaims");
+        let namespace = tree::text(pod, &["metadata", "namespace"]).to_owned();
+        let lag = self.options.lag;
+        for claim in claims(pod).map(str::to_owned).collect::<Vec<_>>() {
+            self.later(lag, Chore::Unprotect(kind.id.clone(), Key::new(&namespace, &claim)));
         }
     }
 
@@ -176,4 +208,10 @@ impl State {
             self.put(namespaces, &mut object);
         }
     }
+}
+
+/// Answers the names of the claims that a pod uses.
+fn claims(pod: &Value) -> impl Iterator<Item = &str> {
+    let volumes = pod.get("spec").map_or(&[][..], |spec| tree::items(spec, "volumes"));
+    volumes.iter().filter_map(|volume| tree::at(volume, &["persistentVolumeClaim", "claimName"])?.as_str())
 }

@@ -12,7 +12,8 @@ use crate::kinds::{Kind, ResourceId, api_version, key, prefix};
 use crate::state::{Chore, State};
 use crate::store::Key;
 
-const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+/// Holds a definition that is deleted until its objects are gone.
+pub(crate) const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// Follows a write of a CRD.
 pub(crate) fn written(state: &mut State, name: &str, object: &Value, created: bool) {
@@ -52,17 +53,16 @@ pub(crate) fn establish(state: &mut State, name: &str) {
                 condition("Established", true, "InitialNamesAccepted", "the initial names have been accepted"),
             ],
         }),
+        // A taken kind takes its list's name with it, and that is what is said last.
         Some(by) => json!({
-            "acceptedNames": { "kind": "", "plural": "" },
+            "acceptedNames": { "kind": "", "plural": object["spec"]["names"]["plural"] },
             "storedVersions": stored,
             "conditions": [
-                condition("NamesAccepted", false, "PluralConflict", &format!("{by:?} is already in use")),
+                condition("NamesAccepted", false, "ListKindConflict", &format!("{:?} is already in use", format!("{by}List"))),
                 condition("Established", false, "NotAccepted", "not all names are accepted"),
             ],
         }),
     };
-    let metadata = tree::object(&mut object, "metadata");
-    metadata.insert("finalizers".to_owned(), json!([FINALIZER]));
     let kind = crds(state);
     state.put(&kind, &mut object);
     if taken.is_none() {
@@ -70,6 +70,28 @@ pub(crate) fn establish(state: &mut State, name: &str) {
         let after = state.options.discovery_lag;
         state.later(after, Chore::Publish(name.to_owned()));
     }
+}
+
+/// Says in a definition's status that it goes away.
+pub(crate) fn terminating(state: &State, object: &mut Value) {
+    let now = state.stamp();
+    let condition = json!({
+        "type": "Terminating", "status": "True", "reason": "InstanceDeletionPending",
+        "message": "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        "lastTransitionTime": now,
+    });
+    let status = tree::object(object, "status");
+    if let Some(conditions) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        conditions.push(condition);
+    } else {
+        status.insert("conditions".to_owned(), json!([condition]));
+    }
+}
+
+/// Tells whether a kind's definition goes away.
+pub(crate) fn goes(state: &State, kind: &Kind) -> bool {
+    let key = Key::new("", &kind.qualified());
+    kind.custom && state.get(&crds(state), &key).is_some_and(|stored| stored.deleting)
 }
 
 /// Shows a CRD's kinds in discovery.
@@ -168,6 +190,8 @@ fn serve(state: &mut State, object: &Value) {
             short_names: list("shortNames"),
             categories: list("categories"),
             custom: true,
+            schema: tree::at(version, &["schema", "openAPIV3Schema"]).cloned(),
+            type_name: None,
             shape: shape_of_schema(tree::at(version, &["schema", "openAPIV3Schema"])),
             prefix: prefix(&api_version(&group, name), &kind_name),
             kind: kind_name.clone(),

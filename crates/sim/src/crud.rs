@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::apply::{Manager, Managers, Operation};
 use crate::kinds::Kind;
@@ -13,10 +13,12 @@ use crate::selector::Selector;
 use crate::service::Reply;
 use crate::state::{Chore, State};
 use crate::status::{
-    Answer, MODIFIED, already_exists, bad_request, conflict, invalid, not_found, terminating,
+    Answer, Cause, Failure, MODIFIED, already_exists, bad_request, conflict, forbidden, internal, invalid,
+    not_found, terminating,
 };
 use crate::store::{Key, Stored};
-use crate::{crd, defaults, json as tree, validate};
+use crate::webhooks::Call;
+use crate::{crd, decode, defaults, delete, json as tree, kinds, validate, webhooks};
 
 /// Answers one object.
 pub(crate) fn get(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> {
@@ -26,6 +28,9 @@ pub(crate) fn get(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> 
 /// Answers a pod's log: what its last terminated container said.
 pub(crate) fn log(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> {
     let pod = find(state, target, kind)?.value(kind);
+    if tree::text(&pod, &["spec", "nodeName"]).is_empty() {
+        return Ok(Reply::Full(StatusCode::NO_CONTENT, Bytes::new()));
+    }
     let status = pod.get("status").unwrap_or(&Value::Null);
     let containers = tree::items(status, "containerStatuses").iter();
     let said = containers.map(|container| tree::text(container, &["lastState", "terminated", "message"]));
@@ -93,6 +98,36 @@ pub(crate) fn matching<'a>(
         .filter(move |(key, stored)| selector.matches(kind, key, stored))
 }
 
+/// Evicts a pod: no disruption budget is looked at.
+pub(crate) fn evict(state: &mut State, request: &Request, target: &Target, kind: &Kind) -> Answer<Reply> {
+    let pod = key(target);
+    if !request.dry_run() {
+        delete::remove(state, kind, &pod, &delete::Deletion::BACKGROUND)?;
+    } else if state.get(kind, &pod).is_none() {
+        return Err(not_found(kind, &pod.name));
+    }
+    let body =
+        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
+    Ok(Reply::Full(StatusCode::CREATED, body.to_string().into()))
+}
+
+/// Answers the scale of a workload.
+pub(crate) fn scale(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> {
+    let object = find(state, target, kind)?.value(kind);
+    let number = |path: &[&str]| tree::at(&object, path).and_then(Value::as_i64).unwrap_or_default();
+    let wanted = number(&["spec", "replicas"]);
+    let spec = if wanted == 0 { json!({}) } else { json!({ "replicas": wanted }) };
+    let metadata: Map<_, _> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
+        .into_iter()
+        .filter_map(|field| Some((field.to_owned(), tree::at(&object, &["metadata", field])?.clone())))
+        .collect();
+    let body = json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec,
+        "status": { "replicas": number(&["status", "replicas"]) },
+    });
+    Ok(Reply::ok(body.to_string()))
+}
+
 /// Creates an object.
 pub(crate) fn create(state: &mut State, request: &Request, target: &Target, kind: &Kind) -> Answer<Reply> {
     if target.name.is_some() {
@@ -100,7 +135,7 @@ pub(crate) fn create(state: &mut State, request: &Request, target: &Target, kind
     }
     let mut object = decode(request, target, kind)?;
     if !tree::text(&object, &["metadata", "resourceVersion"]).is_empty() {
-        return Err(bad_request("resourceVersion should not be set on objects to be created"));
+        return Err(internal("resourceVersion should not be set on objects to be created"));
     }
     let generate = tree::text(&object, &["metadata", "generateName"]).to_owned();
     if tree::text(&object, &["metadata", "name"]).is_empty() && !generate.is_empty() {
@@ -125,19 +160,22 @@ pub(crate) fn insert(state: &mut State, request: &Request, kind: &Kind, insert: 
     let Insert { mut object, mut managers, by } = insert;
     admit(state, kind, &object)?;
     let key = Key::of(&object);
-    let causes = validate::new(kind, &object);
+    fresh(state, kind, &mut object);
+    let addresses = state.addresses();
+    defaults::fill(state, kind, None, &mut object);
+    webhooks::admit(state, &Call { kind, operation: "CREATE", subresource: "", object: &object })?;
+    let mut causes = validate::new(kind, &object);
+    causes.extend(taken(state, kind, &object));
     if !causes.is_empty() {
         return Err(invalid(kind, &key.name, &causes));
     }
     if state.get(kind, &key).is_some() {
         return Err(already_exists(kind, &key.name));
     }
-    fresh(state, kind, &mut object);
-    let addresses = state.addresses();
-    defaults::fill(state, kind, None, &mut object);
     if by.operation == Operation::Update {
         managers.update(&tree::empty(), &object, kind, by);
     }
+    defaults::allocate(state, kind, None, &mut object);
     managers.put(&mut object);
     if request.dry_run() {
         state.restore_addresses(addresses);
@@ -148,9 +186,41 @@ pub(crate) fn insert(state: &mut State, request: &Request, kind: &Kind, insert: 
     Ok(body)
 }
 
+/// Says that a Service asks for an address that another one has.
+fn taken(state: &State, kind: &Kind, object: &Value) -> Option<Cause> {
+    let address = tree::text(object, &["spec", "clusterIP"]);
+    if !kind.is("", "services") || address.is_empty() || address == "None" {
+        return None;
+    }
+    let mut others = state.stores.get(&kind.id)?.objects.values();
+    others.find(|other| tree::text(&other.value(kind), &["spec", "clusterIP"]) == address)?;
+    let why = format!("failed to allocate IP {address}: provided IP is already allocated");
+    Some(Cause::invalid("spec.clusterIPs", &json!([address]), &why))
+}
+
+/// Kinds that a put creates where there is nothing.
+const PUT_CREATES: [(&str, &str); 6] = [
+    ("coordination.k8s.io", "leases"),
+    ("", "endpoints"),
+    ("", "events"),
+    ("", "limitranges"),
+    ("", "podtemplates"),
+    ("", "services"),
+];
+
 /// Updates an object, or its status.
 pub(crate) fn update(state: &mut State, request: &Request, target: &Target, kind: &Kind) -> Answer<Reply> {
     let mut new = decode(request, target, kind)?;
+    let creates =
+        target.subresource.is_none() && PUT_CREATES.iter().any(|(group, plural)| kind.is(group, plural));
+    if creates && find(state, target, kind).is_err() {
+        Managers::take(&mut new);
+        tree::object(&mut new, "metadata").shift_remove("resourceVersion");
+        let by = manager(state, request, target, kind);
+        let body =
+            insert(state, request, kind, Insert { object: new, managers: Managers::default(), by: &by })?;
+        return Ok(Reply::Full(StatusCode::CREATED, body));
+    }
     let live = find(state, target, kind)?.value(kind);
     Managers::take(&mut new);
     change(state, request, kind, Write { live, new, target }).map(Reply::ok)
@@ -171,23 +241,28 @@ pub(crate) fn change(state: &mut State, request: &Request, kind: &Kind, write: W
     let by = manager(state, request, target, kind);
     let mut new = keep(kind, &live, new, by.subresource == "status");
     defaults::fill(state, kind, Some(&live), &mut new);
+    defaults::allocate(state, kind, Some(&live), &mut new);
     managers.update(&live, &new, kind, &by);
-    settle(state, request, kind, Settle { live, new, managers })
+    settle(state, request, kind, Settle { live, new, managers, target })
 }
 
 /// A changed object whose managers are known.
-pub(crate) struct Settle {
+pub(crate) struct Settle<'a> {
     /// Without managers, which are still in the store.
     pub(crate) live: Value,
     pub(crate) new: Value,
     pub(crate) managers: Managers,
+    pub(crate) target: &'a Target,
 }
 
 /// The end of every change: validation, generation, and the store, unless nothing changed.
-pub(crate) fn settle(state: &mut State, request: &Request, kind: &Kind, settle: Settle) -> Answer<Bytes> {
-    let Settle { live, mut new, managers } = settle;
+pub(crate) fn settle(state: &mut State, request: &Request, kind: &Kind, settle: Settle<'_>) -> Answer<Bytes> {
+    let Settle { live, mut new, managers, target } = settle;
     let key = Key::of(&live);
-    let causes = validate::changed(kind, &live, &new);
+    let status = target.subresource.as_deref() == Some("status");
+    let subresource = if status { "status" } else { "" };
+    webhooks::admit(state, &Call { kind, operation: "UPDATE", subresource, object: &new })?;
+    let causes = validate::changed(kind, &live, &new, status);
     if !causes.is_empty() {
         return Err(invalid(kind, &key.name, &causes));
     }
@@ -221,12 +296,21 @@ pub(crate) fn check_version(kind: &Kind, live: &Value, new: &Value) -> Answer<()
         (|field| tree::text(live, &["metadata", field]), |field| tree::text(new, &["metadata", field]));
     let name = was("name");
     if !is("uid").is_empty() && is("uid") != was("uid") {
+        let group = if kind.custom { format!("{}/", kind.group()) } else { String::new() };
+        let namespace = was("namespace");
+        let key = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
         let why = format!(
-            "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            "StorageError: invalid object, Code: 4, Key: /registry/{group}{}/{key}, ResourceVersion: 0, \
+            AdditionalErrorMsg: Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            kind.plural(),
             is("uid"),
             was("uid")
         );
         return Err(conflict(kind, name, &why));
+    }
+    if !is("resourceVersion").is_empty() && is("resourceVersion").parse::<u64>().is_err() {
+        let version = is("resourceVersion");
+        return Err(internal(format!("strconv.ParseUint: parsing {version:?}: invalid syntax")));
     }
     if !is("resourceVersion").is_empty() && is("resourceVersion") != was("resourceVersion") {
         return Err(conflict(kind, name, MODIFIED));
@@ -258,6 +342,7 @@ pub(crate) fn keep(kind: &Kind, live: &Value, mut new: Value, status: bool) -> V
         "deletionTimestamp",
         "deletionGracePeriodSeconds",
         "generation",
+        "selfLink",
     ];
     for field in fields {
         match tree::at(live, &["metadata", field]) {
@@ -308,9 +393,96 @@ pub(crate) fn decode(request: &Request, target: &Target, kind: &Kind) -> Answer<
     if !object.is_object() {
         return Err(bad_request("the request body is no object"));
     }
-    tree::strip_nulls(&mut object);
+    recognize(&mut object, kind, &request.body)?;
+    let found = decode::object(&mut object, kind);
+    let version = tree::text(&object, &["apiVersion"]).rsplit('/').next().unwrap_or_default();
+    let refused = |why: &str| {
+        bad_request(format!(
+            "{} in version {version:?} cannot be handled as a {}: {why}",
+            kind.kind, kind.kind
+        ))
+    };
+    if let Some(wrong) = &found.wrong {
+        return Err(refused(wrong));
+    }
+    if request.strict() {
+        let twice =
+            decode::duplicates(&request.body).into_iter().map(|path| format!("duplicate field {path:?}"));
+        let unknown = found.unknown.iter().map(|path| format!("unknown field {path:?}"));
+        let wrong: Vec<_> = twice.chain(unknown).collect();
+        if !wrong.is_empty() {
+            return Err(refused(&format!("strict decoding error: {}", wrong.join(", "))));
+        }
+    }
+    if target.name.is_some() && tree::text(&object, &["metadata", "name"]).is_empty() {
+        return Err(nameless(request));
+    }
     address(&mut object, target, kind)?;
     Ok(object)
+}
+
+/// Refuses an object that names no object, where the path does.
+pub(crate) fn nameless(request: &Request) -> Box<Failure> {
+    let name = request.path.trim_end_matches("/status").rsplit('/').next().unwrap_or_default();
+    bad_request(format!(
+        "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    ))
+}
+
+/// Makes an object that was merged by the server what its type allows.
+pub(crate) fn typed(object: &mut Value, kind: &Kind) -> Answer<()> {
+    match decode::object(object, kind).wrong {
+        Some(wrong) => Err(bad_request(wrong)),
+        None => Ok(()),
+    }
+}
+
+/// Refuses an object of another kind or version than the path has.
+fn recognize(object: &mut Value, kind: &Kind, text: &Bytes) -> Answer<()> {
+    let api_version = kind.api_version();
+    let theirs = (tree::text(object, &["apiVersion"]).to_owned(), tree::text(object, &["kind"]).to_owned());
+    if kind.custom {
+        if theirs.1.is_empty() {
+            let text = String::from_utf8_lossy(text);
+            return Err(bad_request(format!(
+                "the object provided is unrecognized (must be of type {}): Object 'Kind' is missing in '{text}' ({text})",
+                kind.kind
+            )));
+        }
+        if theirs.0 != api_version {
+            return Err(bad_request(format!(
+                "the API version in the data ({}) does not match the expected API version ({api_version})",
+                theirs.0
+            )));
+        }
+        if theirs.1 != kind.kind {
+            let wrong = Cause::invalid("kind", &json!(theirs.1), &format!("must be {}", kind.kind));
+            let name = tree::text(object, &["metadata", "name"]);
+            let mut failure = invalid(kind, name, &[wrong]);
+            failure.message = failure.message.replacen(&kind.kind, &theirs.1, 1);
+            return Err(failure);
+        }
+        return Ok(());
+    }
+    let map = tree::as_map(object);
+    for (field, ours) in [("apiVersion", &api_version), ("kind", &kind.kind)] {
+        if map.get(field).and_then(Value::as_str).unwrap_or_default().is_empty() {
+            map.insert(field.to_owned(), json!(ours));
+        }
+    }
+    let (given, of) = (tree::text(object, &["apiVersion"]), tree::text(object, &["kind"]));
+    if given == api_version && of == kind.kind {
+        return Ok(());
+    }
+    let version = given.rsplit('/').next().unwrap_or_default();
+    let known = kinds::builtin().values().any(|it| it.api_version() == given && it.kind == of);
+    let group = kind.group().split('.').next().filter(|group| !group.is_empty()).unwrap_or("core");
+    let why = if known {
+        format!("converting ({version}.{of}) to ({group}.{}): unknown conversion", kind.kind)
+    } else {
+        format!("no kind {of:?} is registered for version {given:?} in scheme \"pkg/runtime/scheme.go:111\"")
+    };
+    Err(bad_request(format!("{of} in version {version:?} cannot be handled as a {}: {why}", kind.kind)))
 }
 
 /// Fills in what the path says of an object, and refuses what contradicts it.
@@ -356,6 +528,14 @@ pub(crate) fn address(object: &mut Value, target: &Target, kind: &Kind) -> Answe
 
 /// Refuses new objects where there is no namespace for them.
 fn admit(state: &State, kind: &Kind, object: &Value) -> Answer<()> {
+    if crd::goes(state, kind) {
+        let name = tree::text(object, &["metadata", "name"]);
+        return Err(forbidden(
+            kind,
+            name,
+            "create not allowed while custom resource definition is terminating",
+        ));
+    }
     let namespace = tree::text(object, &["metadata", "namespace"]);
     if namespace.is_empty() {
         return Ok(());
@@ -374,12 +554,14 @@ fn fresh(state: &mut State, kind: &Kind, object: &mut Value) {
     let (uid, now) = (state.new_uid(), state.stamp());
     // A node reports its status when it comes; all others get theirs later.
     if kind.status && !kind.is("", "nodes") {
-        tree::as_map(object).shift_remove("status");
+        let map = tree::as_map(object);
+        map.shift_remove("status");
+        if let Some(empty) = decode::empty(kind).get("status") {
+            map.insert("status".to_owned(), empty.clone());
+        }
     }
     let metadata = tree::object(object, "metadata");
-    for field in
-        ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion", "generation"]
-    {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
         metadata.shift_remove(field);
     }
     metadata.insert("uid".to_owned(), json!(uid));

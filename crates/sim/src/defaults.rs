@@ -14,15 +14,26 @@ pub(crate) fn fill(state: &mut State, kind: &Kind, live: Option<&Value>, it: &mu
     }
     match (kind.group(), kind.plural()) {
         ("", "namespaces") => namespace(it),
-        ("", "services") => service(state, live, it),
+        ("", "services") => service(it),
         ("", "secrets") => secret(it),
-        ("", "persistentvolumeclaims") => claim(it),
-        ("", "persistentvolumes") => volume(it),
+        ("", "persistentvolumeclaims") => {
+            protect(it, live, "kubernetes.io/pvc-protection");
+            claim(it);
+        }
+        ("", "persistentvolumes") => {
+            protect(it, live, "kubernetes.io/pv-protection");
+            volume(it);
+            let now = state.stamp();
+            default(status(it), "lastPhaseTransitionTime", now);
+        }
         ("", "pods") => pod(it),
         ("", "replicationcontrollers") | ("apps", "replicasets") => replicas(it),
         ("apps", "deployments") => deployment(it),
         ("apps", "statefulsets") => stateful_set(it),
-        ("apps", "daemonsets") => daemon_set(it),
+        ("apps", "daemonsets") => {
+            daemon_set(it);
+            template_generation(live, it);
+        }
         ("batch", "jobs") => job(it),
         ("batch", "cronjobs") => cron_job(it),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => binding(it),
@@ -35,7 +46,26 @@ pub(crate) fn fill(state: &mut State, kind: &Kind, live: Option<&Value>, it: &mu
             default(as_map(it), "preemptionPolicy", "PreemptLowerPriority");
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => crd(it),
+        ("apiregistration.k8s.io", "apiservices") => {
+            if let Some(service) = spec(it).get_mut("service") {
+                default(as_map(service), "port", 443);
+            }
+        }
         ("policy", "poddisruptionbudgets") => drop(status(it)),
+        ("autoscaling", "horizontalpodautoscalers") => autoscaler(it),
+        ("discovery.k8s.io", "endpointslices") => {
+            for port in items_mut(as_map(it), "ports").iter_mut().map(as_map) {
+                default(port, "name", "");
+                default(port, "protocol", "TCP");
+            }
+        }
+        ("", "limitranges") => {
+            for limit in items_mut(spec(it), "limits").iter_mut().map(as_map) {
+                if let Some(usual) = limit.get("default").cloned() {
+                    default(limit, "defaultRequest", usual);
+                }
+            }
+        }
         _ => {}
     }
 }
@@ -72,9 +102,36 @@ fn secret(it: &mut Value) {
     }
 }
 
-fn service(state: &mut State, live: Option<&Value>, it: &mut Value) {
+fn service(it: &mut Value) {
     let map = spec(it);
     default(map, "type", "ClusterIP");
+    default(map, "sessionAffinity", "None");
+    let kind = map.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    for port in items_mut(map, "ports").iter_mut().map(as_map) {
+        default(port, "protocol", "TCP");
+        let number = port.get("port").cloned().unwrap_or_default();
+        if port.get("targetPort").is_none_or(|it| *it == 0) {
+            port.insert("targetPort".to_owned(), number);
+        }
+    }
+    if kind != "ExternalName" {
+        default(map, "internalTrafficPolicy", "Cluster");
+    }
+    if kind == "NodePort" || kind == "LoadBalancer" {
+        default(map, "externalTrafficPolicy", "Cluster");
+    }
+    if kind == "LoadBalancer" {
+        default(map, "allocateLoadBalancerNodePorts", true);
+    }
+    default(status(it), "loadBalancer", json!({}));
+}
+
+/// Gives a Service its addresses and ports, which nobody owns who creates it.
+pub(crate) fn allocate(state: &mut State, kind: &Kind, live: Option<&Value>, it: &mut Value) {
+    if !kind.is("", "services") {
+        return;
+    }
+    let map = spec(it);
     // Who replaces a Service without naming its addresses keeps them.
     for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "healthCheckNodePort"] {
         if let Some(value) = live.and_then(|live| at(live, &["spec", field]))
@@ -83,13 +140,7 @@ fn service(state: &mut State, live: Option<&Value>, it: &mut Value) {
             default(map, field, value.clone());
         }
     }
-    default(map, "sessionAffinity", "None");
     let kind = map.get("type").and_then(Value::as_str).unwrap_or_default().to_owned();
-    for port in items_mut(map, "ports").iter_mut().map(as_map) {
-        default(port, "protocol", "TCP");
-        let number = port.get("port").cloned().unwrap_or_default();
-        default(port, "targetPort", number);
-    }
     if kind != "ExternalName" {
         if map.get("clusterIP").and_then(Value::as_str).unwrap_or_default().is_empty() {
             map.insert("clusterIP".to_owned(), json!(state.new_address()));
@@ -98,19 +149,26 @@ fn service(state: &mut State, live: Option<&Value>, it: &mut Value) {
         default(map, "clusterIPs", json!([address]));
         default(map, "ipFamilies", json!(["IPv4"]));
         default(map, "ipFamilyPolicy", "SingleStack");
-        default(map, "internalTrafficPolicy", "Cluster");
     }
     if kind == "NodePort" || kind == "LoadBalancer" {
-        default(map, "externalTrafficPolicy", "Cluster");
         let first = 30000 + u64::from(state.addresses() % 2768);
         for (port, number) in items_mut(map, "ports").iter_mut().map(as_map).zip(first..) {
             default(port, "nodePort", number);
         }
     }
-    if kind == "LoadBalancer" {
-        default(map, "allocateLoadBalancerNodePorts", true);
+}
+
+/// Holds a claim or a volume as long as it is used.
+fn protect(it: &mut Value, live: Option<&Value>, finalizer: &str) {
+    if live.is_some() {
+        return;
     }
-    default(status(it), "loadBalancer", json!({}));
+    let metadata = object(it, "metadata");
+    let mut finalizers = metadata.get("finalizers").and_then(Value::as_array).cloned().unwrap_or_default();
+    if !finalizers.iter().any(|it| it == finalizer) {
+        finalizers.push(json!(finalizer));
+    }
+    metadata.insert("finalizers".to_owned(), json!(finalizers));
 }
 
 fn claim(it: &mut Value) {
@@ -121,6 +179,9 @@ fn claim(it: &mut Value) {
 fn volume(it: &mut Value) {
     default(spec(it), "volumeMode", "Filesystem");
     default(spec(it), "persistentVolumeReclaimPolicy", "Retain");
+    if let Some(path) = spec(it).get_mut("hostPath") {
+        default(as_map(path), "type", "");
+    }
     default(status(it), "phase", "Pending");
 }
 
@@ -138,8 +199,50 @@ fn pod(it: &mut Value) {
         let all = [tolerate("node.kubernetes.io/not-ready"), tolerate("node.kubernetes.io/unreachable")];
         map.insert("tolerations".to_owned(), json!(all));
     }
+    for list in ["initContainers", "containers"] {
+        items_mut(spec(it), list).iter_mut().map(as_map).for_each(requests);
+    }
+    let quality = quality(spec(it));
     default(status(it), "phase", "Pending");
-    default(status(it), "qosClass", "BestEffort");
+    status(it).insert("qosClass".to_owned(), json!(quality));
+}
+
+/// Asks for what a container is limited to, where it asks for nothing else: in pods alone, not in templates.
+fn requests(container: &mut Map<String, Value>) {
+    let resources = inner(container, "resources");
+    if let Some(limits) = resources.get("limits").and_then(Value::as_object).cloned() {
+        let requests = inner(resources, "requests");
+        for (name, limit) in limits {
+            default(requests, &name, limit);
+        }
+    }
+}
+
+/// Answers the quality of service that follows from a pod's resources.
+fn quality(spec: &mut Map<String, Value>) -> &'static str {
+    let mut containers: Vec<Value> = Vec::new();
+    for list in ["initContainers", "containers"] {
+        containers.extend(items_mut(spec, list).iter().cloned());
+    }
+    let resource =
+        |container: &Value, part: &str, name: &str| at(container, &["resources", part, name]).cloned();
+    let names = ["cpu", "memory"];
+    let any = containers.iter().any(|it| {
+        ["limits", "requests"].iter().any(|part| names.iter().any(|name| resource(it, part, name).is_some()))
+    });
+    let all = containers.iter().all(|it| {
+        names.iter().all(|name| {
+            let limit = resource(it, "limits", name);
+            limit.is_some() && limit == resource(it, "requests", name)
+        })
+    });
+    if !any {
+        "BestEffort"
+    } else if all {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
 }
 
 fn replicas(it: &mut Value) {
@@ -203,6 +306,20 @@ fn daemon_set(it: &mut Value) {
     }
 }
 
+/// Counts the templates of a `DaemonSet`, as an API version of old had it.
+fn template_generation(live: Option<&Value>, it: &mut Value) {
+    const NAME: &str = "deprecated.daemonset.template.generation";
+    let before = live
+        .map_or(0, |live| text(live, &["metadata", "annotations", NAME]).parse::<u64>().unwrap_or_default());
+    let changed = live.is_none_or(|live| {
+        ["template", "updateStrategy"]
+            .iter()
+            .any(|field| at(live, &["spec", field]) != at(it, &["spec", field]))
+    });
+    let annotations = inner(object(it, "metadata"), "annotations");
+    annotations.insert(NAME.to_owned(), json!((before + u64::from(changed)).to_string()));
+}
+
 fn job(it: &mut Value) {
     let uid = text(it, &["metadata", "uid"]).to_owned();
     let name = text(it, &["metadata", "name"]).to_owned();
@@ -219,6 +336,10 @@ fn job(it: &mut Value) {
             default(labels, &format!("{prefix}controller-uid"), uid.clone());
             default(labels, &format!("{prefix}job-name"), name.clone());
         }
+    }
+    let labels = at(it, &["spec", "template", "metadata", "labels"]).cloned();
+    if let Some(labels) = labels {
+        default(object(it, "metadata"), "labels", labels);
     }
     status(it);
 }
@@ -267,6 +388,16 @@ fn pod_spec(map: &mut Map<String, Value>) {
         items_mut(map, list).iter_mut().map(as_map).for_each(container);
     }
     for volume in items_mut(map, "volumes").iter_mut().map(as_map) {
+        if !volume.keys().any(|field| field != "name") {
+            volume.insert("emptyDir".to_owned(), json!({}));
+        }
+        for source in
+            volume.get_mut("projected").map(as_map).map_or(&mut [][..], |it| items_mut(it, "sources"))
+        {
+            if let Some(token) = source.get_mut("serviceAccountToken") {
+                default(as_map(token), "expirationSeconds", 3600);
+            }
+        }
         for kind in ["configMap", "secret", "projected", "downwardAPI"] {
             if let Some(source) = volume.get_mut(kind) {
                 default(as_map(source), "defaultMode", 420);
@@ -308,9 +439,19 @@ fn container(map: &mut Map<String, Value>) {
     }
 }
 
+fn autoscaler(it: &mut Value) {
+    let target = json!({ "type": "Utilization", "averageUtilization": 80 });
+    let cpu = json!({ "type": "Resource", "resource": { "name": "cpu", "target": target } });
+    default(spec(it), "minReplicas", 1);
+    default(spec(it), "metrics", json!([cpu]));
+}
+
 fn binding(it: &mut Value) {
     let map = as_map(it);
-    default(inner(map, "roleRef"), "apiGroup", "rbac.authorization.k8s.io");
+    let role = inner(map, "roleRef");
+    if role.get("apiGroup").is_none_or(|it| it == "") {
+        role.insert("apiGroup".to_owned(), json!("rbac.authorization.k8s.io"));
+    }
     for subject in items_mut(map, "subjects").iter_mut().map(as_map) {
         if subject.get("kind").is_some_and(|kind| kind != "ServiceAccount") {
             default(subject, "apiGroup", "rbac.authorization.k8s.io");
@@ -357,6 +498,16 @@ fn webhooks(it: &mut Value, mutating: bool) {
 fn crd(it: &mut Value) {
     let map = spec(it);
     default(map, "conversion", json!({ "strategy": "None" }));
+    let versions = items_mut(map, "versions");
+    let stored: Vec<_> = versions
+        .iter()
+        .filter(|version| version.get("storage").is_some_and(|it| it == true))
+        .map(|version| version.get("name").cloned().unwrap_or_default())
+        .collect();
+    if !stored.is_empty() {
+        default(object(it, "status"), "storedVersions", json!(stored));
+    }
+    let map = spec(it);
     let names = inner(map, "names");
     let kind = names.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
     default(names, "singular", kind.to_lowercase());

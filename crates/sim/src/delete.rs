@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::crud;
 use crate::json as tree;
 use crate::kinds::Kind;
 use crate::request::{Request, Target};
@@ -12,6 +11,8 @@ use crate::service::Reply;
 use crate::state::{Chore, State};
 use crate::status::{Answer, bad_request, conflict, not_found};
 use crate::store::{Key, Stored};
+use crate::webhooks::{self, Call};
+use crate::{crd, crud};
 
 /// What happens to the objects that name a deleted one as owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,8 @@ pub(crate) fn delete(state: &mut State, request: &Request, target: &Target, kind
     let how = Deletion::read(request, kind)?;
     let key = crud::key(target);
     let stored = crud::find(state, target, kind)?.clone();
+    let object = stored.value(kind);
+    webhooks::admit(state, &Call { kind, operation: "DELETE", subresource: "", object: &object })?;
     match remove(state, kind, &key, &how)? {
         Some(body) => Ok(Reply::ok(body)),
         None => Ok(Reply::ok(gone(kind, &stored, &key))),
@@ -100,14 +103,22 @@ pub(crate) fn delete_collection(
 pub(crate) fn remove(state: &mut State, kind: &Kind, key: &Key, how: &Deletion) -> Answer<Option<Bytes>> {
     let stored = state.get(kind, key).cloned().ok_or_else(|| not_found(kind, &key.name))?;
     let mut object = stored.value(kind);
-    for (what, wanted, found) in
-        [("UID", &how.uid, &stored.uid), ("ResourceVersion", &how.version, &stored.version.to_string())]
-    {
+    let version = stored.version.to_string();
+    for (what, wanted, found, happened) in [
+        ("UID", &how.uid, &stored.uid, "deleted and then recreated"),
+        ("ResourceVersion", &how.version, &version, "modified"),
+    ] {
         if !wanted.is_empty() && wanted != found {
             let why = format!(
-                "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
+                "the {what} in the precondition ({wanted}) does not match the {what} in record ({found}). The object \
+                might have been {happened}"
             );
-            return Err(conflict(kind, &key.name, &why));
+            let mut failure = conflict(kind, &key.name, &why);
+            failure.message = failure.message.replacen(&kind.qualified(), &kind.qualified_kind(), 1);
+            if let Some(details) = &mut failure.details {
+                details["kind"] = json!(kind.kind);
+            }
+            return Err(failure);
         }
     }
     let mut finalizers: Vec<Value> =
@@ -121,9 +132,17 @@ pub(crate) fn remove(state: &mut State, kind: &Kind, key: &Key, how: &Deletion) 
         finalizers.push(json!(wait));
     }
     let namespace = kind.is("", "namespaces");
+    let definition = kind.is("apiextensions.k8s.io", "customresourcedefinitions");
+    if definition && !stored.deleting {
+        finalizers.push(json!(crd::FINALIZER));
+        crd::terminating(state, &mut object);
+    }
     if finalizers.is_empty() && !namespace {
         if how.dry_run {
             return Ok(None);
+        }
+        if kind.is("", "pods") {
+            tree::object(&mut object, "metadata").insert("deletionGracePeriodSeconds".to_owned(), json!(0));
         }
         let last = state.remove(kind, object);
         // Pods and the like answer with the object even when it is gone.
@@ -140,8 +159,10 @@ pub(crate) fn remove(state: &mut State, kind: &Kind, key: &Key, how: &Deletion) 
     let lag = state.options.lag;
     if namespace {
         state.later(lag, Chore::EmptyNamespace(key.name.clone()));
-    } else if kind.is("apiextensions.k8s.io", "customresourcedefinitions") {
+    } else if definition {
         state.later(lag, Chore::DropCustom(key.name.clone()));
+    } else if kind.group().is_empty() && kind.plural().starts_with("persistentvolume") {
+        state.later(lag, Chore::Unprotect(kind.id.clone(), key.clone()));
     }
     if wait.is_some() {
         state.waiting.insert(stored.uid.clone(), (kind.id.clone(), key.clone()));

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::defaults;
 use crate::kinds::Kind;
 use crate::state::{State, stamp};
 use crate::store::Key;
+use crate::{decode, defaults};
 
 impl State {
     /// Makes one of the namespaces that every cluster has.
@@ -93,6 +93,7 @@ impl State {
         object["kind"] = json!(kind.kind);
         object["metadata"]["uid"] = json!(uid);
         object["metadata"]["creationTimestamp"] = json!(now);
+        decode::object(&mut object, kind);
         defaults::fill(self, kind, None, &mut object);
         self.put(kind, &mut object);
     }

@@ -37,7 +37,7 @@ pub(crate) fn empty() -> Value {
 
 /// Sets a field unless it is there already.
 pub(crate) fn default(map: &mut Map<String, Value>, field: &str, value: impl Into<Value>) {
-    if !map.contains_key(field) {
+    if map.get(field).is_none_or(Value::is_null) {
         map.insert(field.to_owned(), value.into());
     }
 }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde_json::Value;
 
 use crate::apply::{Shape, shape_of_builtin};
+use crate::types;
 
 /// Names where objects are stored: all versions of a kind share one place.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,6 +40,10 @@ pub(crate) struct Kind {
     pub(crate) categories: Vec<String>,
     /// Was defined by a CRD.
     pub(crate) custom: bool,
+    /// What a custom resource may hold: the schema of its version.
+    pub(crate) schema: Option<Value>,
+    /// The type of a built-in kind, in the table of types.
+    pub(crate) type_name: Option<&'static str>,
     /// How its lists and maps merge.
     pub(crate) shape: Arc<Shape>,
     /// What every object of it starts with: `{"apiVersion":"…","kind":"…",`.
@@ -98,6 +104,12 @@ pub(crate) fn builtin() -> Kinds {
     include_str!("kinds.txt").lines().filter_map(parse).map(|kind| (key(&kind), Arc::new(kind))).collect()
 }
 
+/// Tells whether the server itself serves a group, whatever the kind.
+pub(crate) fn is_builtin_group(group: &str) -> bool {
+    let name = if group.is_empty() { "-" } else { group };
+    include_str!("kinds.txt").lines().any(|line| line.split(' ').next() == Some(name))
+}
+
 /// Answers the key under which a kind is served.
 pub(crate) fn key(kind: &Kind) -> (String, String, String) {
     (kind.group().to_owned(), kind.version.clone(), kind.plural().to_owned())
@@ -119,6 +131,8 @@ fn parse(line: &str) -> Option<Kind> {
         short_names: words.next().into_iter().flat_map(|names| names.split(',')).map(str::to_owned).collect(),
         categories: flags.contains('a').then(|| "all".to_owned()).into_iter().collect(),
         custom: false,
+        schema: None,
+        type_name: types::of_kind(kind),
         shape: shape_of_builtin(kind),
         prefix: prefix(&api_version(group, version), kind),
     })

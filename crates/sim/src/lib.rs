@@ -8,8 +8,10 @@
 //! - `service`: requests in, responses out; `request`: from a URL to a verb and a target
 //! - `kinds`, `discovery`, `crd`: what is served
 //! - `store`, `state`: objects, versions, the event log; `watch`: streams of it
+//! - `types`, `decode`, `quantity`, `schema`: what objects look like, built-in and custom, and how they are read
 //! - `crud`, `patch`, `apply`, `delete`, `collect`: the verbs, and what follows deletion
 //! - `defaults`, `validate`, `status`: what the server fills in, and what it refuses
+//! - `webhooks`: admission webhooks and APIServices, and whether their backends answer
 //! - `furnish`: what a fresh cluster and a fresh namespace have
 //! - `controllers`: makes things ready, as a cluster's own controllers and kubelets would
 
@@ -19,6 +21,7 @@ mod collect;
 mod controllers;
 mod crd;
 mod crud;
+mod decode;
 mod defaults;
 mod delete;
 mod discovery;
@@ -26,14 +29,18 @@ mod furnish;
 mod json;
 mod kinds;
 mod patch;
+mod quantity;
 mod request;
+mod schema;
 mod selector;
 mod service;
 mod state;
 mod status;
 mod store;
+mod types;
 mod validate;
 mod watch;
+mod webhooks;
 
 pub use cluster::{Cluster, Options, Refusal, Requests};
 pub use controllers::{Controllers, Says, run_controllers};

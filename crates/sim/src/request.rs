@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Method, header};
+use serde_json::json;
 
-use crate::status::{Answer, no_such_page, not_simulated};
+use crate::status::{
+    Answer, Cause, bad_request, invalid_options, method_not_allowed, no_such_page, not_simulated,
+};
 
 /// What a request wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,9 +108,53 @@ impl Request {
         self.param(name).is_some_and(|value| value == "true" || value == "1")
     }
 
+    /// Tells whether unknown and duplicate fields are refused.
+    pub(crate) fn strict(&self) -> bool {
+        self.param("fieldValidation") == Some("Strict")
+    }
+
     /// Tells whether nothing shall be kept.
     pub(crate) fn dry_run(&self) -> bool {
         self.param("dryRun") == Some("All")
+    }
+
+    /// Refuses parameters of a write that make no sense.
+    pub(crate) fn check_options(&self, verb: Verb) -> Answer<()> {
+        let options = match verb {
+            Verb::Create => "CreateOptions",
+            Verb::Update => "UpdateOptions",
+            Verb::Patch | Verb::Apply => "PatchOptions",
+            Verb::Delete | Verb::DeleteCollection => "DeleteOptions",
+            Verb::Get | Verb::List | Verb::Watch => return self.check_list(),
+        };
+        let mut causes = Vec::new();
+        if let Some(word) = self.param("dryRun").filter(|word| *word != "All") {
+            causes.push(Cause::unsupported("dryRun", &json!([word]), &["All".to_owned()]));
+        }
+        let known = ["", "Ignore", "Strict", "Warn"].map(str::to_owned);
+        if let Some(word) = self.param("fieldValidation").filter(|word| !known.iter().any(|it| it == word)) {
+            causes.push(Cause::unsupported("fieldValidation", &json!(word), &known));
+        }
+        if self.param("fieldManager").is_some_and(|name| name.len() > 128) {
+            let message = "Too long: may not be more than 128 bytes".to_owned();
+            causes.push(Cause { reason: "FieldValueTooLong", field: "fieldManager".to_owned(), message });
+        }
+        if causes.is_empty() { Ok(()) } else { Err(invalid_options(options, &causes)) }
+    }
+
+    fn check_list(&self) -> Answer<()> {
+        if self.param("resourceVersionMatch").is_some() && self.param("resourceVersion").is_none() {
+            let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+            let causes = [Cause::forbidden("resourceVersionMatch", why)];
+            // Watches with initial events say how, not from where.
+            if self.param("sendInitialEvents").is_none() {
+                return Err(invalid_options("ListOptions", &causes));
+            }
+        }
+        if self.param("limit").is_some_and(|limit| limit.parse::<i64>().is_err()) {
+            return Err(bad_request("strconv.ParseInt: parsing \"limit\": invalid syntax"));
+        }
+        Ok(())
     }
 
     /// Answers where the path leads.
@@ -139,13 +186,13 @@ impl Request {
             Method::GET if self.flag("watch") => Verb::Watch,
             Method::GET if named => Verb::Get,
             Method::GET => Verb::List,
-            Method::POST => Verb::Create,
+            Method::POST if !named || target.subresource.is_some() => Verb::Create,
             Method::PUT if named => Verb::Update,
             Method::PATCH if self.content_type.starts_with("application/apply-patch") => Verb::Apply,
             Method::PATCH => Verb::Patch,
             Method::DELETE if named => Verb::Delete,
             Method::DELETE => Verb::DeleteCollection,
-            _ => return Err(not_simulated(&format!("{} {}", self.method, self.path))),
+            _ => return Err(method_not_allowed()),
         })
     }
 }

@@ -66,7 +66,9 @@ impl Selector {
         let labels = labels.unwrap_or_default();
         let parsed = split(labels).into_iter().map(|term| label(&term));
         let labels: Vec<_> = parsed.collect::<Option<_>>().ok_or_else(|| {
-            bad_request(format!("unable to parse requirement: found '{labels}', expected: identifier"))
+            let found = labels.split_whitespace().nth(1).unwrap_or(labels);
+            let wanted = "in, notin, =, ==, !=, gt, lt";
+            bad_request(format!("unable to parse requirement: found '{found}', expected: {wanted}"))
         })?;
         let fields = fields.unwrap_or_default().split(',').filter(|term| !term.is_empty());
         let fields: Vec<_> = fields.map(|term| field(kind, term)).collect::<Answer<_>>()?;
@@ -110,6 +112,25 @@ impl Label {
             Self::Missing(name) => !labels.contains_key(name),
         }
     }
+}
+
+/// Tells whether a `labelSelector` of an object selects these labels; an empty one selects all.
+pub(crate) fn labels_match(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
+    let wanted = selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten();
+    let mut wanted = wanted.map(|(name, value)| (name, value.as_str()));
+    wanted.all(|(name, value)| labels.get(name).map(String::as_str) == value)
+        && json::items(selector, "matchExpressions").iter().all(|rule| {
+            let name = json::text(rule, &["key"]).to_owned();
+            let values =
+                json::items(rule, "values").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            match json::text(rule, &["operator"]) {
+                "In" => Label::In(name, values),
+                "NotIn" => Label::NotIn(name, values),
+                "DoesNotExist" => Label::Missing(name),
+                _ => Label::Exists(name),
+            }
+            .matches(labels)
+        })
 }
 
 /// Splits at commas outside parentheses.
@@ -165,7 +186,11 @@ fn field(kind: &Kind, term: &str) -> Answer<Field> {
     let known = ["metadata.name", "metadata.namespace"].contains(&path)
         || more.is_some_and(|(_, fields)| fields.contains(&path));
     if !known {
-        return Err(bad_request(format!("field label not supported: {path}")));
+        return Err(bad_request(if more.is_some() || kind.custom {
+            format!("field label not supported: {path}")
+        } else {
+            format!("{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
+        }));
     }
     Ok(Field { path: path.to_owned(), value: value.to_owned(), equal })
 }

@@ -15,8 +15,8 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 use crate::request::{Place, Request, Target, Verb};
 use crate::state::State;
-use crate::status::{Answer, Failure, bad_request, no_such_page, not_simulated};
-use crate::{apply, crud, delete, discovery, json, patch, watch};
+use crate::status::{Answer, Failure, bad_request, no_such_page, no_such_resource, not_simulated};
+use crate::{apply, crud, delete, discovery, json, kinds, patch, watch};
 
 /// The body of a response.
 pub type ServerBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -143,24 +143,31 @@ fn objects(
     if target.group == "authorization.k8s.io" {
         return discovery::review(request, target);
     }
+    let missing = || if kinds::is_builtin_group(&target.group) { no_such_resource() } else { no_such_page() };
     let key = (target.group.clone(), target.version.clone(), target.plural.clone());
-    let kind = state.kinds.get(&key).cloned().ok_or_else(no_such_page)?;
+    let kind = state.kinds.get(&key).cloned().ok_or_else(missing)?;
     if target.namespace.is_some() && !kind.namespaced {
-        return Err(no_such_page());
+        return Err(missing());
     }
     let cluster_wide_only = kind.namespaced && target.namespace.is_none();
     if cluster_wide_only && !matches!(verb, Verb::List | Verb::Watch) {
-        return Err(no_such_page());
+        return Err(missing());
     }
+    request.check_options(verb)?;
     match (target.subresource.as_deref(), verb) {
         (None, _) | (Some("status"), Verb::Get | Verb::Update | Verb::Patch | Verb::Apply) => {}
         (Some("log"), Verb::Get) if kind.is("", "pods") => return crud::log(state, target, &kind),
+        (Some("eviction"), Verb::Create) if kind.is("", "pods") => {
+            return crud::evict(state, request, target, &kind);
+        }
+        (Some("scale"), Verb::Get) if kind.group() == "apps" => return crud::scale(state, target, &kind),
+        (Some(subresource), _) if !SUBRESOURCES.contains(&subresource) => return Err(missing()),
         (Some(subresource), _) => {
             return Err(not_simulated(&format!("{} {}/{subresource}", verb.name(), kind.qualified())));
         }
     }
     if target.subresource.is_some() && !kind.status {
-        return Err(no_such_page());
+        return Err(missing());
     }
     match verb {
         Verb::Get => crud::get(state, target, &kind),
@@ -174,6 +181,24 @@ fn objects(
         Verb::DeleteCollection => delete::delete_collection(state, request, target, &kind),
     }
 }
+
+/// Subresources that a real server has somewhere.
+const SUBRESOURCES: [&str; 14] = [
+    "approval",
+    "attach",
+    "binding",
+    "ephemeralcontainers",
+    "eviction",
+    "exec",
+    "finalize",
+    "log",
+    "portforward",
+    "proxy",
+    "resize",
+    "scale",
+    "status",
+    "token",
+];
 
 fn count(state: &mut State, verb: &str) {
     match state.requests.by_verb.get_mut(verb) {

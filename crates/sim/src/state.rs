@@ -30,6 +30,10 @@ pub(crate) enum Chore {
     EmptyNamespace(String),
     /// Deletes what the owner with this uid, which is gone, leaves behind.
     Collect(String),
+    /// Looks whether the backend of an APIService can be reached.
+    Availability(String),
+    /// Lets a claim or a volume go that nothing uses any more.
+    Unprotect(Arc<ResourceId>, Key),
     /// Frees or deletes the dependants of an object that waits for that with a finalizer.
     Release(Arc<ResourceId>, Key),
 }
@@ -47,6 +51,8 @@ pub(crate) struct State {
     pub(crate) dependents: BTreeMap<String, BTreeSet<(Arc<ResourceId>, Key)>>,
     /// Objects, by uid, that wait with a finalizer for their dependants.
     pub(crate) waiting: BTreeMap<String, (Arc<ResourceId>, Key)>,
+    /// The webhooks of all configurations, read when they are needed.
+    pub(crate) webhooks: Option<Arc<Vec<Value>>>,
     /// The version of the newest write.
     pub(crate) version: u64,
     uids: u64,
@@ -68,6 +74,7 @@ impl State {
             stores: BTreeMap::new(),
             dependents: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            webhooks: None,
             version: 0,
             uids: 0,
             addresses: 1,
@@ -175,6 +182,7 @@ impl State {
         }
         let text = stored.text(kind);
         self.store(&kind.id).put(key, stored);
+        self.watch_backends(kind, object);
         text
     }
 
@@ -195,6 +203,10 @@ impl State {
             }
         }
         self.store(&kind.id).remove(&key, stored);
+        self.watch_backends(kind, &object);
+        if kind.is("", "pods") {
+            self.unprotect_claims(&object);
+        }
         if self.namespace_is_deleting(&key.namespace) {
             self.later(lag, Chore::EmptyNamespace(key.namespace.clone()));
         }

@@ -1,5 +1,7 @@
 //! Why a request is refused, in the words and shapes of a real API server.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::kinds::Kind;
@@ -46,8 +48,11 @@ impl Failure {
     pub(crate) fn status(&self) -> Value {
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason,
+            "message": self.message,
         });
+        if !self.reason.is_empty() {
+            status["reason"] = json!(self.reason);
+        }
         if let Some(details) = &self.details {
             status["details"] = details.clone();
         }
@@ -61,6 +66,17 @@ pub(crate) fn no_such_page() -> Box<Failure> {
     let mut failure = Failure::new(404, "NotFound", "404 page not found");
     failure.plain = true;
     failure
+}
+
+/// The group is served, but not this path in it.
+pub(crate) fn no_such_resource() -> Box<Failure> {
+    Failure::new(404, "NotFound", "the server could not find the requested resource").with(json!({}))
+}
+
+/// The path does not take this method.
+pub(crate) fn method_not_allowed() -> Box<Failure> {
+    let message = "the server does not allow this method on the requested resource";
+    Failure::new(405, "MethodNotAllowed", message).with(json!({}))
 }
 
 /// The request is outside the closed list.
@@ -100,6 +116,12 @@ pub(crate) fn too_old(asked: u64, oldest: u64) -> Box<Failure> {
     Failure::new(410, "Expired", format!("too old resource version: {asked} ({oldest})"))
 }
 
+/// The server does not let it happen.
+pub(crate) fn forbidden(kind: &Kind, name: &str, why: &str) -> Box<Failure> {
+    let message = format!("{} {name:?} is forbidden: {why}", kind.qualified());
+    Failure::new(403, "Forbidden", message).with(details(kind, name))
+}
+
 /// The namespace goes away, so nothing new may come in.
 pub(crate) fn terminating(kind: &Kind, name: &str, namespace: &str) -> Box<Failure> {
     let message = format!(
@@ -124,6 +146,40 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
+    /// A value that is not as it must be.
+    pub(crate) fn invalid(field: impl Into<String>, value: &Value, why: &str) -> Self {
+        let message = format!("Invalid value: {value}: {why}");
+        Self { reason: "FieldValueInvalid", field: field.into(), message }
+    }
+
+    /// A value that is missing; `why` may be empty.
+    pub(crate) fn required(field: impl Into<String>, why: &str) -> Self {
+        let message =
+            if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
+        Self { reason: "FieldValueRequired", field: field.into(), message }
+    }
+
+    /// A value that must not be there, or not change.
+    pub(crate) fn forbidden(field: impl Into<String>, why: &str) -> Self {
+        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {why}") }
+    }
+
+    /// A value that is there already.
+    pub(crate) fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        Self {
+            reason: "FieldValueDuplicate",
+            field: field.into(),
+            message: format!("Duplicate value: {value}"),
+        }
+    }
+
+    /// A value that is none of those known.
+    pub(crate) fn unsupported(field: impl Into<String>, value: &Value, known: &[String]) -> Self {
+        let known: Vec<_> = known.iter().map(|known| format!("{known:?}")).collect();
+        let message = format!("Unsupported value: {value}: supported values: {}", known.join(", "));
+        Self { reason: "FieldValueNotSupported", field: field.into(), message }
+    }
+
     fn json(&self) -> Value {
         json!({ "reason": self.reason, "message": self.message, "field": self.field })
     }
@@ -134,19 +190,27 @@ pub(crate) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Box<Failure>
     let mut details = details(kind, name);
     details["kind"] = json!(kind.kind);
     details["causes"] = causes.iter().map(Cause::json).collect();
-    let list: Vec<_> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    let mut list: Vec<_> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+    // What is said twice is written once.
+    let mut seen = BTreeSet::new();
+    list.retain(|said| seen.insert(said.clone()));
     let list = if list.len() == 1 { list.concat() } else { format!("[{}]", list.join(", ")) };
     let message = format!("{} {name:?} is invalid: {list}", kind.qualified_kind());
     Failure::new(422, "Invalid", message).with(details)
 }
 
-/// The parameters of a patch are not valid.
-pub(crate) fn invalid_options(causes: &[Cause]) -> Box<Failure> {
+/// The parameters of a request are not valid: `options` is `CreateOptions`, `PatchOptions` and so on.
+pub(crate) fn invalid_options(options: &str, causes: &[Cause]) -> Box<Failure> {
     let list: Vec<_> = causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
-    let message = format!("PatchOptions.meta.k8s.io \"\" is invalid: {}", list.join(", "));
+    let message = format!("{options}.meta.k8s.io \"\" is invalid: {}", list.join(", "));
     let causes: Vec<_> = causes.iter().map(Cause::json).collect();
     Failure::new(422, "Invalid", message)
-        .with(json!({ "group": "meta.k8s.io", "kind": "PatchOptions", "causes": causes }))
+        .with(json!({ "group": "meta.k8s.io", "kind": options, "causes": causes }))
+}
+
+/// The server failed, without a reason that it knows.
+pub(crate) fn internal(message: impl Into<String>) -> Box<Failure> {
+    Failure::new(500, "", message)
 }
 
 fn details(kind: &Kind, name: &str) -> Value {

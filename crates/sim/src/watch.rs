@@ -18,7 +18,7 @@ use crate::request::{Request, Target};
 use crate::selector::Selector;
 use crate::service::Reply;
 use crate::state::State;
-use crate::status::{Answer, bad_request, too_old};
+use crate::status::{Answer, internal, too_old};
 use crate::store::{Change, Happened, Store, Stored};
 
 const BOOKMARKS: Duration = Duration::from_secs(60);
@@ -52,7 +52,9 @@ pub(crate) fn watch(
     let asked = request.param("resourceVersion").filter(|version| *version != "0");
     let asked: Option<u64> = asked
         .map(|version| {
-            version.parse().map_err(|_| bad_request(format!("invalid resource version {version:?}")))
+            version
+                .parse()
+                .map_err(|_| internal(format!("strconv.ParseUint: parsing {version:?}: invalid syntax")))
         })
         .transpose()?;
     let initial = request.flag("sendInitialEvents");

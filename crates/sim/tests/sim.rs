@@ -33,3 +33,19 @@ macro_rules! tests {
 }
 
 suite::every_test!(tests);
+
+macro_rules! scripts {
+    ($($topic:ident)+) => {
+        mod scripts {
+            $(#[test]
+            fn $topic() {
+                let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/scripts");
+                super::on_the_paused_clock(|client| async move {
+                    crate::suite::scripts::run(client, &folder, stringify!($topic), false).await;
+                });
+            })+
+        }
+    };
+}
+
+suite::every_script!(scripts);

@@ -152,7 +152,8 @@ impl FieldSet {
     }
 }
 
-fn shown(element: &str) -> String {
+/// Shows an element as error messages do.
+pub(crate) fn shown(element: &str) -> String {
     if let Some(field) = element.strip_prefix("f:") {
         return format!(".{field}");
     }
@@ -193,7 +194,9 @@ fn gather(value: &Value, shape: &Shape, set: &mut FieldSet) {
     match value {
         Value::Object(map) if !shape.atomic && !map.is_empty() => {
             for (field, value) in map {
-                gather(value, shape.field(field), set.children.entry(format!("f:{field}")).or_default());
+                let inner = set.children.entry(format!("f:{field}")).or_default();
+                gather(value, shape.field(field), inner);
+                inner.member |= shape.is_item(field);
             }
         }
         Value::Array(items) if shape.list != ListShape::Atomic => {

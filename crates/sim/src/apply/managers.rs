@@ -72,9 +72,14 @@ impl Managers {
         Self { entries: entries.collect() }
     }
 
+    /// Tells whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Writes the managers into an object.
     pub(crate) fn put(&self, object: &mut Value) {
-        let mut entries: Vec<_> = self.entries.iter().collect();
+        let mut entries: Vec<_> = self.entries.iter().filter(|entry| !entry.fields.is_empty()).collect();
         entries.sort_by_key(|entry| {
             (entry.operation, &entry.time, &entry.name, &entry.api_version, &entry.subresource)
         });

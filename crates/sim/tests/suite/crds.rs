@@ -49,7 +49,13 @@ pub(crate) async fn established_then_served(client: Client, namespace: &str) {
         }
         assert!(turn < 5000, "discovery never shows the kind");
     }
-    assert!(api.list(&ListParams::default()).await.unwrap().items.is_empty());
+    // Its storage comes a moment later on a real server.
+    for turn in 0.. {
+        match api.list(&ListParams::default()).await {
+            Ok(list) => return assert!(list.items.is_empty()),
+            Err(error) => assert!(turn < 5000, "the kind is never served: {error}"),
+        }
+    }
 }
 
 pub(crate) async fn custom_resources(client: Client, namespace: &str) {

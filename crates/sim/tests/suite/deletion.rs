@@ -50,8 +50,8 @@ pub(crate) async fn preconditions(client: Client, namespace: &str) {
     assert_eq!(
         status.message,
         format!(
-            "Operation cannot be fulfilled on configmaps \"a\": Precondition failed: UID in precondition: other, UID in \
-             object meta: {uid}"
+            "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (other) does not match the \
+             UID in record ({uid}). The object might have been deleted and then recreated"
         )
     );
     assert!(refusal(api.delete("a", &with(None, Some("1".to_owned()))).await).is_conflict());

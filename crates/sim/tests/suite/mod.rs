@@ -15,6 +15,7 @@ pub(crate) mod crds;
 pub(crate) mod deletion;
 pub(crate) mod discovery;
 pub(crate) mod objects;
+pub(crate) mod scripts;
 pub(crate) mod watches;
 
 /// Calls a macro with all modules and tests.
@@ -102,6 +103,14 @@ macro_rules! every_test {
     };
 }
 pub(crate) use every_test;
+
+/// Calls a macro with all topics of scripts.
+macro_rules! every_script {
+    ($run:ident) => {
+        $run! { builtin crd create errors immutable lists managers other quantities strict webhooks }
+    };
+}
+pub(crate) use every_script;
 
 /// Makes a namespace for a test, named after it.
 pub(crate) async fn namespace(client: &Client, test: &str) -> String {
@@ -200,6 +209,8 @@ pub(crate) async fn apply<K>(
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
 {
+    let mut object = object.clone();
+    object["metadata"]["name"] = json!(name);
     api.patch(name, &PatchParams::apply(manager), &Patch::Apply(object)).await
 }
 

@@ -1,0 +1,118 @@
+//! Quantities in canonical form, as the server gives them back: `0.5` is `500m`, `1024Mi` is `1Gi`.
+
+/// What a bad quantity is refused with.
+pub(crate) const PATTERN: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+const DECIMAL: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+
+/// How a quantity was written, and is written again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Binary,
+    Decimal,
+    Exponent,
+}
+
+/// Answers a quantity in canonical form; none where it is no quantity.
+pub(crate) fn canonical(text: &str) -> Option<String> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());
+    let (number, suffix) = text.split_at_checked(end)?;
+    let (mut mantissa, mut exponent) = decimal(number)?;
+    let style = if let Some(power) = BINARY.iter().position(|known| *known == suffix).filter(|it| *it > 0) {
+        mantissa = mantissa.checked_mul(1024_i128.checked_pow(u32::try_from(power).ok()?)?)?;
+        Style::Binary
+    } else if let Some((_, power)) = DECIMAL.iter().find(|(known, _)| *known == suffix) {
+        exponent += power;
+        Style::Decimal
+    } else {
+        exponent += suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?;
+        Style::Exponent
+    };
+    Some(write(mantissa, exponent, style))
+}
+
+/// Reads digits and a point as a whole number and a power of ten.
+fn decimal(number: &str) -> Option<(i128, i32)> {
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    if whole.trim_start_matches(['+', '-']).is_empty() && part.is_empty() || part.contains(['+', '-', '.']) {
+        return None;
+    }
+    let digits = format!("{whole}{part}");
+    Some((digits.parse().ok()?, -i32::try_from(part.len()).ok()?))
+}
+
+fn write(mut mantissa: i128, mut exponent: i32, style: Style) -> String {
+    if mantissa == 0 {
+        return "0".to_owned();
+    }
+    if style == Style::Binary
+        && let Some(whole) = whole(mantissa, exponent).filter(|whole| whole.abs() >= 1024)
+    {
+        let (mut rest, mut power) = (whole, 0);
+        while rest % 1024 == 0 && power + 1 < BINARY.len() {
+            rest /= 1024;
+            power += 1;
+        }
+        return format!("{rest}{}", BINARY.get(power).unwrap_or(&""));
+    }
+    // Finer than a billionth is rounded up.
+    while exponent < -9 {
+        mantissa = (mantissa + 9).div_euclid(10);
+        exponent += 1;
+    }
+    while mantissa % 10 == 0 {
+        mantissa /= 10;
+        exponent += 1;
+    }
+    while exponent % 3 != 0 || exponent > 18 {
+        mantissa *= 10;
+        exponent -= 1;
+    }
+    if style == Style::Exponent {
+        return if exponent == 0 { mantissa.to_string() } else { format!("{mantissa}e{exponent}") };
+    }
+    let suffix = DECIMAL.iter().find(|(_, power)| *power == exponent).map_or("", |(suffix, _)| suffix);
+    format!("{mantissa}{suffix}")
+}
+
+fn whole(mantissa: i128, exponent: i32) -> Option<i128> {
+    let power = 10_i128.checked_pow(exponent.unsigned_abs())?;
+    if exponent >= 0 {
+        mantissa.checked_mul(power)
+    } else {
+        (mantissa % power == 0).then_some(mantissa / power)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn quantities_are_canonical() {
+        for (sent, back) in [
+            ("1", "1"),
+            ("0", "0"),
+            ("0.5", "500m"),
+            ("1500m", "1500m"),
+            ("1000m", "1"),
+            ("1024Mi", "1Gi"),
+            ("2.5Gi", "2560Mi"),
+            ("1000", "1k"),
+            ("128974848", "128974848"),
+            ("1e3", "1e3"),
+            ("12e6", "12e6"),
+            ("100Ki", "100Ki"),
+            ("0.5Ki", "512"),
+            ("-1.5", "-1500m"),
+        ] {
+            assert_eq!(canonical(sent).as_deref(), Some(back), "{sent}");
+        }
+        for bad in ["", "lots", "1Xi", "1.2.3", "Gi"] {
+            assert_eq!(canonical(bad), None, "{bad}");
+        }
+    }
+}

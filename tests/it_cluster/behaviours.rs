@@ -1,0 +1,87 @@
+//! The suite of API behaviours on a real API server: the bodies that `crates/sim` runs on the embedded cluster.
+
+use std::future::Future;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+
+use crate::suite;
+use crate::support::control_plane::ControlPlane;
+
+/// Runs a test on the control plane that all tests of this binary share, with a client of its own.
+fn on_the_real_server<F: Future<Output = ()>>(test: impl FnOnce(kube::Client) -> F) {
+    let plane = ControlPlane::shared();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().build().unwrap().block_on(async {
+        test(client(plane).await).await;
+    });
+}
+
+/// Connects as an administrator.
+async fn client(plane: &ControlPlane) -> kube::Client {
+    // Whoever comes first installs it.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    let options = KubeConfigOptions::default();
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+    config.default_retry = false;
+    kube::Client::try_from(config).unwrap()
+}
+
+macro_rules! tests {
+    ($($module:ident: $($test:ident)+;)+) => {
+        $(mod $module {
+            $(#[test]
+            fn $test() {
+                super::on_the_real_server(|client| async move {
+                    let namespace = crate::suite::namespace(&client, stringify!($test)).await;
+                    crate::suite::$module::$test(client, &namespace).await;
+                });
+            })+
+        })+
+    };
+}
+
+suite::every_test!(tests);
+
+/// Where the scripts are.
+fn folder() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/sim/tests/suite/scripts")
+}
+
+macro_rules! scripts {
+    ($($topic:ident)+) => {
+        mod scripts {
+            $(#[test]
+            fn $topic() {
+                #[expect(clippy::disallowed_methods, reason = "whether to record is asked of the tests alone")]
+                let record = std::env::var_os("RECORD").is_some();
+                super::on_the_real_server(|client| async move {
+                    crate::suite::scripts::run(client, &super::folder(), stringify!($topic), record).await;
+                });
+            })+
+        }
+
+        const TOPICS: &[&str] = &[$(stringify!($topic)),+];
+    };
+}
+
+suite::every_script!(scripts);
+
+macro_rules! count {
+    ($($module:ident: $($test:ident)+;)+) => { [$($(stringify!($test)),+),+].len() };
+}
+
+/// The count that issue and design ask for, in the open: past the capture of the test harness.
+#[test]
+fn the_suite_has_at_least_200_behaviours() {
+    use std::io::Write as _;
+    let scripts: usize = TOPICS.iter().map(|topic| suite::scripts::count(&folder(), topic)).sum();
+    let tests = suite::every_test!(count);
+    writeln!(
+        std::io::stderr(),
+        "API behaviours, each on the embedded cluster and on the real one: {}",
+        scripts + tests
+    )
+    .unwrap();
+    assert!(scripts + tests >= 200, "{scripts} scripts and {tests} tests");
+}
