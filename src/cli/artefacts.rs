@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::flow::Loaded;
 use super::signals;
 use crate::catalogue;
 use crate::error::{Code, Exit, Problem, Said};
@@ -20,6 +21,9 @@ use crate::model::names::BundleName;
 use crate::model::secret::Secret;
 use crate::settings::Settings;
 use crate::ui::Ui;
+
+/// How long a download of an installation may go without progress.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to fetch, and how.
 pub(super) struct Wanted<'a> {
@@ -93,6 +97,54 @@ pub(super) fn failed(error: &FetchError) -> anyhow::Error {
 /// The cache that a cloud's artefacts are in.
 pub(super) fn store(artifacts: &Artifacts, settings: &Settings) -> Result<Store, FetchError> {
     Store::new(settings.cache.as_deref(), artifacts.verify)
+}
+
+/// Gives components the charts and manifests that are at hand; with `network`,
+/// fetches what is not. `Err(signal)` inside: interrupted.
+pub(super) fn attach(
+    loaded: &mut Loaded,
+    settings: &Settings,
+    network: Option<&Ui>,
+) -> anyhow::Result<Result<(), Signal>> {
+    let cloud = &loaded.file.cloud;
+    let components = loaded.components.iter().map(|resolved| &resolved.component);
+    let wanted = pinned(components, &cloud.bundle, &loaded.catalogue, settings)?;
+    if wanted.is_empty() {
+        return Ok(Ok(()));
+    }
+    if let Some(ui) = network {
+        let how = Wanted {
+            bundle: &cloud.bundle,
+            artifacts: &cloud.artifacts,
+            base: Path::new(&settings.file).parent().unwrap_or(Path::new("")),
+            patience: PATIENCE,
+        };
+        if let Err(signal) = fetch(&wanted, &how, settings, ui)? {
+            return Ok(Err(signal));
+        }
+    }
+    let store = match store(&cloud.artifacts, settings) {
+        Ok(store) => store,
+        // Without a cache nothing is at hand.
+        Err(FetchError::NoCache) if network.is_none() => return Ok(Ok(())),
+        Err(error) => return Err(failed(&error)),
+    };
+    // What was fetched now may have been locked now.
+    let components = loaded.components.iter().map(|resolved| &resolved.component);
+    let wanted = pinned(components, &cloud.bundle, &loaded.catalogue, settings)?;
+    let held: Vec<Option<bytes::Bytes>> = loaded
+        .components
+        .iter()
+        .map(|resolved| {
+            let own = crate::model::artefact::artefacts([&resolved.component]).map_err(Problem::Findings)?;
+            let pinned = own.first().and_then(|own| wanted.iter().find(|one| one.id == own.id));
+            pinned.map_or(Ok(None), |one| store.get(one)).map_err(|error| failed(&error))
+        })
+        .collect::<anyhow::Result<_>>()?;
+    for (resolved, bytes) in loaded.components.iter_mut().zip(held) {
+        resolved.artefact = bytes;
+    }
+    Ok(Ok(()))
 }
 
 /// Fetches, and locks what nothing pinned before. `Err(signal)` inside: interrupted.

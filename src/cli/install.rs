@@ -8,6 +8,7 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::artefacts;
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
 use super::preflight::HostArgs;
@@ -69,6 +70,9 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     flow::warn(&loaded, ui);
     if !rehearse {
         secrets::read(&mut loaded, settings)?;
+    }
+    if let Err(signal) = artefacts::attach(&mut loaded, settings, (!rehearse).then_some(ui))? {
+        return Ok(artefacts::interrupted(signal, "cozy install", ui));
     }
     let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
     let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);

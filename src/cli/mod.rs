@@ -2,6 +2,7 @@
 
 mod artefacts;
 mod bundle;
+mod chart;
 mod component;
 mod fetch;
 mod flow;

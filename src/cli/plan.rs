@@ -1,5 +1,6 @@
 //! `cozy plan`: what would happen, and why in this order.
 
+use super::artefacts;
 use super::flow::{self, Loaded};
 use super::secrets;
 use crate::cluster::{Cluster, connect};
@@ -44,6 +45,9 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     }
     // Without a cluster there is nothing to compare with: hosts are planned as if they were fresh.
     let simulated = rehearse || !existing;
+    if let Err(signal) = artefacts::attach(&mut loaded, settings, (!simulated).then_some(ui))? {
+        return Ok(artefacts::interrupted(signal, "cozy plan", ui));
+    }
     let missing = if simulated { Missing::StandIn } else { Missing::Refuse };
     let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
     let (plan, version) = if simulated {

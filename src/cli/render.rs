@@ -1,7 +1,10 @@
-//! `cozy render`: the objects of components, as they would be applied.
+//! `cozy render`: the objects of components, as they would be applied, or any
+//! Helm chart as `helm template` prints it.
 
 use anyhow::Context as _;
 
+use super::artefacts;
+use super::chart;
 use super::flow;
 use crate::error::Exit;
 use crate::model::names::ComponentName;
@@ -14,17 +17,25 @@ use crate::ui::{Format, Ui};
 pub(super) struct Args {
     /// The components; all when none is named
     component: Vec<ComponentName>,
-    /// Stand in for charts and manifests that cannot be fetched yet, as a rehearsal does
+    /// Stand in for charts and manifests that are not at hand, as a rehearsal does
     #[arg(long)]
     stand_in: bool,
+    #[command(flatten)]
+    chart: chart::ChartArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { component, stand_in } = args;
+    let Args { component, stand_in, chart } = args;
+    if let Some(path) = chart.path() {
+        return chart::run(&path, &chart);
+    }
     let mut loaded = flow::load(settings)?;
     let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
     flow::only(&mut loaded, &component)?;
+    if let Err(signal) = artefacts::attach(&mut loaded, settings, None)? {
+        return Ok(artefacts::interrupted(signal, "cozy render", ui));
+    }
     let missing = if stand_in { Missing::StandIn } else { Missing::Refuse };
     let rendered = flow::rendered_with(&loaded.components, &facts, missing)?;
     let objects = rendered.iter().flat_map(|component| {

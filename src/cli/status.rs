@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use super::artefacts;
 use super::flow;
 use super::secrets;
 use crate::cluster::{Cluster, connect};
@@ -40,6 +41,9 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         .into());
     }
     secrets::read(&mut loaded, settings)?;
+    if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
+        return Ok(artefacts::interrupted(signal, "cozy status", ui));
+    }
     let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
     let (observed, version) = flow::runtime()?
         .block_on(async {

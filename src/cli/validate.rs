@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::artefacts;
 use super::flow;
 use crate::error::{Exit, Problem};
 use crate::model::finding::Finding;
@@ -15,7 +16,9 @@ pub(super) struct Args {}
 
 /// Runs the command.
 pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let checked = flow::load(settings).and_then(|loaded| {
+    let checked = flow::load(settings).and_then(|mut loaded| {
+        // Nothing is fetched, so nothing waits for a signal.
+        let _ = artefacts::attach(&mut loaded, settings, None)?;
         let rendered = flow::rendered(&loaded, Missing::StandIn)?;
         let desired = flow::desired(&loaded, rendered, false);
         // A cluster that exists may serve kinds that no component brings.

@@ -31,9 +31,13 @@ pub(crate) async fn apply(
             let writer = Writer { shared, step, component, deadline };
             let written = match stage {
                 Stage::Prune => writer.prune(&mut inventory).await,
-                Stage::Namespaces | Stage::Crds | Stage::Objects | Stage::Webhooks | Stage::Resources => {
-                    writer.write(&mut inventory).await
-                }
+                Stage::Namespaces
+                | Stage::Crds
+                | Stage::PreInstall
+                | Stage::Objects
+                | Stage::Webhooks
+                | Stage::Resources
+                | Stage::PostInstall => writer.write(&mut inventory).await,
             };
             written.map_err(|error| failed(&error))
         }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -246,10 +247,11 @@ pub(crate) struct Resolved {
     /// Which settings are secrets, and what they are once they were read.
     pub(crate) secrets: Vec<SecretSetting>,
     /// Raw chart values, merged last.
-    #[expect(dead_code, reason = "read when charts can be rendered")]
     pub(crate) values: Map<String, Value>,
     /// The user's patches.
     pub(crate) patches: Vec<super::cloud::ObjectPatch>,
     /// The component's files by name, without its folder.
     pub(crate) files: BTreeMap<String, Cow<'static, [u8]>>,
+    /// The chart's or manifest's bytes, where it is at hand.
+    pub(crate) artefact: Option<Bytes>,
 }

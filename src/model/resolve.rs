@@ -157,6 +157,7 @@ impl Catalogue {
                 values,
                 patches: config.map(|config| config.patches.clone()).unwrap_or_default(),
                 files: known.files.clone(),
+                artefact: None,
             });
         }
         if findings.is_empty() {

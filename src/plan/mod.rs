@@ -106,18 +106,22 @@ impl Serialize for StepId {
 
 /// The stages of a component, in the order in which they are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Stage {
     /// `Namespace` objects.
     Namespaces,
     /// `CustomResourceDefinition` objects.
     Crds,
+    /// A chart's hooks before it is installed.
+    PreInstall,
     /// Everything else of the source.
     Objects,
     /// Webhook configurations and admission policies.
     Webhooks,
     /// The component's own `resources:`, after its source is ready.
     Resources,
+    /// A chart's hooks after it is installed.
+    PostInstall,
     /// Objects that are in the inventory and no longer wanted.
     Prune,
 }
@@ -127,9 +131,11 @@ impl fmt::Display for Stage {
         f.pad(match self {
             Self::Namespaces => "namespaces",
             Self::Crds => "crds",
+            Self::PreInstall => "pre-install",
             Self::Objects => "objects",
             Self::Webhooks => "webhooks",
             Self::Resources => "resources",
+            Self::PostInstall => "post-install",
             Self::Prune => "prune",
         })
     }

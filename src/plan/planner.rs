@@ -194,8 +194,9 @@ fn stages(component: &DesiredComponent, observed: &Observed, steps: &mut Vec<Ste
         let index = steps.len();
         steps.push(step(component, *stage, objects, observed));
         if let Some((from, before)) = previous {
-            // CRDs must be served, and a source ready, before what builds on them is sent.
-            let ready = before == Stage::Crds || *stage == Stage::Resources;
+            // CRDs must be served, hooks done, and a source ready, before what builds on them is sent.
+            let ready = matches!(before, Stage::Crds | Stage::PreInstall)
+                || matches!(stage, Stage::Resources | Stage::PostInstall);
             let milestone = if ready { Milestone::Ready } else { Milestone::Applied };
             edges.push(Edge {
                 from,
@@ -243,7 +244,7 @@ fn step(
         Stage::Objects if objects.iter().any(|(_, object)| edges::has_pods(object)) => {
             component.expect + extra
         }
-        Stage::Objects | Stage::Resources => extra,
+        Stage::PreInstall | Stage::Objects | Stage::Resources | Stage::PostInstall => extra,
         Stage::Namespaces | Stage::Webhooks | Stage::Prune => Duration::ZERO,
     };
     Step {

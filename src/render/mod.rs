@@ -3,6 +3,7 @@
 //!
 //! No I/O, no time, no randomness: the same input renders the same bytes.
 
+mod chart;
 mod scope;
 mod stand_in;
 mod template;
@@ -174,6 +175,7 @@ impl Job<'_> {
             Ok(Sourced::Objects(found)) => {
                 objects.extend(found.into_iter().map(|object| (source_stage(&object), object)));
             }
+            Ok(Sourced::Staged(found)) => objects.extend(found),
             Ok(Sourced::StoodIn(why)) => {
                 stood_in = Some(why);
                 objects.extend(
@@ -241,7 +243,7 @@ impl Job<'_> {
             .map_err(|_| self.error(2002, name, None, "the file is not UTF-8".to_owned()))
     }
 
-    fn template(&self, name: &str, context: &minijinja::Value) -> Result<Vec<Object>, RenderError> {
+    fn rendered_with(&self, name: &str, context: &minijinja::Value) -> Result<String, RenderError> {
         let source = self.text(name)?;
         if let Some(fault) = template::check(source).into_iter().next() {
             let mut error = self.error(2003, name, Some(fault.line as u64), fault.problem);
@@ -262,7 +264,16 @@ impl Job<'_> {
         };
         let template =
             self.environment.template_from_named_str(name, source).map_err(|error| failed(&error))?;
-        let text = template.render(context).map_err(|error| failed(&error))?;
+        template.render(context).map_err(|error| failed(&error))
+    }
+
+    /// A template's text with what every template sees.
+    fn rendered_text(&self, name: &str) -> Result<String, RenderError> {
+        self.rendered_with(name, &self.context())
+    }
+
+    fn template(&self, name: &str, context: &minijinja::Value) -> Result<Vec<Object>, RenderError> {
+        let text = self.rendered_with(name, context)?;
         let documents = yaml::read(&text).map_err(|error| {
             let shown =
                 text.lines().nth(usize::try_from(error.line).unwrap_or(1).saturating_sub(1)).unwrap_or("");
@@ -322,9 +333,19 @@ impl Job<'_> {
                 return self.objects(file, documents, "of the file").map(Sourced::Objects);
             }
             let url = manifest.url.as_deref().unwrap_or_default();
+            if let Some(bytes) = &self.resolved.artefact {
+                let text = std::str::from_utf8(bytes)
+                    .map_err(|_| self.error(2002, url, None, "the manifest is not UTF-8".to_owned()))?;
+                let documents = yaml::read(text)
+                    .map_err(|error| self.error(2005, url, Some(error.line), error.problem))?;
+                return self.objects(url, documents, "of the manifest").map(Sourced::Objects);
+            }
             return self.not_at_hand(&format!("manifest {url}"));
         }
         if let Some(chart) = &component.source.chart {
+            if let Some(bytes) = &self.resolved.artefact {
+                return self.chart(chart, bytes).map(Sourced::Staged);
+            }
             return self.not_at_hand(&format!("chart {} {}", chart.name, chart.version));
         }
         Ok(Sourced::Objects(Vec::new()))
@@ -334,16 +355,9 @@ impl Job<'_> {
         match self.missing {
             Missing::StandIn => Ok(Sourced::StoodIn(what.to_owned())),
             Missing::Refuse => {
-                let mut error = self.error(
-                    2008,
-                    "component.yaml",
-                    None,
-                    format!("{what} cannot be fetched and rendered by this version of cozy"),
-                );
-                error.hint = Some(
-                    "rehearse it with `cozy install --rehearse`, or disable the component in cozy.yaml"
-                        .to_owned(),
-                );
+                let mut error = self.error(2008, "component.yaml", None, format!("{what} is not at hand"));
+                error.hint =
+                    Some("fetch it with `cozy fetch`, or stand in for it with --stand-in".to_owned());
                 Err(error)
             }
         }
@@ -422,6 +436,8 @@ impl Job<'_> {
 enum Sourced {
     Objects(Vec<Object>),
     StoodIn(String),
+    /// A chart's objects, in their stages.
+    Staged(Vec<(Stage, Object)>),
 }
 
 fn targets(patch: &ObjectPatch, object: &Object) -> bool {

@@ -111,14 +111,75 @@ fn hosts_are_not_touched_without_a_lock_of_what_goes_there() {
 }
 
 #[test]
-fn charts_are_refused_on_a_real_cluster_until_they_can_be_rendered() {
+fn charts_that_are_not_at_hand_are_refused() {
     let output = cozy(&["render", "cert-manager", "-f", "examples/edge.yaml"]);
     assert_eq!(output.status.code(), Some(2));
     let stderr = text(&output.stderr);
-    assert!(
-        stderr.contains("chart cert-manager v1.21.2 cannot be fetched and rendered by this version"),
-        "{stderr}"
+    assert!(stderr.contains("chart cert-manager v1.21.2 is not at hand"), "{stderr}");
+    assert!(stderr.contains("cozy fetch"), "{stderr}");
+}
+
+#[test]
+fn charts_print_what_helm_prints() {
+    for (chart, golden) in [("web", "default"), ("hooks", "default"), ("dependencies", "default")] {
+        let output = cozy(&["render", "--chart", &format!("tests/charts/{chart}/chart"), "--name", "demo"]);
+        assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+        let helm = fs_err::read_to_string(format!("tests/charts/{chart}/golden/{golden}.txt")).unwrap();
+        assert_eq!(text(&output.stdout), helm);
+    }
+    let broken = cozy(&["render", "--chart", "tests/charts/broken-syntax/chart"]);
+    assert_eq!(broken.status.code(), Some(2));
+    insta::assert_snapshot!(text(&broken.stderr), @"error[C2020]: broken-syntax/templates/a.yaml:6:1: unexpected end of the template: an {{end}} is missing");
+}
+
+/// A catalogue with one component, which is the chart of a test.
+fn shop(folder: &tempfile::TempDir, chart: &str) -> (String, String) {
+    let charts = folder.path().join("charts");
+    let component = folder.path().join("catalogue/templates/shop");
+    let bundles = folder.path().join("catalogue/bundles");
+    for path in [&charts, &component, &bundles] {
+        fs_err::create_dir_all(path).unwrap();
+    }
+    let packed = Command::new("tar")
+        .args(["--transform", &format!("s/^chart/{chart}/"), "-czf"])
+        .arg(charts.join(format!("{chart}-0.1.0.tgz")))
+        .args(["-C", &format!("{}/tests/charts/{chart}", env!("CARGO_MANIFEST_DIR")), "chart"])
+        .status()
+        .unwrap();
+    assert!(packed.success());
+    let contract = format!(
+        "apiVersion: cozy/v1\nkind: Component\nname: shop\nsummary: A chart\ncategory: example\nversion: 0.1.0\n\
+         namespace: {{ name: shop }}\nsource:\n  chart: {{ repository: \"file://{}\", name: {chart}, version: 0.1.0 }}\n",
+        charts.display()
     );
+    fs_err::write(component.join("component.yaml"), contract).unwrap();
+    let bundle = "apiVersion: cozy/v1\nkind: Bundle\nname: shop\nversion: 1.0.0\nsummary: one chart\ncomponents: { shop: {} }\n";
+    fs_err::write(bundles.join("shop.yaml"), bundle).unwrap();
+    let cloud =
+        "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: shop\nkubernetes: { provider: existing }\n";
+    (write(folder, "cozy.yaml", cloud), folder.path().join("catalogue").to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_chart_is_rehearsed_with_its_own_objects() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, catalogue) = shop(&folder, "web");
+    let cache = folder.path().join("cache");
+    let rehearse = || {
+        Command::new(env!("CARGO_BIN_EXE_cozy"))
+            .args(["install", "--rehearse", "--yes", "-o", "json", "-f", &file, "--catalogue", &catalogue])
+            .env_clear()
+            .env("XDG_CACHE_HOME", &cache)
+            .env("XDG_STATE_HOME", folder.path())
+            .output()
+            .unwrap()
+    };
+    let (first, second) = (rehearse(), rehearse());
+    let events = text(&first.stdout);
+    assert_eq!(first.status.code(), Some(0), "{events}{}", text(&first.stderr));
+    assert!(events.contains("Deployment shop/shop-web"), "{events}");
+    assert!(!events.contains("\"stoodIn\":[\"shop\"]"), "{events}");
+    assert_eq!(events, text(&second.stdout));
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub use limits::Limits;
 pub use manifest::{Crd, Event, Hook, Manifest, Printed, Rendered};
 pub use object::KubeVersion;
 pub use render::{Release, render};
-pub use values::{Set, ValueSource, Values};
+pub use values::{Lookup, Set, ValueSource, Values};
 
 /// The names of all functions that templates know, in no order.
 pub fn function_names() -> impl Iterator<Item = &'static str> {

@@ -6,7 +6,7 @@ mod set;
 
 use std::rc::Rc;
 
-pub use set::Set;
+pub use set::{Lookup, Set};
 
 use crate::error::Error;
 use crate::json;
