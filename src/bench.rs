@@ -146,7 +146,7 @@ pub fn render_and_plan(input: &Input) -> Planned {
             stood_in: false,
         })
         .collect();
-    let desired = Desired { kubernetes: None, components, allow_data_loss: false };
+    let desired = Desired { hosts: Vec::new(), components, allow_data_loss: false };
     let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
     Planned { plan, _desired: desired }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 
 use crate::model::catalogue::{File, Files};
-use crate::model::names::ComponentName;
+use crate::model::names::{BundleName, ComponentName};
 
 static TEMPLATES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/templates");
 static BUNDLES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/bundles");
@@ -83,6 +83,14 @@ pub(crate) fn overlay(path: &Path, files: &mut Files) -> Result<(), CatalogueErr
     }
     replace(found, files);
     Ok(())
+}
+
+/// The lock file of a bundle beside the bundle's file, in the overlay that
+/// defines it; `None`: it is built in.
+pub(crate) fn lock_path(overlays: &[PathBuf], bundle: &BundleName) -> Option<PathBuf> {
+    let folder = overlays.iter().rev().map(|overlay| overlay.join("bundles"));
+    let mut found = folder.filter(|folder| folder.join(format!("{bundle}.yaml")).is_file());
+    found.next().map(|folder| folder.join(format!("{bundle}.lock")))
 }
 
 /// Lays one component's folder over `files`.

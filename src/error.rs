@@ -10,7 +10,7 @@ use crate::model::finding::Finding;
 ///
 /// 1000 files, 1100 their schema, 1200 their meaning; 2000 rendering, 2500
 /// planning; 3000 health; 4000 the cluster; 5000 hosts; 6000 locks and runs;
-/// 7000 the command line.
+/// 7000 the command line; 8000 artefacts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Code(pub(crate) u16);
 
@@ -37,6 +37,8 @@ pub enum Exit {
     Usage,
     /// Changes are pending (`plan --exit-code`, `status` with drift).
     Changes,
+    /// Preflight failed.
+    Preflight,
     /// Unhealthy, or not ready in time.
     Unhealthy,
     /// Locked by another run, or the lock was lost.
@@ -55,6 +57,7 @@ impl Exit {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Changes => 3,
+            Self::Preflight => 4,
             Self::Unhealthy => 5,
             Self::Locked => 6,
             Self::Interrupted => 130,
@@ -72,6 +75,16 @@ pub(crate) enum Problem {
     /// Several errors of one kind.
     #[error("{}", amount(.0.len()))]
     Many(Vec<Said>),
+    /// Several parts of one operation that failed.
+    #[error("{summary}")]
+    Several {
+        /// What failed.
+        said: Vec<Said>,
+        /// The last line.
+        summary: String,
+        /// How the process ends.
+        exit: Exit,
+    },
     /// One error.
     #[error("{}", .0.message)]
     One(Said, #[source] Option<anyhow::Error>, Exit),
@@ -103,7 +116,7 @@ impl Problem {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Findings(_) | Self::Many(_) => Exit::Usage,
-            Self::One(_, _, exit) => *exit,
+            Self::One(_, _, exit) | Self::Several { exit, .. } => *exit,
         }
     }
 }
@@ -121,7 +134,7 @@ pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
             let _ = writeln!(text, "error: {problem}");
             text
         }
-        Problem::Many(said) => {
+        Problem::Many(said) | Problem::Several { said, .. } => {
             let mut text = String::new();
             for said in said {
                 let _ = writeln!(text, "{}", one(said, None));
@@ -165,4 +178,21 @@ pub(crate) fn causes(mut cause: Option<&(dyn std::error::Error + 'static)>, abov
         cause = current.source();
     }
     all
+}
+
+/// Whether TLS itself failed, somewhere down the chain of causes.
+pub(crate) fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(current) = cause {
+        if current.is::<rustls::Error>() {
+            return true;
+        }
+        if let Some(inner) = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
+            && (inner.is::<rustls::Error>() || is_tls(inner))
+        {
+            return true;
+        }
+        cause = current.source();
+    }
+    false
 }

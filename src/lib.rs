@@ -7,8 +7,13 @@
 //! - `error`: error codes, hints, the renderer of error chains, the exit-code table
 //! - `ui`: terminal, plain and JSON reporters, prompts, tables; stdout and stderr live here only
 //! - `rehearsal`: a plan run against the simulated cluster of `cozy-sim`
+//! - `fetch`: charts and manifests from repositories, registries and mirrors, verified, into the cache
 //! - `execute`: runs a plan: events, retries, cancellation
 //! - `diagnose`: from a gate that does not hold down to the cause
+//! - `provider`: how Kubernetes gets onto hosts: what is to be done, pure, and what does it
+//! - `proxy`: the local endpoint of the API servers, which runs on hosts
+//! - `preflight`: from facts and `cozy.yaml` to findings. No I/O
+//! - `host`: sessions over SSH or on this machine, facts, uploads
 //! - `cluster`: the only user of kube's client: apply, observe, watch, inventory, lock
 //! - `catalogue`: reads the built-in catalogue and its overlays
 //! - `render`: minijinja templates and YAML become objects. No I/O
@@ -26,9 +31,14 @@ mod cluster;
 mod diagnose;
 mod error;
 mod execute;
+mod fetch;
 mod health;
+mod host;
 mod model;
 mod plan;
+mod preflight;
+mod provider;
+mod proxy;
 mod rehearsal;
 mod render;
 mod settings;

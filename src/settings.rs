@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cluster::lease::{Holder, Liveness};
 use crate::model::duration::Span;
+use crate::model::secret::Secret;
 use crate::ui;
 
 /// Flags that every command takes.
@@ -71,14 +72,48 @@ pub(crate) struct Settings {
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Its context.
     pub(crate) context: Option<String>,
+    /// OpenSSH's configuration, instead of the user's own.
+    pub(crate) ssh_config: Option<PathBuf>,
     /// Requests in flight at most.
     pub(crate) concurrency: usize,
     /// Whether somebody can be asked.
     pub(crate) interactive: bool,
     /// Where run logs go; `None`: nowhere can be found.
     pub(crate) logs: Option<PathBuf>,
+    /// cozy's own files that last; `None`: nowhere can be found.
+    pub(crate) state: Option<PathBuf>,
+    /// The cache; `None`: nowhere can be found.
+    pub(crate) cache: Option<PathBuf>,
+    /// docker's `config.json`, which may hold credentials.
+    pub(crate) docker_config: Option<PathBuf>,
+    /// The environment's proxies.
+    pub(crate) proxy: Proxies,
     /// What the UI is told.
     pub(crate) ui: ui::Settings,
+}
+
+/// Proxies as most programs read them from the environment. URLs may hold credentials.
+#[derive(Debug, Clone)]
+pub(crate) struct Proxies {
+    /// For `http://`.
+    pub(crate) http: Option<Secret<String>>,
+    /// For `https://`.
+    pub(crate) https: Option<Secret<String>>,
+    /// Hosts that are reached without.
+    pub(crate) none: Option<String>,
+}
+
+impl Proxies {
+    fn read() -> Self {
+        let either = |lower: &str| variable(lower).or_else(|| variable(&lower.to_uppercase()));
+        let all = either("all_proxy");
+        Self {
+            // Only lower case: a CGI script's `HTTP_PROXY` is set by who asks it (CVE-2016-5385).
+            http: variable("http_proxy").or_else(|| all.clone()).map(Secret::new),
+            https: either("https_proxy").or(all).map(Secret::new),
+            none: either("no_proxy"),
+        }
+    }
 }
 
 /// An environment variable; `None` also where it is empty or not UTF-8.
@@ -102,17 +137,24 @@ impl From<GlobalArgs> for Settings {
             Some((_, columns)) => columns,
             None => variable("COLUMNS").and_then(|columns| columns.parse().ok()).unwrap_or(100),
         };
-        let state = variable("XDG_STATE_HOME")
-            .map(PathBuf::from)
-            .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+        let place = |variable_name: &str, below_home: &str| {
+            let home = || variable("HOME").map(|home| PathBuf::from(home).join(below_home));
+            variable(variable_name).map(PathBuf::from).or_else(home)
+        };
+        let state = place("XDG_STATE_HOME", ".local/state").map(|state| state.join("cozy"));
         Self {
             file,
             catalogue,
             kubeconfig,
             context,
+            ssh_config: variable("COZY_SSH_CONFIG").map(PathBuf::from),
             concurrency: usize::from(concurrency),
             interactive: stderr_is_terminal && std::io::stdin().is_terminal(),
-            logs: state.map(|state| state.join("cozy/logs")),
+            logs: state.as_ref().map(|state| state.join("logs")),
+            state,
+            cache: place("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("cozy")),
+            docker_config: place("DOCKER_CONFIG", ".docker").map(|folder| folder.join("config.json")),
+            proxy: Proxies::read(),
             ui: ui::Settings {
                 color,
                 width: width.max(40),

@@ -1,10 +1,20 @@
-//! `cozy bundle list|show|lint`.
+//! `cozy bundle list|show|lint|lock`.
 
 use serde_json::json;
 
-use super::flow;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::fetch::{self, Patience};
+use super::{artefacts, flow};
+use crate::catalogue;
 use crate::error::{Exit, Problem};
-use crate::model::names::BundleName;
+use crate::execute::event::FetchedFrom;
+use crate::model::bundle::BundleEntry;
+use crate::model::catalogue::Catalogue;
+use crate::model::cloud::Artifacts;
+use crate::model::lock::{Lock, Pin};
+use crate::model::names::{BundleName, ComponentName};
 use crate::settings::Settings;
 use crate::ui::table::table;
 use crate::ui::{Format, Ui};
@@ -21,6 +31,17 @@ pub(super) enum Args {
     },
     /// Check all bundles and components of the catalogue, and the gates on their samples
     Lint,
+    /// Write the lock of a bundle: which bytes its charts and manifests are
+    ///
+    /// Everything that the bundle's components are made from is fetched and checked against the lock that is
+    /// there; what is new is added, what is not needed any more removed. The bundle must be in a catalogue on
+    /// disk (`--catalogue`): `bundles/NAME.lock` is written beside its `bundles/NAME.yaml`.
+    Lock {
+        /// Which
+        name: BundleName,
+        #[command(flatten)]
+        patience: Patience,
+    },
 }
 
 /// Runs the command.
@@ -57,11 +78,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             Ok(Exit::Done)
         }
         Args::Show { name } => {
-            let entries = catalogue.flatten(&name).map_err(|problem| {
-                let known = catalogue.bundles.keys().map(BundleName::as_str);
-                let hint = crate::model::suggest::did_you_mean(name.as_str(), known);
-                Problem::new(1208, Exit::Usage, problem, hint)
-            })?;
+            let entries = entries(&catalogue, &name)?;
             let rows: Vec<Vec<String>> = entries
                 .iter()
                 .map(|(name, entry)| {
@@ -91,6 +108,12 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             }
             Ok(Exit::Done)
         }
+        Args::Lock { name, patience } => {
+            if !findings.is_empty() {
+                return Err(Problem::Findings(findings).into());
+            }
+            lock(&catalogue, &name, &patience, settings, ui)
+        }
         Args::Lint => {
             if !findings.is_empty() {
                 return Err(Problem::Findings(findings).into());
@@ -108,4 +131,53 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             }
         }
     }
+}
+
+fn entries(catalogue: &Catalogue, name: &BundleName) -> anyhow::Result<BTreeMap<ComponentName, BundleEntry>> {
+    catalogue.flatten(name).map_err(|problem| {
+        let known = catalogue.bundles.keys().map(BundleName::as_str);
+        let hint = crate::model::suggest::did_you_mean(name.as_str(), known);
+        Problem::new(1208, Exit::Usage, problem, hint).into()
+    })
+}
+
+fn lock(
+    catalogue: &Catalogue,
+    name: &BundleName,
+    patience: &Patience,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<Exit> {
+    let entries = entries(catalogue, name)?;
+    let Some(path) = catalogue::lock_path(&settings.catalogue, name) else {
+        let message = format!("bundle `{name}` is built in: its lock cannot be written");
+        let hint = "name the catalogue on disk that holds it with --catalogue";
+        return Err(Problem::new(1301, Exit::Usage, message, hint).into());
+    };
+    let components = entries.keys().filter_map(|name| catalogue.components.get(name));
+    let wanted = artefacts::pinned(components.map(|known| &known.component), name, catalogue, settings)?;
+    let artifacts = Artifacts::default();
+    let how = artefacts::Wanted {
+        bundle: name,
+        artifacts: &artifacts,
+        base: Path::new(""),
+        patience: patience.timeout,
+    };
+    let before = artefacts::read(&path, name)?;
+    let fetched = match artefacts::fetch(&wanted, &how, settings, ui)? {
+        Ok(fetched) => fetched,
+        Err(signal) => return Ok(artefacts::interrupted(signal, "cozy bundle lock", ui)),
+    };
+    // A folder's charts change as their owner likes: nothing to hold them to.
+    let pinned = fetched.iter().filter(|one| one.from != FetchedFrom::Folder);
+    let pins = pinned.map(|one| (one.id.clone(), Pin { url: one.url.clone(), sha256: one.sha256 }));
+    let after = Lock(pins.collect());
+    if after != before || !path.is_file() {
+        artefacts::write(&path, name, &after)?;
+    }
+    fetch::show(&fetched, "cozy/v1/lock", ui)?;
+    let added = after.0.keys().filter(|id| !before.0.contains_key(id)).count();
+    let removed = before.0.keys().filter(|id| !after.0.contains_key(id)).count();
+    ui.note(format!("{}: {} locked, {added} of them new, {removed} removed", path.display(), after.0.len()));
+    Ok(Exit::Done)
 }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
@@ -12,27 +11,24 @@ use serde_json::{Map, Value, json};
 use crate::catalogue;
 use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
+use crate::execute::event::Failure;
 use crate::health::cel::{Gate, Verdict};
 use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, Resolved};
 use crate::model::finding::Finding;
+use crate::model::names::ComponentName;
 use crate::model::resolve::CloudFile;
+use crate::model::suggest::did_you_mean;
 use crate::plan::PlanError;
 use crate::plan::planner::{Desired, DesiredComponent};
+use crate::provider::kubeadm::steps;
 use crate::render::{self, Missing, Rendered};
 use crate::settings::Settings;
 use crate::ui::Ui;
 
 /// The version that kubeadm installs when `cozy.yaml` names none.
 const KUBERNETES: &str = "v1.36.3";
-
-/// How long one server takes to become a control plane, for the estimate
-/// until hosts are installed for real: containerd, images and `kubeadm init`.
-const FIRST_SERVER: Duration = Duration::from_secs(62);
-
-/// How long each further server takes: they join one at a time.
-const FURTHER_SERVER: Duration = Duration::from_secs(28);
 
 /// The largest `cozy.yaml` that is read; the model refuses at a lower limit, with a finding.
 const LARGEST: u64 = 2 * 1024 * 1024;
@@ -95,6 +91,20 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     }
     let components = catalogue.resolve(&file).map_err(Problem::Findings)?;
     Ok(Loaded { file, catalogue, components })
+}
+
+/// Keeps the components that are named; all when none is.
+pub(crate) fn only(loaded: &mut Loaded, named: &[ComponentName]) -> anyhow::Result<()> {
+    let all = || loaded.components.iter().map(|known| &known.component.name);
+    if let Some(unknown) = named.iter().find(|name| !all().any(|known| known == *name)) {
+        let hint = did_you_mean(unknown.as_str(), all().map(ComponentName::as_str));
+        let message = format!("component `{unknown}` is not part of this cloud");
+        return Err(Problem::new(7001, Exit::Usage, message, hint).into());
+    }
+    if !named.is_empty() {
+        loaded.components.retain(|known| named.contains(&known.component.name));
+    }
+    Ok(())
 }
 
 /// Shows what is doubtful in `cozy.yaml`, and stops nothing.
@@ -278,10 +288,9 @@ pub(crate) fn lint(catalogue: &Catalogue) -> Vec<Said> {
 /// What a cloud wants of its cluster.
 pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss: bool) -> Desired {
     let cloud = &loaded.file.cloud;
-    let kubernetes = (cloud.kubernetes.provider == Provider::Kubeadm).then(|| {
-        let further = u32::try_from(cloud.servers().saturating_sub(1)).unwrap_or(u32::MAX);
-        FIRST_SERVER + FURTHER_SERVER * further
-    });
+    let kubeadm = cloud.kubernetes.provider == Provider::Kubeadm;
+    // Real hosts say later what is missing on them.
+    let hosts = if kubeadm { steps::rehearsed(cloud, &version(cloud)) } else { Vec::new() };
     let components = loaded
         .components
         .iter()
@@ -303,7 +312,7 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss:
             }
         })
         .collect();
-    Desired { kubernetes, components, allow_data_loss }
+    Desired { hosts, components, allow_data_loss }
 }
 
 /// Errors of the planner for the user.
@@ -328,6 +337,12 @@ pub(crate) fn cluster(error: ClusterError) -> anyhow::Error {
     };
     let said = Said { code: error.code(), message: error.to_string(), hint: error.hint() };
     Problem::One(said, Some(error.into()), exit).into()
+}
+
+/// A step that failed before a run began, for the user.
+pub(crate) fn failure(failure: Failure) -> anyhow::Error {
+    let said = Said { code: failure.code, message: failure.message, hint: failure.hint };
+    Problem::One(said, None, Exit::Failed).into()
 }
 
 /// The runtime for work on a real cluster.

@@ -1,5 +1,6 @@
 //! `cozy install`: plan, confirm, run with gates; or the same as a rehearsal.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -9,16 +10,20 @@ use tokio::time::Instant;
 
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
+use super::preflight::HostArgs;
 use super::{secrets, signals};
+use crate::cluster::error::ClusterError;
 use crate::cluster::lease::{self, Lock};
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
 use crate::execute::event::{Outcome, Reporter};
+use crate::execute::hosts::{Hosts, Simulated};
 use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Observed};
+use crate::plan::planner::{self, Desired, Observed};
+use crate::provider::kubeadm::Runner;
 use crate::rehearsal::{Rehearsal, Script};
 use crate::render::Missing;
 use crate::settings::{self, Settings, ThisMachine};
@@ -44,11 +49,13 @@ pub(super) struct Args {
     /// Allow to delete data: CRDs, namespaces, volumes
     #[arg(long)]
     allow_data_loss: bool,
+    #[command(flatten)]
+    hosts: HostArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { rehearse, yes, timeout, force_conflicts, allow_data_loss } = *args;
+    let Args { rehearse, yes, timeout, force_conflicts, allow_data_loss, ref hosts } = *args;
     if ui.format() == Format::Yaml {
         return Err(Problem::new(
             7003,
@@ -60,15 +67,6 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     }
     let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
-    if !rehearse && loaded.file.cloud.kubernetes.provider == Provider::Kubeadm {
-        return Err(Problem::new(
-            5000,
-            Exit::Failed,
-            "this version of cozy cannot install Kubernetes on hosts yet",
-            "rehearse it with `cozy install --rehearse`, or set `kubernetes.provider: existing` and name a kubeconfig",
-        )
-        .into());
-    }
     if !rehearse {
         secrets::read(&mut loaded, settings)?;
     }
@@ -80,7 +78,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         let plan = planner::plan(&desired, &Observed::default()).map_err(flow::no_plan)?;
         run.rehearsed(&plan)
     } else {
-        flow::runtime()?.block_on(run.real(&desired))
+        flow::runtime()?.block_on(run.real(desired, hosts))
     }
 }
 
@@ -150,23 +148,43 @@ impl Run<'_> {
         ))
     }
 
-    async fn real(&self, desired: &planner::Desired) -> anyhow::Result<Exit> {
-        let client = connect(self.settings.kubeconfig.as_deref(), self.settings.context.as_deref())
-            .await
-            .map_err(flow::cluster)?;
-        let cluster = Cluster::new(client).await.map_err(flow::cluster)?;
-        let version = cluster.version().await.map_err(flow::cluster)?;
-        let (observed, inventories) =
-            cluster.observe(desired, self.settings.concurrency).await.map_err(flow::cluster)?;
-        let plan = planner::plan(desired, &observed).map_err(flow::no_plan)?;
+    async fn real(&self, mut desired: Desired, hosts: &HostArgs) -> anyhow::Result<Exit> {
+        let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
+        let runner = if kubeadm {
+            match super::hosts::runner(hosts, self.loaded, self.settings, self.ui).await? {
+                Ok(runner) => Some(runner),
+                Err(exit) => return Ok(exit),
+            }
+        } else {
+            None
+        };
+        let cluster = match &runner {
+            Some(runner) => runner.cluster().await.map_err(flow::failure)?,
+            None => Some(self.existing().await.map_err(flow::cluster)?),
+        };
+        desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
+        let (observed, inventories) = match &cluster {
+            Some(cluster) => {
+                cluster.observe(&desired, self.settings.concurrency).await.map_err(flow::cluster)?
+            }
+            // On bare servers the plan is made from rendered objects alone.
+            None => (Observed::default(), BTreeMap::new()),
+        };
+        let version = match (&runner, &cluster) {
+            (Some(runner), _) => runner.version().to_owned(),
+            (None, Some(cluster)) => cluster.version().await.map_err(flow::cluster)?,
+            (None, None) => String::new(),
+        };
+        let plan = planner::plan(&desired, &observed).map_err(flow::no_plan)?;
         let facts = OwnFacts::new(self.loaded, &version);
+        let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
         if plan.is_empty() {
             self.show(&plan, &facts, false);
             let reporter: Box<dyn Reporter> = match self.ui.format() {
                 Format::Text => Box::new(Tee(Vec::new())),
                 Format::Json | Format::Yaml => self.ui.reporter(),
             };
-            let shared = Shared::new(Some(&cluster), &*reporter, self.options.clone());
+            let shared = Shared::new(cluster.as_ref(), hosts, &*reporter, self.options.clone());
             shared.report(facts.started(&plan, false));
             let finished = run::run(&shared, &plan, inventories, std::future::pending().boxed_local()).await;
             return Ok(exit(&finished));
@@ -175,19 +193,26 @@ impl Run<'_> {
             self.ui.note("declined: nothing was written");
             return Ok(Exit::Failed);
         }
-        cluster.ensure_system_namespace().await.map_err(flow::cluster)?;
-        let holder = settings::holder("cozy install");
-        let mut lock = cluster.lock(&holder, &ThisMachine, Timestamp::now()).await.map_err(flow::cluster)?;
+        // Before there is an API server, the names of the units on hosts exclude a second run.
+        let mut lock = match &cluster {
+            Some(cluster) => {
+                cluster.ensure_system_namespace().await.map_err(flow::cluster)?;
+                let holder = settings::holder("cozy install");
+                Some(cluster.lock(&holder, &ThisMachine, Timestamp::now()).await.map_err(flow::cluster)?)
+            }
+            None => None,
+        };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let shared = Shared::new(Some(&cluster), &reporter, self.options.clone());
+        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
         shared.report(facts.started(&plan, false));
         let finished = {
-            let stop = stop(&shared, &mut lock);
+            let stop = stop(&shared, lock.as_mut());
             let work = run::run(&shared, &plan, inventories, stop.boxed_local());
             work.await
         };
         if finished.outcome != Outcome::LockLost
+            && let Some(lock) = lock
             && let Err(error) = lock.release().await
         {
             self.ui.note(format!("the lock could not be given back, and expires by itself: {error}"));
@@ -196,6 +221,11 @@ impl Run<'_> {
         drop(reporter);
         let next = format!("cozy status --file {}", self.settings.file);
         Ok(self.end(&finished, log.as_deref(), &next))
+    }
+
+    async fn existing(&self) -> Result<Cluster, ClusterError> {
+        let (kubeconfig, context) = (self.settings.kubeconfig.as_deref(), self.settings.context.as_deref());
+        Cluster::new(connect(kubeconfig, context).await?).await
     }
 
     fn open_log(&self) -> Option<Arc<log::Log>> {
@@ -244,11 +274,17 @@ fn exit(finished: &Finished) -> Exit {
 }
 
 /// Ends when a signal comes, or the lock is lost.
-async fn stop(shared: &Shared<'_>, lock: &mut Lock) -> Outcome {
+async fn stop(shared: &Shared<'_>, lock: Option<&mut Lock>) -> Outcome {
+    let lost = async {
+        match lock {
+            Some(lock) => keep(lock).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         outcome = shared.interrupted(signals::listen()) => outcome,
-        () = keep(lock) => Outcome::LockLost,
+        () = lost => Outcome::LockLost,
     }
 }
 

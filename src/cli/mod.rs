@@ -1,10 +1,15 @@
 //! The command line: one file a command. clap lives here only.
 
+mod artefacts;
 mod bundle;
 mod component;
+mod fetch;
 mod flow;
+mod host;
+mod hosts;
 mod install;
 mod plan;
+mod preflight;
 mod render;
 mod schema;
 mod secrets;
@@ -26,7 +31,7 @@ use crate::ui::Ui;
     max_term_width = 100,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done · 1 failed or declined · 2 wrong use or invalid input · 3 changes pending · \
-        5 unhealthy or not ready in time · 6 locked · 130 SIGINT · 143 SIGTERM"
+        4 preflight failed · 5 unhealthy or not ready in time · 6 locked · 130 SIGINT · 143 SIGTERM"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -41,18 +46,25 @@ enum Command {
     Validate(validate::Args),
     /// Print the objects of components
     Render(render::Args),
+    /// Check hosts for what this cloud needs; all findings at once
+    Preflight(preflight::Args),
     /// Show what would happen
     Plan(plan::Args),
     /// Install, or go on, or change: plan, confirm, run with gates
     Install(install::Args),
     /// Show what is there, and how it is
     Status(status::Args),
-    /// Show bundles
+    /// Fill the cache with charts and manifests
+    Fetch(fetch::Args),
+    /// Show bundles, and lock their artefacts
     #[command(subcommand)]
     Bundle(bundle::Args),
     /// Show components
     #[command(subcommand)]
     Component(component::Args),
+    /// What runs on hosts, started by systemd
+    #[command(subcommand, hide = true)]
+    Host(host::Args),
     /// Print a JSON schema, for editors and scripts
     Schema(schema::Args),
     /// Print a completion script
@@ -93,11 +105,14 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     match command {
         Command::Validate(args) => validate::run(&args, settings, ui),
         Command::Render(args) => render::run(args, settings, ui),
+        Command::Preflight(args) => preflight::run(&args, settings, ui),
         Command::Plan(args) => plan::run(args, settings, ui),
         Command::Install(args) => install::run(&args, settings, ui),
         Command::Status(args) => status::run(&args, settings, ui),
+        Command::Fetch(args) => fetch::run(&args, settings, ui),
         Command::Bundle(args) => bundle::run(args, settings, ui),
         Command::Component(args) => component::run(args, settings, ui),
+        Command::Host(args) => host::run(args),
         Command::Schema(args) => schema::run(&args, ui),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 
 use super::flow;
-use crate::error::{Exit, Problem};
+use crate::error::Exit;
 use crate::model::names::ComponentName;
 use crate::render::Missing;
 use crate::settings::Settings;
@@ -23,23 +23,8 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { component, stand_in } = args;
     let mut loaded = flow::load(settings)?;
-    if let Some(unknown) =
-        component.iter().find(|name| !loaded.components.iter().any(|known| known.component.name == **name))
-    {
-        let known = loaded.components.iter().map(|known| known.component.name.as_str());
-        let hint = crate::model::suggest::did_you_mean(unknown.as_str(), known);
-        return Err(Problem::new(
-            7001,
-            Exit::Usage,
-            format!("component `{unknown}` is not part of this cloud"),
-            hint,
-        )
-        .into());
-    }
     let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
-    if !component.is_empty() {
-        loaded.components.retain(|known| component.contains(&known.component.name));
-    }
+    flow::only(&mut loaded, &component)?;
     let missing = if stand_in { Missing::StandIn } else { Missing::Refuse };
     let rendered = flow::rendered_with(&loaded.components, &facts, missing)?;
     let objects = rendered.iter().flat_map(|component| {

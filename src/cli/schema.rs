@@ -20,6 +20,8 @@ enum Of {
     Bundle,
     /// templates/NAME/component.yaml
     Component,
+    /// bundles/NAME.lock
+    Lock,
 }
 
 /// Runs the command.
@@ -29,6 +31,7 @@ pub(super) fn run(args: &Args, ui: &Ui) -> anyhow::Result<Exit> {
         Of::Cloud => FileKind::Cloud,
         Of::Bundle => FileKind::Bundle,
         Of::Component => FileKind::Component,
+        Of::Lock => FileKind::Lock,
     };
     ui.data(kind.text())?;
     Ok(Exit::Done)

@@ -2,6 +2,8 @@
 //! a second one ends the process at once. They are listened to on a thread of
 //! their own, because a run may be busy, or on a virtual clock.
 
+use std::sync::mpsc;
+
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 use tokio::sync::oneshot;
 
@@ -13,7 +15,13 @@ use crate::execute::run::Signal;
 pub(super) fn listen() -> impl Future<Output = Signal> + Send + 'static {
     let (first, received) = oneshot::channel();
     // Without the thread the sender is gone, and nobody waits for a signal.
-    drop(std::thread::Builder::new().name("signals".to_owned()).spawn(move || thread(first)));
+    let (listening, listens) = mpsc::channel();
+    let spawned =
+        std::thread::Builder::new().name("signals".to_owned()).spawn(move || thread(first, &listening));
+    if spawned.is_ok() {
+        // A signal that comes right after this call must find the listener. An error: it ended.
+        let _ = listens.recv();
+    }
     async move {
         match received.await {
             Ok(signal) => signal,
@@ -22,7 +30,7 @@ pub(super) fn listen() -> impl Future<Output = Signal> + Send + 'static {
     }
 }
 
-fn thread(first: oneshot::Sender<Signal>) {
+fn thread(first: oneshot::Sender<Signal>, listening: &mpsc::Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_io().build() else { return };
     runtime.block_on(async {
         let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -30,6 +38,7 @@ fn thread(first: oneshot::Sender<Signal>) {
         else {
             return;
         };
+        let _ = listening.send(());
         let signal = next(&mut interrupt, &mut terminate).await;
         if first.send(signal).is_ok() {
             next(&mut interrupt, &mut terminate).await;

@@ -19,7 +19,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         let rendered = flow::rendered(&loaded, Missing::StandIn)?;
         let desired = flow::desired(&loaded, rendered, false);
         // A cluster that exists may serve kinds that no component brings.
-        if desired.kubernetes.is_some() {
+        if !desired.hosts.is_empty() {
             crate::plan::planner::plan(&desired, &crate::plan::planner::Observed::default())
                 .map_err(flow::no_plan)?;
         }

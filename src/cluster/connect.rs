@@ -23,12 +23,24 @@ pub(crate) async fn connect(
         None => Kubeconfig::read(),
     }
     .map_err(|error| failed(Box::new(error)))?;
+    client(kubeconfig, context).await.map_err(failed)
+}
+
+/// Makes a client from a kubeconfig's text.
+pub(crate) async fn connect_text(text: &str) -> Result<kube::Client, ClusterError> {
+    let failed = |source| ClusterError::Kubeconfig { path: None, source };
+    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| failed(error.into()))?;
+    client(kubeconfig, None).await.map_err(failed)
+}
+
+async fn client(
+    kubeconfig: Kubeconfig,
+    context: Option<&str>,
+) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(|error| failed(Box::new(error)))?;
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
     // Retries are ours, so that they can be shown (execute::retry).
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
-    kube::Client::try_from(config).map_err(|error| failed(Box::new(error)))
+    Ok(kube::Client::try_from(config)?)
 }

@@ -1,10 +1,9 @@
 //! What a cluster answers when it does not do what was asked, translated at
 //! the call where verb and object are known.
 
-use std::error::Error as _;
 use std::time::Duration;
 
-use crate::error::Code;
+use crate::error::{Code, is_tls};
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +118,7 @@ impl ClusterError {
             Self::Refused { code, reason, .. } => {
                 matches!(code, 429 | 500 | 502 | 503 | 504) || (*code == 409 && reason == "Conflict")
             }
-            Self::Unreachable { source, .. } => !is_tls(source),
+            Self::Unreachable { source, .. } => !is_tls(&**source),
             Self::NoSuchKind { .. } => true,
             Self::Conflict { .. } | Self::Kubeconfig { .. } | Self::Locked { .. } | Self::Damaged { .. } => {
                 false
@@ -158,7 +157,7 @@ impl ClusterError {
             Self::Refused { code: 401, .. } => Some("the kubeconfig's credentials are not valid any more".to_owned()),
             Self::Refused { .. } => None,
             Self::Conflict { .. } => Some("`--force-conflicts` takes these fields over from their managers".to_owned()),
-            Self::Unreachable { source, .. } if is_tls(source) => {
+            Self::Unreachable { source, .. } if is_tls(&**source) => {
                 Some("the server's certificate does not verify: check the kubeconfig's certificate-authority and server".to_owned())
             }
             Self::Unreachable { .. } => Some("check that the API server runs and can be reached from here".to_owned()),
@@ -168,21 +167,4 @@ impl ClusterError {
             Self::Damaged { .. } => Some("restore it, or delete it and run with --force-conflicts".to_owned()),
         }
     }
-}
-
-/// Whether TLS itself failed, somewhere down the chain of causes.
-fn is_tls(error: &kube::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(current) = cause {
-        if current.is::<rustls::Error>() {
-            return true;
-        }
-        if let Some(inner) = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && inner.is::<rustls::Error>()
-        {
-            return true;
-        }
-        cause = current.source();
-    }
-    false
 }

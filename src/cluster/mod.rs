@@ -12,7 +12,7 @@ pub(crate) mod watch;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
-pub(crate) use connect::connect;
+pub(crate) use connect::{connect, connect_text};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::discovery::{ApiResource, Discovery, Scope};
 use serde_json::Value;

@@ -4,9 +4,9 @@
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use super::event::EventKind;
-use super::retry;
-use super::run::Shared;
+use super::event::{EventKind, Failure};
+use super::hosts;
+use super::run::{Shared, failed};
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::{ApplyMode, observed_digests};
@@ -24,20 +24,18 @@ pub(crate) async fn apply(
     step: &Step,
     mut inventory: Inventory,
     deadline: Instant,
-) -> (Inventory, Result<(), ClusterError>) {
+) -> (Inventory, Result<(), Failure>) {
     let result = match &step.id {
-        StepId::Kubernetes => {
-            retry::pause(step.expect).await;
-            Ok(())
-        }
+        StepId::Host { .. } => hosts::work(shared, step, deadline).await,
         StepId::Stage(component, stage) => {
             let writer = Writer { shared, step, component, deadline };
-            match stage {
+            let written = match stage {
                 Stage::Prune => writer.prune(&mut inventory).await,
                 Stage::Namespaces | Stage::Crds | Stage::Objects | Stage::Webhooks | Stage::Resources => {
                     writer.write(&mut inventory).await
                 }
-            }
+            };
+            written.map_err(|error| failed(&error))
         }
     };
     (inventory, result)

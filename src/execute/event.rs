@@ -1,6 +1,7 @@
 //! What happens during a run, as typed events. The core reports them; `ui`
 //! draws them; nothing here knows a terminal.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
@@ -136,6 +137,36 @@ pub(crate) enum EventKind {
         /// Components that cannot go on.
         blocks: Vec<String>,
     },
+    /// A source is asked for an artefact.
+    Fetching {
+        /// Which, `chart cilium 1.20.2`.
+        artefact: String,
+        /// The URL, without credentials.
+        from: String,
+    },
+    /// More of an artefact came.
+    FetchProgress {
+        /// Which.
+        artefact: String,
+        /// Bytes so far.
+        received: u64,
+        /// Bytes altogether, if the server says.
+        total: Option<u64>,
+    },
+    /// An artefact is at hand, and is what it should be.
+    Fetched {
+        /// Which.
+        artefact: String,
+        /// Its size.
+        bytes: u64,
+        /// Its digest.
+        sha256: String,
+        /// Where it came from.
+        from: FetchedFrom,
+        /// How long it took.
+        #[serde(rename = "tookMs", serialize_with = "millis")]
+        took: Duration,
+    },
     /// A signal came; what is in flight is finished.
     Interrupted {
         /// `SIGINT` or `SIGTERM`.
@@ -162,6 +193,31 @@ pub(crate) enum EventKind {
         /// Components on the chain that decided how long it took, first to last.
         critical_path: Vec<String>,
     },
+}
+
+/// Where an artefact came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum FetchedFrom {
+    /// It was there already.
+    Cache,
+    /// A folder of the user's own.
+    Folder,
+    /// The mirror.
+    Mirror,
+    /// Its upstream home.
+    Upstream,
+}
+
+impl fmt::Display for FetchedFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cache => "cache",
+            Self::Folder => "folder",
+            Self::Mirror => "mirror",
+            Self::Upstream => "upstream",
+        })
+    }
 }
 
 /// Why a component failed: what a person reads last.

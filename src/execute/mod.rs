@@ -3,5 +3,6 @@
 mod apply;
 pub(crate) mod event;
 mod gate;
+pub(crate) mod hosts;
 pub(crate) mod retry;
 pub(crate) mod run;

@@ -2,7 +2,7 @@
 //! what happens. Decides nothing that the plan did not decide.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::event::{Event, EventKind, Failure, Outcome, Reporter};
+use super::hosts::Hosts;
 use super::{apply, gate, retry};
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
@@ -33,8 +34,12 @@ pub(crate) struct Options {
 
 /// What all steps of a run use.
 pub(crate) struct Shared<'a> {
-    /// The cluster; `None` while there is none.
-    pub(crate) cluster: Option<&'a Cluster>,
+    /// The cluster; `None` where there was none when the run began.
+    cluster: Option<&'a Cluster>,
+    /// The cluster that hosts have become.
+    arrived: OnceLock<Cluster>,
+    /// Does the steps on hosts.
+    pub(super) hosts: &'a dyn Hosts,
     /// Takes the events.
     pub(crate) reporter: &'a dyn Reporter,
     /// When the run began.
@@ -50,9 +55,16 @@ pub(crate) struct Shared<'a> {
 
 impl<'a> Shared<'a> {
     /// Begins a run now.
-    pub(crate) fn new(cluster: Option<&'a Cluster>, reporter: &'a dyn Reporter, options: Options) -> Self {
+    pub(crate) fn new(
+        cluster: Option<&'a Cluster>,
+        hosts: &'a dyn Hosts,
+        reporter: &'a dyn Reporter,
+        options: Options,
+    ) -> Self {
         Self {
             cluster,
+            arrived: OnceLock::new(),
+            hosts,
             reporter,
             started: Instant::now(),
             requests: Semaphore::new(options.concurrency.max(1)),
@@ -63,8 +75,16 @@ impl<'a> Shared<'a> {
     }
 
     /// The cluster, or why there is none.
-    pub(crate) fn cluster(&self) -> Result<&'a Cluster, ClusterError> {
-        self.cluster.ok_or_else(|| ClusterError::NoSuchKind { object: "the API server".to_owned() })
+    pub(crate) fn cluster(&self) -> Result<&Cluster, ClusterError> {
+        self.cluster
+            .or_else(|| self.arrived.get())
+            .ok_or_else(|| ClusterError::NoSuchKind { object: "the API server".to_owned() })
+    }
+
+    /// Takes the cluster that hosts have become.
+    pub(super) fn arrived(&self, cluster: Cluster) {
+        // A second one would be the same: there is one first server.
+        let _ = self.arrived.set(cluster);
     }
 
     /// Reports what happens now.
@@ -139,7 +159,7 @@ enum State {
 }
 
 enum Done {
-    Applied(usize, Inventory, Result<(), ClusterError>),
+    Applied(usize, Inventory, Result<(), Failure>),
     Gated(usize, Result<(), Failure>),
 }
 
@@ -241,7 +261,7 @@ impl<'b> Loop<'_, 'b> {
                 shared.report(EventKind::StepStarted { step: step.id.clone(), objects });
                 let inventory = match &step.id {
                     StepId::Stage(component, _) => self.inventories.remove(component).unwrap_or_default(),
-                    StepId::Kubernetes => Inventory::default(),
+                    StepId::Host { .. } => Inventory::default(),
                 };
                 running.push(
                     async move {
@@ -283,7 +303,7 @@ impl<'b> Loop<'_, 'b> {
                         self.shared.report(EventKind::StepApplied { step: step.id.clone() });
                         self.pass(index, Milestone::Applied);
                     }
-                    Err(error) => self.fail(index, failed(&error)),
+                    Err(failure) => self.fail(index, failure),
                 }
             }
             Done::Gated(index, Ok(())) => {

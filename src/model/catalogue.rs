@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::bundle::{Bundle, BundleEntry};
 use super::component::Component;
 use super::finding::{Finding, Source, sort};
+use super::lock::Lock;
 use super::names::{BundleName, ComponentName};
 use super::schema::{FileKind, SettingsSchema};
 use super::yaml::{self, Node};
@@ -35,6 +36,8 @@ pub(crate) struct Catalogue {
     pub(crate) components: BTreeMap<ComponentName, Known>,
     /// Bundles by name.
     pub(crate) bundles: BTreeMap<BundleName, Bundle>,
+    /// Lock files by bundle.
+    locks: BTreeMap<String, Lock>,
 }
 
 /// A component of the catalogue.
@@ -113,6 +116,12 @@ impl Catalogue {
                         }
                     }
                 }
+                ["bundles", name] if let Some(stem) = name.strip_suffix(".lock") => {
+                    match Lock::read(stem, file) {
+                        Ok(lock) => drop(catalogue.locks.insert(stem.to_owned(), lock)),
+                        Err(mut found) => findings.append(&mut found),
+                    }
+                }
                 _ => {}
             }
         }
@@ -126,6 +135,27 @@ impl Catalogue {
         let mut entries = BTreeMap::new();
         self.collect(name, &mut Vec::new(), &mut BTreeSet::new(), &mut entries)?;
         Ok(entries)
+    }
+
+    /// What the catalogue pins for a bundle: its own lock first, then those of
+    /// the bundles that it extends, then all others, for components that users add.
+    pub(crate) fn lock(&self, name: &BundleName) -> Lock {
+        let mut order = vec![name];
+        let mut next = 0;
+        while let Some(bundle) = order.get(next).and_then(|name| self.bundles.get(*name)) {
+            for base in &bundle.extends {
+                if !order.contains(&base) {
+                    order.push(base);
+                }
+            }
+            next += 1;
+        }
+        let mut lock = Lock::default();
+        let first = order.into_iter().filter_map(|name| self.locks.get(name.as_str()));
+        for one in first.chain(self.locks.values()) {
+            lock.fill(one);
+        }
+        lock
     }
 
     fn collect<'a>(

@@ -40,7 +40,6 @@ pub(crate) struct Cloud {
     #[serde(default)]
     pub(crate) components: BTreeMap<ComponentName, ComponentConfig>,
     /// Where charts, manifests, binaries and images come from.
-    #[expect(dead_code, reason = "read when artefacts can be fetched")]
     #[serde(default)]
     pub(crate) artifacts: Artifacts,
 }
@@ -59,33 +58,17 @@ pub(crate) struct Host {
     /// Server or agent; see [`Cloud::role`].
     pub(crate) role: Option<Role>,
     /// The user for SSH.
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) user: Option<String>,
     /// The port for SSH.
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) port: Option<u16>,
     /// Block devices that storage may format.
     #[serde(default)]
     pub(crate) devices: Vec<PathBuf>,
     /// Node labels.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) labels: BTreeMap<String, String>,
     /// Node taints, `key=value:Effect`.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) taints: Vec<String>,
     /// Present, or to be removed.
     #[serde(default)]
@@ -123,45 +106,24 @@ pub(crate) struct Kubernetes {
     /// The version; the newest that is known when not given.
     pub(crate) version: Option<String>,
     /// Name or address under which the API is reached from outside.
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) endpoint: Option<String>,
     /// Merged into kubeadm's `KubeletConfiguration`.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) kubelet: Map<String, Value>,
+    /// Merged into `KubeProxyConfiguration`, where kube-proxy is used.
+    #[serde(default)]
+    pub(crate) kube_proxy: Map<String, Value>,
     /// Merged into kubeadm's `ClusterConfiguration.apiServer`.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) api_server: Map<String, Value>,
     /// Merged into kubeadm's `ClusterConfiguration.etcd`.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) etcd: Map<String, Value>,
     /// Merged into containerd's configuration.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) containerd: Map<String, Value>,
     /// kubeadm's own preflight checks to leave out.
     #[serde(default)]
-    #[expect(
-        dead_code,
-        reason = "read by the provider kubeadm, which is rehearsed as one step until it installs hosts"
-    )]
     pub(crate) ignore_preflight_errors: Vec<String>,
 }
 

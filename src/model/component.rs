@@ -121,7 +121,6 @@ pub(crate) struct Source {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Chart {
     /// `https://` repository, or `oci://` registry path without the chart's name.
-    #[expect(dead_code, reason = "read when charts can be fetched")]
     pub(crate) repository: String,
     /// The chart's name.
     pub(crate) name: String,

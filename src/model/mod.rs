@@ -4,6 +4,7 @@
 //!
 //! No I/O: files come in as bytes with a name, from `catalogue` and `cli`.
 
+pub(crate) mod artefact;
 pub(crate) mod bundle;
 pub(crate) mod catalogue;
 pub(crate) mod cloud;
@@ -13,10 +14,11 @@ mod cross;
 pub(crate) mod duration;
 pub(crate) mod finding;
 pub(crate) mod kinds;
+pub(crate) mod lock;
 mod meaning;
 pub(crate) mod names;
 pub(crate) mod object;
-mod ranges;
+pub(crate) mod ranges;
 pub(crate) mod resolve;
 pub(crate) mod schema;
 pub(crate) mod secret;

@@ -22,6 +22,8 @@ pub(crate) enum FileKind {
     Bundle,
     /// `component.yaml`.
     Component,
+    /// `bundles/NAME.lock`.
+    Lock,
 }
 
 struct Loaded {
@@ -41,6 +43,7 @@ impl Loaded {
 static CLOUD: LazyLock<Loaded> = LazyLock::new(|| Loaded::new(include_str!("schemas/cloud.json")));
 static BUNDLE: LazyLock<Loaded> = LazyLock::new(|| Loaded::new(include_str!("schemas/bundle.json")));
 static COMPONENT: LazyLock<Loaded> = LazyLock::new(|| Loaded::new(include_str!("schemas/component.json")));
+static LOCK: LazyLock<Loaded> = LazyLock::new(|| Loaded::new(include_str!("schemas/lock.json")));
 
 impl FileKind {
     fn loaded(self) -> &'static Loaded {
@@ -48,6 +51,7 @@ impl FileKind {
             Self::Cloud => &CLOUD,
             Self::Bundle => &BUNDLE,
             Self::Component => &COMPONENT,
+            Self::Lock => &LOCK,
         }
     }
 

@@ -21,6 +21,7 @@ use crate::error::Code;
 use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
+use planner::Phase;
 
 /// Everything that would happen.
 #[derive(Debug, Clone)]
@@ -41,13 +42,15 @@ pub(crate) struct Plan {
     pub(crate) expected: Duration,
 }
 
-/// One stage of one component, or the bring-up of Kubernetes itself.
+/// One stage of one component, or one phase of a host.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
     /// Its name.
     pub(crate) id: StepId,
     /// What is done to each object, in order.
     pub(crate) actions: Vec<Action>,
+    /// What is done on a host, for people.
+    pub(crate) work: Vec<String>,
     /// Conditions of its objects beyond the built-in health rules.
     pub(crate) gates: Vec<GateSpec>,
     /// Its `DaemonSet`s may match no node.
@@ -62,11 +65,16 @@ pub(crate) struct Step {
     pub(crate) done: bool,
 }
 
-/// The name of a step: `cert-manager/crds`, `kubernetes`.
+/// The name of a step: `cert-manager/crds`, `kubernetes/node-1/init`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum StepId {
-    /// Hosts become a Kubernetes cluster.
-    Kubernetes,
+    /// A phase of a host on its way into the cluster.
+    Host {
+        /// The node's name.
+        host: String,
+        /// The phase.
+        phase: Phase,
+    },
     /// A stage of a component.
     Stage(ComponentName, Stage),
 }
@@ -75,7 +83,7 @@ impl StepId {
     /// The component, or `kubernetes`: what a person sees one line for.
     pub(crate) fn component(&self) -> &str {
         match self {
-            Self::Kubernetes => "kubernetes",
+            Self::Host { .. } => "kubernetes",
             Self::Stage(component, _) => component.as_str(),
         }
     }
@@ -84,7 +92,7 @@ impl StepId {
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Kubernetes => f.pad("kubernetes"),
+            Self::Host { host, phase } => f.pad(&format!("kubernetes/{host}/{phase}")),
             Self::Stage(component, stage) => f.pad(&format!("{component}/{stage}")),
         }
     }
@@ -179,6 +187,8 @@ pub(crate) enum Reason {
     Network { object: ObjectId },
     /// Everything needs an API server.
     Kubernetes,
+    /// etcd takes one new member at a time.
+    Quorum,
     /// The other step's objects are not needed any more, and go first.
     PruneOrder,
 }
@@ -190,7 +200,7 @@ impl Reason {
             Self::Kind { .. } | Self::Namespace { .. } | Self::Reference { .. } | Self::Network { .. } => {
                 true
             }
-            Self::Needs(_) | Self::StageOrder | Self::Kubernetes | Self::PruneOrder => false,
+            Self::Needs(_) | Self::StageOrder | Self::Kubernetes | Self::Quorum | Self::PruneOrder => false,
         }
     }
 }
@@ -205,6 +215,7 @@ impl fmt::Display for Reason {
             Self::Reference { object, target } => write!(f, "{object} uses {target}"),
             Self::Network { object } => write!(f, "{object} has pods on the pod network"),
             Self::Kubernetes => f.write_str("there is no API server before"),
+            Self::Quorum => f.write_str("servers join one at a time, for etcd's quorum"),
             Self::PruneOrder => f.write_str("what is used goes after what uses it"),
         }
     }

@@ -2,8 +2,11 @@
 //! A pure function, so that every decision can be tested without a cluster.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use super::edges::{self, Owners};
 use super::graph::{self, Schedule};
@@ -17,18 +20,60 @@ use crate::model::object::{GroupKind, Object, ObjectId};
 /// a second, a third of what a local API server was measured to take.
 const APPLY_EACH: Duration = Duration::from_micros(1_700);
 
+/// How long a step on a host may take: slow lines and registries, not hangs.
+const HOST_DEADLINE: Duration = Duration::from_secs(1800);
+
 /// How long a CRD takes from applied to served in discovery, for the estimate.
 const CRD_SERVED: Duration = Duration::from_millis(500);
 
 /// What is wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desired {
-    /// How long it takes until there is an API server; `None`: there is one.
-    pub(crate) kubernetes: Option<Duration>,
+    /// What is to be done on hosts; empty with a cluster that is there already.
+    pub(crate) hosts: Vec<HostStep>,
     /// The components.
     pub(crate) components: Vec<DesiredComponent>,
     /// Whether data may be deleted: CRDs, namespaces, volumes.
     pub(crate) allow_data_loss: bool,
+}
+
+/// A phase of a host on its way into the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Phase {
+    /// Artefacts, files, containerd, the local endpoint.
+    Prepare,
+    /// The first server makes the cluster.
+    Init,
+    /// A further host joins it.
+    Join,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Prepare => "prepare",
+            Self::Init => "init",
+            Self::Join => "join",
+        })
+    }
+}
+
+/// One step on a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostStep {
+    /// The node's name.
+    pub(crate) host: String,
+    /// The phase.
+    pub(crate) phase: Phase,
+    /// The steps of the same list that come first, with why. Invariant: they stand before it.
+    pub(crate) needs: Vec<(usize, Reason)>,
+    /// What is done, for people.
+    pub(crate) work: Vec<String>,
+    /// How long it takes.
+    pub(crate) expect: Duration,
+    /// Nothing is to be done.
+    pub(crate) done: bool,
 }
 
 /// One wanted component.
@@ -84,18 +129,7 @@ pub(crate) struct Live {
 pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<PlanError>> {
     let mut steps = Vec::new();
     let mut edges = Vec::new();
-    if let Some(expect) = desired.kubernetes {
-        steps.push(Step {
-            id: StepId::Kubernetes,
-            actions: Vec::new(),
-            gates: Vec::new(),
-            may_be_empty: false,
-            grace: None,
-            expect,
-            deadline: expect * 10,
-            done: false,
-        });
-    }
+    hosts(&desired.hosts, &mut steps, &mut edges);
     for component in &desired.components {
         stages(component, observed, &mut steps, &mut edges);
     }
@@ -103,15 +137,17 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     let owners = Owners::new(&steps);
     errors.extend(edges::needs(desired, &steps, &mut edges));
     edges::inferred(desired, &steps, &owners, &mut edges);
-    if desired.kubernetes.is_some() {
+    // With the first server there is an API server; what others bring, gates wait for.
+    let first = desired.hosts.iter().position(|host| host.phase == Phase::Init && !host.done);
+    if let Some(from) = first {
         let root = |to| Edge {
-            from: 0,
+            from,
             milestone: Milestone::Ready,
             to,
             blocks: Blocks::Apply,
             reason: Reason::Kubernetes,
         };
-        edges.extend((1..steps.len()).map(root));
+        edges.extend((desired.hosts.len()..steps.len()).map(root));
     }
     prune(desired, observed, &mut steps, &mut edges);
     let dropped = graph::drop_soft(steps.len(), &mut edges, |edge| {
@@ -124,6 +160,30 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         return Err(errors);
     }
     Ok(finish(desired, steps, edges, dropped))
+}
+
+/// The steps on hosts, and the edges between them.
+fn hosts(hosts: &[HostStep], steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
+    for (to, host) in hosts.iter().enumerate() {
+        steps.push(Step {
+            id: StepId::Host { host: host.host.clone(), phase: host.phase },
+            actions: Vec::new(),
+            work: host.work.clone(),
+            gates: Vec::new(),
+            may_be_empty: false,
+            grace: None,
+            expect: if host.done { Duration::ZERO } else { host.expect },
+            deadline: HOST_DEADLINE,
+            done: host.done,
+        });
+        edges.extend(host.needs.iter().map(|(from, reason)| Edge {
+            from: *from,
+            milestone: Milestone::Ready,
+            to,
+            blocks: Blocks::Apply,
+            reason: reason.clone(),
+        }));
+    }
 }
 
 /// The steps of one component, and the edges between them.
@@ -189,6 +249,7 @@ fn step(
     Step {
         id: StepId::Stage(component.name.clone(), stage),
         actions,
+        work: Vec::new(),
         gates,
         may_be_empty: component.may_be_empty,
         grace: component.grace,
@@ -251,6 +312,7 @@ fn prune(desired: &Desired, observed: &Observed, steps: &mut Vec<Step>, edges: &
                 .into_iter()
                 .map(|id| Action { id: id.clone(), verb: Verb::Delete, object: None, changes: Vec::new() })
                 .collect(),
+            work: Vec::new(),
             gates: Vec::new(),
             may_be_empty: false,
             grace: None,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::planner::{Desired, DesiredComponent, Live, Observed, plan};
-use super::{Plan, Stage, Verb};
+use super::planner::{Desired, DesiredComponent, HostStep, Live, Observed, Phase, plan};
+use super::{Plan, Reason, Stage, Verb};
 use crate::model::object::Object;
 
 fn object(value: Value) -> Arc<Object> {
@@ -58,7 +58,7 @@ fn needing(mut component: DesiredComponent, needs: &[&str]) -> DesiredComponent 
 }
 
 fn of(components: Vec<DesiredComponent>) -> Desired {
-    Desired { kubernetes: None, components, allow_data_loss: false }
+    Desired { hosts: Vec::new(), components, allow_data_loss: false }
 }
 
 fn edges(plan: &Plan) -> Vec<String> {
@@ -244,10 +244,23 @@ fn the_critical_path_is_the_longest_chain_of_expected_times() {
         needing(workload("after-short", 50), &["short"]),
         needing(workload("after-long", 5), &["long"]),
     ]);
-    desired.kubernetes = Some(Duration::from_secs(60));
+    let host = |host: &str, phase, needs, seconds| HostStep {
+        host: host.to_owned(),
+        phase,
+        needs,
+        work: vec!["something".to_owned()],
+        expect: Duration::from_secs(seconds),
+        done: false,
+    };
+    // A server that joins late holds nobody back.
+    desired.hosts = vec![
+        host("a", Phase::Prepare, Vec::new(), 20),
+        host("a", Phase::Init, vec![(0, Reason::StageOrder)], 40),
+        host("b", Phase::Join, vec![(1, Reason::Kubernetes)], 15),
+    ];
     let plan = plan(&desired, &Observed::default()).unwrap();
     let path: Vec<String> = plan.critical_path.iter().map(|step| plan.steps[*step].id.to_string()).collect();
-    assert_eq!(path, ["kubernetes", "long/objects", "after-long/objects"]);
+    assert_eq!(path, ["kubernetes/a/prepare", "kubernetes/a/init", "long/objects", "after-long/objects"]);
     assert_eq!(plan.expected.as_secs(), 165);
     for edge in &plan.edges {
         assert!(edge.blocks == super::Blocks::Ready || edge.from < edge.to);

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::execute::event::{EventKind, Reporter};
+use crate::execute::hosts::Simulated;
 use crate::execute::run::{Finished, Options, Shared, Signal, run};
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::{Plan, edges};
@@ -136,7 +137,7 @@ impl Rehearsal {
         let work = async {
             let cluster = Cluster::new(simulated.client()).await?;
             cluster.ensure_system_namespace().await?;
-            let shared = Shared::new(Some(&cluster), reporter, options);
+            let shared = Shared::new(Some(&cluster), &Simulated, reporter, options);
             shared.report(started);
             let stop = shared.interrupted(signal).boxed_local();
             Ok(run(&shared, plan, BTreeMap::new(), stop).await)

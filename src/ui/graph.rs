@@ -79,22 +79,22 @@ mod tests {
 
     #[test]
     fn the_graph_as_text() {
-        assert_snapshot!(graph_text(&samples::plan()), @r"
-        ◆ kubernetes
-        ◆ cert-manager/crds
-            starts after kubernetes is ready: there is no API server before
-        ◆ cert-manager/objects
-            starts after cert-manager/crds is ready: stages go in order
-            starts after kubernetes is ready: there is no API server before
-            (not waited for, a cycle) is ready after issuers/resources is applied: Deployment cert-manager/cert-manager uses CustomResourceDefinition issuers.cert-manager.io
-        ◆ issuers/resources
-            starts after cert-manager/crds is ready: ClusterIssuer cozy is a ClusterIssuer.cert-manager.io
-            is ready after cert-manager/objects is applied: ClusterIssuer cozy uses Deployment cert-manager/cert-manager
-            starts after cert-manager/objects is ready: needs: cert-manager
-        · multus/objects
-            starts after kubernetes is ready: there is no API server before
-        · issuers/prune
-            starts after issuers/resources is ready: what is used goes after what uses it
+        assert_snapshot!(graph_text(&samples::plan()), @"
+            ◆ kubernetes/node-1/init
+            ◆ cert-manager/crds
+                starts after kubernetes/node-1/init is ready: there is no API server before
+            ◆ cert-manager/objects
+                starts after cert-manager/crds is ready: stages go in order
+                starts after kubernetes/node-1/init is ready: there is no API server before
+                (not waited for, a cycle) is ready after issuers/resources is applied: Deployment cert-manager/cert-manager uses CustomResourceDefinition issuers.cert-manager.io
+            ◆ issuers/resources
+                starts after cert-manager/crds is ready: ClusterIssuer cozy is a ClusterIssuer.cert-manager.io
+                is ready after cert-manager/objects is applied: ClusterIssuer cozy uses Deployment cert-manager/cert-manager
+                starts after cert-manager/objects is ready: needs: cert-manager
+            · multus/objects
+                starts after kubernetes/node-1/init is ready: there is no API server before
+            · issuers/prune
+                starts after issuers/resources is ready: what is used goes after what uses it
         ");
     }
 
@@ -103,25 +103,25 @@ mod tests {
         let mut plan = samples::plan();
         plan.edges[5].reason = Reason::Needs("a \"quoted\\\" name\n\u{1b}[2J".to_owned());
         assert_snapshot!(graph_dot(&plan), @r#"
-        digraph plan {
-          rankdir=LR;
-          node [shape=box, fontname="sans-serif"];
-          "kubernetes" [penwidth=3];
-          "cert-manager/crds" [penwidth=3];
-          "cert-manager/objects" [penwidth=3];
-          "issuers/resources" [penwidth=3];
-          "multus/objects";
-          "issuers/prune";
-          "kubernetes" -> "cert-manager/crds" [label="there is no API server before", penwidth=3];
-          "cert-manager/crds" -> "cert-manager/objects" [label="stages go in order", penwidth=3];
-          "kubernetes" -> "cert-manager/objects" [label="there is no API server before"];
-          "cert-manager/crds" -> "issuers/resources" [label="ClusterIssuer cozy is a ClusterIssuer.cert-manager.io"];
-          "cert-manager/objects" -> "issuers/resources" [label="ClusterIssuer cozy uses Deployment cert-manager/cert-manager", style=dashed, penwidth=3];
-          "cert-manager/objects" -> "issuers/resources" [label="needs: a \"quoted\\\" name �[2J", penwidth=3];
-          "kubernetes" -> "multus/objects" [label="there is no API server before"];
-          "issuers/resources" -> "issuers/prune" [label="what is used goes after what uses it"];
-          "issuers/resources" -> "cert-manager/objects" [label="Deployment cert-manager/cert-manager uses CustomResourceDefinition issuers.cert-manager.io", style=dotted, constraint=false];
-        }
+            digraph plan {
+              rankdir=LR;
+              node [shape=box, fontname="sans-serif"];
+              "kubernetes/node-1/init" [penwidth=3];
+              "cert-manager/crds" [penwidth=3];
+              "cert-manager/objects" [penwidth=3];
+              "issuers/resources" [penwidth=3];
+              "multus/objects";
+              "issuers/prune";
+              "kubernetes/node-1/init" -> "cert-manager/crds" [label="there is no API server before", penwidth=3];
+              "cert-manager/crds" -> "cert-manager/objects" [label="stages go in order", penwidth=3];
+              "kubernetes/node-1/init" -> "cert-manager/objects" [label="there is no API server before"];
+              "cert-manager/crds" -> "issuers/resources" [label="ClusterIssuer cozy is a ClusterIssuer.cert-manager.io"];
+              "cert-manager/objects" -> "issuers/resources" [label="ClusterIssuer cozy uses Deployment cert-manager/cert-manager", style=dashed, penwidth=3];
+              "cert-manager/objects" -> "issuers/resources" [label="needs: a \"quoted\\\" name �[2J", penwidth=3];
+              "kubernetes/node-1/init" -> "multus/objects" [label="there is no API server before"];
+              "issuers/resources" -> "issuers/prune" [label="what is used goes after what uses it"];
+              "issuers/resources" -> "cert-manager/objects" [label="Deployment cert-manager/cert-manager uses CustomResourceDefinition issuers.cert-manager.io", style=dotted, constraint=false];
+            }
         "#);
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 use crate::execute::event::{Event, EventKind, Reporter};
+use crate::model::duration::human;
 use crate::plan::StepId;
 
 use super::diagnosis;
@@ -33,6 +34,8 @@ struct Rows {
     hosts: usize,
     working: BTreeMap<String, (ProgressBar, Arc<Mutex<Face>>)>,
     bottom: Option<(ProgressBar, Arc<Mutex<Bottom>>)>,
+    /// What is being fetched, and how far it is.
+    downloads: BTreeMap<String, (ProgressBar, Arc<Mutex<String>>)>,
 }
 
 /// Time between events: the wall's in real runs, standing still in rehearsals.
@@ -100,7 +103,7 @@ impl Live {
         if let Some((_, face)) = rows.working.get(name) {
             return Arc::clone(face);
         }
-        let hosts = if *step == StepId::Kubernetes { rows.hosts } else { 0 };
+        let hosts = if matches!(step, StepId::Host { .. }) { rows.hosts } else { 0 };
         let fresh = Face { name: name.to_owned(), started: lock(&self.clock.0).at, hosts, ..Face::default() };
         let face = Arc::new(Mutex::new(fresh));
         let (shown, columns, paint) = (Arc::clone(&face), self.width.saturating_sub(5), self.paint);
@@ -114,6 +117,20 @@ impl Live {
         face
     }
 
+    /// The text of an artefact's line.
+    fn download(&self, rows: &mut Rows, artefact: &str) -> Arc<Mutex<String>> {
+        if let Some((_, state)) = rows.downloads.get(artefact) {
+            return Arc::clone(state);
+        }
+        let state = Arc::new(Mutex::new(String::new()));
+        let (shown, name, columns) = (Arc::clone(&state), clean(artefact), self.width.saturating_sub(5));
+        let line = move |_| text::cut(&format!("{name}  {}", lock(&shown)), columns);
+        let bar = self.screen.add(self.bar("  {spinner} {line}", line));
+        bar.enable_steady_tick(Duration::from_millis(120));
+        rows.downloads.insert(artefact.to_owned(), (bar, Arc::clone(&state)));
+        state
+    }
+
     fn finish(&self, rows: &mut Rows, component: &str) {
         if let Some((bar, _)) = rows.working.remove(component) {
             bar.finish_and_clear();
@@ -123,6 +140,10 @@ impl Live {
 
     fn close(&self, rows: &mut Rows) {
         while let Some((_, (bar, _))) = rows.working.pop_first() {
+            bar.finish_and_clear();
+            self.screen.remove(&bar);
+        }
+        while let Some((_, (bar, _))) = rows.downloads.pop_first() {
             bar.finish_and_clear();
             self.screen.remove(&bar);
         }
@@ -190,6 +211,22 @@ impl Reporter for Live {
                 self.finish(&mut rows, component);
                 let line = diagnosis::failed_now(component, failure);
                 self.print(&self.paint.doubtful(&text::cut(&line, self.width)));
+            }
+            EventKind::Fetching { artefact, from } => {
+                *lock(&self.download(&mut rows, artefact)) = format!("asking {}", clean(from));
+            }
+            EventKind::FetchProgress { artefact, received, total } => {
+                *lock(&self.download(&mut rows, artefact)) = text::received(*received, *total);
+            }
+            EventKind::Fetched { artefact, bytes, from, took, sha256: _ } => {
+                if let Some((bar, _)) = rows.downloads.remove(artefact) {
+                    bar.finish_and_clear();
+                    self.screen.remove(&bar);
+                }
+                let what =
+                    format!("{}  {} from {from}  {}", clean(artefact), text::size(*bytes), human(*took));
+                let line = text::cut(&what, self.width.saturating_sub(4));
+                self.print(&format!("  {} {line}", self.paint.good("✓")));
             }
             EventKind::Interrupted { signal } => {
                 let line = format!(

@@ -16,6 +16,7 @@ mod out;
 mod plain;
 pub(crate) mod plan;
 pub(crate) mod plan_json;
+pub(crate) mod preflight;
 pub(crate) mod prompt;
 #[cfg(test)]
 mod samples;
@@ -100,6 +101,11 @@ impl Ui {
         if self.settings.format == Format::Json {
             return Box::new(json::Json::new(self.stdout.clone()));
         }
+        self.progress()
+    }
+
+    /// Draws progress beside a result: like [`Self::reporter`], but stdout is the result's.
+    pub(crate) fn progress(&self) -> Box<dyn Reporter> {
         if is_live(self.settings) {
             return Box::new(live::Live::new(self.screen.clone(), self.width(), self.paint()));
         }

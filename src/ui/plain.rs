@@ -60,7 +60,7 @@ impl Lines {
             EventKind::RunStarted { .. } | EventKind::RunFinished { .. } => String::new(),
             EventKind::StepStarted { step, objects } => {
                 let what = match step {
-                    StepId::Kubernetes => text::count(self.hosts, "host"),
+                    StepId::Host { host, phase } => format!("{phase} {host}"),
                     StepId::Stage(_, Stage::Objects) => text::count(*objects, "object"),
                     StepId::Stage(_, stage) => format!("{stage}: {}", text::count(*objects, "object")),
                 };
@@ -94,6 +94,16 @@ impl Lines {
             EventKind::ComponentFailed { component, step, failure, blocks: _ } => {
                 let message = clean(failure.message.lines().next().unwrap_or_default());
                 self.line(event, component, "failed", &format!("{}: {message}", stage(step)))
+            }
+            EventKind::Fetching { artefact, from } => {
+                self.verbose(|| fetch_line(event, artefact, "asking", &clean(from)))
+            }
+            EventKind::FetchProgress { artefact, received, total } => {
+                self.verbose(|| fetch_line(event, artefact, "fetching", &text::received(*received, *total)))
+            }
+            EventKind::Fetched { artefact, bytes, from, took, sha256: _ } => {
+                let what = format!("{} from {from}  {}", text::size(*bytes), human(*took));
+                fetch_line(event, artefact, "fetched", &what)
             }
             EventKind::Interrupted { signal } => {
                 let what = "what is in flight is finished; a second signal stops at once";
@@ -136,6 +146,12 @@ impl Lines {
     }
 }
 
+/// A line about an artefact: these have longer names than components.
+fn fetch_line(event: &Event, artefact: &str, state: &str, what: &str) -> String {
+    let line = format!("{:>7}  {state:<10} {} {what}", text::clock(event.at), clean(artefact));
+    format!("{}\n", line.trim_end())
+}
+
 /// What a step waits for, as an event says it.
 struct Wait<'a> {
     object: &'a str,
@@ -155,6 +171,9 @@ fn is_grave(kind: &EventKind) -> bool {
         | EventKind::StepApplied { .. }
         | EventKind::Waiting { .. }
         | EventKind::Retry { .. }
+        | EventKind::Fetching { .. }
+        | EventKind::FetchProgress { .. }
+        | EventKind::Fetched { .. }
         | EventKind::StepReady { .. }
         | EventKind::ComponentReady { .. } => false,
     }
@@ -162,7 +181,7 @@ fn is_grave(kind: &EventKind) -> bool {
 
 fn stage(step: &StepId) -> String {
     match step {
-        StepId::Kubernetes => "hosts".to_owned(),
+        StepId::Host { host, phase } => format!("{phase} {host}"),
         StepId::Stage(_, stage) => stage.to_string(),
     }
 }
@@ -194,7 +213,7 @@ mod tests {
     #[test]
     fn a_run_is_one_line_an_event() {
         assert_snapshot!(all(Verbosity::Normal, &samples::run()), @"
-            0m00s  kubernetes       applying   3 hosts
+            0m00s  kubernetes       applying   init node-1
             1m02s  kubernetes       ready      3 hosts  1m02s
             1m02s  cert-manager     applying   crds: 6 objects
             1m02s  cilium           applying   38 objects
@@ -212,16 +231,16 @@ mod tests {
     #[test]
     fn verbose_shows_objects_and_stages() {
         assert_snapshot!(all(Verbosity::Verbose, &samples::run()), @"
-            0m00s  kubernetes       applying   3 hosts
-            0m02s  kubernetes       applied    hosts
-            1m02s  kubernetes       holds      hosts
+            0m00s  kubernetes       applying   init node-1
+            0m02s  kubernetes       applied    init node-1
+            1m02s  kubernetes       holds      init node-1
             1m02s  kubernetes       ready      3 hosts  1m02s
             1m02s  cert-manager     applying   crds: 6 objects
             1m02s  cert-manager     applied    crds
-            1m03s  cert-manager     holds      crds   after kubernetes
+            1m03s  cert-manager     holds      crds   after kubernetes/node-1/init
             1m02s  cilium           applying   38 objects
             1m06s  cilium           applied    objects
-            1m50s  cilium           holds      objects   after kubernetes
+            1m50s  cilium           holds      objects   after kubernetes/node-1/init
             1m50s  cilium           ready      38 objects  48s   after kubernetes
             1m50s  cert-manager     applying   41 objects
             1m50s  cert-manager     created    Deployment cert-manager/webhook
@@ -241,7 +260,7 @@ mod tests {
     #[test]
     fn a_failure_has_its_diagnosis() {
         assert_snapshot!(all(Verbosity::Normal, &samples::failing_run()), @"
-            0m00s  kubernetes       applying   3 hosts
+            0m00s  kubernetes       applying   init node-1
             1m00s  kubernetes       ready      3 hosts  1m
             1m00s  linstor          applying   12 objects
             1m02s  linstor          in trouble Deployment linstor/linstor: container manager: CrashLoopBackOff

@@ -72,7 +72,7 @@ fn row(plan: &Plan, name: &str, critical: bool, width: usize, hosts: usize) -> S
     let took = if done { String::new() } else { human(expected) };
     let what = match steps.first() {
         _ if done => "as wanted".to_owned(),
-        Some(Step { id: StepId::Kubernetes, .. }) if hosts > 0 => text::count(hosts, "host"),
+        Some(Step { id: StepId::Host { .. }, .. }) if hosts > 0 => text::count(hosts, "host"),
         _ => signs(Counts::of(steps.iter().copied())),
     };
     let after = befores(plan, name);
@@ -145,10 +145,13 @@ pub(crate) fn is_critical(plan: &Plan, edge: &Edge) -> bool {
 pub(crate) fn plan_diff(plan: &Plan) -> String {
     let mut out = String::new();
     for step in &plan.steps {
-        if step.actions.iter().all(|action| action.verb == Verb::Keep) {
+        if step.work.is_empty() && step.actions.iter().all(|action| action.verb == Verb::Keep) {
             continue;
         }
         text::push_line(&mut out, &clean(&step.id.to_string()));
+        for work in &step.work {
+            text::push_line(&mut out, &format!("  ! {}", clean(work)));
+        }
         for action in &step.actions {
             let sign = match action.verb {
                 Verb::Create => '+',

@@ -26,13 +26,14 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
 
 fn step_json(step: &Step) -> Value {
     let stage = match &step.id {
-        StepId::Kubernetes => None,
+        StepId::Host { .. } => None,
         StepId::Stage(_, stage) => Some(stage),
     };
     json!({
         "id": step.id,
         "component": step.id.component(),
         "stage": stage,
+        "work": step.work,
         "expectMs": millis(step.expect),
         "deadlineMs": millis(step.deadline),
         "done": step.done,
@@ -54,6 +55,7 @@ fn edge_json(plan: &Plan, edge: &Edge) -> Value {
         Reason::Network { .. } => "network",
         Reason::Reference { .. } => "reference",
         Reason::Kubernetes => "kubernetes",
+        Reason::Quorum => "quorum",
         Reason::PruneOrder => "pruneOrder",
     };
     json!({
@@ -94,28 +96,28 @@ mod tests {
             }
         }
         assert_snapshot!(text, @r#"
-        schema: "cozy/v1/plan"
-        components: ["kubernetes","cert-manager","issuers","multus"]
-        counts: {"create":3,"update":1,"keep":2,"delete":1}
-        nothingToDo: false
-        expectedMs: 111000
-        criticalPath: ["kubernetes","cert-manager/crds","cert-manager/objects","issuers/resources"]
-        stoodIn: ["multus"]
-        steps[]: {"id":"kubernetes","component":"kubernetes","stage":null,"expectMs":60000,"deadlineMs":600000,"done":false,"actions":[]}
-        steps[]: {"id":"cert-manager/crds","component":"cert-manager","stage":"crds","expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"CustomResourceDefinition","name":"issuers.cert-manager.io"},"verb":"create","changes":[]}]}
-        steps[]: {"id":"cert-manager/objects","component":"cert-manager","stage":"objects","expectMs":30000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Deployment","namespace":"cert-manager","name":"cert-manager"},"verb":"create","changes":[]},{"object":{"group":"","kind":"ConfigMap","namespace":"cert-manager","name":"ca"},"verb":"update","changes":[{"field":".data.bundle","from":"\"old\"","to":"\"new \\\"quoted\\\"\""},{"field":".data.added","from":null,"to":"1"},{"field":".data.gone","from":"true","to":null}]},{"object":{"group":"","kind":"Namespace","name":"cert-manager"},"verb":"keep","changes":[]}]}
-        steps[]: {"id":"issuers/resources","component":"issuers","stage":"resources","expectMs":20000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"ClusterIssuer","name":"cozy"},"verb":"create","changes":[]}]}
-        steps[]: {"id":"multus/objects","component":"multus","stage":"objects","expectMs":5000,"deadlineMs":600000,"done":true,"actions":[{"object":{"group":"","kind":"DaemonSet","namespace":"kube-system","name":"multus"},"verb":"keep","changes":[]}]}
-        steps[]: {"id":"issuers/prune","component":"issuers","stage":"prune","expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Issuer","namespace":"old","name":"cozy"},"verb":"delete","changes":[]}]}
-        edges[]: {"from":"kubernetes","milestone":"ready","to":"cert-manager/crds","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
-        edges[]: {"from":"cert-manager/crds","milestone":"ready","to":"cert-manager/objects","blocks":"apply","reason":"stageOrder","why":"stages go in order"}
-        edges[]: {"from":"kubernetes","milestone":"ready","to":"cert-manager/objects","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
-        edges[]: {"from":"cert-manager/crds","milestone":"ready","to":"issuers/resources","blocks":"apply","reason":"kind","why":"ClusterIssuer cozy is a ClusterIssuer.cert-manager.io"}
-        edges[]: {"from":"cert-manager/objects","milestone":"applied","to":"issuers/resources","blocks":"ready","reason":"reference","why":"ClusterIssuer cozy uses Deployment cert-manager/cert-manager"}
-        edges[]: {"from":"cert-manager/objects","milestone":"ready","to":"issuers/resources","blocks":"apply","reason":"needs","why":"needs: cert-manager"}
-        edges[]: {"from":"kubernetes","milestone":"ready","to":"multus/objects","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
-        edges[]: {"from":"issuers/resources","milestone":"ready","to":"issuers/prune","blocks":"apply","reason":"pruneOrder","why":"what is used goes after what uses it"}
-        dropped[]: {"from":"issuers/resources","milestone":"applied","to":"cert-manager/objects","blocks":"ready","reason":"reference","why":"Deployment cert-manager/cert-manager uses CustomResourceDefinition issuers.cert-manager.io"}
+            schema: "cozy/v1/plan"
+            components: ["kubernetes","cert-manager","issuers","multus"]
+            counts: {"create":3,"update":1,"keep":2,"delete":1}
+            nothingToDo: false
+            expectedMs: 111000
+            criticalPath: ["kubernetes/node-1/init","cert-manager/crds","cert-manager/objects","issuers/resources"]
+            stoodIn: ["multus"]
+            steps[]: {"id":"kubernetes/node-1/init","component":"kubernetes","stage":null,"work":[],"expectMs":60000,"deadlineMs":600000,"done":false,"actions":[]}
+            steps[]: {"id":"cert-manager/crds","component":"cert-manager","stage":"crds","work":[],"expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"CustomResourceDefinition","name":"issuers.cert-manager.io"},"verb":"create","changes":[]}]}
+            steps[]: {"id":"cert-manager/objects","component":"cert-manager","stage":"objects","work":[],"expectMs":30000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Deployment","namespace":"cert-manager","name":"cert-manager"},"verb":"create","changes":[]},{"object":{"group":"","kind":"ConfigMap","namespace":"cert-manager","name":"ca"},"verb":"update","changes":[{"field":".data.bundle","from":"\"old\"","to":"\"new \\\"quoted\\\"\""},{"field":".data.added","from":null,"to":"1"},{"field":".data.gone","from":"true","to":null}]},{"object":{"group":"","kind":"Namespace","name":"cert-manager"},"verb":"keep","changes":[]}]}
+            steps[]: {"id":"issuers/resources","component":"issuers","stage":"resources","work":[],"expectMs":20000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"ClusterIssuer","name":"cozy"},"verb":"create","changes":[]}]}
+            steps[]: {"id":"multus/objects","component":"multus","stage":"objects","work":[],"expectMs":5000,"deadlineMs":600000,"done":true,"actions":[{"object":{"group":"","kind":"DaemonSet","namespace":"kube-system","name":"multus"},"verb":"keep","changes":[]}]}
+            steps[]: {"id":"issuers/prune","component":"issuers","stage":"prune","work":[],"expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Issuer","namespace":"old","name":"cozy"},"verb":"delete","changes":[]}]}
+            edges[]: {"from":"kubernetes/node-1/init","milestone":"ready","to":"cert-manager/crds","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
+            edges[]: {"from":"cert-manager/crds","milestone":"ready","to":"cert-manager/objects","blocks":"apply","reason":"stageOrder","why":"stages go in order"}
+            edges[]: {"from":"kubernetes/node-1/init","milestone":"ready","to":"cert-manager/objects","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
+            edges[]: {"from":"cert-manager/crds","milestone":"ready","to":"issuers/resources","blocks":"apply","reason":"kind","why":"ClusterIssuer cozy is a ClusterIssuer.cert-manager.io"}
+            edges[]: {"from":"cert-manager/objects","milestone":"applied","to":"issuers/resources","blocks":"ready","reason":"reference","why":"ClusterIssuer cozy uses Deployment cert-manager/cert-manager"}
+            edges[]: {"from":"cert-manager/objects","milestone":"ready","to":"issuers/resources","blocks":"apply","reason":"needs","why":"needs: cert-manager"}
+            edges[]: {"from":"kubernetes/node-1/init","milestone":"ready","to":"multus/objects","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
+            edges[]: {"from":"issuers/resources","milestone":"ready","to":"issuers/prune","blocks":"apply","reason":"pruneOrder","why":"what is used goes after what uses it"}
+            dropped[]: {"from":"issuers/resources","milestone":"applied","to":"cert-manager/objects","blocks":"ready","reason":"reference","why":"Deployment cert-manager/cert-manager uses CustomResourceDefinition issuers.cert-manager.io"}
         "#);
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::Code;
 use crate::execute::event::{Cause, Event, EventKind, Failure, Outcome};
 use crate::model::object::{GroupKind, ObjectId};
+use crate::plan::planner::Phase;
 use crate::plan::{Action, Blocks, Change, Counts, Edge, Milestone, Plan, Reason, Stage, Step, StepId, Verb};
 
 /// An event at a number of milliseconds.
@@ -87,10 +88,10 @@ pub(crate) fn run() -> Vec<Event> {
     let objects = stage("cert-manager", Stage::Objects);
     let cilium = stage("cilium", Stage::Objects);
     let mut events = vec![started(&["kubernetes", "cilium", "cert-manager", "issuers"], 86, 161)];
-    events.extend(step(&StepId::Kubernetes, 0, [0, 2_000, 62_000], None));
+    events.extend(step(&first_server(), 0, [0, 2_000, 62_000], None));
     events.push(ready(62_000, "kubernetes", 0, 62_000, &[]));
-    events.extend(step(&crds, 6, [62_000, 62_400, 63_000], Some(StepId::Kubernetes)));
-    events.extend(step(&cilium, 38, [62_000, 66_000, 110_000], Some(StepId::Kubernetes)));
+    events.extend(step(&crds, 6, [62_000, 62_400, 63_000], Some(first_server())));
+    events.extend(step(&cilium, 38, [62_000, 66_000, 110_000], Some(first_server())));
     events.push(ready(110_000, "cilium", 38, 48_000, &["kubernetes"]));
     events.push(at(110_000, EventKind::StepStarted { step: objects.clone(), objects: 41 }));
     events.push(at(
@@ -158,7 +159,7 @@ pub(crate) fn failure() -> Failure {
 pub(crate) fn failing_run() -> Vec<Event> {
     let linstor = stage("linstor", Stage::Objects);
     let mut events = vec![started(&["kubernetes", "linstor", "vm-images"], 20, 100)];
-    events.extend(step(&StepId::Kubernetes, 0, [0, 1_000, 60_000], None));
+    events.extend(step(&first_server(), 0, [0, 1_000, 60_000], None));
     events.push(ready(60_000, "kubernetes", 0, 60_000, &[]));
     events.push(at(60_000, EventKind::StepStarted { step: linstor.clone(), objects: 12 }));
     events.push(at(61_000, EventKind::StepApplied { step: linstor.clone() }));
@@ -197,11 +198,17 @@ fn action(verb: Verb, id: ObjectId, changes: &[(&str, Option<&str>, Option<&str>
     Action { id, verb, object: None, changes: changes.collect() }
 }
 
+/// The step that makes the cluster.
+fn first_server() -> StepId {
+    StepId::Host { host: "node-1".to_owned(), phase: Phase::Init }
+}
+
 fn planned(id: StepId, expect: u64, actions: Vec<Action>) -> Step {
-    let done = !matches!(id, StepId::Kubernetes) && actions.iter().all(|action| action.verb == Verb::Keep);
+    let done = !matches!(id, StepId::Host { .. }) && actions.iter().all(|action| action.verb == Verb::Keep);
     Step {
         id,
         actions,
+        work: Vec::new(),
         gates: Vec::new(),
         may_be_empty: false,
         grace: None,
@@ -220,7 +227,7 @@ pub(crate) fn plan() -> Plan {
     let kind = GroupKind::new("cert-manager.io", "ClusterIssuer");
     Plan {
         steps: vec![
-            planned(StepId::Kubernetes, 60, Vec::new()),
+            planned(first_server(), 60, Vec::new()),
             planned(stage("cert-manager", Stage::Crds), 1, vec![action(Verb::Create, crd.clone(), &[])]),
             planned(
                 stage("cert-manager", Stage::Objects),

@@ -77,6 +77,32 @@ pub(crate) fn is_hostile(c: char) -> bool {
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// A number of bytes for people.
+pub(crate) fn size(bytes: u64) -> String {
+    let mut unit = "bytes";
+    let mut tenths = bytes * 10;
+    for larger in ["KiB", "MiB", "GiB"] {
+        if tenths < 10 * 1024 {
+            break;
+        }
+        tenths /= 1024;
+        unit = larger;
+    }
+    match (unit, tenths / 10) {
+        ("bytes", bytes) => count(usize::try_from(bytes).unwrap_or(usize::MAX), "byte"),
+        (_, whole @ ..10) => format!("{whole}.{} {unit}", tenths % 10),
+        (_, whole) => format!("{whole} {unit}"),
+    }
+}
+
+/// How far a download is.
+pub(crate) fn received(received: u64, total: Option<u64>) -> String {
+    match total {
+        Some(total) => format!("{} of {}", size(received), size(total)),
+        None => size(received),
+    }
+}
+
 /// Columns that a text takes.
 pub(crate) fn width(text: &str) -> usize {
     console::measure_text_width(text)

@@ -80,6 +80,9 @@ impl Timeline {
             }
             EventKind::Object { .. }
             | EventKind::Retry { .. }
+            | EventKind::Fetching { .. }
+            | EventKind::FetchProgress { .. }
+            | EventKind::Fetched { .. }
             | EventKind::Interrupted { .. }
             | EventKind::Warning { .. } => {}
         }

@@ -94,13 +94,19 @@ fn the_built_in_catalogue_has_no_findings() {
 }
 
 #[test]
-fn hosts_are_not_installed_yet_and_that_is_said() {
-    let output = cozy(&["install", "-f", "examples/edge.yaml", "--yes"]);
+fn hosts_are_not_touched_without_a_lock_of_what_goes_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(
+        &folder,
+        "cozy.yaml",
+        "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: bed\nhosts:\n  - { address: 192.0.2.1 }\n",
+    );
+    let output = cozy(&["install", "-f", &file, "--catalogue", "tests/bed/catalogue", "--yes"]);
     assert_eq!(output.status.code(), Some(1));
     insta::assert_snapshot!(text(&output.stderr), @"
-    error[C5000]: this version of cozy cannot install Kubernetes on hosts yet
+        error[C5030]: no catalogue has `bundles/kubernetes.lock`, which names the artefacts of Kubernetes and their digests
 
-    hint: rehearse it with `cozy install --rehearse`, or set `kubernetes.provider: existing` and name a kubeconfig
+        hint: name a catalogue that has it with --catalogue
     ");
 }
 

@@ -64,13 +64,22 @@ pub(crate) fn stream<'a, V: Visitor<'a>>(reader: &mut Reader<'a, '_, V>) -> Resu
         first = false;
         let line = reader.cursor.line + 1;
         reader.visitor.document(line);
+        let root = (start == Start::Line && !matches!(reader.cursor.peek(), b'[' | b'{' | b'"' | b'\''))
+            .then(|| reader.cursor.column());
         if reader.at_end() {
             reader.nothing(Properties::default())?;
         } else {
             reader.node(-1, start)?;
         }
-        reader.visitor.document_end();
         reader.gap(true)?;
+        if matches!(reader.cursor.peek(), b'@' | b'`') {
+            return Err(reader.cursor.error("found character that cannot start any token"));
+        }
+        // What stands in a collection's column is to be its next item.
+        if root == Some(reader.cursor.column()) && !reader.cursor.is_end() && !reader.cursor.is_marker() {
+            return Err(reader.cursor.error("did not find expected key or '-' indicator"));
+        }
+        reader.visitor.document_end();
         if !reader.cursor.is_end() && !reader.cursor.is_marker() {
             return Err(reader.cursor.error("did not find expected <document start>"));
         }
@@ -167,12 +176,25 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             self.cursor.skip(1);
             return Ok(uri);
         }
-        while !self.cursor.is_blank_or_end(0)
-            && !matches!(self.cursor.peek(), b',' | b'[' | b']' | b'{' | b'}')
+        // goyaml takes `,`, `[` and `]` for parts of a tag.
+        while matches!(self.cursor.peek(), b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' | b';' | b'/' | b'?' | b':'
+            | b'@' | b'&' | b'=' | b'+' | b'$' | b'.' | b'!' | b'~' | b'*' | b'\'' | b'(' | b')' | b'%' | b',' | b'[' | b']')
         {
             self.cursor.skip(1);
         }
+        if !self.cursor.is_blank_or_end(0) {
+            return Err(self.cursor.error("did not find expected whitespace or line break"));
+        }
         let written = self.cursor.slice(from, self.cursor.at);
+        if written.find('!').is_some_and(|end| {
+            end > 0
+                && written
+                    .bytes()
+                    .take(end)
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        }) {
+            return Err(self.cursor.error("found undefined tag handle"));
+        }
         Ok(match written.strip_prefix('!') {
             Some(known) => format!("tag:yaml.org,2002:{known}"),
             None => format!("!{written}"),

@@ -30,8 +30,8 @@ impl<'a> Cursor<'a> {
             let allowed = match byte {
                 b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..=0xc1 | 0xc3..=0xee | 0xf0..=0xff => true,
                 0xc2 => self.byte(at + 1) >= 0xa0 || self.byte(at + 1) == 0x85,
-                // A byte order mark, U+FFFE and U+FFFF.
-                0xef => !matches!((self.byte(at + 1), self.byte(at + 2)), (0xbb, 0xbf) | (0xbf, 0xbe | 0xbf)),
+                // U+FFFE and U+FFFF; goyaml allows a byte order mark anywhere.
+                0xef => !matches!((self.byte(at + 1), self.byte(at + 2)), (0xbf, 0xbe | 0xbf)),
                 _ => false,
             };
             if !allowed {

@@ -148,6 +148,15 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
         let mut ahead = self.cursor.clone();
         let start = ahead.at;
         let (mut open, mut quote) = (0_usize, 0_u8);
+        // A `:` within a tag is none that follows a key.
+        while matches!(ahead.peek(), b'!' | b'&') {
+            while !ahead.is_blank_or_end(0) {
+                ahead.skip(1);
+            }
+            while matches!(ahead.peek(), b' ' | b'\t') {
+                ahead.skip(1);
+            }
+        }
         loop {
             let byte = ahead.peek();
             if ahead.at - start > LONGEST_KEY || ahead.is_end() || ahead.is_break() {

@@ -1,0 +1,143 @@
+//! Which subcharts are part of a release, under which name, and what their
+//! parents take from their values (Helm's `chart/v2/util/dependencies.go`).
+
+use std::rc::Rc;
+
+use super::{Chart, Dependency, Import};
+use crate::error::Error;
+use crate::funcs::semver::{Constraint, Version};
+use crate::value::{Entries, Value};
+use crate::values::{coalesce, path};
+
+/// Makes subcharts that are not wanted disappear, gives aliases their charts,
+/// and imports values.
+pub(crate) fn process(chart: &mut Chart, values: &Value) -> Result<(), Error> {
+    enable(chart, values, "")?;
+    import(chart)
+}
+
+/// Refuses a chart that names a dependency which is not within it.
+pub(crate) fn check_present(chart: &Chart) -> Result<(), Error> {
+    let wanted = chart.metadata.dependencies.iter().flatten();
+    let missing: Vec<&str> = wanted
+        .map(|dependency| dependency.name.as_str())
+        .filter(|name| !chart.dependencies.iter().any(|within| within.name() == *name))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let problem = format!(
+        "found in Chart.yaml, but missing in charts/ directory: {}; `helm dependency build` fetches them",
+        missing.join(", ")
+    );
+    Err(super::chart_error(chart.name(), &problem))
+}
+
+fn compatible(constraint: &str, version: &str) -> bool {
+    let (Ok(version), Ok(constraint)) = (Version::parse(version), Constraint::parse(constraint)) else {
+        return false;
+    };
+    constraint.allows(&version)
+}
+
+/// The chart that a dependency means, under its alias.
+fn aliased(charts: &[Chart], dependency: &Dependency) -> Option<Chart> {
+    let found = charts.iter().find(|chart| {
+        chart.name() == dependency.name && compatible(&dependency.version, &chart.metadata.version)
+    })?;
+    let mut chart = found.clone();
+    if !dependency.alias.is_empty() {
+        dependency.alias.clone_into(&mut chart.metadata.name);
+    }
+    Some(chart)
+}
+
+fn enable(chart: &mut Chart, values: &Value, prefix: &str) -> Result<(), Error> {
+    let Some(mut wanted) = chart.metadata.dependencies.take() else { return Ok(()) };
+    let within = std::mem::take(&mut chart.dependencies);
+    let named = |chart: &Chart| {
+        wanted
+            .iter()
+            .any(|wanted| wanted.name == chart.name() && compatible(&wanted.version, &chart.metadata.version))
+    };
+    let mut all: Vec<Chart> = within.iter().filter(|chart| !named(chart)).cloned().collect();
+    for dependency in &mut wanted {
+        all.extend(aliased(&within, dependency));
+        if !dependency.alias.is_empty() {
+            dependency.name = dependency.alias.clone();
+        }
+        dependency.enabled = true;
+    }
+    chart.dependencies = all;
+    let seen = coalesce::values(chart, values, false)?;
+    by_tags(&mut wanted, &seen);
+    by_conditions(&mut wanted, &seen, prefix);
+    let disabled: Vec<String> =
+        wanted.iter().filter(|one| !one.enabled).map(|one| one.name.clone()).collect();
+    chart.dependencies.retain(|chart| !disabled.iter().any(|name| name == chart.name()));
+    wanted.retain(|dependency| !disabled.contains(&dependency.name));
+    for subchart in &mut chart.dependencies {
+        let prefix = format!("{prefix}{}.", subchart.name());
+        enable(subchart, &seen, &prefix)?;
+    }
+    chart.metadata.dependencies = (!wanted.is_empty()).then_some(wanted);
+    Ok(())
+}
+
+fn by_tags(wanted: &mut [Dependency], values: &Value) {
+    let Some(tags) = values.get("tags").filter(|tags| tags.as_map().is_some()) else { return };
+    for dependency in wanted {
+        let set: Vec<bool> = dependency
+            .tags
+            .iter()
+            .filter_map(|tag| match tags.get(tag) {
+                Some(Value::Bool(value)) => Some(value),
+                _ => None,
+            })
+            .collect();
+        dependency.enabled = set.is_empty() || set.contains(&true);
+    }
+}
+
+/// The first condition that is set decides.
+fn by_conditions(wanted: &mut [Dependency], values: &Value, prefix: &str) {
+    for dependency in wanted {
+        for condition in dependency.condition.trim().split(',').filter(|condition| !condition.is_empty()) {
+            if let Some(Value::Bool(value)) = path(values, &format!("{prefix}{condition}")) {
+                dependency.enabled = value;
+                break;
+            }
+        }
+    }
+}
+
+fn import(chart: &mut Chart) -> Result<(), Error> {
+    for subchart in &mut chart.dependencies {
+        import(subchart)?;
+    }
+    let Some(dependencies) = chart.metadata.dependencies.clone() else { return Ok(()) };
+    let values = coalesce::values(chart, &Value::Nil, true)?;
+    let mut taken = Value::map(Entries::new());
+    for dependency in &dependencies {
+        for import in &dependency.imports {
+            let (child, parent) = match import {
+                Import::Exported(name) => (format!("exports.{name}"), "."),
+                Import::Moved { child, parent } => (child.clone(), parent.as_str()),
+                Import::Other(_) => continue,
+            };
+            let table = path(&values, &format!("{}.{child}", dependency.name));
+            let Some(table) = table.filter(|table| table.as_map().is_some()) else { continue };
+            taken = coalesce::tables(taken, nested(parent, table), true);
+        }
+    }
+    chart.values = Some(coalesce::tables(values.deep_copy(), taken, true));
+    Ok(())
+}
+
+/// A table at a path.
+fn nested(path: &str, table: Value) -> Value {
+    if path == "." {
+        return table;
+    }
+    path.split('.').rev().fold(table, |inner, key| Value::map([(Rc::from(key), inner)].into_iter().collect()))
+}

@@ -1,0 +1,150 @@
+//! sprig's functions on maps.
+
+use std::rc::Rc;
+
+use super::Type::{Any, Map, Text};
+use super::{Answer, Function, arg, fixed, open, text};
+use crate::exec::Stop;
+use crate::format;
+use crate::value::{self, Entries, Value};
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    open("dict", &[], Any, |_, a| Ok(dict(a))),
+    fixed("get", &[Map, Text], |_, a| Ok(arg(a, 0).get(&text(a, 1)).unwrap_or(Value::text("")))),
+    fixed("set", &[Map, Text, Any], |_, a| {
+        map_of(arg(a, 0))?.set(text(a, 1).as_ref(), arg(a, 2).clone());
+        Ok(arg(a, 0).clone())
+    }),
+    fixed("unset", &[Map, Text], |_, a| {
+        if let Some(map) = arg(a, 0).as_map() {
+            map.remove(&text(a, 1));
+        }
+        Ok(arg(a, 0).clone())
+    }),
+    fixed("hasKey", &[Map, Text], |_, a| {
+        Ok(Value::Bool(arg(a, 0).as_map().is_some_and(|map| map.has(&text(a, 1)))))
+    }),
+    open("pluck", &[Text], Map, |_, a| {
+        let key = text(a, 0);
+        Ok(Value::list(a.iter().skip(1).filter_map(|map| map.get(&key)).collect()))
+    }),
+    open("keys", &[], Map, |_, a| {
+        Ok(Value::texts(a.iter().flat_map(|map| {
+            map.as_map().map(|map| map.entries()).unwrap_or_default().into_iter().map(|(key, _)| key)
+        })))
+    }),
+    fixed("values", &[Map], |_, a| {
+        let entries = arg(a, 0).as_map().map(|map| map.entries()).unwrap_or_default();
+        Ok(Value::list(entries.into_iter().map(|(_, value)| value).collect()))
+    }),
+    open("pick", &[Map], Text, |_, a| Ok(chosen(a, true))),
+    open("omit", &[Map], Text, |_, a| Ok(chosen(a, false))),
+    open("merge", &[Map], Map, |_, a| merged(a, false)),
+    open("mustMerge", &[Map], Map, |_, a| merged(a, false)),
+    open("mergeOverwrite", &[Map], Map, |_, a| merged(a, true)),
+    open("mustMergeOverwrite", &[Map], Map, |_, a| merged(a, true)),
+    open("dig", &[], Any, |_, a| dig(a)),
+];
+
+fn map_of(value: &Value) -> Result<&Rc<value::Map>, Stop> {
+    value.as_map().ok_or_else(|| Stop::from("assignment to entry in nil map"))
+}
+
+fn dict(arguments: &[Value]) -> Value {
+    let mut entries = Entries::new();
+    for pair in arguments.chunks(2) {
+        let key = format::text(arg(pair, 0));
+        entries.insert(Rc::from(key), pair.get(1).cloned().unwrap_or(Value::text("")));
+    }
+    Value::map(entries)
+}
+
+fn chosen(arguments: &[Value], named: bool) -> Value {
+    let Some((map, keys)) = arguments.split_first() else { return Value::map(Entries::new()) };
+    let is_in = |key: &str| keys.iter().any(|name| name.string_bytes() == Some(key.as_bytes()));
+    let entries = map.as_map().map(|map| map.entries()).unwrap_or_default();
+    Value::map(entries.into_iter().filter(|(key, _)| is_in(key) == named).collect())
+}
+
+fn merged(arguments: &[Value], overwrite: bool) -> Answer {
+    let Some((first, sources)) = arguments.split_first() else { return Ok(Value::Nil) };
+    let destination = if first.is_nil() { Value::map(Entries::new()) } else { first.clone() };
+    if let Some(map) = destination.as_map() {
+        for source in sources {
+            if let Some(source) = source.as_map() {
+                merge(map, source, overwrite, 0)?;
+            }
+        }
+    }
+    Ok(destination)
+}
+
+/// mergo's `Merge`: what is there and not empty stays, unless `overwrite`.
+fn merge(into: &Rc<value::Map>, from: &Rc<value::Map>, overwrite: bool, depth: usize) -> Result<(), Stop> {
+    if Rc::ptr_eq(into, from) {
+        return Ok(());
+    }
+    if depth > 1_000 {
+        return Err("the maps to merge are nested too deeply".into());
+    }
+    for (key, source) in from.entries() {
+        let before = into.get(&key);
+        if source.is_nil() {
+            if overwrite {
+                into.set(key, Value::Nil);
+            }
+            continue;
+        }
+        if let (Value::Map(source), Some(Value::Map(before))) = (&source, &before) {
+            merge(before, source, overwrite, depth + 1)?;
+        }
+        let is_list = source.elements().is_some();
+        if is_list && overwrite {
+            into.set(Rc::clone(&key), source.clone());
+        }
+        let filled = before.as_ref().is_some_and(Value::truth);
+        let both_maps =
+            source.as_map().is_some() && before.as_ref().is_some_and(|before| before.as_map().is_some());
+        if filled && (is_list || both_maps) {
+            continue;
+        }
+        if overwrite || !filled {
+            into.set(key, source);
+        }
+    }
+    Ok(())
+}
+
+/// `dig "a" "b" default map`
+fn dig(arguments: &[Value]) -> Answer {
+    let [keys @ .., default, map] = arguments else {
+        return Err("dig needs at least three arguments".into());
+    };
+    if keys.is_empty() {
+        return Err("dig needs at least three arguments".into());
+    }
+    let mut at = map.clone();
+    for key in keys {
+        let Some(key) = key.string_text() else {
+            return Err(Stop::Failed(format!(
+                "interface conversion: interface {{}} is {}, not string",
+                key.type_name()
+            )));
+        };
+        // A conversion in Go, which takes no other type of map.
+        let map = match &at {
+            Value::Map(map) if map.kind == value::MapKind::Any => map,
+            other => {
+                return Err(Stop::Failed(format!(
+                    "interface conversion: interface {{}} is {}, not map[string]interface {{}}",
+                    other.type_name()
+                )));
+            }
+        };
+        match map.get(&key) {
+            Some(value) => at = value,
+            None => return Ok(default.clone()),
+        }
+    }
+    Ok(at)
+}

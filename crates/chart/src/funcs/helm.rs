@@ -1,0 +1,151 @@
+//! Helm's own functions: `include`, `tpl`, `required`, `lookup`, YAML, JSON, TOML.
+
+use std::rc::Rc;
+
+use super::Type::{Any, Text};
+use super::{Answer, Function, arg, fixed, text, toml};
+use crate::exec::{Engine, Stop};
+use crate::json::{self, Style};
+use crate::value::{Entries, ListKind, MapKind, Value};
+use crate::yaml;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    fixed("include", &[Text, Any], |engine, a| engine.include(&text(a, 0), arg(a, 1))),
+    fixed("tpl", &[Text, Any], |engine, a| engine.tpl(&text(a, 0), arg(a, 1))),
+    fixed("required", &[Text, Any], |_, a| {
+        let value = arg(a, 1);
+        if value.is_nil() || value.string_bytes().is_some_and(<[u8]>::is_empty) {
+            return Err(Stop::Failed(text(a, 0).into_owned()));
+        }
+        Ok(value.clone())
+    }),
+    fixed("fail", &[Text], |_, a| Err(Stop::Failed(text(a, 0).into_owned()))),
+    fixed("lookup", &[Text, Text, Text, Text], |engine, a| {
+        let found = engine.environment.lookup(&text(a, 0), &text(a, 1), &text(a, 2), &text(a, 3))?;
+        Ok(found.map_or_else(|| Value::map(Entries::new()), from_cluster))
+    }),
+    // Helm looks no name up unless it is told to.
+    fixed("getHostByName", &[Text], |_, _| Ok(Value::text(""))),
+    fixed("toYaml", &[Any], |engine, a| written(engine, yaml::write(arg(a, 0)), Must::No)),
+    fixed("mustToYaml", &[Any], |engine, a| written(engine, yaml::write(arg(a, 0)), Must::Yes)),
+    fixed("toYamlPretty", &[Any], |engine, a| written(engine, Ok(yaml::write_pretty(arg(a, 0))), Must::No)),
+    fixed("fromYaml", &[Text], |_, a| Ok(map_or_error(read_yaml(&text(a, 0)), YAML_MISMATCH))),
+    fixed("fromYamlArray", &[Text], |_, a| Ok(list_or_error(read_yaml(&text(a, 0)), YAML_MISMATCH))),
+    fixed("toToml", &[Any], |engine, a| {
+        if arg(a, 0).is_nil() {
+            return Err("reflect: call of reflect.Value.Type on zero Value".into());
+        }
+        let text = toml::write(arg(a, 0)).unwrap_or_else(|problem| problem);
+        engine.spend(text.len())?;
+        Ok(Value::text(text))
+    }),
+    fixed("mustToToml", &[Any], |engine, a| {
+        if arg(a, 0).is_nil() {
+            return Err("reflect: call of reflect.Value.Type on zero Value".into());
+        }
+        let text = toml::write(arg(a, 0))?;
+        engine.spend(text.len())?;
+        Ok(Value::text(text))
+    }),
+    fixed("fromToml", &[Text], |_, a| {
+        Ok(toml::read(&text(a, 0))
+            .unwrap_or_else(|problem| Value::map_from([("Error", Value::text(problem))])))
+    }),
+    fixed("toJson", &[Any], |engine, a| {
+        written(engine, json::write(arg(a, 0), Style { html: true, pretty: false }), Must::No)
+    }),
+    fixed("mustToJson", &[Any], |engine, a| {
+        written(engine, json::write(arg(a, 0), Style { html: true, pretty: false }), Must::Yes)
+    }),
+    fixed("toPrettyJson", &[Any], |engine, a| {
+        written(engine, json::write(arg(a, 0), Style { html: true, pretty: true }), Must::No)
+    }),
+    fixed("mustToPrettyJson", &[Any], |engine, a| {
+        written(engine, json::write(arg(a, 0), Style { html: true, pretty: true }), Must::Yes)
+    }),
+    fixed("toRawJson", &[Any], |engine, a| {
+        written(engine, json::write(arg(a, 0), Style { html: false, pretty: false }), Must::Yes)
+    }),
+    fixed("mustToRawJson", &[Any], |engine, a| {
+        written(engine, json::write(arg(a, 0), Style { html: false, pretty: false }), Must::Yes)
+    }),
+    fixed("fromJson", &[Text], |_, a| Ok(map_or_error(json::read(&text(a, 0)), ""))),
+    fixed("mustFromJson", &[Text], |_, a| Ok(json::read(&text(a, 0))?)),
+    fixed("fromJsonArray", &[Text], |_, a| Ok(list_or_error(json::read(&text(a, 0)), ""))),
+];
+
+/// Whether a failure is an error, or an empty text.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Must {
+    Yes,
+    No,
+}
+
+fn written(engine: &mut Engine<'_>, text: Result<String, String>, must: Must) -> Answer {
+    let text = match text {
+        Ok(text) => text,
+        Err(problem) if must == Must::Yes => return Err(Stop::Failed(problem)),
+        Err(_) => String::new(),
+    };
+    engine.spend(text.len())?;
+    Ok(Value::text(text.strip_suffix('\n').unwrap_or(&text)))
+}
+
+/// What sigs.k8s.io/yaml says before JSON's words.
+const YAML_MISMATCH: &str = "error unmarshaling JSON: while decoding JSON: ";
+
+fn read_yaml(text: &str) -> Result<Value, String> {
+    yaml::read(text).map_err(|problem| format!("error converting YAML to JSON: {problem}"))
+}
+
+/// A map, or one with the key `Error`.
+fn map_or_error(read: Result<Value, String>, before: &str) -> Value {
+    let problem = match read {
+        Ok(map @ Value::Map(_)) => return map,
+        Ok(value) if value.is_nil() && before.is_empty() => {
+            return Value::map_of(MapKind::NilAny, Entries::new());
+        }
+        Ok(value) if value.is_nil() => return Value::map(Entries::new()),
+        Ok(other) => format!("{before}{}", mismatch(&other, "map[string]interface {}")),
+        Err(problem) => problem,
+    };
+    Value::map_from([("Error", Value::text(problem))])
+}
+
+/// A list, or one of the error's words.
+fn list_or_error(read: Result<Value, String>, before: &str) -> Value {
+    let problem = match read {
+        Ok(list) if list.elements().is_some() => return list,
+        Ok(value) if value.is_nil() && before.is_empty() => return Value::nil_list(ListKind::NilAny),
+        Ok(value) if value.is_nil() => return Value::list(Vec::new()),
+        Ok(other) => format!("{before}{}", mismatch(&other, "[]interface {}")),
+        Err(problem) => problem,
+    };
+    Value::list(vec![Value::text(problem)])
+}
+
+fn mismatch(value: &Value, wanted: &str) -> String {
+    let found = match value {
+        Value::Map(_) => "object",
+        Value::List(_) => "array",
+        Value::Bool(_) => "bool",
+        Value::Text(_) | Value::Raw(_) => "string",
+        _ => "number",
+    };
+    format!("json: cannot unmarshal {found} into Go value of type {wanted}")
+}
+
+/// An object of the cluster: its whole numbers are `int64`.
+fn from_cluster(value: serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(whole) => Value::Int64(whole),
+            None => Value::Float(number.as_f64().unwrap_or(0.0)),
+        },
+        serde_json::Value::Array(items) => Value::list(items.into_iter().map(from_cluster).collect()),
+        serde_json::Value::Object(map) => {
+            Value::map(map.into_iter().map(|(key, value)| (Rc::from(key), from_cluster(value))).collect())
+        }
+        other => Value::from(other),
+    }
+}

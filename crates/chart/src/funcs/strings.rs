@@ -1,0 +1,198 @@
+//! sprig's functions on text.
+
+use super::Type::{Any, Int, Text};
+use super::{Answer, Function, arg, bytes, fixed, int, open, text};
+use crate::exec::{Engine, Stop};
+use crate::format;
+use crate::value::{Entries, MapKind, Value};
+use std::rc::Rc;
+
+pub(super) const FUNCTIONS: &[Function] = &[
+    fixed("hello", &[], |_, _| Ok(Value::text("Hello!"))),
+    fixed("toString", &[Any], |_, a| Ok(format::string(arg(a, 0)))),
+    fixed("trim", &[Text], |_, a| Ok(Value::text(text(a, 0).trim_matches(is_space)))),
+    fixed("trimall", &[Text, Text], |_, a| Ok(trim_all(a))),
+    fixed("trimAll", &[Text, Text], |_, a| Ok(trim_all(a))),
+    fixed("trimSuffix", &[Text, Text], |_, a| {
+        Ok(Value::from_bytes(bytes(a, 1).strip_suffix(bytes(a, 0)).unwrap_or(bytes(a, 1)).to_vec()))
+    }),
+    fixed("trimPrefix", &[Text, Text], |_, a| {
+        Ok(Value::from_bytes(bytes(a, 1).strip_prefix(bytes(a, 0)).unwrap_or(bytes(a, 1)).to_vec()))
+    }),
+    fixed("trunc", &[Int, Text], |_, a| Ok(truncated(int(a, 0), bytes(a, 1)))),
+    fixed("abbrev", &[Int, Text], |_, a| Ok(abbreviated(0, int(a, 0), a, 1))),
+    fixed("abbrevboth", &[Int, Int, Text], |_, a| Ok(abbreviated(int(a, 0), int(a, 1), a, 2))),
+    fixed("substr", &[Int, Int, Text], |_, a| substring(int(a, 0), int(a, 1), bytes(a, 2))),
+    fixed("repeat", &[Int, Text], |engine, a| {
+        let count = size(int(a, 0))?;
+        engine.spend(count.saturating_mul(bytes(a, 1).len()))?;
+        Ok(Value::from_bytes(bytes(a, 1).repeat(count)))
+    }),
+    fixed("contains", &[Text, Text], |_, a| Ok(Value::Bool(text(a, 1).contains(text(a, 0).as_ref())))),
+    fixed("hasPrefix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).starts_with(bytes(a, 0))))),
+    fixed("hasSuffix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).ends_with(bytes(a, 0))))),
+    open("quote", &[], Any, |_, a| {
+        let quoted =
+            a.iter().filter(|value| !value.is_nil()).map(|value| format::quote(&format::string(value)));
+        Ok(Value::text(quoted.collect::<Vec<_>>().join(" ")))
+    }),
+    open("squote", &[], Any, |_, a| {
+        let mut out = Vec::new();
+        for value in a.iter().filter(|value| !value.is_nil()) {
+            out.extend_from_slice(if out.is_empty() { b"'" } else { b" '" });
+            format::print(value, &mut out);
+            out.push(b'\'');
+        }
+        Ok(Value::from_bytes(out))
+    }),
+    open("cat", &[], Any, |_, a| {
+        let mut out = Vec::new();
+        for (index, value) in a.iter().filter(|value| !value.is_nil()).enumerate() {
+            if index > 0 {
+                out.push(b' ');
+            }
+            format::print(value, &mut out);
+        }
+        Ok(Value::from_bytes(out))
+    }),
+    fixed("indent", &[Int, Text], |engine, a| indent(engine, a, false)),
+    fixed("nindent", &[Int, Text], |engine, a| indent(engine, a, true)),
+    fixed("replace", &[Text, Text, Text], |engine, a| {
+        let replaced = text(a, 2).replace(text(a, 0).as_ref(), &text(a, 1));
+        engine.spend(replaced.len())?;
+        Ok(Value::text(replaced))
+    }),
+    fixed("plural", &[Text, Text, Int], |_, a| Ok(arg(a, usize::from(int(a, 2) != 1)).clone())),
+    fixed("split", &[Text, Text], |_, a| Ok(numbered(split(&text(a, 1), &text(a, 0), -1)))),
+    fixed("splitn", &[Text, Int, Text], |_, a| Ok(numbered(split(&text(a, 2), &text(a, 0), int(a, 1))))),
+    fixed("splitList", &[Text, Text], |_, a| Ok(Value::texts(split(&text(a, 1), &text(a, 0), -1)))),
+];
+
+/// Go's `unicode.IsSpace`.
+pub(super) fn is_space(character: char) -> bool {
+    character.is_whitespace()
+}
+
+/// A count of bytes, elements or repetitions.
+fn size(count: i64) -> Result<usize, Stop> {
+    usize::try_from(count).map_err(|_| Stop::from("strings: negative Repeat count"))
+}
+
+fn trim_all(a: &[Value]) -> Value {
+    let cutset = text(a, 0);
+    Value::text(text(a, 1).trim_matches(|character| cutset.contains(character)))
+}
+
+fn truncated(count: i64, text: &[u8]) -> Value {
+    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    let at = |position: i64| usize::try_from(position).unwrap_or(0);
+    let cut = if count < 0 && length + count > 0 {
+        text.get(at(length + count)..)
+    } else if count >= 0 && length > count {
+        text.get(..at(count))
+    } else {
+        Some(text)
+    };
+    Value::from_bytes(cut.unwrap_or(text).to_vec())
+}
+
+/// goutils' `AbbreviateFull`, in bytes.
+fn abbreviated(left: i64, width: i64, a: &[Value], place: usize) -> Value {
+    let whole = bytes(a, place);
+    if width < 4 || left > 0 && width < 7 {
+        return arg(a, place).clone();
+    }
+    Value::from_bytes(abbreviate(whole, left, usize::try_from(width).unwrap_or(usize::MAX)))
+}
+
+fn abbreviate(text: &[u8], offset: i64, width: usize) -> Vec<u8> {
+    const MARK: &[u8] = b"...";
+    if text.len() <= width {
+        return text.to_vec();
+    }
+    let keep = width - 3;
+    let mut offset = usize::try_from(offset).unwrap_or(0).min(text.len());
+    if text.len() - offset < keep {
+        offset = text.len() - keep;
+    }
+    if offset <= 4 {
+        return [text.get(..keep).unwrap_or(text), MARK].concat();
+    }
+    let rest = if offset + keep < text.len() {
+        // Go drops the error of a width that is too small, and the text with it.
+        if keep < 4 { Vec::new() } else { abbreviate(text.get(offset..).unwrap_or_default(), 0, keep) }
+    } else {
+        text.get(text.len() - keep..).unwrap_or(text).to_vec()
+    };
+    [MARK, &rest].concat()
+}
+
+fn substring(start: i64, end: i64, text: &[u8]) -> Answer {
+    let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
+    let (from, to) = if start < 0 {
+        (0, end)
+    } else if end < 0 || end > length {
+        (start, length)
+    } else {
+        (start, end)
+    };
+    let cut =
+        usize::try_from(from).ok().zip(usize::try_from(to).ok()).and_then(|(from, to)| text.get(from..to));
+    match cut {
+        Some(cut) => Ok(Value::from_bytes(cut.to_vec())),
+        None => Err(Stop::Failed(format!("slice bounds out of range [{from}:{to}] of {length}"))),
+    }
+}
+
+fn indent(engine: &mut Engine<'_>, a: &[Value], new_line: bool) -> Answer {
+    let spaces = size(int(a, 0))?;
+    let whole = bytes(a, 1);
+    let lines = whole.split(|byte| *byte == b'\n').count();
+    engine.spend(lines.saturating_mul(spaces).saturating_add(whole.len()))?;
+    let mut out = Vec::with_capacity(whole.len() + lines * spaces + 1);
+    if new_line {
+        out.push(b'\n');
+    }
+    out.extend(std::iter::repeat_n(b' ', spaces));
+    for byte in whole {
+        out.push(*byte);
+        if *byte == b'\n' {
+            out.extend(std::iter::repeat_n(b' ', spaces));
+        }
+    }
+    Ok(Value::from_bytes(out))
+}
+
+/// Go's `strings.SplitN`.
+pub(super) fn split<'a>(text: &'a str, separator: &str, count: i64) -> Vec<&'a str> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let most = usize::try_from(count).unwrap_or(usize::MAX);
+    if !separator.is_empty() {
+        return text.splitn(most, separator).collect();
+    }
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        if parts.len() + 1 >= most {
+            break;
+        }
+        let (head, tail) = rest.split_at(first.len_utf8());
+        parts.push(head);
+        rest = tail;
+    }
+    if !rest.is_empty() {
+        parts.push(rest);
+    }
+    parts
+}
+
+fn numbered(parts: Vec<&str>) -> Value {
+    let entries: Entries = parts
+        .into_iter()
+        .enumerate()
+        .map(|(index, part)| (Rc::from(format!("_{index}")), Value::text(part)))
+        .collect();
+    Value::map_of(MapKind::Text, entries)
+}

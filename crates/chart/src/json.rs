@@ -1,0 +1,200 @@
+//! Go's `encoding/json`: writing values, and reading them with every number a
+//! `float64`.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::rc::Rc;
+
+use crate::number;
+use crate::value::Value;
+
+/// How JSON is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Style {
+    /// `<`, `>` and `&` as `\u003c`, ….
+    pub(crate) html: bool,
+    /// Two spaces a level.
+    pub(crate) pretty: bool,
+}
+
+/// Writes a value; an error where JSON has no such value.
+pub(crate) fn write(value: &Value, style: Style) -> Result<String, String> {
+    let mut out = String::new();
+    put(value, style, 0, &mut out)?;
+    Ok(out)
+}
+
+fn line(style: Style, depth: usize, out: &mut String) {
+    if style.pretty {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", depth));
+    }
+}
+
+fn put(value: &Value, style: Style, depth: usize, out: &mut String) -> Result<(), String> {
+    match value {
+        Value::Nil | Value::Null => out.push_str("null"),
+        value if value.is_nil_collection() => out.push_str("null"),
+        Value::Bool(value) => out.push_str(if *value { "true" } else { "false" }),
+        Value::Int(number) | Value::Int64(number) => {
+            let _ = write!(out, "{number}");
+        }
+        Value::Uint(number, _) => {
+            let _ = write!(out, "{number}");
+        }
+        Value::Float(number) if number.is_finite() => out.push_str(&number::json(*number)),
+        Value::Float(number) => return Err(format!("json: unsupported value: {}", number::general(*number))),
+        Value::Text(text) => string(text, style.html, out),
+        Value::Raw(bytes) => {
+            // Go writes one replacement character for each byte that is wrong.
+            let mut text = String::new();
+            for chunk in bytes.utf8_chunks() {
+                text.push_str(chunk.valid());
+                text.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+            }
+            let mut escaped = String::new();
+            string(&text, style.html, &mut escaped);
+            out.push_str(&escaped.replace('\u{fffd}', "\\ufffd"));
+        }
+        Value::Bytes(bytes) => string(&crate::funcs::encoding::base64(bytes), style.html, out),
+        Value::List(list) => {
+            sequence(&list.items, style, depth, out)?;
+        }
+        Value::Map(map) => {
+            entries(&map.entries(), style, depth, out)?;
+        }
+        Value::Object(object) => match object.struct_fields() {
+            Some(fields) => entries(&fields, style, depth, out)?,
+            None => put(&object.as_json(), style, depth, out)?,
+        },
+    }
+    Ok(())
+}
+
+fn entries<K: AsRef<str>>(
+    all: &[(K, Value)],
+    style: Style,
+    depth: usize,
+    out: &mut String,
+) -> Result<(), String> {
+    if all.is_empty() {
+        out.push_str("{}");
+        return Ok(());
+    }
+    out.push('{');
+    for (index, (key, value)) in all.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        line(style, depth + 1, out);
+        string(key.as_ref(), style.html, out);
+        out.push_str(if style.pretty { ": " } else { ":" });
+        put(value, style, depth + 1, out)?;
+    }
+    line(style, depth, out);
+    out.push('}');
+    Ok(())
+}
+
+fn sequence(items: &[Value], style: Style, depth: usize, out: &mut String) -> Result<(), String> {
+    if items.is_empty() {
+        out.push_str("[]");
+        return Ok(());
+    }
+    out.push('[');
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        line(style, depth + 1, out);
+        put(item, style, depth + 1, out)?;
+    }
+    line(style, depth, out);
+    out.push(']');
+    Ok(())
+}
+
+/// Writes a string with Go's escapes.
+pub(crate) fn string(text: &str, html: bool, out: &mut String) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\x08' => out.push_str("\\b"),
+            '\x0c' => out.push_str("\\f"),
+            '<' | '>' | '&' if !html => out.push(character),
+            '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(character));
+            }
+            character => out.push(character),
+        }
+    }
+    out.push('"');
+}
+
+/// Reads one JSON value, and nothing after it.
+pub(crate) fn read(text: &str) -> Result<Value, String> {
+    let text = if text.contains("\\u") { with_replaced_surrogates(text) } else { Cow::Borrowed(text) };
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+        if error.is_eof() {
+            return "unexpected end of JSON input".to_owned();
+        }
+        let here = text.lines().nth(error.line().saturating_sub(1)).and_then(|line| {
+            line.get(error.column().saturating_sub(1)..).and_then(|rest| rest.chars().next())
+        });
+        match here {
+            Some(found) if error.to_string().starts_with("trailing characters") => {
+                format!("invalid character '{found}' after top-level value")
+            }
+            Some(found) => format!("invalid character '{found}' looking for beginning of value"),
+            None => error.to_string(),
+        }
+    })?;
+    Ok(sorted(value))
+}
+
+/// Halves of surrogate pairs that are alone, as Go reads them.
+fn with_replaced_surrogates(text: &str) -> Cow<'_, str> {
+    let code = |at: usize| {
+        let digits = text.get(at..at + 6)?.strip_prefix("\\u")?;
+        u32::from_str_radix(digits, 16).ok()
+    };
+    let (mut out, mut from, mut at) = (String::new(), 0, 0);
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find('\\')) {
+        at += found;
+        match (code(at), code(at + 6)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => at += 12,
+            (Some(0xd800..=0xdfff), _) => {
+                out.push_str(text.get(from..at).unwrap_or_default());
+                out.push_str("\\ufffd");
+                at += 6;
+                from = at;
+            }
+            // An escaped character may be a backslash, and many bytes long.
+            _ => {
+                let escaped = text.get(at + 1..).and_then(|rest| rest.chars().next());
+                at += 1 + escaped.map_or(0, char::len_utf8);
+            }
+        }
+    }
+    if from == 0 {
+        return Cow::Borrowed(text);
+    }
+    out.push_str(text.get(from..).unwrap_or_default());
+    Cow::Owned(out)
+}
+
+/// Values in maps are sorted by key anyway; only numbers need care.
+fn sorted(value: serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Array(items) => Value::list(items.into_iter().map(sorted).collect()),
+        serde_json::Value::Object(map) => {
+            Value::map(map.into_iter().map(|(key, value)| (Rc::from(key), sorted(value))).collect())
+        }
+        other => Value::from(other),
+    }
+}

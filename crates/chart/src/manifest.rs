@@ -1,0 +1,348 @@
+//! From rendered files to manifests and hooks, in Helm's order and words
+//! (Helm's `release/v1/util`, and what `helm template` prints).
+
+use crate::chart::path_matches;
+use crate::error::Error;
+use crate::value::Value;
+use crate::yaml;
+
+/// A document that is part of the release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// The template that it comes from, `chart/templates/x.yaml`.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+    /// `apps/v1`; empty where the document says none.
+    pub api_version: String,
+    /// `Deployment`; empty where the document says none.
+    pub kind: String,
+    /// `metadata.name`
+    pub name: String,
+}
+
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Event {
+    /// `pre-install`
+    PreInstall,
+    /// `post-install`
+    PostInstall,
+    /// `pre-delete`
+    PreDelete,
+    /// `post-delete`
+    PostDelete,
+    /// `pre-upgrade`
+    PreUpgrade,
+    /// `post-upgrade`
+    PostUpgrade,
+    /// `pre-rollback`
+    PreRollback,
+    /// `post-rollback`
+    PostRollback,
+    /// `test`, `test-success`
+    Test,
+}
+
+impl Event {
+    fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "pre-install" => Self::PreInstall,
+            "post-install" => Self::PostInstall,
+            "pre-delete" => Self::PreDelete,
+            "post-delete" => Self::PostDelete,
+            "pre-upgrade" => Self::PreUpgrade,
+            "post-upgrade" => Self::PostUpgrade,
+            "pre-rollback" => Self::PreRollback,
+            "post-rollback" => Self::PostRollback,
+            "test" | "test-success" => Self::Test,
+            _ => return None,
+        })
+    }
+}
+
+/// A document that runs at events, not as part of the release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The document.
+    pub manifest: Manifest,
+    /// When it runs.
+    pub events: Vec<Event>,
+    /// Lower ones run first.
+    pub weight: i64,
+    /// `helm.sh/hook-delete-policy`, as it is written.
+    pub delete_policies: Vec<String>,
+}
+
+/// A file of `crds/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crd {
+    /// Its path, `chart/crds/x.yaml`.
+    pub path: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// What a chart renders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rendered {
+    /// The files of `crds/`, of subcharts too.
+    pub crds: Vec<Crd>,
+    /// The documents, in the order in which Helm installs them.
+    pub manifests: Vec<Manifest>,
+    /// The hooks, by kind.
+    pub hooks: Vec<Hook>,
+    /// The chart's own `NOTES.txt`.
+    pub notes: String,
+}
+
+/// What `helm template` is to print.
+#[derive(Debug, Clone, Default)]
+pub struct Printed {
+    /// `--include-crds`
+    pub crds: bool,
+    /// `--no-hooks`
+    pub no_hooks: bool,
+    /// `--skip-tests`
+    pub skip_tests: bool,
+    /// `--show-only`; all, where it is empty.
+    pub show_only: Vec<String>,
+}
+
+impl Rendered {
+    /// The text that `helm template` prints.
+    ///
+    /// # Errors
+    /// Where a template of `--show-only` is not there.
+    pub fn print(&self, printed: &Printed) -> Result<String, Error> {
+        let mut release = String::new();
+        if printed.crds {
+            for crd in &self.crds {
+                document(&mut release, &crd.path, &crd.text);
+            }
+        }
+        for manifest in &self.manifests {
+            document(&mut release, &manifest.path, &manifest.text);
+        }
+        let mut out = String::with_capacity(release.len() + 1);
+        out.push_str(release.trim());
+        out.push('\n');
+        if !printed.no_hooks {
+            let shown =
+                self.hooks.iter().filter(|hook| !(printed.skip_tests && hook.events.contains(&Event::Test)));
+            for hook in shown {
+                document(&mut out, &hook.manifest.path, &hook.manifest.text);
+            }
+        }
+        if printed.show_only.is_empty() { Ok(out) } else { select(&out, &printed.show_only) }
+    }
+}
+
+fn document(out: &mut String, path: &str, text: &str) {
+    out.push_str("---\n# Source: ");
+    out.push_str(path);
+    out.push('\n');
+    out.push_str(text);
+    out.push('\n');
+}
+
+/// Keeps the documents of some templates.
+fn select(text: &str, patterns: &[String]) -> Result<String, Error> {
+    let documents = split(text);
+    let mut out = String::new();
+    for pattern in patterns {
+        let mut any = false;
+        for document in &documents {
+            let Some(path) = source(document) else { continue };
+            if path_matches(pattern, path) == Some(true) {
+                out.push_str("---\n");
+                out.push_str(document);
+                out.push('\n');
+                any = true;
+            }
+        }
+        if !any {
+            return Err(Error::Values(format!("could not find template {pattern} in chart")));
+        }
+    }
+    Ok(out)
+}
+
+/// The path after `# Source: chart/`.
+fn source(document: &str) -> Option<&str> {
+    document.split("# Source: ").skip(1).find_map(|rest| {
+        let line = rest.lines().next()?;
+        let (chart, path) = line.split_once('/')?;
+        (!chart.is_empty() && !path.is_empty()).then_some(path)
+    })
+}
+
+/// Splits documents: at lines that start with `---`, of which blanks that follow
+/// are taken, too.
+pub(crate) fn split(text: &str) -> Vec<&str> {
+    let text = text.trim_start_matches(char::is_whitespace);
+    let mut pieces = Vec::new();
+    let (mut start, mut line_start) = (0, 0);
+    loop {
+        let line = text.get(line_start..).unwrap_or_default();
+        if let Some(rest) = line.strip_prefix("---") {
+            pieces.push(text.get(start..line_start).unwrap_or_default());
+            start = text.len() - rest.trim_start_matches([' ', '\t']).len();
+        }
+        match line.find('\n') {
+            Some(end) => line_start += end + 1,
+            None => break,
+        }
+    }
+    pieces.push(text.get(start..).unwrap_or_default());
+    pieces
+        .into_iter()
+        .map(|piece| piece.trim_start_matches(char::is_whitespace))
+        .filter(|piece| !piece.is_empty())
+        .collect()
+}
+
+/// Helm's `InstallOrder`; kinds that are not in it come last, by name.
+const ORDER: &[&str] = &[
+    "PriorityClass",
+    "Namespace",
+    "NetworkPolicy",
+    "ResourceQuota",
+    "LimitRange",
+    "PodSecurityPolicy",
+    "PodDisruptionBudget",
+    "ServiceAccount",
+    "Secret",
+    "SecretList",
+    "ConfigMap",
+    "StorageClass",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "CustomResourceDefinition",
+    "ClusterRole",
+    "ClusterRoleList",
+    "ClusterRoleBinding",
+    "ClusterRoleBindingList",
+    "Role",
+    "RoleList",
+    "RoleBinding",
+    "RoleBindingList",
+    "Service",
+    "DaemonSet",
+    "Pod",
+    "ReplicationController",
+    "ReplicaSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "StatefulSet",
+    "Job",
+    "CronJob",
+    "IngressClass",
+    "Ingress",
+    "APIService",
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+];
+
+fn rank(kind: &str) -> (usize, &str) {
+    match ORDER.iter().position(|known| *known == kind) {
+        Some(rank) => (rank, ""),
+        None => (ORDER.len(), kind),
+    }
+}
+
+/// Reads the documents of rendered files, which are sorted by path.
+pub(crate) fn sort(files: &[(String, String)]) -> Result<(Vec<Manifest>, Vec<Hook>), Error> {
+    let (mut manifests, mut hooks) = (Vec::new(), Vec::new());
+    for (path, content) in files {
+        let file = path.rsplit('/').next().unwrap_or(path);
+        if file.starts_with('_') || content.trim().is_empty() {
+            continue;
+        }
+        for text in split(content) {
+            let head = Head::read(text).map_err(|problem| Error::Rendered { file: path.clone(), problem })?;
+            let manifest = Manifest {
+                path: path.clone(),
+                text: text.to_owned(),
+                api_version: head.api_version,
+                kind: head.kind,
+                name: head.name,
+            };
+            let annotation =
+                |name: &str| head.annotations.iter().find(|(key, _)| key == name).map(|(_, value)| value);
+            let Some(events) = annotation("helm.sh/hook") else {
+                manifests.push(manifest);
+                continue;
+            };
+            let events = events.split(',').map(|event| Event::parse(&event.trim().to_lowercase()));
+            // Helm leaves out what runs at events that it does not know.
+            let Some(events) = events.collect::<Option<Vec<_>>>() else { continue };
+            let weight =
+                annotation("helm.sh/hook-weight").and_then(|weight| weight.parse().ok()).unwrap_or(0);
+            let policies = annotation("helm.sh/hook-delete-policy").map(String::as_str).unwrap_or_default();
+            let delete_policies = policies.split(',').map(|policy| policy.trim().to_lowercase());
+            let delete_policies = delete_policies.filter(|policy| !policy.is_empty()).collect();
+            hooks.push(Hook { manifest, events, weight, delete_policies });
+        }
+    }
+    manifests.sort_by(|a, b| rank(&a.kind).cmp(&rank(&b.kind)));
+    hooks.sort_by(|a, b| rank(&a.manifest.kind).cmp(&rank(&b.manifest.kind)));
+    Ok((manifests, hooks))
+}
+
+/// What Helm reads of a document.
+#[derive(Debug, Default)]
+struct Head {
+    api_version: String,
+    kind: String,
+    name: String,
+    annotations: Vec<(String, String)>,
+}
+
+impl Head {
+    fn read(text: &str) -> Result<Self, String> {
+        let value = yaml::read_typed(text, true)?;
+        let mut head = Self::default();
+        let document = match &value {
+            Value::Map(map) => map,
+            value if value.is_nil() => return Ok(head),
+            other => return Err(format!("a document is to be a map, not {}", other.kind())),
+        };
+        for (key, value) in document.entries() {
+            match key.to_ascii_lowercase().as_str() {
+                _ if value.is_nil() => {}
+                "apiversion" => head.api_version = string(&value, "apiVersion")?,
+                "kind" => head.kind = string(&value, "kind")?,
+                "metadata" => head.read_metadata(&value)?,
+                _ => {}
+            }
+        }
+        Ok(head)
+    }
+
+    fn read_metadata(&mut self, value: &Value) -> Result<(), String> {
+        let Some(metadata) = value.as_map() else { return Err("metadata is to be a map".to_owned()) };
+        for (key, value) in metadata.entries() {
+            match key.to_ascii_lowercase().as_str() {
+                _ if value.is_nil() => {}
+                "name" => self.name = string(&value, "metadata.name")?,
+                "annotations" => {
+                    let Some(all) = value.as_map() else {
+                        return Err("metadata.annotations is to be a map".to_owned());
+                    };
+                    for (name, value) in all.entries() {
+                        let text =
+                            if value.is_nil() { String::new() } else { string(&value, "an annotation")? };
+                        self.annotations.push((name.to_string(), text));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn string(value: &Value, place: &str) -> Result<String, String> {
+    crate::chart::scalar_text(value).ok_or_else(|| format!("{place} is to be a string, not {}", value.kind()))
+}

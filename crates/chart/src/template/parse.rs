@@ -1,0 +1,596 @@
+//! From tokens to trees (Go's `text/template/parse/parse.go`).
+
+use std::rc::Rc;
+
+use super::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, Position, Template, place};
+use super::lex::{Kind, Token, lex};
+use crate::error::Error;
+use crate::funcs;
+
+/// The deepest nesting of actions and parentheses.
+const DEEPEST: usize = 200;
+
+/// Reads a file: its own template, and those that it defines. The file's own
+/// is the last.
+pub(crate) fn parse(file: &Rc<str>, name: &Rc<str>, source: &str) -> Result<Vec<Rc<Template>>, Error> {
+    let source: Rc<str> = Rc::from(source);
+    let tokens = lex(&source).map_err(|error| at(file, &source, error.at, error.problem))?;
+    let mut parser = Parser {
+        file,
+        source: &source,
+        tokens: &tokens,
+        next: 0,
+        variables: vec![Rc::from("$")],
+        defined: Vec::new(),
+        ranges: 0,
+        depth: 0,
+    };
+    let (body, end) = parser.list(true)?;
+    match end {
+        End::Text => {}
+        End::Else(position) => return Err(parser.error_at(position, "unexpected {{else}}")),
+        End::Closed(position) => return Err(parser.error_at(position, "unexpected {{end}}")),
+    }
+    let mut defined = parser.defined;
+    defined.push(Rc::new(Template {
+        file: Rc::clone(file),
+        name: Rc::clone(name),
+        source: Rc::clone(&source),
+        body,
+    }));
+    Ok(defined)
+}
+
+fn at(file: &str, source: &str, position: Position, problem: String) -> Error {
+    let (line, column) = place(source, position);
+    Error::Parse { file: file.to_owned(), line, column, problem }
+}
+
+/// What ended a list of nodes.
+enum End {
+    Text,
+    /// After `{{else`: the rest of the action is still to be read.
+    Else(Position),
+    Closed(Position),
+}
+
+struct Parser<'a> {
+    file: &'a Rc<str>,
+    source: &'a Rc<str>,
+    tokens: &'a [Token<'a>],
+    next: usize,
+    variables: Vec<Rc<str>>,
+    defined: Vec<Rc<Template>>,
+    /// Loops around this place.
+    ranges: usize,
+    depth: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn peek(&self) -> Token<'a> {
+        let end = Token {
+            kind: Kind::End,
+            at: Position::try_from(self.source.len()).unwrap_or(Position::MAX),
+            text: "",
+        };
+        self.tokens.get(self.next).copied().unwrap_or(end)
+    }
+
+    fn take(&mut self) -> Token<'a> {
+        let token = self.peek();
+        self.next += 1;
+        token
+    }
+
+    fn skip_space(&mut self) {
+        while self.peek().kind == Kind::Space {
+            self.next += 1;
+        }
+    }
+
+    fn peek_solid(&mut self) -> Token<'a> {
+        self.skip_space();
+        self.peek()
+    }
+
+    fn take_solid(&mut self) -> Token<'a> {
+        self.skip_space();
+        self.take()
+    }
+
+    fn error_at(&self, position: Position, problem: impl Into<String>) -> Error {
+        at(self.file, self.source, position, problem.into())
+    }
+
+    fn unexpected(&self, token: Token<'_>, context: &str) -> Error {
+        let what = match token.kind {
+            Kind::End => "unexpected end of the template".to_owned(),
+            Kind::Close => "unexpected \"}}\"".to_owned(),
+            _ => format!("unexpected {:?}", token.text),
+        };
+        self.error_at(token.at, format!("{what} in {context}"))
+    }
+
+    fn deeper(&mut self, position: Position) -> Result<(), Error> {
+        self.depth += 1;
+        if self.depth > DEEPEST { Err(self.error_at(position, "nested too deep")) } else { Ok(()) }
+    }
+
+    /// Reads nodes up to `{{else}}`, `{{end}}`, or the end of the text.
+    fn list(&mut self, top: bool) -> Result<(Vec<Node>, End), Error> {
+        let mut nodes = Vec::new();
+        loop {
+            let token = self.take();
+            match token.kind {
+                Kind::End => {
+                    if !top {
+                        return Err(
+                            self.error_at(token.at, "unexpected end of the template: an {{end}} is missing")
+                        );
+                    }
+                    return Ok((nodes, End::Text));
+                }
+                Kind::Text => nodes.push(Node::Text(Rc::from(token.text.as_bytes()))),
+                _ => {
+                    let word = self.peek_solid();
+                    if word.kind == Kind::Word {
+                        match word.text {
+                            "end" => {
+                                self.next += 1;
+                                self.close("end")?;
+                                return Ok((nodes, End::Closed(word.at)));
+                            }
+                            "else" => {
+                                self.next += 1;
+                                return Ok((nodes, End::Else(word.at)));
+                            }
+                            "define" => {
+                                if !top {
+                                    return Err(self.unexpected(word, "{{define}} clause"));
+                                }
+                                self.next += 1;
+                                self.define()?;
+                                continue;
+                            }
+                            _ => {}
+                        }
+                    }
+                    nodes.push(self.action()?);
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, context: &str) -> Result<(), Error> {
+        let token = self.take_solid();
+        if token.kind == Kind::Close { Ok(()) } else { Err(self.unexpected(token, context)) }
+    }
+
+    fn name(&mut self, context: &str) -> Result<Rc<str>, Error> {
+        let token = self.take_solid();
+        match token.kind {
+            Kind::Text2 | Kind::Raw => self.unquote(token).map(Rc::from),
+            _ => Err(self.unexpected(token, context)),
+        }
+    }
+
+    fn define(&mut self) -> Result<(), Error> {
+        let name = self.name("define clause")?;
+        self.close("define clause")?;
+        self.definition(name)
+    }
+
+    fn definition(&mut self, name: Rc<str>) -> Result<(), Error> {
+        let variables = std::mem::replace(&mut self.variables, vec![Rc::from("$")]);
+        let ranges = std::mem::take(&mut self.ranges);
+        let (body, end) = self.list(false)?;
+        self.variables = variables;
+        self.ranges = ranges;
+        if let End::Else(position) = end {
+            return Err(self.error_at(position, "unexpected {{else}} in define clause"));
+        }
+        let template = Template { file: Rc::clone(self.file), name, source: Rc::clone(self.source), body };
+        match self.defined.iter_mut().find(|known| known.name == template.name) {
+            Some(known) if known.is_empty() => *known = Rc::new(template),
+            Some(_) if template.is_empty() => {}
+            Some(_) => {
+                let problem = format!("multiple definition of template {:?}", template.name);
+                return Err(self.error_at(self.peek().at, problem));
+            }
+            None => self.defined.push(Rc::new(template)),
+        }
+        Ok(())
+    }
+
+    fn action(&mut self) -> Result<Node, Error> {
+        let token = self.peek_solid();
+        if token.kind == Kind::Word {
+            let keyword = token.text;
+            match keyword {
+                "if" | "with" | "range" => {
+                    self.next += 1;
+                    self.deeper(token.at)?;
+                    let branch = self.branch(keyword)?;
+                    self.depth -= 1;
+                    return Ok(match keyword {
+                        "if" => Node::If(branch),
+                        "with" => Node::With(branch),
+                        _ => Node::Range(branch),
+                    });
+                }
+                "template" => {
+                    self.next += 1;
+                    let name = self.name("template clause")?;
+                    let pipe = match self.peek_solid().kind {
+                        Kind::Close => {
+                            self.next += 1;
+                            None
+                        }
+                        _ => Some(self.pipe(Kind::Close, "template clause")?),
+                    };
+                    return Ok(Node::Template { position: token.at, name, pipe });
+                }
+                "block" => {
+                    self.next += 1;
+                    let name = self.name("block clause")?;
+                    let pipe = self.pipe(Kind::Close, "block clause")?;
+                    self.deeper(token.at)?;
+                    self.definition(Rc::clone(&name))?;
+                    self.depth -= 1;
+                    return Ok(Node::Template { position: token.at, name, pipe: Some(pipe) });
+                }
+                "break" | "continue" => {
+                    self.next += 1;
+                    let word = keyword;
+                    self.close(word)?;
+                    if self.ranges == 0 {
+                        return Err(self.error_at(token.at, format!("{{{{{word}}}}} outside {{{{range}}}}")));
+                    }
+                    return Ok(if word == "break" { Node::Break } else { Node::Continue });
+                }
+                _ => {}
+            }
+        }
+        // Variables that an action declares live to the end of the block around it.
+        self.pipe(Kind::Close, "command").map(Node::Action)
+    }
+
+    fn branch(&mut self, keyword: &str) -> Result<Branch, Error> {
+        let scope = self.variables.len();
+        let pipe = self.pipe(Kind::Close, keyword)?;
+        let loops = usize::from(keyword == "range");
+        self.ranges += loops;
+        let (body, end) = self.list(false)?;
+        self.ranges -= loops;
+        let otherwise = match end {
+            End::Else(position) => Some(self.otherwise(keyword, position)?),
+            End::Closed(_) | End::Text => None,
+        };
+        self.variables.truncate(scope);
+        Ok(Branch { pipe, body, otherwise })
+    }
+
+    /// Reads what follows `{{else`: `{{else if …}}` is an `if` within it.
+    fn otherwise(&mut self, keyword: &str, position: Position) -> Result<Vec<Node>, Error> {
+        let token = self.peek_solid();
+        let chained = token.kind == Kind::Word && token.text == keyword && matches!(keyword, "if" | "with");
+        if chained {
+            self.next += 1;
+            self.deeper(token.at)?;
+            let branch = self.branch(keyword)?;
+            self.depth -= 1;
+            return Ok(vec![if keyword == "if" { Node::If(branch) } else { Node::With(branch) }]);
+        }
+        self.close("else")?;
+        let (nodes, end) = self.list(false)?;
+        match end {
+            End::Closed(_) | End::Text => Ok(nodes),
+            End::Else(_) => Err(self.error_at(position, "expected end; found {{else}}")),
+        }
+    }
+
+    /// Reads a pipeline and the token that ends it.
+    fn pipe(&mut self, end: Kind, context: &str) -> Result<Pipe, Error> {
+        let position = self.peek_solid().at;
+        let (variables, assigns) = self.declarations(context)?;
+        let mut commands: Vec<Command> = Vec::new();
+        loop {
+            let token = self.peek_solid();
+            if token.kind == end {
+                self.next += 1;
+                break;
+            }
+            commands.push(self.command(end, context)?);
+        }
+        if commands.is_empty() {
+            return Err(self.error_at(position, format!("missing value for {context}")));
+        }
+        for (index, command) in commands.iter().enumerate().skip(1) {
+            let Some(first) = command.operands.first() else { continue };
+            if matches!(
+                first.kind,
+                OperandKind::Bool(_)
+                    | OperandKind::Dot
+                    | OperandKind::Nil
+                    | OperandKind::Number(..)
+                    | OperandKind::Text(..)
+            ) {
+                let problem = format!("non executable command in pipeline stage {}", index + 1);
+                return Err(self.error_at(command.position, problem));
+            }
+        }
+        if !assigns {
+            self.variables.extend(variables.iter().cloned());
+        }
+        Ok(Pipe { position, variables, assigns, commands })
+    }
+
+    /// Reads `$x :=`, `$x =` or `$i, $x :=`.
+    fn declarations(&mut self, context: &str) -> Result<(Vec<Rc<str>>, bool), Error> {
+        let from = self.next;
+        let mut names = Vec::new();
+        loop {
+            let token = self.peek_solid();
+            if token.kind != Kind::Variable {
+                break;
+            }
+            self.next += 1;
+            let next = self.peek_solid();
+            match next.kind {
+                Kind::Declare | Kind::Assign => {
+                    self.next += 1;
+                    names.push(Rc::from(token.text));
+                    let assigns = next.kind == Kind::Assign;
+                    if assigns && let Some(unknown) = names.iter().find(|name| !self.variables.contains(name))
+                    {
+                        return Err(self.error_at(token.at, format!("undefined variable {unknown:?}")));
+                    }
+                    return Ok((names, assigns));
+                }
+                Kind::Comma if context == "range" && names.is_empty() => {
+                    self.next += 1;
+                    names.push(Rc::from(token.text));
+                }
+                Kind::Comma => {
+                    return Err(self.error_at(token.at, format!("too many declarations in {context}")));
+                }
+                _ => break,
+            }
+        }
+        if !names.is_empty() {
+            let token = self.peek();
+            return Err(self.unexpected(token, context));
+        }
+        self.next = from;
+        Ok((Vec::new(), false))
+    }
+
+    fn command(&mut self, end: Kind, context: &str) -> Result<Command, Error> {
+        let position = self.peek_solid().at;
+        let mut operands = Vec::new();
+        loop {
+            let start = self.peek_solid();
+            if let Some(operand) = self.operand()? {
+                operands.push(operand);
+            }
+            let token = self.peek();
+            match token.kind {
+                Kind::Space => self.skip_space(),
+                Kind::Pipe => {
+                    self.next += 1;
+                    let next = self.peek_solid();
+                    if next.kind == end || next.kind == Kind::Pipe {
+                        return Err(
+                            self.error_at(token.at, format!("missing command after `|` in {context}"))
+                        );
+                    }
+                    break;
+                }
+                kind if kind == end => break,
+                _ if start == token
+                    || matches!(
+                        token.kind,
+                        Kind::Close
+                            | Kind::RightParenthesis
+                            | Kind::Comma
+                            | Kind::Declare
+                            | Kind::Assign
+                            | Kind::End
+                    ) =>
+                {
+                    return Err(self.unexpected(token, context));
+                }
+                _ => return Err(self.unexpected(token, "operand")),
+            }
+            if self.peek().kind == end {
+                break;
+            }
+            if self.peek().kind == Kind::Pipe {
+                self.next += 1;
+                break;
+            }
+        }
+        if operands.is_empty() {
+            return Err(self.error_at(position, "empty command"));
+        }
+        Ok(Command { position, operands })
+    }
+
+    /// Reads an operand with its fields.
+    fn operand(&mut self) -> Result<Option<Operand>, Error> {
+        let Some(operand) = self.term()? else { return Ok(None) };
+        if self.peek().kind != Kind::Field {
+            return Ok(Some(operand));
+        }
+        let mut names: Vec<Rc<str>> = Vec::new();
+        while self.peek().kind == Kind::Field {
+            names.push(Rc::from(self.take().text.trim_start_matches('.')));
+        }
+        let Operand { position, kind } = operand;
+        let kind = match kind {
+            OperandKind::Field(mut before) => {
+                before.append(&mut names);
+                OperandKind::Field(before)
+            }
+            OperandKind::Variable(name, mut before) => {
+                before.append(&mut names);
+                OperandKind::Variable(name, before)
+            }
+            OperandKind::Bool(_)
+            | OperandKind::Text(..)
+            | OperandKind::Number(..)
+            | OperandKind::Nil
+            | OperandKind::Dot => {
+                let shown = Operand { position, kind };
+                return Err(self.error_at(position, format!("unexpected . after term \"{shown}\"")));
+            }
+            kind => OperandKind::Chain(Box::new(Operand { position, kind }), names),
+        };
+        Ok(Some(Operand { position, kind }))
+    }
+
+    fn term(&mut self) -> Result<Option<Operand>, Error> {
+        let token = self.peek_solid();
+        let kind = match token.kind {
+            Kind::Word => match token.text {
+                "true" | "false" => OperandKind::Bool(token.text == "true"),
+                "nil" => OperandKind::Nil,
+                "if" | "else" | "end" | "with" | "range" | "define" | "template" | "block" | "break"
+                | "continue" => {
+                    return Err(self.unexpected(token, "operand"));
+                }
+                name => match funcs::find(name) {
+                    Some(function) => OperandKind::Function(function),
+                    None => return Err(self.error_at(token.at, format!("function {name:?} not defined"))),
+                },
+            },
+            Kind::Dot => OperandKind::Dot,
+            Kind::Field => OperandKind::Field(vec![Rc::from(token.text.trim_start_matches('.'))]),
+            Kind::Variable => {
+                let name: Rc<str> = Rc::from(token.text);
+                if !self.variables.contains(&name) {
+                    return Err(self.error_at(token.at, format!("undefined variable {name:?}")));
+                }
+                OperandKind::Variable(name, Vec::new())
+            }
+            Kind::Number | Kind::Character => {
+                let number = number(token)
+                    .ok_or_else(|| self.error_at(token.at, format!("bad number syntax: {:?}", token.text)))?;
+                OperandKind::Number(number, Rc::from(token.text))
+            }
+            Kind::Text2 | Kind::Raw => {
+                OperandKind::Text(Rc::from(self.unquote(token)?), Rc::from(token.text))
+            }
+            Kind::LeftParenthesis => {
+                self.next += 1;
+                self.deeper(token.at)?;
+                let pipe = self.pipe(Kind::RightParenthesis, "parenthesized pipeline")?;
+                self.depth -= 1;
+                return Ok(Some(Operand { position: token.at, kind: OperandKind::Pipe(Box::new(pipe)) }));
+            }
+            _ => return Ok(None),
+        };
+        self.next += 1;
+        Ok(Some(Operand { position: token.at, kind }))
+    }
+
+    fn unquote(&self, token: Token<'_>) -> Result<String, Error> {
+        if token.kind == Kind::Raw {
+            return Ok(token.text.trim_matches('`').replace('\r', ""));
+        }
+        let inner = token.text.get(1..token.text.len().saturating_sub(1)).unwrap_or_default();
+        unescape(inner, '"').ok_or_else(|| self.error_at(token.at, "invalid syntax in a quoted string"))
+    }
+}
+
+/// Go's escapes in strings and characters.
+fn unescape(text: &str, quote: char) -> Option<String> {
+    if !text.contains('\\') {
+        return Some(text.to_owned());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        if character != '\\' {
+            bytes.extend(character.encode_utf8(&mut [0; 4]).as_bytes());
+            continue;
+        }
+        let escape = characters.next()?;
+        let mut digits = |count: usize, radix: u32, first: Option<char>| -> Option<u32> {
+            let mut value = match first {
+                Some(first) => first.to_digit(radix)?,
+                None => 0,
+            };
+            for _ in 0..count {
+                value = value * radix + characters.next()?.to_digit(radix)?;
+            }
+            Some(value)
+        };
+        let byte = match escape {
+            'a' => 7,
+            'b' => 8,
+            'f' => 12,
+            'n' => b'\n',
+            'r' => b'\r',
+            't' => b'\t',
+            'v' => 11,
+            '\\' => b'\\',
+            'x' => u8::try_from(digits(2, 16, None)?).ok()?,
+            '0'..='7' => u8::try_from(digits(2, 8, Some(escape))?).ok()?,
+            'u' | 'U' => {
+                let code = digits(if escape == 'u' { 4 } else { 8 }, 16, None)?;
+                bytes.extend(char::from_u32(code)?.encode_utf8(&mut [0; 4]).as_bytes());
+                continue;
+            }
+            escape if escape == quote => u8::try_from(quote).ok()?,
+            _ => return None,
+        };
+        bytes.push(byte);
+    }
+    // Strings of other bytes are not worth a type of their own here.
+    Some(
+        String::from_utf8(bytes)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
+}
+
+/// Reads a number, and which kinds it can be (Go's `newNumber`).
+fn number(token: Token<'_>) -> Option<Number> {
+    if token.kind == Kind::Character {
+        let inner = token.text.get(1..token.text.len() - 1)?;
+        let text = unescape(inner, '\'')?;
+        let mut characters = text.chars();
+        let code = u32::from(characters.next()?);
+        if characters.next().is_some() {
+            return None;
+        }
+        return Some(Number {
+            int: Some(code.into()),
+            uint: Some(code.into()),
+            float: f64::from(code),
+            is_float: false,
+        });
+    }
+    let text = token.text;
+    let int = crate::number::parse_int(text, 0);
+    let uint = crate::number::parse_uint(text);
+    if let Some(number) = int {
+        #[expect(clippy::cast_precision_loss, reason = "as Go converts")]
+        let float = number as f64;
+        return Some(Number { int, uint, float, is_float: false });
+    }
+    if let Some(number) = uint {
+        #[expect(clippy::cast_precision_loss, reason = "as Go converts")]
+        let float = number as f64;
+        return Some(Number { int: None, uint, float, is_float: false });
+    }
+    // A constant without point and exponent is an integer, and this one does not fit.
+    if !text.contains(['.', 'e', 'E', 'p', 'P']) {
+        return None;
+    }
+    let float = crate::number::parse_float(text)?;
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+    let int = (float.fract() == 0.0 && float.abs() < 9e15).then_some(float as i64);
+    let uint = int.and_then(|int| u64::try_from(int).ok());
+    Some(Number { int, uint, float, is_float: true })
+}

@@ -1,0 +1,166 @@
+//! Values: value files, `--set` and its like, and a chart's own values beneath
+//! them.
+
+pub(crate) mod coalesce;
+mod set;
+
+use std::rc::Rc;
+
+pub use set::Set;
+
+use crate::error::Error;
+use crate::json;
+use crate::value::{Entries, Value};
+use crate::yaml;
+
+/// Where values come from, in any order: Helm reads files first, then
+/// `--set-json`, `--set`, `--set-string`, `--set-file` and `--set-literal`.
+#[derive(Debug, Clone, Copy)]
+pub enum ValueSource<'a> {
+    /// A value file: its name, for errors, and its text.
+    File(&'a str, &'a str),
+    /// A flag.
+    Set(Set<'a>),
+}
+
+/// The values that a user gives.
+#[derive(Debug, Clone)]
+pub struct Values(pub(crate) Value);
+
+impl Default for Values {
+    fn default() -> Self {
+        Self(Value::map(Entries::new()))
+    }
+}
+
+impl Values {
+    /// Merges all sources as `helm template` does.
+    ///
+    /// # Errors
+    /// Where a file is not YAML, or a flag cannot be read.
+    pub fn read(sources: &[ValueSource<'_>]) -> Result<Self, Error> {
+        let mut base = Value::map(Entries::new());
+        for source in sources {
+            if let ValueSource::File(name, text) = source {
+                let read =
+                    read_documents(text).map_err(|problem| Error::Values(format!("{name}: {problem}")))?;
+                base = merge_maps(&base, &read);
+            }
+        }
+        for rank in 0..Set::RANKS {
+            for source in sources {
+                if let ValueSource::Set(set) = source
+                    && set.rank() == rank
+                {
+                    base = set.apply(&base).map_err(Error::Values)?;
+                }
+            }
+        }
+        Ok(Self(base))
+    }
+
+    /// Values from JSON, which is a map.
+    #[must_use]
+    pub fn from_json(json: serde_json::Value) -> Self {
+        match json {
+            serde_json::Value::Object(_) => Self(Value::from(json)),
+            _ => Self::default(),
+        }
+    }
+}
+
+/// Reads a value file: documents are merged, the later ones over the earlier.
+pub(crate) fn read_documents(text: &str) -> Result<Value, String> {
+    let mut merged = Value::map(Entries::new());
+    for document in documents(text)? {
+        let read = yaml::read(&document)?;
+        match read {
+            Value::Map(_) => merged = merge_maps(&merged, &read),
+            value if value.is_nil() => {}
+            other => return Err(format!("values are to be a map, not {}", other.kind())),
+        }
+    }
+    Ok(merged)
+}
+
+/// Splits documents as apimachinery's `YAMLReader` does: at lines that start
+/// with `---`.
+fn documents(text: &str) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    let mut current = String::new();
+    for line in text.split_inclusive('\n') {
+        if let Some(rest) = line.strip_prefix("---") {
+            let rest = rest.trim();
+            if !rest.is_empty() && !rest.starts_with('#') {
+                return Err(format!("invalid document separator: {rest}"));
+            }
+            if !current.is_empty() {
+                all.push(std::mem::take(&mut current));
+                continue;
+            }
+        }
+        current.push_str(line);
+    }
+    if !current.is_empty() {
+        if !current.ends_with('\n') {
+            current.push('\n');
+        }
+        all.push(current);
+    }
+    Ok(all)
+}
+
+/// Helm's `MergeMaps`: maps are merged, all else is replaced.
+pub(crate) fn merge_maps(base: &Value, over: &Value) -> Value {
+    let mut out: Entries = base.as_map().map(|map| map.entries().into_iter().collect()).unwrap_or_default();
+    for (key, value) in over.as_map().map(|map| map.entries()).unwrap_or_default() {
+        let merged = match (out.get(&key), &value) {
+            (Some(before @ Value::Map(_)), Value::Map(_)) => merge_maps(before, &value),
+            _ => value,
+        };
+        out.insert(key, merged);
+    }
+    Value::map(out)
+}
+
+/// What a method of `.Values` answers; `None`: there is no such method.
+pub(crate) fn method(values: &Value, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
+    let at = || match arguments {
+        [one] => one
+            .string_text()
+            .ok_or_else(|| format!("wrong type for value; expected string; got {}", one.type_name())),
+        _ => Err(format!("wrong number of args for {name}: want 1 got {}", arguments.len())),
+    };
+    let answer = match name {
+        "AsMap" => Ok(Value::map(values.as_map()?.entries().into_iter().collect())),
+        "YAML" => yaml::write(values).map(Value::text),
+        "Table" => at().and_then(|keys| match path(values, &keys) {
+            Some(table @ Value::Map(_)) => Ok(table.as_values()),
+            _ => Err(format!("{keys:?} is not a table")),
+        }),
+        "PathValue" => at().and_then(|keys| match path(values, &keys) {
+            Some(value) if value.as_map().is_none() => Ok(value),
+            _ => Err(format!("{keys:?} is not a value")),
+        }),
+        _ => return None,
+    };
+    Some(answer)
+}
+
+/// The value at a path of keys, `a.b.c`.
+pub(crate) fn path(values: &Value, path: &str) -> Option<Value> {
+    path.split('.').try_fold(values.clone(), |value, key| value.get(key))
+}
+
+/// Reads `--set-json`'s value when it is a whole map.
+fn json_map(text: &str) -> Result<Value, String> {
+    match json::read(text)? {
+        map @ Value::Map(_) => Ok(map),
+        _ => Err("not a map".to_owned()),
+    }
+}
+
+/// A key of a map.
+fn key(text: &str) -> Rc<str> {
+    Rc::from(text)
+}

@@ -1,0 +1,400 @@
+//! Reading: goyaml.v2's types, then JSON's, so that every number is a `float64`.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use cozy_yaml::{Properties, Style, Visitor};
+
+use crate::number;
+use crate::value::{Entries, Value};
+
+/// The deepest nesting; goyaml's own limit is 10,000.
+const DEEPEST: usize = 500;
+
+/// How many nodes aliases may add to one document.
+const MOST_ALIASED: usize = 200_000;
+
+/// What a plain scalar is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Resolved {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    /// A date, which stays text in JSON.
+    Time,
+    Text,
+}
+
+/// Reads the first document of a text; nothing is [`Value::Nil`].
+pub(crate) fn read(text: &str) -> Result<Value, String> {
+    read_typed(text, false)
+}
+
+/// Reads the first document; with `integers`, whole numbers stay `int`, as
+/// goyaml has them before JSON.
+pub(crate) fn read_typed(text: &str, integers: bool) -> Result<Value, String> {
+    let mut builder = Builder { integers, ..Builder::default() };
+    match cozy_yaml::read(text, DEEPEST, &mut builder) {
+        // goyaml reads the first document only, and what follows may be broken.
+        Ok(()) => Ok(builder.document.unwrap_or(Value::Nil)),
+        Err(_) if builder.done => Ok(builder.document.unwrap_or(Value::Nil)),
+        Err(error) => Err(format!("yaml: line {}: {}", error.line, error.problem)),
+    }
+}
+
+enum Open {
+    List(Vec<Value>),
+    Map { entries: Entries, key: Option<Key> },
+}
+
+enum Key {
+    Text(Rc<str>),
+    /// A plain `<<`.
+    Merge,
+}
+
+#[derive(Default)]
+struct Builder<'a> {
+    integers: bool,
+    document: Option<Value>,
+    /// The first document is complete.
+    done: bool,
+    open: Vec<(Open, Option<&'a str>)>,
+    anchors: HashMap<&'a str, Value>,
+    aliased: usize,
+}
+
+impl<'a> Builder<'a> {
+    fn put(&mut self, value: Value, anchor: Option<&'a str>) -> Result<(), String> {
+        if let Some(anchor) = anchor {
+            self.anchors.insert(anchor, value.clone());
+        }
+        match self.open.last_mut() {
+            None => {
+                if !self.done {
+                    self.document = Some(value);
+                }
+            }
+            Some((Open::List(items), _)) => items.push(value),
+            Some((Open::Map { entries, key }, _)) => match key.take() {
+                None => *key = Some(Key::Text(key_text(value)?)),
+                Some(Key::Text(name)) => {
+                    entries.insert(name, value);
+                }
+                Some(Key::Merge) => merge(entries, &value)?,
+            },
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<(), String> {
+        match self.open.pop() {
+            Some((Open::List(items), anchor)) => self.put(Value::list(items), anchor),
+            Some((Open::Map { entries, .. }, anchor)) => self.put(Value::map(entries), anchor),
+            None => Ok(()),
+        }
+    }
+}
+
+impl<'a> Visitor<'a> for Builder<'a> {
+    fn document(&mut self, _: u64) {
+        self.anchors.clear();
+    }
+
+    fn document_end(&mut self) {
+        self.done = true;
+    }
+
+    fn scalar(&mut self, text: Cow<'a, str>, style: Style, properties: Properties<'a>) -> Result<(), String> {
+        let Properties { anchor, tag } = properties;
+        let plain = style == Style::Plain;
+        if plain
+            && text == "<<"
+            && tag.is_none()
+            && let Some((Open::Map { key: key @ None, .. }, _)) = self.open.last_mut()
+        {
+            *key = Some(Key::Merge);
+            return Ok(());
+        }
+        let value = scalar(&text, tag.as_deref(), plain, self.integers)?;
+        self.put(value, anchor)
+    }
+
+    fn sequence(&mut self, properties: Properties<'a>) -> Result<(), String> {
+        self.open.push((Open::List(Vec::new()), properties.anchor));
+        Ok(())
+    }
+
+    fn sequence_end(&mut self) -> Result<(), String> {
+        self.close()
+    }
+
+    fn mapping(&mut self, properties: Properties<'a>) -> Result<(), String> {
+        self.open.push((Open::Map { entries: Entries::new(), key: None }, properties.anchor));
+        Ok(())
+    }
+
+    fn mapping_end(&mut self) -> Result<(), String> {
+        self.close()
+    }
+
+    fn alias(&mut self, name: &'a str) -> Result<(), String> {
+        if self.open.iter().any(|(_, anchor)| *anchor == Some(name)) {
+            return Err(format!("anchor '{name}' value contains itself"));
+        }
+        let value =
+            self.anchors.get(name).ok_or_else(|| format!("unknown anchor '{name}' referenced"))?.deep_copy();
+        self.aliased += count(&value);
+        if self.aliased > MOST_ALIASED {
+            return Err("document contains excessive aliasing".to_owned());
+        }
+        self.put(value, None)
+    }
+}
+
+fn count(value: &Value) -> usize {
+    match value {
+        Value::List(list) => 1 + list.items.iter().map(count).sum::<usize>(),
+        Value::Map(map) => 1 + map.with(|entries| entries.values().map(count).sum::<usize>()),
+        _ => 1,
+    }
+}
+
+fn key_text(value: Value) -> Result<Rc<str>, String> {
+    match value {
+        Value::Text(text) => Ok(text),
+        Value::Bool(value) => Ok(Rc::from(if value { "true" } else { "false" })),
+        Value::Int(number) => Ok(Rc::from(number.to_string())),
+        Value::Float(number) => Ok(Rc::from(key_of_float(number))),
+        Value::Nil => Err("unsupported map key: null".to_owned()),
+        _ => Err("invalid map key".to_owned()),
+    }
+}
+
+/// Whole numbers were integers; others are written as `float32`.
+fn key_of_float(number: f64) -> String {
+    if number.fract() == 0.0 && number.abs() < 1e15 {
+        return format!("{number}");
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "as sigs.k8s.io/yaml does")]
+    let short = number as f32;
+    number::general(short.to_string().parse().unwrap_or(number))
+}
+
+/// Merges as goyaml.v2 does: what is merged replaces keys that stand before
+/// it; of several sources the first wins.
+fn merge(entries: &mut Entries, value: &Value) -> Result<(), String> {
+    const WRONG: &str = "map merge requires map or sequence of maps as the value";
+    match value {
+        Value::Map(map) => entries.extend(map.entries()),
+        Value::List(list) => {
+            for item in list.items.iter().rev() {
+                let map = item.as_map().ok_or(WRONG)?;
+                entries.extend(map.entries());
+            }
+        }
+        _ => return Err(WRONG.to_owned()),
+    }
+    Ok(())
+}
+
+fn scalar(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<Value, String> {
+    let string = || Value::text(text);
+    let number = |resolved: Resolved| -> Result<Value, String> {
+        #[expect(clippy::cast_precision_loss, reason = "JSON's numbers are float64 in Go")]
+        Ok(match resolved {
+            Resolved::Null => Value::Nil,
+            Resolved::Bool(value) => Value::Bool(value),
+            Resolved::Int(number) if integers => Value::Int(number),
+            Resolved::Uint(number) if integers => Value::Uint(number, 64),
+            Resolved::Int(number) => Value::Float(number as f64),
+            Resolved::Uint(number) => Value::Float(number as f64),
+            Resolved::Float(number) if number.is_finite() => Value::Float(number),
+            Resolved::Float(number) => {
+                return Err(format!("json: unsupported value: {}", number::general(number)));
+            }
+            Resolved::Time | Resolved::Text => string(),
+        })
+    };
+    let Some(tag) = tag else { return if plain { number(resolve(text)) } else { Ok(string()) } };
+    let Some(tag) = tag.strip_prefix("tag:yaml.org,2002:") else { return Ok(string()) };
+    let wrong = || Err(format!("cannot decode `{text}` as a !!{tag}"));
+    match (tag, resolve(text)) {
+        ("binary", _) => match crate::funcs::encoding::from_base64(text.replace(' ', "").as_bytes()) {
+            Ok(bytes) => Ok(Value::from_bytes(bytes)),
+            Err(_) => wrong(),
+        },
+        ("int", resolved @ (Resolved::Int(_) | Resolved::Uint(_)))
+        | ("float", resolved @ (Resolved::Int(_) | Resolved::Uint(_) | Resolved::Float(_)))
+        | ("bool", resolved @ Resolved::Bool(_))
+        | ("null", resolved @ Resolved::Null) => number(resolved),
+        ("int" | "float" | "bool" | "null", _) => wrong(),
+        _ => Ok(string()),
+    }
+}
+
+/// The type of a plain scalar, after goyaml.v2's `resolve.go`.
+pub(crate) fn resolve(text: &str) -> Resolved {
+    let Some(first) = text.bytes().next() else { return Resolved::Null };
+    match first {
+        b'y' | b'Y' | b'n' | b'N' | b't' | b'T' | b'f' | b'F' | b'o' | b'O' | b'~' => match text {
+            "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+                Resolved::Bool(true)
+            }
+            "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
+                Resolved::Bool(false)
+            }
+            "~" | "null" | "Null" | "NULL" => Resolved::Null,
+            _ => Resolved::Text,
+        },
+        b'<' if text == "<<" => Resolved::Text,
+        b'.' => match text {
+            ".inf" | ".Inf" | ".INF" => Resolved::Float(f64::INFINITY),
+            ".nan" | ".NaN" | ".NAN" => Resolved::Float(f64::NAN),
+            _ => float(text).map_or(Resolved::Text, Resolved::Float),
+        },
+        b'+' | b'-' | b'0'..=b'9' => match text {
+            "+.inf" | "+.Inf" | "+.INF" => Resolved::Float(f64::INFINITY),
+            "-.inf" | "-.Inf" | "-.INF" => Resolved::Float(f64::NEG_INFINITY),
+            _ if is_time(text) => Resolved::Time,
+            _ => digits(text),
+        },
+        _ => Resolved::Text,
+    }
+}
+
+fn digits(text: &str) -> Resolved {
+    let plain: Cow<'_, str> =
+        if text.contains('_') { Cow::Owned(text.replace('_', "")) } else { Cow::Borrowed(text) };
+    if let Some(number) = number::parse_int(&plain, 0) {
+        return Resolved::Int(number);
+    }
+    if let Some(number) = number::parse_uint(&plain) {
+        return Resolved::Uint(number);
+    }
+    if let Some(number) = float(&plain) {
+        return Resolved::Float(number);
+    }
+    let binary = plain.strip_prefix("0b").map(|digits| (digits.to_owned(), false));
+    let binary = binary.or_else(|| plain.strip_prefix("-0b").map(|digits| (digits.to_owned(), true)));
+    if let Some((digits, negative)) = binary
+        && let Some(number) = number::parse_int(&digits, 2)
+    {
+        return Resolved::Int(if negative { -number } else { number });
+    }
+    Resolved::Text
+}
+
+/// goyaml's `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`.
+fn float(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (mantissa, power) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, power)) => (mantissa, Some(power)),
+        None => (unsigned, None),
+    };
+    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let mantissa_holds = match mantissa.split_once('.') {
+        Some((whole, fraction)) => {
+            all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty())
+        }
+        None => !mantissa.is_empty() && all_digits(mantissa),
+    };
+    let power_holds = power.is_none_or(|power| {
+        let digits = power.strip_prefix(['-', '+']).unwrap_or(power);
+        !digits.is_empty() && all_digits(digits)
+    });
+    if !(mantissa_holds && power_holds) {
+        return None;
+    }
+    let number: f64 = text.parse().ok()?;
+    number.is_finite().then_some(number)
+}
+
+/// goyaml's formats: `2001-1-2`, `2001-1-2T15:4:5.9Z`, `2001-1-2 15:4:5.9`.
+fn is_time(text: &str) -> bool {
+    let mut bytes = text.bytes().peekable();
+    let mut number = |least: usize, most: usize| -> Option<u32> {
+        let mut value = 0;
+        let mut count = 0;
+        while count < most && bytes.peek().is_some_and(u8::is_ascii_digit) {
+            value = value * 10 + u32::from(bytes.next()? - b'0');
+            count += 1;
+        }
+        if count < least {
+            return None;
+        }
+        Some(value)
+    };
+    let date = (|| {
+        let year = number(4, 4)?;
+        let _ = year;
+        Some(())
+    })();
+    if date.is_none() {
+        return false;
+    }
+    time_parts(text).is_some()
+}
+
+fn time_parts(text: &str) -> Option<()> {
+    let (date, time) = match text.find(['T', 't', ' ']) {
+        Some(at) => (text.get(..at)?, Some((text.as_bytes().get(at).copied()?, text.get(at + 1..)?))),
+        None => (text, None),
+    };
+    let mut parts = date.split('-');
+    let number = |text: &str, least: usize, most: usize| -> Option<u32> {
+        let fits = (least..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        if fits { text.parse().ok() } else { None }
+    };
+    let year = number(parts.next()?, 4, 4)?;
+    let month = number(parts.next()?, 1, 2)?;
+    let day = number(parts.next()?, 1, 2)?;
+    if parts.next().is_some() || !(1..=12).contains(&month) || day == 0 {
+        return None;
+    }
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let longest = match month {
+        2 => 28 + u32::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if day > longest {
+        return None;
+    }
+    let Some((mark, time)) = time else { return Some(()) };
+    let zone_at = time.find(['Z', '+', '-']);
+    let (clock, zone) = match zone_at {
+        Some(at) => (time.get(..at)?, Some(time.get(at..)?)),
+        None => (time, None),
+    };
+    // With `T` there is a zone, with a space there is none.
+    if (mark == b' ') == zone.is_some() {
+        return None;
+    }
+    let mut parts = clock.splitn(3, ':');
+    let hour = number(parts.next()?, 1, 2)?;
+    let minute = number(parts.next()?, 1, 2)?;
+    let (seconds, fraction) = match parts.next()?.split_once('.') {
+        Some((seconds, fraction)) => (seconds.to_owned(), Some(fraction.to_owned())),
+        None => (clock.rsplit(':').next()?.to_owned(), None),
+    };
+    let second = number(&seconds, 1, 2)?;
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    if fraction.is_some_and(|digits| digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit())) {
+        return None;
+    }
+    match zone {
+        None | Some("Z") => Some(()),
+        Some(zone) => {
+            let (hours, minutes) = zone.get(1..)?.split_once(':')?;
+            number(hours, 2, 2)?;
+            number(minutes, 2, 2)?;
+            Some(())
+        }
+    }
+}

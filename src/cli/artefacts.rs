@@ -1,0 +1,226 @@
+//! From a cloud or a bundle to its artefacts in the cache: what commands that
+//! fetch share. Locks are read and written here.
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::signals;
+use crate::catalogue;
+use crate::error::{Code, Exit, Problem, Said};
+use crate::execute::run::Signal;
+use crate::fetch::{self, FetchError, Fetched, Fetcher, Mirror, Network, Store};
+use crate::model::artefact::Artefact;
+use crate::model::catalogue::{Catalogue, File};
+use crate::model::cloud::Artifacts;
+use crate::model::component::Component;
+use crate::model::lock::{Lock, Pin};
+use crate::model::names::BundleName;
+use crate::model::secret::Secret;
+use crate::settings::Settings;
+use crate::ui::Ui;
+
+/// What to fetch, and how.
+pub(super) struct Wanted<'a> {
+    /// The bundle whose lock counts.
+    pub(super) bundle: &'a BundleName,
+    /// `artifacts:` of cozy.yaml, or its defaults.
+    pub(super) artifacts: &'a Artifacts,
+    /// The folder that paths of cozy.yaml are relative to.
+    pub(super) base: &'a Path,
+    /// How long a download may go without progress.
+    pub(super) patience: Duration,
+}
+
+/// The artefacts of some components, pinned by the catalogue's lock files and
+/// by what this user locked before.
+pub(super) fn pinned<'a>(
+    components: impl IntoIterator<Item = &'a Component>,
+    bundle: &BundleName,
+    catalogue: &Catalogue,
+    settings: &Settings,
+) -> anyhow::Result<Vec<Artefact>> {
+    let mut artefacts = crate::model::artefact::artefacts(components).map_err(Problem::Findings)?;
+    let mut lock = catalogue.lock(bundle);
+    lock.fill(&own(bundle, settings)?);
+    for artefact in &mut artefacts {
+        lock.pin(artefact);
+    }
+    Ok(artefacts)
+}
+
+/// The user's own lock of a bundle: for a catalogue that cannot be written to,
+/// above all the built-in one.
+fn own_path(bundle: &BundleName, settings: &Settings) -> Option<PathBuf> {
+    settings.state.as_ref().map(|state| state.join("locks").join(format!("{bundle}.lock")))
+}
+
+fn own(bundle: &BundleName, settings: &Settings) -> anyhow::Result<Lock> {
+    own_path(bundle, settings).map_or_else(|| Ok(Lock::default()), |path| read(&path, bundle))
+}
+
+/// Reads a lock file; one that is not there locks nothing.
+pub(super) fn read(path: &Path, bundle: &BundleName) -> anyhow::Result<Lock> {
+    let shown = path.display().to_string();
+    match fs_err::read(path) {
+        Ok(bytes) => Ok(Lock::read(bundle.as_str(), &File { shown, bytes: Cow::Owned(bytes) })
+            .map_err(Problem::Findings)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lock::default()),
+        Err(source) => Err(failed(&file("read", path, source))),
+    }
+}
+
+/// Writes a lock file.
+pub(super) fn write(path: &Path, bundle: &BundleName, lock: &Lock) -> anyhow::Result<()> {
+    fetch::atomically(path, lock.text(bundle).as_bytes())
+        .map_err(|source| failed(&file("write", path, source)))
+}
+
+fn file(verb: &'static str, path: &Path, source: io::Error) -> FetchError {
+    FetchError::File { verb, what: "the lock".to_owned(), path: path.to_owned(), source }
+}
+
+/// An error of fetching for the user.
+pub(super) fn failed(error: &FetchError) -> anyhow::Error {
+    let exit = match error {
+        FetchError::Location { .. } | FetchError::NoCache => Exit::Usage,
+        _ => Exit::Failed,
+    };
+    Problem::One(error.said(), None, exit).into()
+}
+
+/// The cache that a cloud's artefacts are in.
+pub(super) fn store(artifacts: &Artifacts, settings: &Settings) -> Result<Store, FetchError> {
+    Store::new(settings.cache.as_deref(), artifacts.verify)
+}
+
+/// Fetches, and locks what nothing pinned before. `Err(signal)` inside: interrupted.
+pub(super) fn fetch(
+    artefacts: &[Artefact],
+    wanted: &Wanted<'_>,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<Result<Vec<Fetched>, Signal>> {
+    let Wanted { bundle, artifacts, base, patience } = *wanted;
+    let store = store(artifacts, settings).map_err(|error| failed(&error))?;
+    let mirror =
+        artifacts.mirror.as_deref().map(Mirror::parse).transpose().map_err(|error| failed(&error))?;
+    let proxy = |environment: &Option<Secret<String>>| {
+        artifacts.proxy.clone().map(Secret::new).or_else(|| environment.clone())
+    };
+    let network = Network {
+        http_proxy: proxy(&settings.proxy.http),
+        https_proxy: proxy(&settings.proxy.https),
+        no_proxy: settings.proxy.none.clone(),
+        ca: artifacts.ca.as_ref().map(|path| base.join(path)),
+        docker_config: settings.docker_config.clone(),
+        patience,
+    };
+    let reporter = ui.progress();
+    let fetcher = Fetcher::new(&network, &store, mirror, &*reporter).map_err(|error| failed(&error))?;
+    let answers = super::flow::runtime()?.block_on(async {
+        tokio::select! {
+            biased;
+            signal = signals::listen() => Err(signal),
+            answers = fetcher.all(artefacts, settings.concurrency) => Ok(answers),
+        }
+    });
+    let answers = match answers {
+        Ok(answers) => answers,
+        Err(signal) => return Ok(Err(signal)),
+    };
+    let mut done = Vec::new();
+    let mut said = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(one) => done.push(one),
+            Err(error) => said.push(error.said()),
+        }
+    }
+    // What came is locked even where something else failed: it is in the cache.
+    let new: Vec<&Fetched> = done.iter().filter(|one| one.is_new).collect();
+    if !new.is_empty() {
+        let path = lock_new(&new, bundle, settings)?;
+        for Fetched { id, sha256, .. } in new {
+            fetcher.warn(format!(
+                "{id} had no confirmed digest: locked as sha256 {sha256} in {}",
+                path.display()
+            ));
+        }
+    }
+    if said.is_empty() { Ok(Ok(done)) } else { Err(many(said, artefacts.len()).into()) }
+}
+
+fn many(said: Vec<Said>, of: usize) -> Problem {
+    let summary = format!("{} of {of} could not be fetched", crate::ui::text::count(said.len(), "artefact"));
+    Problem::Several { said, summary, exit: Exit::Failed }
+}
+
+/// Adds pins to the lock beside the bundle, or to the user's own where that
+/// cannot be written. Returns which.
+fn lock_new(new: &[&Fetched], bundle: &BundleName, settings: &Settings) -> anyhow::Result<PathBuf> {
+    let add = |path: &Path| -> anyhow::Result<()> {
+        let mut lock = read(path, bundle)?;
+        for Fetched { id, url, sha256, .. } in new {
+            lock.0.insert(id.clone(), Pin { url: url.clone(), sha256: *sha256 });
+        }
+        write(path, bundle, &lock)
+    };
+    let own = own_path(bundle, settings);
+    if let Some(path) = catalogue::lock_path(&settings.catalogue, bundle) {
+        match (add(&path), own) {
+            (Ok(()), _) => Ok(path),
+            (Err(error), None) => Err(error),
+            // A catalogue that others look after.
+            (Err(_), Some(own)) => add(&own).map(|()| own),
+        }
+    } else {
+        let own = own.ok_or_else(|| Problem::One(no_state(), None, Exit::Usage))?;
+        add(&own).map(|()| own)
+    }
+}
+
+fn no_state() -> Said {
+    Said {
+        code: Code(8011),
+        message: "there is no place for locks: neither XDG_STATE_HOME nor HOME is set".to_owned(),
+        hint: Some("set one of them".to_owned()),
+    }
+}
+
+/// How a command ends that a signal interrupted.
+pub(super) fn interrupted(signal: Signal, command: &str, ui: &Ui) -> Exit {
+    ui.note(format!("interrupted: what is in the cache stays there, and `{command}` goes on from here"));
+    match signal {
+        Signal::Interrupt => Exit::Interrupted,
+        Signal::Terminate => Exit::Terminated,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::artefact::artefacts;
+
+    #[test]
+    fn everything_in_the_built_in_bundles_is_locked() {
+        let files = catalogue::built_in();
+        let (catalogue, findings) = Catalogue::load(&files);
+        assert!(findings.is_empty(), "{findings:?}");
+        for name in catalogue.bundles.keys() {
+            let entries = catalogue.flatten(name).unwrap();
+            let components = entries.keys().map(|name| &catalogue.components[name].component);
+            let lock = catalogue.lock(name);
+            for mut artefact in artefacts(components).unwrap() {
+                let own = artefact.sha256;
+                lock.pin(&mut artefact);
+                let pin = lock.0.get(&artefact.id).unwrap_or_else(|| panic!("{} is not locked", artefact.id));
+                assert!(own.is_none_or(|own| own == pin.sha256), "{} has two digests", artefact.id);
+            }
+            let file = files.get(&format!("bundles/{name}.lock")).unwrap();
+            let written = Lock::read(name.as_str(), file).unwrap().text(name);
+            assert_eq!(String::from_utf8_lossy(&file.bytes), written, "as `cozy bundle lock` writes it");
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! From `cozy.yaml` to hosts that can be installed: preflight, the lock, the
+//! mirror, and a runner that knows what is missing.
+
+use std::path::{Path, PathBuf};
+
+use super::flow::{self, Loaded};
+use super::preflight::{self, HostArgs};
+use crate::error::{Code, Exit, Problem, Said};
+use crate::host::{HostError, digest};
+use crate::model::cloud::Cloud;
+use crate::model::names::is_dns_label;
+use crate::preflight::Seen;
+use crate::provider::kubeadm::lock::{Lock, LockError};
+use crate::provider::kubeadm::steps::{LocalFile, Supplies};
+use crate::provider::kubeadm::{Node, Parts, Runner};
+use crate::settings::Settings;
+use crate::ui::{Ui, preflight as draw};
+
+/// The lock's place in a catalogue.
+const LOCK: &str = "bundles/kubernetes.lock";
+
+/// Looks at the hosts; `Err`: preflight failed, and it was said why.
+pub(super) async fn runner(
+    args: &HostArgs,
+    loaded: &Loaded,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<Result<Runner, Exit>> {
+    let cloud = &loaded.file.cloud;
+    let lock = lock(cloud, settings)?;
+    let mirror = mirror(cloud)?;
+    let found = preflight::look(args, loaded, settings).await?;
+    let hosts = cloud.present_hosts().count();
+    if !found.passes() || found.sessions.len() < hosts {
+        ui.error(&draw::text(cloud.name.as_str(), hosts, &found.findings, found.skipped, ui.width()));
+        return Ok(Err(Exit::Preflight));
+    }
+    let nodes =
+        found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
+    let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
+    let images = images(&mirror)?;
+    let itself = itself()?;
+    let supplies = Supplies { lock: &lock, mirror, images: &images, itself: &itself };
+    let folder = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
+    let kubeconfig = folder.join(format!("{}.kubeconfig", cloud.name));
+    let parts = Parts { cloud: cloud.clone(), nodes, sessions: found.sessions, kubeconfig };
+    let runner = Runner::new(parts, &supplies).await.map_err(|error| host(&error))?;
+    runner.verify(&supplies).map_err(locked)?;
+    Ok(Ok(runner))
+}
+
+fn lock(cloud: &Cloud, settings: &Settings) -> anyhow::Result<Lock> {
+    let files = flow::files(settings)?;
+    let bytes = files.get(LOCK).map(|file| file.bytes.as_ref()).ok_or(LockError::None).map_err(locked)?;
+    let lock = Lock::read(bytes).map_err(locked)?;
+    match &cloud.kubernetes.version {
+        Some(wants) if wants.trim_start_matches('v') != lock.kubernetes.trim_start_matches('v') => {
+            Err(locked(LockError::Version { has: lock.kubernetes, wants: wants.clone() }))
+        }
+        Some(_) | None => Ok(lock),
+    }
+}
+
+fn mirror(cloud: &Cloud) -> anyhow::Result<PathBuf> {
+    let mirror = cloud.artifacts.mirror.as_deref().unwrap_or("their homes");
+    let folder = mirror.strip_prefix("file://").map(PathBuf::from);
+    folder.ok_or_else(|| locked(LockError::Mirror(mirror.to_owned())))
+}
+
+/// The archives of images in a mirror.
+fn images(mirror: &Path) -> anyhow::Result<Vec<LocalFile>> {
+    let folder = mirror.join("images");
+    let mut images = Vec::new();
+    let Ok(entries) = fs_err::read_dir(&folder) else { return Ok(images) };
+    for entry in entries {
+        let path = entry?.path();
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        if path.extension().is_some_and(|extension| extension == "tar") && !name.is_empty() {
+            let sha256 = digest(&fs_err::read(&path)?);
+            images.push(LocalFile { name, path, sha256 });
+        }
+    }
+    images.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(images)
+}
+
+/// The running program, which goes to hosts as their local endpoint.
+fn itself() -> anyhow::Result<LocalFile> {
+    let path = std::env::current_exe()?;
+    let sha256 = digest(&fs_err::read(&path)?);
+    Ok(LocalFile { name: format!("cozy {}", env!("CARGO_PKG_VERSION")), path, sha256 })
+}
+
+fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
+    let refuse = |message: String, hint: &str| Problem::new(5037, Exit::Usage, message, hint);
+    let host = cloud.hosts.get(index);
+    let name = match host.and_then(|host| host.name.as_ref()) {
+        Some(name) => name.to_string(),
+        None => seen.facts.short_name(),
+    };
+    if !is_dns_label(&name) {
+        let message = format!("host {} has the name `{name}`, which no node can have", seen.name);
+        return Err(refuse(message, "give it a `name:` in cozy.yaml, or another host name"));
+    }
+    let written = seen.address.as_deref().and_then(|address| address.parse().ok());
+    let address = written.or_else(|| seen.facts.ips().next());
+    let Some(address) = address else {
+        return Err(refuse(
+            format!("host {} has no IP address", seen.name),
+            "give it one on a network that the others reach",
+        ));
+    };
+    let Some(arch) = seen.facts.architecture() else {
+        return Err(refuse(
+            format!("host {} has the architecture {}", seen.name, seen.facts.arch),
+            "use x86-64 or arm64",
+        ));
+    };
+    Ok(Node {
+        name,
+        role: cloud.role(index),
+        address: address.to_string(),
+        arch,
+        labels: host.map(|host| host.labels.clone()).unwrap_or_default(),
+        taints: host.map(|host| host.taints.clone()).unwrap_or_default(),
+    })
+}
+
+/// An error of a host for the user.
+fn host(error: &HostError) -> anyhow::Error {
+    let said = Said { code: error.code(), message: error.to_string(), hint: Some(error.hint()) };
+    Problem::One(said, None, Exit::Failed).into()
+}
+
+fn locked(error: LockError) -> anyhow::Error {
+    let said =
+        Said { code: Code(error.code()), message: error.to_string(), hint: Some(error.hint().to_owned()) };
+    Problem::One(said, Some(error.into()), Exit::Failed).into()
+}

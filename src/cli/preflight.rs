@@ -1,0 +1,216 @@
+//! `cozy preflight`: what this cloud needs of its hosts, and what is missing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future;
+use serde_json::json;
+
+use super::flow::{self, Loaded};
+use crate::error::{Exit, Problem};
+use crate::host::facts::Facts;
+use crate::host::{HostError, Session, Ssh, Target, Trouble};
+use crate::model::cloud::Provider;
+use crate::model::finding::Level;
+use crate::preflight::{self, CHECKS, Finding, Seen, Wanted};
+use crate::settings::Settings;
+use crate::ui::{Format, Ui, preflight as draw, prompt};
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Flags of `cozy preflight`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Apply the fixes that can do no harm, after showing them
+    #[arg(long)]
+    fix: bool,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    hosts: HostArgs,
+}
+
+/// Flags of commands that look at hosts.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct HostArgs {
+    /// Leave out a check, by its name (repeatable)
+    #[arg(long, value_name = "NAME")]
+    skip_check: Vec<String>,
+    /// Take the SSH keys of hosts that are not known yet, and store them
+    #[arg(long)]
+    accept_new_host_keys: bool,
+}
+
+/// What was found on all hosts.
+pub(super) struct Found {
+    /// Sessions to the hosts that answered, in the order of `cozy.yaml`.
+    pub(super) sessions: Vec<Session>,
+    /// The hosts that answered, in the same order.
+    pub(super) seen: Vec<Seen>,
+    /// What is not as it must be.
+    pub(super) findings: Vec<Finding>,
+    /// How many were left out because of `--skip-check`.
+    pub(super) skipped: usize,
+}
+
+impl Found {
+    /// Whether nothing stands in the way.
+    pub(super) fn passes(&self) -> bool {
+        self.findings.iter().all(|found| found.level != Level::Error)
+    }
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let loaded = flow::load(settings)?;
+    flow::warn(&loaded, ui);
+    if loaded.file.cloud.kubernetes.provider == Provider::Existing {
+        return Err(Problem::new(
+            5001,
+            Exit::Usage,
+            "there are no hosts to look at: `kubernetes.provider` is `existing`",
+            "`cozy plan` checks the cluster for what the components need",
+        )
+        .into());
+    }
+    flow::runtime()?.block_on(async {
+        let mut found = look(&args.hosts, &loaded, settings).await?;
+        if args.fix && mend(&found, args.yes, settings, ui).await? {
+            found = look(&args.hosts, &loaded, settings).await?;
+        }
+        print(&found, &loaded, ui)?;
+        Ok(if found.passes() { Exit::Done } else { Exit::Preflight })
+    })
+}
+
+fn print(found: &Found, loaded: &Loaded, ui: &Ui) -> anyhow::Result<()> {
+    let cloud = loaded.file.cloud.name.as_str();
+    match ui.format() {
+        Format::Text => {
+            let hosts = loaded.file.cloud.present_hosts().count();
+            ui.data(&draw::text(cloud, hosts, &found.findings, found.skipped, ui.width()))?;
+        }
+        Format::Json | Format::Yaml => {
+            let hosts: Vec<_> = found
+                .seen
+                .iter()
+                .map(|seen| json!({ "name": seen.name, "role": seen.role, "facts": seen.facts }))
+                .collect();
+            ui.json(&json!({ "schema": "cozy/v1/preflight", "cloud": cloud, "passes": found.passes(),
+                "skipped": found.skipped, "findings": found.findings, "hosts": hosts }))?;
+        }
+    }
+    Ok(())
+}
+
+/// Connects to all hosts at once, asks them, and checks what they say.
+pub(super) async fn look(args: &HostArgs, loaded: &Loaded, settings: &Settings) -> anyhow::Result<Found> {
+    let skip = skipped(args)?;
+    let ssh = Ssh {
+        accept_new: args.accept_new_host_keys,
+        config: settings.ssh_config.clone(),
+        patience: PATIENCE,
+    };
+    let cloud = &loaded.file.cloud;
+    let wanted = Wanted::new(cloud, loaded.components.iter().map(|resolved| &resolved.component));
+    let (ssh, asked) = (&ssh, &wanted);
+    let hosts = cloud.present_hosts().map(|(index, host)| async move {
+        let target = Target::new(host);
+        (index, target.name.clone(), ask(target, ssh, &asked.questions(index)).await)
+    });
+    let (mut sessions, mut seen, mut findings) = (Vec::new(), Vec::new(), Vec::new());
+    for (index, name, answer) in future::join_all(hosts).await {
+        match answer {
+            Ok((session, facts)) => {
+                let host = cloud.hosts.get(index);
+                let named = host.and_then(|host| host.name.as_ref());
+                sessions.push(session);
+                seen.push(Seen {
+                    name: named.map_or(name, ToString::to_string),
+                    address: host.and_then(|host| host.address.clone()),
+                    role: cloud.role(index),
+                    devices: host.map(preflight::devices).unwrap_or_default(),
+                    facts,
+                });
+            }
+            Err(error) => findings.push(unreachable(&error)),
+        }
+    }
+    findings.extend(preflight::check(&wanted, &seen));
+    let order: Vec<String> = cloud.present_hosts().map(|(_, host)| Target::new(host).name).collect();
+    findings.sort_by_key(|found| order.iter().position(|name| *name == found.host));
+    let all = findings.len();
+    findings.retain(|found| !skip.contains(found.check));
+    let skipped = all - findings.len();
+    Ok(Found { sessions, seen, findings, skipped })
+}
+
+async fn ask(
+    target: Target,
+    ssh: &Ssh,
+    questions: &crate::host::facts::Questions,
+) -> Result<(Session, Facts), HostError> {
+    let session = Session::open(target, ssh).await?;
+    let facts = session.facts(questions).await?;
+    Ok((session, facts))
+}
+
+/// The names of checks to leave out.
+fn skipped(args: &HostArgs) -> anyhow::Result<BTreeSet<&str>> {
+    let unknown = args.skip_check.iter().find(|name| !CHECKS.iter().any(|(known, _)| known == name));
+    if let Some(name) = unknown {
+        let names: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+        let hint = format!("one of: {}", names.join(", "));
+        return Err(Problem::new(7005, Exit::Usage, format!("there is no check `{name}`"), hint).into());
+    }
+    Ok(args.skip_check.iter().map(String::as_str).collect())
+}
+
+/// A host that cannot be worked on, as a finding beside the others.
+fn unreachable(error: &HostError) -> Finding {
+    let observed = format!("{} [{}]", error.trouble, error.code());
+    let checked = match error.trouble {
+        Trouble::NoSudo { .. } => "rights of root",
+        _ => "connection",
+    };
+    Finding {
+        host: error.host.clone(),
+        check: "ssh",
+        level: Level::Error,
+        checked: checked.to_owned(),
+        observed,
+        expected: "a login as root, or `sudo` without a password".to_owned(),
+        fix: error.hint(),
+        script: None,
+    }
+}
+
+/// Shows the safe fixes, asks, and applies them; `false`: nothing was done.
+async fn mend(found: &Found, yes: bool, settings: &Settings, ui: &Ui) -> anyhow::Result<bool> {
+    let fixes: Vec<(&Session, &str)> = found
+        .findings
+        .iter()
+        .filter_map(|finding| {
+            let at = found.seen.iter().position(|seen| seen.name == finding.host)?;
+            Some((found.sessions.get(at)?, finding.script.as_deref()?))
+        })
+        .collect();
+    if fixes.is_empty() {
+        return Ok(false);
+    }
+    for (session, script) in &fixes {
+        ui.note(format!("fix     {}: {script}", session.target().name));
+    }
+    let agreed = prompt::confirm("apply these fixes?", false, yes, settings.interactive)
+        .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()))?;
+    if agreed {
+        for (session, script) in fixes {
+            if let Err(error) = session.sh("the fix", script).await {
+                ui.note(error);
+            }
+        }
+    }
+    Ok(agreed)
+}

@@ -1,0 +1,266 @@
+//! What goes wrong on the way to a host and on it, with the host's name and
+//! what to do.
+
+use std::time::Duration;
+
+use super::{Target, Way};
+use crate::error::Code;
+use crate::model::duration;
+
+/// Something went wrong with one host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("host `{host}`: {trouble}")]
+pub(crate) struct HostError {
+    /// The host's name.
+    pub(crate) host: String,
+    /// What went wrong.
+    pub(crate) trouble: Trouble,
+    /// What a person types to get there.
+    pub(crate) command: String,
+}
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// There is no OpenSSH client here, or it cannot be started.
+    #[error("the program `ssh` cannot be started: {0}")]
+    NoClient(String),
+    /// The name has no address.
+    #[error("its name `{0}` cannot be resolved")]
+    UnknownName(String),
+    /// Nobody listens on the port.
+    #[error("the connection was refused")]
+    Refused,
+    /// No answer, or no way there.
+    #[error("it cannot be reached: {0}")]
+    Unreachable(String),
+    /// The key is not in the user's `known_hosts`.
+    #[error("its host key is not known yet")]
+    UnknownKey,
+    /// The key is another than the one in `known_hosts`.
+    #[error("its host key has changed")]
+    ChangedKey,
+    /// The server did not let us in.
+    #[error("the login as `{user}` was refused ({detail})")]
+    Refuses {
+        /// As whom.
+        user: String,
+        /// What the server would take.
+        detail: String,
+    },
+    /// The connection broke.
+    #[error("the connection was lost: {0}")]
+    Lost(String),
+    /// The user is not root, and `sudo` asks for a password or refuses.
+    #[error("`sudo` without a password is refused for `{user}`: {detail}")]
+    NoSudo {
+        /// For whom.
+        user: String,
+        /// sudo's words.
+        detail: String,
+    },
+    /// A command did not end in time.
+    #[error("{what} did not end within {}", duration::human(*.limit))]
+    TooSlow {
+        /// What was done.
+        what: String,
+        /// For how long it was waited.
+        limit: Duration,
+    },
+    /// A command failed.
+    #[error("{what} failed (exit {status}): {detail}")]
+    Failed {
+        /// What was done.
+        what: String,
+        /// Its exit status.
+        status: i32,
+        /// The end of what it said.
+        detail: String,
+    },
+    /// No space is left.
+    #[error("{what} failed: no space is left on the device")]
+    NoSpace {
+        /// What was done.
+        what: String,
+    },
+    /// A file system takes no writes.
+    #[error("{what} failed: the file system is read-only")]
+    ReadOnly {
+        /// What was done.
+        what: String,
+    },
+    /// The bytes that arrived are not those that were sent.
+    #[error("`{path}` arrived damaged: its sha256 differs")]
+    Damaged {
+        /// Which file.
+        path: String,
+    },
+    /// What was to be sent cannot be read here.
+    #[error("nothing was sent: {0}")]
+    Unsent(String),
+    /// What it said of itself cannot be read.
+    #[error("its facts cannot be read: {0}")]
+    Unreadable(String),
+}
+
+impl HostError {
+    /// An error of one host.
+    pub(crate) fn new(target: &Target, trouble: Trouble) -> Self {
+        Self { host: target.name.clone(), trouble, command: target.command() }
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> Code {
+        Code(match self.trouble {
+            Trouble::NoClient(_) => 5010,
+            Trouble::UnknownName(_) => 5011,
+            Trouble::Refused => 5012,
+            Trouble::Unreachable(_) => 5013,
+            Trouble::UnknownKey => 5014,
+            Trouble::ChangedKey => 5015,
+            Trouble::Refuses { .. } => 5016,
+            Trouble::Lost(_) => 5017,
+            Trouble::NoSudo { .. } => 5018,
+            Trouble::TooSlow { .. } => 5019,
+            Trouble::Failed { .. } => 5020,
+            Trouble::NoSpace { .. } => 5021,
+            Trouble::ReadOnly { .. } => 5022,
+            Trouble::Damaged { .. } => 5023,
+            Trouble::Unreadable(_) => 5024,
+            Trouble::Unsent(_) => 5025,
+        })
+    }
+
+    /// What to do.
+    pub(crate) fn hint(&self) -> String {
+        let command = &self.command;
+        match &self.trouble {
+            Trouble::NoClient(_) => "install OpenSSH's client (package openssh-client)".to_owned(),
+            Trouble::UnknownName(_) => {
+                "mend `address:` in cozy.yaml, or the name in DNS or your ssh configuration".to_owned()
+            }
+            Trouble::Refused => "start sshd there, or set the host's `port:` in cozy.yaml".to_owned(),
+            Trouble::Unreachable(_) => {
+                format!("check that the host is on, its address, and firewalls between: `{command}`")
+            }
+            Trouble::UnknownKey => format!(
+                "compare its fingerprint and connect once with `{command}`, or take it on trust with --accept-new-host-keys"
+            ),
+            Trouble::ChangedKey => format!(
+                "if the server was set up anew, remove the old key with `ssh-keygen -R`; else somebody may stand between: `{command}`"
+            ),
+            Trouble::Refuses { .. } => format!(
+                "`{command}` must work without a password: put your public key into its authorized_keys, load it into your agent, or set `user:` in cozy.yaml"
+            ),
+            Trouble::Lost(_) => "`cozy install` goes on from here once the host answers again".to_owned(),
+            Trouble::NoSudo { user, .. } => format!(
+                "log in as root, or allow it there: `echo '{user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{user}`"
+            ),
+            Trouble::TooSlow { .. } => format!("look what keeps it busy: `{command}`"),
+            Trouble::Failed { .. } | Trouble::Unreadable(_) => {
+                format!("look there: `{command}`; `cozy install` goes on from here")
+            }
+            Trouble::NoSpace { .. } => {
+                format!("free space there: `{command} df -h`; `cozy install` goes on from here")
+            }
+            Trouble::ReadOnly { .. } => {
+                format!("mount it writable; often its disk has failed: `{command} dmesg`")
+            }
+            Trouble::Unsent(_) => "mend the mirror, and run again".to_owned(),
+            Trouble::Damaged { .. } => "run again; if it stays, check the host's disk and memory".to_owned(),
+        }
+    }
+}
+
+/// What ssh's own words mean. ssh has one exit status (255) for all its
+/// failures, so its text is all there is; it is asked to speak English.
+pub(crate) fn classify(target: &Target, stderr: &str) -> Trouble {
+    let has = |words: &str| stderr.contains(words);
+    let last = || last_words(stderr);
+    let user = match &target.way {
+        Way::Ssh { user, .. } => user.clone(),
+        Way::Local => String::new(),
+    };
+    if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
+        Trouble::ChangedKey
+    } else if has("Host key verification failed") || has("host key is known for") {
+        Trouble::UnknownKey
+    } else if has("Permission denied (") || has("Too many authentication failures") {
+        let detail = stderr.split_once("Permission denied (").and_then(|(_, rest)| rest.split_once(')'));
+        let detail = detail.map_or_else(last, |(methods, _)| format!("it takes: {methods}"));
+        Trouble::Refuses { user, detail }
+    } else if has("Could not resolve hostname") {
+        let name = stderr.split_once("Could not resolve hostname ").map_or("", |(_, rest)| rest);
+        Trouble::UnknownName(name.split(':').next().unwrap_or_default().trim().to_owned())
+    } else if has("Connection refused") {
+        Trouble::Refused
+    } else if has("timed out during banner exchange") {
+        Trouble::Unreachable("something listens there and does not speak SSH in time".to_owned())
+    } else if has("timed out") || has("No route to host") || has("Network is unreachable") {
+        let reason = ["timed out", "No route to host", "Network is unreachable"]
+            .into_iter()
+            .find(|words| has(words))
+            .unwrap_or_default();
+        Trouble::Unreachable(reason.to_lowercase())
+    } else {
+        Trouble::Lost(last())
+    }
+}
+
+/// The last lines that say something, at most three.
+pub(crate) fn last_words(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let from = lines.len().saturating_sub(3);
+    let words = lines.get(from..).unwrap_or_default().join("; ");
+    if words.is_empty() { "it said nothing".to_owned() } else { words }
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn said(stderr: &str) -> String {
+        let way = Way::Ssh { address: "10.0.0.11".to_owned(), user: "admin".to_owned(), port: None };
+        let target = Target { name: "node-1".to_owned(), way };
+        let error = HostError::new(&target, classify(&target, stderr));
+        format!("error[{}]: {error}\nhint: {}", error.code(), error.hint())
+    }
+
+    #[test]
+    fn every_way_in_which_ssh_fails_has_a_message_and_a_fix() {
+        assert_snapshot!(said("ssh: connect to host 10.0.0.11 port 22: Connection refused"), @"
+            error[C5012]: host `node-1`: the connection was refused
+            hint: start sshd there, or set the host's `port:` in cozy.yaml
+        ");
+        assert_snapshot!(said("ssh: connect to host 10.0.0.11 port 22: Connection timed out"), @"
+            error[C5013]: host `node-1`: it cannot be reached: timed out
+            hint: check that the host is on, its address, and firewalls between: `ssh admin@10.0.0.11`
+        ");
+        assert_snapshot!(said("Connection timed out during banner exchange\nConnection to 10.0.0.11 port 22 timed out"), @"
+            error[C5013]: host `node-1`: it cannot be reached: something listens there and does not speak SSH in time
+            hint: check that the host is on, its address, and firewalls between: `ssh admin@10.0.0.11`
+        ");
+        assert_snapshot!(said("ssh: Could not resolve hostname node-x: Name or service not known"), @"
+            error[C5011]: host `node-1`: its name `node-x` cannot be resolved
+            hint: mend `address:` in cozy.yaml, or the name in DNS or your ssh configuration
+        ");
+        assert_snapshot!(said("No ED25519 host key is known for 10.0.0.11 and you have requested strict checking.\nHost key verification failed."), @"
+            error[C5014]: host `node-1`: its host key is not known yet
+            hint: compare its fingerprint and connect once with `ssh admin@10.0.0.11`, or take it on trust with --accept-new-host-keys
+        ");
+        assert_snapshot!(said("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed."), @"
+            error[C5015]: host `node-1`: its host key has changed
+            hint: if the server was set up anew, remove the old key with `ssh-keygen -R`; else somebody may stand between: `ssh admin@10.0.0.11`
+        ");
+        assert_snapshot!(said("admin@10.0.0.11: Permission denied (publickey,password)."), @"
+            error[C5016]: host `node-1`: the login as `admin` was refused (it takes: publickey,password)
+            hint: `ssh admin@10.0.0.11` must work without a password: put your public key into its authorized_keys, load it into your agent, or set `user:` in cozy.yaml
+        ");
+        assert_snapshot!(said("Connection closed by 10.0.0.11 port 22"), @"
+            error[C5017]: host `node-1`: the connection was lost: Connection closed by 10.0.0.11 port 22
+            hint: `cozy install` goes on from here once the host answers again
+        ");
+    }
+}

@@ -1,0 +1,249 @@
+//! What a host says of itself, gathered in one round trip by one script.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::error::{HostError, Trouble};
+use super::quote;
+use super::session::Session;
+
+/// The script that gathers them.
+const SCRIPT: &str = include_str!("facts.sh");
+
+/// How long it may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a host is asked besides what it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Questions {
+    /// `ADDRESS:PORT` that it must reach.
+    pub(crate) peers: Vec<String>,
+    /// Kernel modules that must be there or loadable.
+    pub(crate) modules: BTreeSet<String>,
+    /// Block devices that are named for storage.
+    pub(crate) devices: Vec<String>,
+}
+
+/// What a host says of itself. What it did not say is empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Facts {
+    /// `debian`, as in os-release's `ID`.
+    pub(crate) os: String,
+    /// The distributions that it is like.
+    pub(crate) os_like: String,
+    /// `12`.
+    pub(crate) os_version: String,
+    /// For people.
+    pub(crate) os_name: String,
+    /// `6.1.0-18-amd64`.
+    pub(crate) kernel: String,
+    /// `x86_64`, as `uname -m` prints it.
+    pub(crate) arch: String,
+    /// systemd's version, where it runs.
+    pub(crate) systemd: String,
+    /// The kernel's host name.
+    pub(crate) hostname: String,
+    /// `/etc/machine-id`.
+    pub(crate) machine_id: String,
+    /// Interfaces with their addresses, `eth0 10.0.0.11/24`.
+    pub(crate) addresses: Vec<String>,
+    /// The default route.
+    pub(crate) route: String,
+    /// The name servers.
+    pub(crate) nameservers: Vec<String>,
+    /// Whether they answer.
+    pub(crate) dns: bool,
+    /// How far its clock is ahead of ours, in seconds.
+    pub(crate) clock_offset: i64,
+    /// Memory in KiB.
+    pub(crate) memory: u64,
+    /// Swap in KiB.
+    pub(crate) swap: u64,
+    /// Processors.
+    pub(crate) cpus: u64,
+    /// The version of control groups.
+    pub(crate) cgroup: u64,
+    /// `vmx` or `svm`.
+    pub(crate) virtualization: String,
+    /// Whether there is `/dev/kvm`.
+    pub(crate) kvm: bool,
+    /// Whether Secure Boot is on.
+    pub(crate) secure_boot: bool,
+    /// `Enforcing`, `Permissive`, `Disabled`.
+    pub(crate) selinux: String,
+    /// Kernel settings.
+    pub(crate) sysctls: BTreeMap<String, String>,
+    /// Kernel modules: `present`, `loadable` or `missing`.
+    pub(crate) modules: BTreeMap<String, String>,
+    /// Programs that are not there.
+    pub(crate) lacks: Vec<String>,
+    /// Rules that drop what comes in, and firewalls that are active.
+    pub(crate) firewall: Vec<String>,
+    /// What listens: `tcp 0.0.0.0:22 sshd`.
+    pub(crate) ports: Vec<String>,
+    /// Files of other container runtimes, kubelets and pod networks.
+    pub(crate) leftovers: Vec<String>,
+    /// What cozy left there to know its own hosts by; empty: nothing.
+    pub(crate) cozy: String,
+    /// Folders that take no file, with why.
+    pub(crate) unwritable: Vec<String>,
+    /// Free KiB by folder, with the mount point.
+    pub(crate) space: Vec<String>,
+    /// How long a small write takes until it is on the disk, in microseconds.
+    pub(crate) sync: u64,
+    /// Named devices: path, real path, type, size; or `missing`.
+    pub(crate) devices: Vec<String>,
+    /// What is on named devices.
+    pub(crate) device_use: Vec<String>,
+    /// Peers that cannot be reached, with why.
+    pub(crate) blocked: Vec<String>,
+}
+
+impl Session {
+    /// Gathers the facts of this host.
+    pub(crate) async fn facts(&self, questions: &Questions) -> Result<Facts, HostError> {
+        let words = |words: &mut dyn Iterator<Item = &String>| {
+            words
+                .map(String::as_str)
+                .filter(|word| !word.contains(char::is_whitespace))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let script = format!(
+            "peers={} modules={} devices={}\n{SCRIPT}",
+            quote(&words(&mut questions.peers.iter())),
+            quote(&words(&mut questions.modules.iter())),
+            quote(&words(&mut questions.devices.iter())),
+        );
+        let asked = Timestamp::now().as_second();
+        let text = self.must("gathering facts", &script, &[], PATIENCE).await?;
+        parse(&text, asked).map_err(|problem| self.error(Trouble::Unreadable(problem)))
+    }
+}
+
+/// Reads what the script printed. `asked`: our clock when it was started, in Unix seconds.
+fn parse(text: &str, asked: i64) -> Result<Facts, String> {
+    let mut facts = Facts::default();
+    let mut ended = false;
+    for line in text.lines().filter(|line| line.starts_with('{')) {
+        let pair: BTreeMap<String, String> =
+            serde_json::from_str(line).map_err(|error| format!("{error} in `{line}`"))?;
+        for (key, value) in pair {
+            let value = value.trim().to_owned();
+            ended |= key == "end";
+            facts.take(&key, value, asked);
+        }
+    }
+    if ended { Ok(facts) } else { Err("the script ended early".to_owned()) }
+}
+
+impl Facts {
+    /// Takes one line; a key that is not known is left.
+    fn take(&mut self, key: &str, value: String, asked: i64) {
+        let number = |value: &str| value.parse::<u64>().unwrap_or_default();
+        match key {
+            "os" => self.os = value,
+            "osLike" => self.os_like = value,
+            "osVersion" => self.os_version = value,
+            "osName" => self.os_name = value,
+            "kernel" => self.kernel = value,
+            "arch" => self.arch = value,
+            "systemd" => self.systemd = value,
+            "hostname" => self.hostname = value,
+            "machineId" => self.machine_id = value,
+            "address" => self.addresses.push(value),
+            "route" => self.route = value,
+            "nameserver" => self.nameservers.push(value),
+            "dns" => self.dns = value == "answers",
+            "clock" => self.clock_offset = value.parse::<i64>().map_or(0, |clock| clock - asked),
+            "memory" => self.memory = number(&value),
+            "swap" => self.swap = number(&value),
+            "cpus" => self.cpus = number(&value),
+            "cgroup" => self.cgroup = number(&value),
+            "virtualization" => self.virtualization = value,
+            "kvm" => self.kvm = true,
+            "secureBoot" => self.secure_boot = value == "1",
+            "selinux" => self.selinux = value,
+            "sysctl" => insert(&mut self.sysctls, &value),
+            "module" => insert(&mut self.modules, &value),
+            "lacks" => self.lacks.push(value),
+            "firewall" => self.firewall.push(value),
+            "port" => self.ports.push(value),
+            "leftover" => self.leftovers.push(value),
+            "cozy" => self.cozy = value,
+            "unwritable" => self.unwritable.push(value),
+            "space" => self.space.push(value),
+            "sync" => self.sync = number(&value),
+            "device" => self.devices.push(value),
+            "deviceUse" => self.device_use.push(value),
+            "blocked" => self.blocked.push(value),
+            _ => {}
+        }
+    }
+
+    /// The host's name without its domain, as a node's name.
+    pub(crate) fn short_name(&self) -> String {
+        self.hostname.split('.').next().unwrap_or_default().to_lowercase()
+    }
+
+    /// Its addresses without interfaces and prefix lengths.
+    pub(crate) fn ips(&self) -> impl Iterator<Item = IpAddr> {
+        self.addresses
+            .iter()
+            .filter_map(|line| line.split_whitespace().nth(1)?.split('/').next()?.parse().ok())
+    }
+
+    /// The architecture as releases call it: `amd64`, `arm64`.
+    pub(crate) fn architecture(&self) -> Option<&'static str> {
+        match self.arch.as_str() {
+            "x86_64" => Some("amd64"),
+            "aarch64" => Some("arm64"),
+            _ => None,
+        }
+    }
+}
+
+fn insert(map: &mut BTreeMap<String, String>, pair: &str) {
+    if let Some((name, value)) = pair.split_once('=') {
+        map.insert(name.to_owned(), value.trim().to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Ssh, Target, Way};
+
+    #[test]
+    fn lines_become_facts_and_a_cut_answer_is_refused() {
+        let text = "motd\n{\"os\":\"debian\"}\n{\"clock\":\"1060\"}\n{\"address\":\"eth0 10.0.0.11/24\"}\n{\"module\":\"overlay=present\"}\n{\"new\":\"key\"}\n{\"end\":\"\"}\n";
+        let facts = parse(text, 1000).unwrap();
+        assert_eq!((facts.os.as_str(), facts.clock_offset), ("debian", 60));
+        assert_eq!(facts.ips().map(|ip| ip.to_string()).collect::<Vec<_>>(), ["10.0.0.11"]);
+        assert_eq!(facts.modules["overlay"], "present");
+        assert!(parse("{\"os\":\"debian\"}\n", 0).is_err());
+        assert!(parse("{\"os\":\n", 0).is_err());
+    }
+
+    #[tokio::test]
+    async fn this_machine_says_what_it_is() {
+        let ssh = Ssh { accept_new: false, config: None, patience: Duration::from_secs(5) };
+        let target = Target { name: "here".to_owned(), way: Way::Local };
+        let Ok(session) = Session::open(target, &ssh).await else { return };
+        let questions = Questions {
+            modules: ["overlay".to_owned(), "no_such_module".to_owned()].into(),
+            devices: vec!["/dev/no-such-device".to_owned()],
+            ..Questions::default()
+        };
+        let facts = session.facts(&questions).await.unwrap();
+        assert!(!facts.kernel.is_empty() && facts.memory > 0 && facts.cpus > 0, "{facts:?}");
+        assert_eq!(facts.modules["no_such_module"], "missing");
+        assert_eq!(facts.devices, ["/dev/no-such-device missing"]);
+        assert!(facts.clock_offset.abs() < 30, "{facts:?}");
+    }
+}

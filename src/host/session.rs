@@ -1,0 +1,179 @@
+//! An open session: scripts run on a host as root, with a deadline each.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::process::Command;
+use tokio::sync::Semaphore;
+
+use super::error::{HostError, Trouble, classify, last_words};
+use super::ssh::{Master, Ssh};
+use super::{Target, Way, quote};
+
+/// How long a command may take when nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Commands at once on one host: sshd's `MaxSessions` is 10 by default, one is the master's.
+const SESSIONS: usize = 6;
+
+/// Printed before a script's own output: start-up files of the user's shell may print, too.
+const BEGIN: char = '\u{1e}';
+
+/// A host that can be worked on.
+pub(crate) struct Session {
+    target: Target,
+    channel: Channel,
+    sudo: bool,
+    sessions: Semaphore,
+}
+
+enum Channel {
+    Local,
+    Ssh(Box<Master>),
+}
+
+/// How a script ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// Its exit status.
+    pub(crate) status: i32,
+    /// What it printed.
+    pub(crate) stdout: String,
+    /// What it said.
+    pub(crate) stderr: String,
+}
+
+impl Session {
+    /// Connects to a host.
+    pub(crate) async fn open(target: Target, ssh: &Ssh) -> Result<Self, HostError> {
+        let (channel, sudo) = match &target.way {
+            Way::Local => (Channel::Local, false),
+            Way::Ssh { .. } => {
+                let master = Master::open(&target, ssh).await?;
+                let sudo = master.sudo;
+                (Channel::Ssh(Box::new(master)), sudo)
+            }
+        };
+        let mut session = Self { target, channel, sudo, sessions: Semaphore::new(SESSIONS) };
+        if matches!(session.channel, Channel::Local) {
+            let script = "[ \"$(id -u)\" = 0 ] || { sudo -n true && exit 3; exit 4; }";
+            let output = session.run("the check of your rights", script, &[], PATIENCE).await?;
+            match output.status {
+                0 => {}
+                3 => session.sudo = true,
+                _ => {
+                    let detail = last_words(&output.stderr);
+                    return Err(session.error(Trouble::NoSudo { user: "you".to_owned(), detail }));
+                }
+            }
+        }
+        Ok(session)
+    }
+
+    /// Which host this is.
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// An error of this host.
+    pub(crate) fn error(&self, trouble: Trouble) -> HostError {
+        HostError::new(&self.target, trouble)
+    }
+
+    /// Runs a POSIX shell script as root. Any exit status is an answer.
+    pub(crate) async fn run(
+        &self,
+        what: &str,
+        script: &str,
+        stdin: &[u8],
+        limit: Duration,
+    ) -> Result<Output, HostError> {
+        let script = format!(
+            "LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH\nprintf '\\036'\n{script}"
+        );
+        let mut words = String::new();
+        if self.sudo {
+            words.push_str("sudo -n -- ");
+        }
+        words.push_str("sh -c ");
+        words.push_str(&quote(&script));
+        let _permit = self.sessions.acquire().await;
+        let mut command = match &self.channel {
+            Channel::Local => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &words]);
+                command
+            }
+            Channel::Ssh(master) => master.command(&self.target, &words),
+        };
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let work = async {
+            let mut child = command.spawn()?;
+            let mut pipe = child.stdin.take();
+            let feed = async {
+                if let Some(pipe) = &mut pipe {
+                    // A script that ends early reads no more: its exit status says why.
+                    let _ = pipe.write_all(stdin).await;
+                    let _ = pipe.shutdown().await;
+                }
+                drop(pipe);
+            };
+            let (output, ()) = tokio::join!(child.wait_with_output(), feed);
+            output
+        };
+        let output = match tokio::time::timeout(limit, work).await {
+            Ok(Ok(output)) => output,
+            Ok(Err(error)) => return Err(self.error(Trouble::NoClient(error.to_string()))),
+            Err(_) => return Err(self.error(Trouble::TooSlow { what: what.to_owned(), limit })),
+        };
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let own = stdout.split_once(BEGIN).map(|(_, own)| own.to_owned());
+        match (output.status.code(), own) {
+            // Without the mark the script never began: ssh's or sudo's words say why.
+            (Some(255), None) => Err(self.error(classify(&self.target, &stderr))),
+            (Some(255), Some(_)) if matches!(self.channel, Channel::Ssh(_)) => {
+                Err(self.error(Trouble::Lost(last_words(&stderr))))
+            }
+            (Some(status), Some(stdout)) => Ok(Output { status, stdout, stderr }),
+            (Some(status), None) => Err(self.error(Trouble::Failed {
+                what: what.to_owned(),
+                status,
+                detail: last_words(&stderr),
+            })),
+            (None, _) => Err(self.error(Trouble::Lost("the command was killed".to_owned()))),
+        }
+    }
+
+    /// Runs a script that must succeed, and gives what it printed.
+    pub(crate) async fn must(
+        &self,
+        what: &str,
+        script: &str,
+        stdin: &[u8],
+        limit: Duration,
+    ) -> Result<String, HostError> {
+        let output = self.run(what, script, stdin, limit).await?;
+        if output.status == 0 { Ok(output.stdout) } else { Err(self.failed(what, &output)) }
+    }
+
+    /// Runs a short script that must succeed.
+    pub(crate) async fn sh(&self, what: &str, script: &str) -> Result<String, HostError> {
+        self.must(what, script, &[], PATIENCE).await
+    }
+
+    /// What a failed script means.
+    pub(crate) fn failed(&self, what: &str, output: &Output) -> HostError {
+        let what = what.to_owned();
+        let has = |words: &str| output.stderr.contains(words) || output.stdout.contains(words);
+        self.error(if has("No space left on device") {
+            Trouble::NoSpace { what }
+        } else if has("Read-only file system") {
+            Trouble::ReadOnly { what }
+        } else {
+            let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+            Trouble::Failed { what, status: output.status, detail: last_words(said) }
+        })
+    }
+}

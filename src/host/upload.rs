@@ -1,0 +1,100 @@
+//! Files onto hosts: verified by sha256 there, mode and owner set, then moved
+//! into place in one step.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::error::{HostError, Trouble};
+use super::quote;
+use super::session::Session;
+
+/// How long one upload may take: 10 minutes, for large files on slow lines.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// The exit status of the script for bytes that are not those that were sent.
+const DAMAGED: i32 = 91;
+
+/// A file for a host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upload<'a> {
+    /// Where it goes; absolute.
+    pub(crate) path: &'a str,
+    /// What is in it.
+    pub(crate) content: &'a [u8],
+    /// Its permissions.
+    pub(crate) mode: u32,
+}
+
+/// The sha256 of some bytes in hexadecimal.
+pub(crate) fn digest(content: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in Sha256::digest(content) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+impl Session {
+    /// Puts a file in place, owned by root. Its folder is made where it is missing.
+    pub(crate) async fn upload(&self, file: Upload<'_>) -> Result<(), HostError> {
+        let Upload { path, content, mode } = file;
+        let what = format!("writing {path}");
+        let script = script(path, &digest(content), mode);
+        let output = self.run(&what, &script, content, PATIENCE).await?;
+        match output.status {
+            0 => Ok(()),
+            DAMAGED => Err(self.error(Trouble::Damaged { path: path.to_owned() })),
+            _ => Err(self.failed(&what, &output)),
+        }
+    }
+}
+
+fn script(path: &str, digest: &str, mode: u32) -> String {
+    let path = quote(path);
+    format!(
+        "set -eu
+umask 077
+path={path}
+folder=$(dirname \"$path\")
+[ -d \"$folder\" ] || (umask 022; mkdir -p \"$folder\")
+new=$(mktemp -p \"$folder\" .cozy-XXXXXX)
+trap 'rm -f \"$new\"' EXIT
+cat >\"$new\"
+got=$(sha256sum <\"$new\")
+[ \"${{got%% *}}\" = {digest} ] || exit {DAMAGED}
+chown 0:0 \"$new\"
+chmod {mode:o} \"$new\"
+sync \"$new\"
+mv -fT \"$new\" \"$path\"
+trap - EXIT"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Ssh, Target, Way};
+
+    #[tokio::test]
+    async fn files_arrive_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let ssh = Ssh { accept_new: false, config: None, patience: Duration::from_secs(5) };
+        let target = Target { name: "here".to_owned(), way: Way::Local };
+        let Ok(session) = Session::open(target, &ssh).await else { return };
+        let path = folder.path().join("new folder/it's");
+        let path = path.to_str().unwrap();
+        let large = vec![7_u8; 1 << 20];
+        session.upload(Upload { path, content: &large, mode: 0o640 }).await.unwrap();
+        assert_eq!(fs_err::read(path).unwrap(), large);
+        let damaged = script(path, &digest(b"other"), 0o600);
+        let output = session.run("writing", &damaged, b"bytes", PATIENCE).await.unwrap();
+        assert_eq!(output.status, DAMAGED);
+        assert_eq!(fs_err::read(path).unwrap(), large, "the old file stays");
+        let left = fs_err::read_dir(folder.path().join("new folder")).unwrap().count();
+        assert_eq!(left, 1, "no temporary file stays");
+        let error = session.upload(Upload { path: "/proc/x", content: b"", mode: 0o600 }).await.unwrap_err();
+        assert!(error.to_string().starts_with("host `here`: writing /proc/x failed"), "{error}");
+    }
+}

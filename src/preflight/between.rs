@@ -1,0 +1,61 @@
+//! Checks between hosts: what must differ, what must agree, who reaches whom.
+
+use super::{Finding, Findings, Seen};
+
+/// How far a clock may be from the median, in seconds: certificates and leases bear no more.
+const CLOCK: i64 = 30;
+
+pub(super) fn check(host: &Seen, all: &[Seen]) -> Vec<Finding> {
+    let mut findings = Findings::of(host);
+    let facts = &host.facts;
+    let same = |value: fn(&Seen) -> String| -> Vec<&str> {
+        let own = value(host);
+        let others =
+            all.iter().filter(|other| other.name != host.name && !own.is_empty() && value(other) == own);
+        others.map(|other| other.name.as_str()).collect()
+    };
+    let names = same(|seen| seen.facts.short_name());
+    if !names.is_empty() {
+        let observed = format!("`{}`, as {} is called, too", facts.short_name(), names.join(", "));
+        let fix = "hostnamectl set-hostname NAME".to_owned();
+        findings.error("hostname", ["host name".to_owned(), observed, "a name of its own".to_owned(), fix]);
+    }
+    let ids = same(|seen| seen.facts.machine_id.clone());
+    if !ids.is_empty() {
+        let observed = format!("the same as that of {}", ids.join(", "));
+        let fix =
+            "cloned servers share it: rm /etc/machine-id && systemd-machine-id-setup, then reboot".to_owned();
+        findings.error("machine-id", ["machine id".to_owned(), observed, "one of its own".to_owned(), fix]);
+    } else if facts.machine_id.is_empty() {
+        let fix = "systemd-machine-id-setup".to_owned();
+        findings.error(
+            "machine-id",
+            ["machine id".to_owned(), "none".to_owned(), "one of its own".to_owned(), fix.clone()],
+        );
+        findings.mended_by(fix);
+    }
+    let off = facts.clock_offset - median(all);
+    if off.abs() > CLOCK {
+        let observed = format!("{} s {} the others", off.abs(), if off > 0 { "ahead of" } else { "behind" });
+        let fix = "set it, and keep it with chrony or systemd-timesyncd".to_owned();
+        findings
+            .error("clock", ["clock".to_owned(), observed, format!("within {CLOCK} s of the others"), fix]);
+    }
+    for line in &facts.blocked {
+        let (peer, why) = line.split_once(' ').unwrap_or((line, "no answer"));
+        let to = peer.rsplit_once(':').map_or(peer, |(address, _)| address);
+        let name =
+            all.iter().find(|other| other.address.as_deref() == Some(to)).map_or(to, |other| &other.name);
+        let fix = format!("open the way to {peer} in firewalls on both hosts and between them");
+        let words = [format!("way to {name} ({peer})"), why.to_lowercase(), "open".to_owned(), fix];
+        findings.error("peers", words);
+    }
+    findings.all
+}
+
+/// The median of all clocks' offsets from ours.
+fn median(all: &[Seen]) -> i64 {
+    let mut offsets: Vec<i64> = all.iter().map(|seen| seen.facts.clock_offset).collect();
+    offsets.sort_unstable();
+    offsets.get(offsets.len().saturating_sub(1) / 2).copied().unwrap_or_default()
+}

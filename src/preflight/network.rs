@@ -1,0 +1,95 @@
+//! Checks of a host's network, and of the cloud's ranges against it.
+
+use std::net::IpAddr;
+
+use super::{Finding, Findings, Seen, Wanted};
+use crate::model::cloud::Announce;
+use crate::model::ranges::Range;
+
+pub(super) fn check(wanted: &Wanted<'_>, host: &Seen) -> Vec<Finding> {
+    let mut findings = Findings::of(host);
+    let facts = &host.facts;
+    if facts.route.is_empty() {
+        let fix = "add one: Services and kubelet's own address are found by it".to_owned();
+        findings.error("route", ["routes".to_owned(), "no default route".to_owned(), "one".to_owned(), fix]);
+    }
+    if facts.nameservers.is_empty() {
+        let fix = "name one in /etc/resolv.conf or for systemd-resolved".to_owned();
+        findings.error(
+            "dns",
+            ["name servers".to_owned(), "none".to_owned(), "at least one that answers".to_owned(), fix],
+        );
+    } else if !facts.dns {
+        let observed = format!("{} did not answer within 4 s", facts.nameservers.join(", "));
+        let fix = "name one that answers in /etc/resolv.conf or for systemd-resolved".to_owned();
+        findings.error("dns", ["name servers".to_owned(), observed, "an answer".to_owned(), fix]);
+    }
+    if let Some(address) = host.address.as_ref().and_then(|address| address.parse::<IpAddr>().ok())
+        && !facts.ips().any(|own| own == address)
+    {
+        let own: Vec<String> = facts.ips().map(|ip| ip.to_string()).collect();
+        let fix = "behind address translation, name the host's own address in cozy.yaml and reach it through your ssh configuration".to_owned();
+        let words = ["address".to_owned(), format!("it has {}", own.join(", ")), address.to_string(), fix];
+        findings.error("address", words);
+    }
+    ranges(wanted, host, &mut findings);
+    findings.all
+}
+
+fn ranges(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
+    let network = &wanted.cloud.network;
+    let own: Vec<(&str, Range)> = host
+        .facts
+        .addresses
+        .iter()
+        .filter_map(|line| Some((line.as_str(), subnet(line.split(' ').nth(1)?)?)))
+        .collect();
+    // On a host that is ours already, pods' links have addresses of the pods' range.
+    if host.facts.cozy.is_empty() {
+        for (key, text) in [("pods", &network.pods), ("services", &network.services)] {
+            let Ok(range) = Range::cidr(text) else { continue };
+            if let Some((line, _)) = own.iter().find(|(_, subnet)| subnet.overlaps(&range)) {
+                let fix = format!("choose another range for `network.{key}` in cozy.yaml");
+                let words = [
+                    format!("range {text} of the {key}"),
+                    format!("it overlaps the host's {line}"),
+                    "no overlap".to_owned(),
+                    fix,
+                ];
+                findings.error("ranges", words);
+            }
+        }
+    }
+    if network.announce == Announce::L2 {
+        for text in &network.load_balancer {
+            let Ok(range) = Range::pool(text) else { continue };
+            if !own.iter().any(|(_, subnet)| subnet.overlaps(&range)) {
+                let fix = "choose addresses of the hosts' subnet, or `announce: bgp`".to_owned();
+                let words = [
+                    format!("load-balancer pool {text}"),
+                    "it is in none of the host's subnets".to_owned(),
+                    "inside one, for `announce: l2`".to_owned(),
+                    fix,
+                ];
+                findings.error("ranges", words);
+            }
+        }
+    }
+}
+
+/// The subnet of an address with a prefix length.
+fn subnet(text: &str) -> Option<Range> {
+    let (address, length) = text.split_once('/')?;
+    let length: u32 = length.parse().ok()?;
+    let network: IpAddr = match address.parse().ok()? {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32_u32.checked_sub(length)?).unwrap_or_default();
+            IpAddr::V4((u32::from(address) & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128_u32.checked_sub(length)?).unwrap_or_default();
+            IpAddr::V6((u128::from(address) & mask).into())
+        }
+    };
+    Range::cidr(&format!("{network}/{length}")).ok()
+}

@@ -1,0 +1,192 @@
+//! Recorded facts, and what is found in them.
+
+use insta::assert_snapshot;
+
+use super::*;
+use crate::model::resolve::CloudFile;
+
+/// Facts of a fresh Debian 12 server, recorded over SSH.
+fn recorded() -> Facts {
+    serde_json::from_str(include_str!("fixtures/debian-12.json")).unwrap()
+}
+
+const CLOUD: &str = "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhosts:\n  - { address: 10.98.0.21, role: server }\n  - { address: 10.98.0.22, role: server }\n  - { address: 10.98.0.23, role: server }\nnetwork: { loadBalancer: [10.98.0.200-10.98.0.220] }\n";
+
+/// Three fresh servers.
+fn fresh() -> Vec<Seen> {
+    (1..=3)
+        .map(|number| {
+            let mut facts = recorded();
+            facts.hostname = format!("h{number}");
+            facts.machine_id = number.to_string();
+            facts.addresses = vec![format!("host0 10.98.0.2{number}/24")];
+            let address = format!("10.98.0.2{number}");
+            Seen {
+                name: address.clone(),
+                address: Some(address),
+                role: Role::Server,
+                devices: Vec::new(),
+                facts,
+            }
+        })
+        .collect()
+}
+
+fn found(hosts: &[Seen]) -> String {
+    found_with(hosts, &HostRequirements::default())
+}
+
+fn found_with(hosts: &[Seen], required: &HostRequirements) -> String {
+    let file = CloudFile::read(CLOUD.as_bytes(), "cozy.yaml").unwrap();
+    let wanted = Wanted { cloud: &file.cloud, required: vec![("linstor", required)] };
+    let lines: Vec<String> = check(&wanted, hosts)
+        .into_iter()
+        .map(|found| {
+            let Finding { host, check, level, checked, observed, expected, fix, script } = found;
+            let script = script.map(|script| format!(" [{script}]")).unwrap_or_default();
+            format!("{host} {check} {level:?}: {checked}: {observed}; expected {expected}; {fix}{script}")
+        })
+        .collect();
+    lines.join("\n")
+}
+
+#[test]
+fn fresh_servers_pass() {
+    assert_snapshot!(found(&fresh()), @r"");
+}
+
+#[test]
+fn every_check_has_a_name_that_can_be_skipped() {
+    let names: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+    assert!(names.is_sorted());
+}
+
+#[test]
+fn faults_of_the_system_are_found_with_their_fix() {
+    let mut hosts = fresh();
+    let facts = &mut hosts[0].facts;
+    facts.os_version = "11".to_owned();
+    facts.arch = "riscv64".to_owned();
+    facts.systemd = String::new();
+    facts.memory = 1 << 20;
+    facts.cpus = 1;
+    facts.cgroup = 1;
+    facts.swap = 2 << 20;
+    facts.lacks = vec!["conntrack".to_owned(), "iptables".to_owned()];
+    facts.ports = vec![
+        "tcp [::]:6443 nginx".to_owned(),
+        "udp 0.0.0.0:8472 ".to_owned(),
+        "tcp 127.0.0.1:16443 x".to_owned(),
+    ];
+    facts.leftovers = vec!["/etc/cni/net.d/10-x.conf".to_owned(), "/usr/bin/dockerd".to_owned()];
+    facts.firewall = vec!["ufw is active".to_owned(), "INPUT: tcp dport 6443 drop".to_owned()];
+    facts.sysctls.insert("fs.inotify.max_user_instances".to_owned(), "128".to_owned());
+    facts.modules.insert("overlay".to_owned(), "missing".to_owned());
+    facts.unwritable = vec!["/etc: Read-only file system".to_owned()];
+    facts.space = vec!["/var/lib 1048576 /".to_owned()];
+    facts.sync = 250_000;
+    assert_snapshot!(found(&hosts), @r"
+        10.98.0.21 arch Error: architecture: riscv64; expected x86_64 or aarch64; use another server
+        10.98.0.21 cgroup Error: control groups: version 1; expected version 2; boot with `systemd.unified_cgroup_hierarchy=1`
+        10.98.0.21 cpus Error: processors: 1; expected at least 2 for a server; give it more processors
+        10.98.0.21 disk-space Error: space under /var/lib: 1.0 GiB free; expected at least 20.0 GiB; free space on /, or put a larger disk there
+        10.98.0.21 disk-speed Error: small writes to /var/lib, as etcd makes them: 250 ms each; expected at most 10 ms; put /var/lib/etcd on an SSD or NVMe disk
+        10.98.0.21 leftovers Error: leftovers: /etc/cni/net.d/10-x.conf is there; expected a fresh server; if nothing needs it any more: rm /etc/cni/net.d/10-x.conf
+        10.98.0.21 leftovers Error: leftovers: /usr/bin/dockerd is there; expected a fresh server; if nothing needs it any more: stop its service, and remove the package or file of /usr/bin/dockerd
+        10.98.0.21 memory Error: memory: 1.0 GiB; expected at least 1.5 GiB for a server; give it more memory
+        10.98.0.21 modules Error: kernel module for containerd: overlay is missing; expected there, or loadable; install the package with the kernel's modules (linux-modules-extra, kernel-modules), or another kernel
+        10.98.0.21 os Error: distribution: Debian GNU/Linux 12 (bookworm); expected Debian 12, Ubuntu 22.04, RHEL 9 or a rebuild, SLES or openSUSE Leap 15, or newer; upgrade the distribution, or use another server
+        10.98.0.21 packages Error: base program: `iptables` is missing; expected there; apt-get install -y iptables [DEBIAN_FRONTEND=noninteractive apt-get install -y iptables]
+        10.98.0.21 ports Error: port 6443/tcp of the API server: taken by `nginx`; expected free; stop `nginx`, or move it to another port
+        10.98.0.21 ports Error: port 8472/udp of the pod network (VXLAN): taken by something; expected free; stop something, or move it to another port
+        10.98.0.21 swap Error: swap: 2.0 GiB of swap are in use; expected none: kubelet refuses to start with swap; swapoff -a, and take swap out of /etc/fstab and systemd's swap units
+        10.98.0.21 systemd Error: init system: systemd does not run; expected systemd; use a distribution with systemd
+        10.98.0.21 writable Error: folder /etc: Read-only file system; expected writable by root; remount it writable; if its disk failed, `dmesg` says so: /etc
+        10.98.0.21 firewall Warning: firewall: INPUT: tcp dport 6443 drop; expected nothing that drops what hosts and pods send; take the rule out, or allow the hosts' addresses and the pods' range before it
+        10.98.0.21 firewall Warning: firewall: ufw is active; expected nothing that drops what hosts and pods send; ufw disable, or allow the hosts and the pods' range there
+        10.98.0.21 limits Warning: kernel setting fs.inotify.max_user_instances: 128; expected at least 512; sysctl -w fs.inotify.max_user_instances=512 [sysctl -w fs.inotify.max_user_instances=512 && printf '%s = %s\n' fs.inotify.max_user_instances 512 >/etc/sysctl.d/80-fs.inotify.max_user_instances.conf]
+    ");
+}
+
+#[test]
+fn faults_of_the_network_and_between_hosts_are_found() {
+    let mut hosts = fresh();
+    hosts[1].facts.hostname = "H1.example.org".to_owned();
+    hosts[1].facts.machine_id = "1".to_owned();
+    hosts[2].facts.clock_offset = -120;
+    hosts[2].facts.route = String::new();
+    hosts[2].facts.dns = false;
+    hosts[2].facts.nameservers = vec!["192.0.2.1".to_owned()];
+    hosts[2].facts.addresses = vec!["eth0 10.42.0.9/24".to_owned()];
+    hosts[2].facts.blocked =
+        vec!["10.98.0.21:2380 no answer".to_owned(), "10.98.0.22:6443 No route to host".to_owned()];
+    assert_snapshot!(found(&hosts), @"
+        10.98.0.21 hostname Error: host name: `h1`, as 10.98.0.22 is called, too; expected a name of its own; hostnamectl set-hostname NAME
+        10.98.0.21 machine-id Error: machine id: the same as that of 10.98.0.22; expected one of its own; cloned servers share it: rm /etc/machine-id && systemd-machine-id-setup, then reboot
+        10.98.0.22 hostname Error: host name: `h1`, as 10.98.0.21 is called, too; expected a name of its own; hostnamectl set-hostname NAME
+        10.98.0.22 machine-id Error: machine id: the same as that of 10.98.0.21; expected one of its own; cloned servers share it: rm /etc/machine-id && systemd-machine-id-setup, then reboot
+        10.98.0.23 address Error: address: it has 10.42.0.9; expected 10.98.0.23; behind address translation, name the host's own address in cozy.yaml and reach it through your ssh configuration
+        10.98.0.23 clock Error: clock: 120 s behind the others; expected within 30 s of the others; set it, and keep it with chrony or systemd-timesyncd
+        10.98.0.23 dns Error: name servers: 192.0.2.1 did not answer within 4 s; expected an answer; name one that answers in /etc/resolv.conf or for systemd-resolved
+        10.98.0.23 peers Error: way to 10.98.0.21 (10.98.0.21:2380): no answer; expected open; open the way to 10.98.0.21:2380 in firewalls on both hosts and between them
+        10.98.0.23 peers Error: way to 10.98.0.22 (10.98.0.22:6443): no route to host; expected open; open the way to 10.98.0.22:6443 in firewalls on both hosts and between them
+        10.98.0.23 ranges Error: load-balancer pool 10.98.0.200-10.98.0.220: it is in none of the host's subnets; expected inside one, for `announce: l2`; choose addresses of the hosts' subnet, or `announce: bgp`
+        10.98.0.23 ranges Error: range 10.42.0.0/16 of the pods: it overlaps the host's eth0 10.42.0.9/24; expected no overlap; choose another range for `network.pods` in cozy.yaml
+        10.98.0.23 route Error: routes: no default route; expected one; add one: Services and kubelet's own address are found by it
+    ");
+}
+
+#[test]
+fn disks_that_are_not_blank_are_never_taken() {
+    let mut hosts = fresh();
+    hosts.truncate(1);
+    hosts[0].devices =
+        vec!["/dev/disk/by-id/a".to_owned(), "/dev/disk/by-id/b".to_owned(), "/dev/disk/by-id/c".to_owned()];
+    hosts[0].facts.devices = vec![
+        "/dev/disk/by-id/a /dev/sda disk 107374182400".to_owned(),
+        "/dev/disk/by-id/b missing".to_owned(),
+        "/dev/disk/by-id/c /dev/loop0 loop 1024".to_owned(),
+    ];
+    hosts[0].facts.device_use =
+        vec!["/dev/disk/by-id/a holds ext4 /data".to_owned(), "/dev/disk/by-id/a is held by dm-0".to_owned()];
+    let required = HostRequirements {
+        kernel_modules: vec!["drbd".to_owned()],
+        disks: 4,
+        min_kernel: Some("7.1".to_owned()),
+        virtualization: true,
+    };
+    hosts[0].facts.kvm = false;
+    assert_snapshot!(found_with(&hosts, &required), @"
+        10.98.0.21 devices Error: disks for linstor: 3 named; expected at least 4; name blank disks of this host under `devices:` in cozy.yaml
+        10.98.0.21 devices Error: device /dev/disk/by-id/a: it holds ext4 /data; expected a blank disk; cozy never formats it; if nothing on it is needed: wipefs --all /dev/disk/by-id/a
+        10.98.0.21 devices Error: device /dev/disk/by-id/c: it is a loop; expected a blank disk; name a whole disk
+        10.98.0.21 devices Error: device /dev/disk/by-id/a: it is held by dm-0; expected a blank disk; cozy never formats it; if nothing on it is needed: wipefs --all /dev/disk/by-id/a
+        10.98.0.21 devices Error: device /dev/disk/by-id/b: it is not there; expected a blank disk; mend `devices:`; `ls -l /dev/disk/by-id` shows what is there
+        10.98.0.21 kernel Error: kernel for linstor: 6.1.0-37-amd64; expected 7.1 or newer; install a newer kernel, and reboot
+        10.98.0.21 modules Error: kernel module for linstor: drbd is missing; expected there, or loadable; install the package with the kernel's modules (linux-modules-extra, kernel-modules), or drbd-dkms with the kernel's headers
+        10.98.0.21 virtualization Error: virtualization for linstor: /dev/kvm is missing; expected vmx or svm, and /dev/kvm; turn it on in the firmware (or nested virtualization at the hypervisor), and load kvm_intel or kvm_amd
+    ");
+}
+
+#[test]
+fn hosts_that_are_ours_may_have_what_we_put_there() {
+    let mut hosts = fresh();
+    for host in &mut hosts {
+        host.facts.cozy = "demo".to_owned();
+        host.facts.ports = vec!["tcp *:6443 kube-apiserver".to_owned()];
+        host.facts.leftovers = vec!["/etc/kubernetes/kubelet.conf".to_owned()];
+        host.facts.addresses.push("cni0 10.42.0.1/24".to_owned());
+    }
+    assert_snapshot!(found(&hosts), @r"");
+}
+
+#[test]
+fn hosts_are_asked_for_the_ports_of_the_others_roles() {
+    let text = CLOUD
+        .replace("10.98.0.23, role: server", "10.98.0.23, role: agent")
+        .replace("10.98.0.22, role: server", "10.98.0.22, role: agent");
+    let file = CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap();
+    let wanted = Wanted { cloud: &file.cloud, required: Vec::new() };
+    assert_eq!(wanted.questions(0).peers, ["10.98.0.22:10250", "10.98.0.23:10250"]);
+    assert_eq!(wanted.questions(1).peers, ["10.98.0.21:10250", "10.98.0.21:6443", "10.98.0.23:10250"]);
+}

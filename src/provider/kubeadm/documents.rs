@@ -1,0 +1,166 @@
+//! kubeadm's own documents (v1beta4) from `cozy.yaml`, as JSON, which is YAML.
+
+use serde_json::{Map, Value, json};
+
+use super::{ENDPOINT, Node, PORT, Site};
+use crate::model::cloud::{ProxyMode, Role};
+
+/// Where the key that encrypts Secrets is.
+pub(super) const ENCRYPTION: &str = "/etc/kubernetes/encryption";
+
+const SOCKET: &str = "unix:///run/containerd/containerd.sock";
+
+/// What a join needs of the cluster. Secret.
+pub(super) struct Credentials {
+    /// The bootstrap token.
+    pub(super) token: String,
+    /// The digest of the cluster's CA.
+    pub(super) ca: String,
+    /// What the uploaded certificates are encrypted with; for servers.
+    pub(super) key: Option<String>,
+}
+
+/// Cluster, kubelets and kube-proxy, and the first server.
+pub(super) fn init(site: &Site<'_>, node: &Node) -> String {
+    let init = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "InitConfiguration",
+        "localAPIEndpoint": { "advertiseAddress": node.address, "bindPort": PORT },
+        "nodeRegistration": registration(site, node),
+    });
+    let mut documents = vec![init, cluster(site), kubelet(site)];
+    documents.extend(proxy(site));
+    join_documents(&documents)
+}
+
+/// A further server or an agent.
+pub(super) fn join(site: &Site<'_>, node: &Node, credentials: &Credentials) -> String {
+    let mut document = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "JoinConfiguration",
+        "discovery": { "bootstrapToken": {
+            "apiServerEndpoint": ENDPOINT,
+            "token": credentials.token,
+            "caCertHashes": [credentials.ca],
+        } },
+        "nodeRegistration": registration(site, node),
+    });
+    if node.role == Role::Server {
+        document["controlPlane"] = json!({
+            "localAPIEndpoint": { "advertiseAddress": node.address, "bindPort": PORT },
+            "certificateKey": credentials.key,
+        });
+    }
+    join_documents(&[document])
+}
+
+fn join_documents(documents: &[Value]) -> String {
+    let texts: Vec<String> = documents.iter().map(|document| format!("{document:#}\n")).collect();
+    texts.join("---\n")
+}
+
+fn cluster(site: &Site<'_>) -> Value {
+    let cloud = site.cloud;
+    let mut names: Vec<String> = site.servers().map(|node| node.address.clone()).collect();
+    let endpoint = site.endpoint();
+    if !names.contains(&endpoint) {
+        names.push(endpoint);
+    }
+    let mut cluster = json!({
+        "apiVersion": "kubeadm.k8s.io/v1beta4",
+        "kind": "ClusterConfiguration",
+        "clusterName": cloud.name,
+        "kubernetesVersion": site.version,
+        "controlPlaneEndpoint": ENDPOINT,
+        "networking": { "podSubnet": cloud.network.pods, "serviceSubnet": cloud.network.services },
+        "apiServer": {
+            "certSANs": names,
+            "extraArgs": [{ "name": "encryption-provider-config", "value": format!("{ENCRYPTION}/config.yaml") }],
+            "extraVolumes": [{ "name": "encryption", "hostPath": ENCRYPTION, "mountPath": ENCRYPTION,
+                "readOnly": true, "pathType": "Directory" }],
+        },
+        "proxy": { "disabled": cloud.network.proxy_mode == ProxyMode::Cilium },
+    });
+    merge(&mut cluster["apiServer"], &cloud.kubernetes.api_server);
+    if !cloud.kubernetes.etcd.is_empty() {
+        cluster["etcd"] = Value::Object(cloud.kubernetes.etcd.clone());
+    }
+    cluster
+}
+
+fn kubelet(site: &Site<'_>) -> Value {
+    let mut kubelet = json!({
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "cgroupDriver": "systemd",
+        "rotateCertificates": true,
+    });
+    merge(&mut kubelet, &site.cloud.kubernetes.kubelet);
+    kubelet
+}
+
+fn proxy(site: &Site<'_>) -> Option<Value> {
+    let mode = match site.cloud.network.proxy_mode {
+        ProxyMode::Cilium => return None,
+        ProxyMode::Nftables => "nftables",
+        ProxyMode::Iptables => "iptables",
+    };
+    let mut document = json!({ "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration", "mode": mode });
+    merge(&mut document, &site.cloud.kubernetes.kube_proxy);
+    Some(document)
+}
+
+fn registration(site: &Site<'_>, node: &Node) -> Value {
+    let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let mut arguments = vec![json!({ "name": "node-ip", "value": node.address })];
+    if !labels.is_empty() {
+        arguments.push(json!({ "name": "node-labels", "value": labels.join(",") }));
+    }
+    let mut taints: Vec<Value> = node.taints.iter().filter_map(|taint| self::taint(taint)).collect();
+    // Where there is nobody else, servers do the work, too.
+    if node.role == Role::Server && site.nodes.iter().any(|node| node.role == Role::Agent) {
+        taints.push(json!({ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" }));
+    }
+    json!({
+        "name": node.name,
+        "criSocket": SOCKET,
+        "imagePullPolicy": "IfNotPresent",
+        "kubeletExtraArgs": arguments,
+        "taints": taints,
+        "ignorePreflightErrors": site.cloud.kubernetes.ignore_preflight_errors,
+    })
+}
+
+/// Reads `key=value:Effect`; the schema of `cozy.yaml` has checked its form.
+fn taint(text: &str) -> Option<Value> {
+    let (pair, effect) = text.rsplit_once(':')?;
+    Some(match pair.split_once('=') {
+        Some((key, value)) => json!({ "key": key, "value": value, "effect": effect }),
+        None => json!({ "key": pair, "effect": effect }),
+    })
+}
+
+/// Lays the user's words over ours: maps deeply, lists of named things by name.
+pub(super) fn merge(base: &mut Value, over: &Map<String, Value>) {
+    let Value::Object(map) = base else { return };
+    for (key, value) in over {
+        match (map.get_mut(key), value) {
+            (Some(below @ Value::Object(_)), Value::Object(inner)) => merge(below, inner),
+            (Some(Value::Array(below)), Value::Array(all)) if named(below) && named(all) => {
+                for one in all {
+                    match below.iter_mut().find(|known| known.get("name") == one.get("name")) {
+                        Some(known) => *known = one.clone(),
+                        None => below.push(one.clone()),
+                    }
+                }
+            }
+            _ => {
+                map.insert(key.clone(), value.clone());
+            }
+        }
+    }
+}
+
+fn named(list: &[Value]) -> bool {
+    list.iter().all(|one| one.get("name").is_some())
+}

@@ -1,0 +1,75 @@
+//! The provider kubeadm: upstream Kubernetes on any supported distribution.
+//!
+//! - `lock`: artefacts with their digests, and where a mirror has them
+//! - `documents`, `files`: everything that is written on a host, from `cozy.yaml`
+//! - `steps`: what must be done on which host, from what is there. Pure
+//! - `scripts`: the phases that run on hosts as transient units
+//! - `run`: does it
+
+mod documents;
+mod files;
+pub(crate) mod lock;
+mod run;
+mod scripts;
+pub(crate) mod steps;
+#[cfg(test)]
+mod tests;
+mod toml;
+
+use std::collections::BTreeMap;
+
+pub(crate) use run::{Parts, Runner};
+
+use crate::model::cloud::{Cloud, Role};
+
+/// The port of the local endpoint on every host.
+const ENDPOINT: &str = "127.0.0.1:7443";
+
+/// The port of the API servers.
+const PORT: u16 = 6443;
+
+/// What cozy keeps on a host.
+const STATE: &str = "/var/lib/cozy";
+
+/// One host as a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Node {
+    /// Its name in the cluster.
+    pub(crate) name: String,
+    /// What it is.
+    pub(crate) role: Role,
+    /// Its own IP address.
+    pub(crate) address: String,
+    /// Its architecture as releases call it.
+    pub(crate) arch: &'static str,
+    /// Labels from `cozy.yaml`.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Taints from `cozy.yaml`.
+    pub(crate) taints: Vec<String>,
+}
+
+/// What all nodes share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site<'a> {
+    /// What the user wants.
+    pub(crate) cloud: &'a Cloud,
+    /// The version, `v1.36.3`.
+    pub(crate) version: &'a str,
+    /// The sandbox image, which containerd must not remove.
+    pub(crate) sandbox: &'a str,
+    /// All nodes, in the order of `cozy.yaml`.
+    pub(crate) nodes: &'a [Node],
+}
+
+impl Site<'_> {
+    /// The servers.
+    fn servers(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.role == Role::Server)
+    }
+
+    /// Where the API is reached from outside.
+    pub(crate) fn endpoint(&self) -> String {
+        let first = || self.servers().next().map(|node| node.address.clone()).unwrap_or_default();
+        self.cloud.kubernetes.endpoint.clone().unwrap_or_else(first)
+    }
+}

@@ -1,0 +1,180 @@
+//! The scripts that run on hosts. Phases are transient units: they survive
+//! the connection, and a second run joins one that is still at work.
+
+use std::fmt::Write as _;
+
+use super::documents::ENCRYPTION;
+use super::files::Service;
+use super::{ENDPOINT, PORT, STATE};
+use crate::model::cloud::Role;
+
+/// Says that a host belongs to a cluster; written as the last thing of a phase.
+pub(super) const JOINED: &str = "/var/lib/cozy/joined";
+
+/// Prints the sha256 of files, and what state the host is in. The files come as arguments.
+pub(super) fn observe(paths: &[&str]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| crate::host::quote(path)).collect();
+    format!(
+        "sha256sum -- {} 2>/dev/null
+for unit in containerd cozy-proxy kubelet; do systemctl is-active -q $unit && echo \"active $unit\"; done
+for unit in cozy-init cozy-join; do systemctl is-active -q $unit && echo \"working $unit\"; done
+[ -e {JOINED} ] && echo joined
+[ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ] || \
+[ -e /etc/kubernetes/bootstrap-kubelet.conf ] && echo begun
+true",
+        paths.join(" ")
+    )
+}
+
+/// Makes the files count: modules, kernel settings, units, services.
+pub(super) fn settle(changed: &[Service]) -> String {
+    let mut script = "set -eu
+for module in $(cat /etc/modules-load.d/cozy.conf); do modprobe -q \"$module\" || true; done
+sed 's/ *= */ /' /etc/sysctl.d/80-cozy.conf | while read -r name value; do
+  file=/proc/sys/$(echo \"$name\" | tr . /)
+  # A module that preflight was told to pass over brings no settings.
+  [ -e \"$file\" ] || continue
+  [ \"$(cat \"$file\")\" = \"$value\" ] || sysctl -q -w \"$name=$value\"
+done
+systemctl daemon-reload
+systemctl enable -q containerd cozy-proxy kubelet
+"
+    .to_owned();
+    for service in [Service::Containerd, Service::Proxy] {
+        let verb = if changed.contains(&service) { "restart" } else { "start" };
+        let _ = writeln!(script, "systemctl {verb} {}", service.unit());
+    }
+    if changed.contains(&Service::Kubelet) {
+        // Before a node has joined, its kubelet has nothing to do.
+        script.push_str("if [ -e /var/lib/kubelet/config.yaml ]; then systemctl restart kubelet; fi\n");
+    } else {
+        script.push_str("systemctl start kubelet\n");
+    }
+    script
+}
+
+/// Unpacks an archive.
+pub(super) fn unpack(archive: &str, into: &str) -> String {
+    format!("set -eu\nmkdir -p {into}\ntar --no-same-owner -xzf {archive} -C {into}\nrm {archive}")
+}
+
+/// Imports images.
+pub(super) fn import(archive: &str) -> String {
+    format!("set -eu\n/usr/local/bin/ctr -n k8s.io images import {archive} >/dev/null\nrm {archive}")
+}
+
+/// Clears what a phase left that was killed.
+const CLEAR: &str =
+    "kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1 || true
+rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf";
+
+/// The kubelet of a server asks all API servers, not only its own.
+fn local_endpoint() -> String {
+    format!(
+        "sed -i 's#server: https://.*#server: https://{ENDPOINT}#' /etc/kubernetes/kubelet.conf
+systemctl restart kubelet"
+    )
+}
+
+/// `kubeadm init` on the first server.
+pub(super) fn init() -> String {
+    format!(
+        "set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+if [ -e /etc/kubernetes/manifests ]; then
+  {CLEAR}
+fi
+if ! [ -e {ENCRYPTION}/config.yaml ]; then
+  umask 077
+  mkdir -p {ENCRYPTION}
+  key=$(head -c 32 /dev/urandom | base64 -w 0)
+  cat >{ENCRYPTION}/config.yaml.new <<END
+{{\"apiVersion\":\"apiserver.config.k8s.io/v1\",\"kind\":\"EncryptionConfiguration\",\"resources\":[{{\"resources\":[\"secrets\"],\
+\"providers\":[{{\"secretbox\":{{\"keys\":[{{\"name\":\"cozy\",\"secret\":\"$key\"}}]}}}},{{\"identity\":{{}}}}]}}]}}
+END
+  mv {ENCRYPTION}/config.yaml.new {ENCRYPTION}/config.yaml
+  umask 022
+fi
+kubeadm init --config {STATE}/kubeadm.json
+{}
+{}
+touch {JOINED}",
+        local_endpoint(),
+        ready()
+    )
+}
+
+/// Waits until this server's etcd has a leader and takes writes as a voter,
+/// and its API server is ready.
+fn ready() -> String {
+    format!(
+        "tries=0
+until kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:{PORT} get --raw /readyz >/dev/null 2>&1 &&
+  bash -c 'exec 3<>/dev/tcp/127.0.0.1/2381; printf \"GET /health HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"\\\"health\\\":\\\"true\\\"\" <&3' 2>/dev/null
+do
+  tries=$((tries + 1))
+  [ $tries -lt 600 ] || {{ echo 'etcd or the API server of this host is not ready after 5 minutes' >&2; exit 1; }}
+  sleep 0.5
+done"
+    )
+}
+
+/// `kubeadm join` on a further host. The document is removed: it holds secrets.
+pub(super) fn join(role: Role) -> String {
+    let after = match role {
+        Role::Server => format!("{}\n{}", local_endpoint(), ready()),
+        Role::Agent => String::new(),
+    };
+    format!(
+        "set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+trap 'rm -f {STATE}/join.json' EXIT
+if [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ]; then
+  {CLEAR}
+fi
+kubeadm join --config {STATE}/join.json
+{after}
+touch {JOINED}"
+    )
+}
+
+/// What a join needs, made on a server: `token=`, `ca=`, for servers `key=`.
+pub(super) fn credentials(role: Role) -> String {
+    let key = match role {
+        Role::Server => format!(
+            "key=$(kubeadm certs certificate-key)
+umask 077
+sed '0,/\"kind\": \"InitConfiguration\"/s//\"certificateKey\": \"'$key'\", &/' {STATE}/kubeadm.json >{STATE}/upload.json
+kubeadm init phase upload-certs --upload-certs --config {STATE}/upload.json >/dev/null
+rm {STATE}/upload.json
+echo \"key=$key\"
+"
+        ),
+        Role::Agent => String::new(),
+    };
+    format!(
+        "set -eu
+KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+{key}line=$(kubeadm token create --ttl 2h --print-join-command)
+echo \"$line\" | sed -n 's/.*--token \\([^ ]*\\).*/token=\\1/p'
+echo \"$line\" | sed -n 's/.*--discovery-token-ca-cert-hash \\([^ ]*\\).*/ca=\\1/p'"
+    )
+}
+
+/// Starts a phase as a transient unit, unless it is at work, and waits for its end.
+/// Its script is in place. Prints the end of what it said; its status is the phase's.
+pub(super) fn phase(name: &str) -> String {
+    format!(
+        "unit=cozy-{name} base={STATE}/phases/{name}
+if ! systemctl is-active -q $unit; then
+  systemctl reset-failed $unit 2>/dev/null
+  rm -f $base.status
+  systemd-run --quiet --unit=$unit --service-type=exec --description='cozy: {name}' \
+    sh -c \"sh $base.sh >$base.log 2>&1; echo \\$? >$base.status\" || exit
+fi
+pid=$(systemctl show -p MainPID --value $unit)
+[ \"$pid\" = 0 ] || tail --pid=\"$pid\" -s 0.1 -f /dev/null
+tail -n 12 $base.log >&2
+exit \"$(cat $base.status 2>/dev/null || echo 1)\""
+    )
+}

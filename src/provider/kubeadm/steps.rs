@@ -1,0 +1,346 @@
+//! What must be done on which host, from what is wanted and what is there.
+//! Pure: the same for real hosts and in a rehearsal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::files::{self, Service};
+use super::lock::Lock;
+use super::{Node, STATE, Site};
+use crate::host::digest;
+use crate::model::cloud::{Cloud, Role};
+use crate::plan::Reason;
+use crate::plan::planner::{HostStep, Phase};
+
+/// Estimates, measured on small servers: artefacts sent and containerd up;
+/// `kubeadm init`; joins.
+const PREPARE: Duration = Duration::from_secs(22);
+const INIT: Duration = Duration::from_secs(40);
+const JOIN_SERVER: Duration = Duration::from_secs(28);
+const JOIN_AGENT: Duration = Duration::from_secs(12);
+
+/// A file with its digest: an archive of images, or the running program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LocalFile {
+    /// Its name, for people and for marks.
+    pub(crate) name: String,
+    /// Where it is here.
+    pub(crate) path: PathBuf,
+    /// The sha256 of its bytes.
+    pub(crate) sha256: String,
+}
+
+/// Something that a host must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    /// For people: `install kubelet v1.36.3`.
+    pub(super) what: String,
+    /// The file on the host that shows whether it is there.
+    pub(super) probe: String,
+    /// That file's sha256 when it is.
+    pub(super) digest: String,
+    /// Where it comes from.
+    pub(super) source: Source,
+    /// What is done with it.
+    pub(super) action: Action,
+    /// What is restarted when it changes.
+    pub(super) service: Option<Service>,
+}
+
+/// Where an item comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It is this text.
+    Text(String),
+    /// A file here, with the sha256 that it must have.
+    File(PathBuf, String),
+}
+
+/// What is done with an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Action {
+    /// It is put at its probe's place, with these permissions.
+    Place(u32),
+    /// It is unpacked into a folder; the probe is a mark.
+    Unpack(String),
+    /// It is imported into containerd; the probe is a mark.
+    Import,
+}
+
+/// What was seen on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// sha256 by path.
+    digests: BTreeMap<String, String>,
+    /// Services that run.
+    active: BTreeSet<String>,
+    /// Phases that are at work.
+    pub(super) working: BTreeSet<String>,
+    /// It belongs to the cluster.
+    pub(crate) joined: bool,
+    /// A phase began, and did not end.
+    begun: bool,
+}
+
+impl Found {
+    /// Reads what the script printed.
+    pub(super) fn read(text: &str) -> Self {
+        let mut found = Self::default();
+        for line in text.lines() {
+            match line.split_once(' ').unwrap_or((line, "")) {
+                ("active", unit) => drop(found.active.insert(unit.to_owned())),
+                ("working", unit) => drop(found.working.insert(unit.to_owned())),
+                ("joined", _) => found.joined = true,
+                ("begun", _) => found.begun = true,
+                (digest, path) => {
+                    found
+                        .digests
+                        .insert(path.trim_start().trim_start_matches('*').to_owned(), digest.to_owned());
+                }
+            }
+        }
+        found
+    }
+}
+
+/// A step on a host, with what doing it takes.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    /// As the planner sees it.
+    pub(crate) step: HostStep,
+    /// What is missing.
+    pub(super) items: Vec<Item>,
+    /// What a killed phase left is cleared first.
+    pub(super) clear: bool,
+}
+
+/// What artefacts and programs hosts get.
+pub(crate) struct Supplies<'a> {
+    /// The lock.
+    pub(crate) lock: &'a Lock,
+    /// The folder of the mirror.
+    pub(crate) mirror: PathBuf,
+    /// Archives of images.
+    pub(crate) images: &'a [LocalFile],
+    /// The running program.
+    pub(crate) itself: &'a LocalFile,
+}
+
+/// Everything that a node must have, in the order in which it is put there.
+pub(super) fn items(site: &Site<'_>, node: &Node, supplies: Option<&Supplies<'_>>) -> Vec<Item> {
+    // First of all: whose host this is, so that the next run knows what it finds.
+    let mut items = vec![text(&format!("{STATE}/host"), format!("{}\n", site.cloud.name), 0o644, None)];
+    if let Some(supplies) = supplies {
+        items.extend(supplied(node, supplies));
+    }
+    items.extend(
+        files::all(site, node).into_iter().map(|file| text(&file.path, file.text, file.mode, file.service)),
+    );
+    if let Some(supplies) = supplies {
+        items.extend(supplies.images.iter().map(|image| Item {
+            what: format!("import images {}", image.name),
+            source: Source::File(image.path.clone(), image.sha256.clone()),
+            action: Action::Import,
+            service: None,
+            ..marked(&format!("image-{}", image.name), &image.sha256)
+        }));
+    }
+    items
+}
+
+fn supplied<'a>(node: &'a Node, supplies: &'a Supplies<'_>) -> impl Iterator<Item = Item> + 'a {
+    let artefacts = supplies.lock.of(node.arch).map(|artefact| {
+        let source = Source::File(artefact.path(&supplies.mirror), artefact.sha256.clone());
+        let what = format!("install {} {}", artefact.name, artefact.version);
+        let service = match artefact.name.as_str() {
+            "containerd" => Some(Service::Containerd),
+            "kubelet" => Some(Service::Kubelet),
+            _ => None,
+        };
+        let into = match artefact.name.as_str() {
+            "containerd" => Some("/usr/local"),
+            "cni-plugins" => Some("/opt/cni/bin"),
+            "crictl" => Some("/usr/local/bin"),
+            _ => None,
+        };
+        match into {
+            Some(into) => Item {
+                what,
+                source,
+                action: Action::Unpack(into.to_owned()),
+                service,
+                ..marked(&artefact.name, &artefact.sha256)
+            },
+            None => Item {
+                what,
+                probe: format!("/usr/local/bin/{}", artefact.name),
+                digest: artefact.sha256.clone(),
+                source,
+                action: Action::Place(0o755),
+                service,
+            },
+        }
+    });
+    let itself = supplies.itself;
+    artefacts.chain(std::iter::once(Item {
+        what: format!("install {}", itself.name),
+        probe: "/usr/local/bin/cozy".to_owned(),
+        digest: itself.sha256.clone(),
+        source: Source::File(itself.path.clone(), itself.sha256.clone()),
+        action: Action::Place(0o755),
+        service: Some(Service::Proxy),
+    }))
+}
+
+fn text(path: &str, text: String, mode: u32, service: Option<Service>) -> Item {
+    Item {
+        what: format!("write {path}"),
+        probe: path.to_owned(),
+        digest: digest(text.as_bytes()),
+        source: Source::Text(text),
+        action: Action::Place(mode),
+        service,
+    }
+}
+
+/// An item whose presence is shown by a mark, not by its own file.
+fn marked(name: &str, sha256: &str) -> Item {
+    let mark = mark(sha256);
+    Item {
+        what: String::new(),
+        probe: format!("{STATE}/artifacts/{name}"),
+        digest: digest(mark.as_bytes()),
+        source: Source::Text(String::new()),
+        action: Action::Import,
+        service: None,
+    }
+}
+
+/// The text of a mark.
+pub(super) fn mark(sha256: &str) -> String {
+    format!("{sha256}\n")
+}
+
+/// The server that others join through: the first that belongs to the cluster, else the first.
+pub(super) fn leader(nodes: &[Node], found: &[Found]) -> Option<usize> {
+    let servers =
+        || nodes.iter().enumerate().filter(|(_, node)| node.role == Role::Server).map(|(index, _)| index);
+    servers().find(|index| found.get(*index).is_some_and(|found| found.joined)).or_else(|| servers().next())
+}
+
+/// The steps of all hosts. `wanted` and `found` go with `nodes`.
+pub(super) fn steps(nodes: &[Node], wanted: Vec<Vec<Item>>, found: &[Found]) -> Vec<Planned> {
+    let leader = leader(nodes, found);
+    let mut all: Vec<Planned> = Vec::new();
+    let mut init = None;
+    for ((node, wanted), found) in nodes.iter().zip(wanted).zip(found) {
+        all.push(prepare(node, wanted, found));
+    }
+    if let Some((index, (node, found))) =
+        leader.and_then(|index| Some((index, (nodes.get(index)?, found.get(index)?))))
+    {
+        init = Some(all.len());
+        all.push(phase(node, found, Phase::Init, vec![(index, Reason::StageOrder)], INIT));
+    }
+    let mut before = None;
+    for (index, (node, found)) in nodes.iter().zip(found).enumerate() {
+        if Some(index) == leader {
+            continue;
+        }
+        let mut needs = vec![(index, Reason::StageOrder)];
+        needs.extend(init.map(|init| (init, Reason::Kubernetes)));
+        let expect = match node.role {
+            Role::Server => {
+                needs.extend(before.map(|before| (before, Reason::Quorum)));
+                before = Some(all.len());
+                JOIN_SERVER
+            }
+            Role::Agent => JOIN_AGENT,
+        };
+        all.push(phase(node, found, Phase::Join, needs, expect));
+    }
+    all
+}
+
+fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
+    let items: Vec<Item> =
+        wanted.into_iter().filter(|item| found.digests.get(&item.probe) != Some(&item.digest)).collect();
+    let services = [Service::Containerd, Service::Proxy, Service::Kubelet];
+    let down: Vec<&str> = services
+        .into_iter()
+        .filter(|service| *service != Service::Kubelet || found.joined)
+        .map(Service::unit)
+        .filter(|unit| !found.active.contains(*unit))
+        .collect();
+    let mut work: Vec<String> = items.iter().map(|item| item.what.clone()).collect();
+    work.extend(
+        changed(&items)
+            .into_iter()
+            .filter(|service| found.active.contains(service.unit()))
+            .map(|service| format!("restart {}", service.unit())),
+    );
+    work.extend(down.iter().map(|unit| format!("start {unit}")));
+    let done = work.is_empty();
+    Planned {
+        step: HostStep {
+            host: node.name.clone(),
+            phase: Phase::Prepare,
+            needs: Vec::new(),
+            work,
+            expect: PREPARE,
+            done,
+        },
+        items,
+        clear: false,
+    }
+}
+
+/// The services that some items concern.
+pub(super) fn changed(items: &[Item]) -> Vec<Service> {
+    let services: BTreeSet<Service> = items.iter().filter_map(|item| item.service).collect();
+    services.into_iter().collect()
+}
+
+fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>, expect: Duration) -> Planned {
+    let unit = format!("cozy-{phase}");
+    let clear = !found.joined && found.begun && !found.working.contains(&unit);
+    let mut work = Vec::new();
+    if clear {
+        work.push("clear what an interrupted run left (kubeadm reset)".to_owned());
+    }
+    if found.working.contains(&unit) {
+        work.push(format!("wait for {unit}, which is at work"));
+    } else if !found.joined {
+        work.push(match (phase, node.role) {
+            (Phase::Init | Phase::Prepare, _) => "kubeadm init".to_owned(),
+            (Phase::Join, Role::Server) => "kubeadm join as a server".to_owned(),
+            (Phase::Join, Role::Agent) => "kubeadm join".to_owned(),
+        });
+    }
+    let done = work.is_empty();
+    Planned {
+        step: HostStep { host: node.name.clone(), phase, needs, work, expect, done },
+        items: Vec::new(),
+        clear,
+    }
+}
+
+/// The steps on made-up fresh hosts, for rehearsals and plans that see no host.
+pub(crate) fn rehearsed(cloud: &Cloud, version: &str) -> Vec<HostStep> {
+    let nodes: Vec<Node> = cloud
+        .present_hosts()
+        .map(|(index, host)| Node {
+            name: host.name.as_ref().map_or_else(|| format!("node-{}", index + 1), ToString::to_string),
+            role: cloud.role(index),
+            address: host.address.clone().unwrap_or_else(|| "localhost".to_owned()),
+            arch: "amd64",
+            labels: host.labels.clone(),
+            taints: host.taints.clone(),
+        })
+        .collect();
+    let site = Site { cloud, version, sandbox: "", nodes: &nodes };
+    let wanted = nodes.iter().map(|node| items(&site, node, None)).collect();
+    let found = vec![Found::default(); nodes.len()];
+    steps(&nodes, wanted, &found).into_iter().map(|planned| planned.step).collect()
+}

@@ -1,0 +1,242 @@
+//! The local endpoint of the API servers: every host forwards TCP from
+//! 127.0.0.1 to those that are healthy, so that no load balancer and no
+//! virtual address is needed. Runs on hosts as a systemd unit.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use futures::future;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
+
+/// How often servers are looked at.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a look and a connection may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Failures in a row after which open connections are closed, so that clients turn to another.
+const FAILURES: u32 = 2;
+
+/// How long sent bytes may stay unacknowledged: a server whose packets are dropped is noticed by this.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// One API server.
+struct Server {
+    address: String,
+    /// Whether it answers; connections to it end when this turns false.
+    up: watch::Sender<bool>,
+}
+
+/// Why the proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProxyError {
+    /// The address is taken, or not ours.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// TLS cannot be had.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+/// Forwards until the process ends. `file` has one `ADDRESS:PORT` a line, and is read again when it changes.
+pub(crate) async fn serve(address: SocketAddr, file: PathBuf) -> Result<(), ProxyError> {
+    let listener =
+        TcpListener::bind(address).await.map_err(|source| ProxyError::Listen { address, source })?;
+    let servers: Arc<RwLock<Vec<Arc<Server>>>> = Arc::default();
+    let looker = tokio::spawn(look(Arc::clone(&servers), file, connector().map_err(ProxyError::Tls)?));
+    let turn = AtomicUsize::new(0);
+    while !looker.is_finished() {
+        // A connection that broke before it was taken is no reason to stop.
+        let Ok((client, _)) = listener.accept().await else { continue };
+        let order = order(
+            &servers.read().unwrap_or_else(PoisonError::into_inner),
+            turn.fetch_add(1, Ordering::Relaxed),
+        );
+        tokio::spawn(forward(client, order));
+    }
+    Ok(())
+}
+
+/// Servers in the order in which they are tried: those that answer first, each in turn.
+fn order(servers: &[Arc<Server>], turn: usize) -> Vec<Arc<Server>> {
+    let mut order: Vec<Arc<Server>> = servers.to_vec();
+    if !order.is_empty() {
+        let by = turn % order.len();
+        order.rotate_left(by);
+    }
+    order.sort_by_key(|server| !*server.up.borrow());
+    order
+}
+
+async fn forward(mut client: TcpStream, order: Vec<Arc<Server>>) {
+    for server in order {
+        let dialed = tokio::time::timeout(PATIENCE, TcpStream::connect(&server.address)).await;
+        let Ok(Ok(mut upstream)) = dialed else { continue };
+        for stream in [&client, &upstream] {
+            let _ = stream.set_nodelay(true);
+        }
+        let _ = socket2::SockRef::from(&upstream).set_tcp_user_timeout(Some(SILENCE));
+        let mut up = server.up.subscribe();
+        // It may not have been looked at yet: only a fall from here on counts.
+        let down = async move {
+            let mut was = *up.borrow_and_update();
+            while up.changed().await.is_ok() {
+                let is = *up.borrow_and_update();
+                if was && !is {
+                    return;
+                }
+                was = is;
+            }
+        };
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut client, &mut upstream) => {}
+            () = down => {}
+        }
+        return;
+    }
+}
+
+/// Looks at all servers, again and again.
+async fn look(servers: Arc<RwLock<Vec<Arc<Server>>>>, file: PathBuf, tls: TlsConnector) {
+    let mut ticks = tokio::time::interval(INTERVAL);
+    let mut read = None;
+    let mut failures: Vec<u32> = Vec::new();
+    loop {
+        let now = changed(&file);
+        if now.is_some() && now != read {
+            read = now;
+            let text = fs_err::read_to_string(&file).unwrap_or_default();
+            let mut servers = servers.write().unwrap_or_else(PoisonError::into_inner);
+            *servers = parse(&text, &servers);
+            failures = vec![0; servers.len()];
+        }
+        let all: Vec<Arc<Server>> = servers.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let answers = future::join_all(all.iter().map(|server| answers(&server.address, &tls))).await;
+        for ((server, answers), failures) in all.iter().zip(answers).zip(&mut failures) {
+            *failures = if answers { 0 } else { failures.saturating_add(1) };
+            let up = answers || (*server.up.borrow() && *failures < FAILURES);
+            server.up.send_if_modified(|before| std::mem::replace(before, up) != up);
+        }
+        ticks.tick().await;
+    }
+}
+
+fn changed(file: &Path) -> Option<SystemTime> {
+    fs_err::metadata(file).and_then(|meta| meta.modified()).ok()
+}
+
+/// The servers of a list; those that are known keep what is known of them.
+fn parse(text: &str, known: &[Arc<Server>]) -> Vec<Arc<Server>> {
+    text.split_whitespace()
+        .map(|address| {
+            let same = known.iter().find(|server| server.address == address).cloned();
+            same.unwrap_or_else(|| {
+                Arc::new(Server { address: address.to_owned(), up: watch::Sender::new(false) })
+            })
+        })
+        .collect()
+}
+
+/// Whether a server is ready: any answer below 500 to `/readyz`; early in `kubeadm init` it is 403.
+async fn answers(address: &str, tls: &TlsConnector) -> bool {
+    let ask = async {
+        let stream = TcpStream::connect(address).await?;
+        let name = ServerName::try_from("kubernetes").map_err(std::io::Error::other)?;
+        let mut stream = tls.connect(name, stream).await?;
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: kubernetes\r\nConnection: close\r\n\r\n").await?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head).await?;
+        Ok::<_, std::io::Error>(head)
+    };
+    match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(Ok(head)) => head.starts_with(b"HTTP/1.") && matches!(head.get(9), Some(b'1'..=b'4')),
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+fn connector() -> Result<TlsConnector, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unverified(provider)))
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// Takes any certificate: only whether a server answers is asked, nothing is
+/// told and nothing believed. Those who talk through the proxy verify it themselves.
+#[derive(Debug)]
+struct Unverified(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn healthy_servers_take_turns_and_the_others_come_last() {
+        let servers = parse("a:1 b:1\nc:1\n", &[]);
+        servers[1].up.send_replace(true);
+        servers[2].up.send_replace(true);
+        let names = |turn| {
+            order(&servers, turn).iter().map(|server| server.address.clone()).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(names(0), "b:1 c:1 a:1");
+        assert_eq!(names(2), "c:1 b:1 a:1");
+        assert!(order(&[], 7).is_empty());
+        let again = parse("c:1\nd:1", &servers);
+        assert!(Arc::ptr_eq(&again[0], &servers[2]));
+    }
+}

@@ -1,0 +1,246 @@
+//! Tier 5: servers with systemd and sshd, reached over real SSH.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
+
+#[path = "../support/bed.rs"]
+mod bed;
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use bed::Bed;
+use serde_json::Value;
+
+/// What the test machine lacks, and hosts of a person do not: each named.
+const LACKS: &[&str] = &["--skip-check", "cgroup", "--skip-check", "modules"];
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn cloud(bed: &Bed, hosts: &str) -> String {
+    let path = bed.path("cozy.yaml");
+    let text = format!(
+        "apiVersion: cozy/v1\nkind: Cloud\nname: bed\nbundle: edge\nhosts:\n{hosts}network: {{ loadBalancer: [10.98.0.200-10.98.0.220] }}\n"
+    );
+    fs_err::write(&path, text).unwrap();
+    path
+}
+
+fn preflight(bed: &Bed, file: &str, more: &[&str]) -> Output {
+    let arguments: Vec<&str> = ["preflight", "-f", file]
+        .into_iter()
+        .chain(LACKS.iter().copied())
+        .chain(more.iter().copied())
+        .collect();
+    bed.cozy(&arguments)
+}
+
+/// Findings that are errors, as `HOST CHECK: CHECKED: OBSERVED`.
+fn errors(output: &Output) -> Vec<String> {
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["schema"], "cozy/v1/preflight");
+    let findings = document["findings"].as_array().unwrap();
+    let word = |found: &Value, key: &str| found[key].as_str().unwrap().to_owned();
+    for found in findings {
+        assert!(!word(found, "fix").is_empty() && !word(found, "expected").is_empty(), "{found}");
+    }
+    findings
+        .iter()
+        .filter(|found| found["level"] == "error")
+        .map(|found| {
+            let [host, check, checked, observed] =
+                ["host", "check", "checked", "observed"].map(|key| word(found, key));
+            format!("{host} {check}: {checked}: {observed}")
+        })
+        .collect()
+}
+
+const THREE: &str = "  - { address: 10.98.0.21, role: server }\n  - { address: 10.98.0.22, role: server, user: admin }\n  - { address: 10.98.0.23, role: server }\n";
+
+#[test]
+fn three_fresh_servers_pass_once_their_keys_are_known() {
+    let bed = Bed::boot(3);
+    let file = cloud(&bed, THREE);
+    let output = preflight(&bed, &file, &["-o", "json"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert_eq!(
+        errors(&output),
+        ["10.98.0.21", "10.98.0.22", "10.98.0.23"]
+            .map(|host| format!("{host} ssh: connection: its host key is not known yet [C5014]"))
+    );
+    let output = preflight(&bed, &file, &["--accept-new-host-keys"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+    // Keys are stored now; the one of h3 changes.
+    bed.on(3, "rm /etc/ssh/ssh_host_*; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key; systemctl restart ssh");
+    let output = preflight(&bed, &file, &["-o", "json", "--accept-new-host-keys"]);
+    assert_eq!(errors(&output), ["10.98.0.23 ssh: connection: its host key has changed [C5015]"]);
+    // No connection stays behind.
+    let left =
+        Command::new("pgrep").args(["-f", &format!("ssh -F {}", bed.path("ssh_config"))]).output().unwrap();
+    assert_eq!(text(&left.stdout), "");
+}
+
+#[test]
+fn twelve_faults_are_found_in_one_run_each_with_its_fix() {
+    let bed = Bed::boot(4);
+    let file = cloud(
+        &bed,
+        &format!("{THREE}  - {{ address: 10.98.0.24, user: guest }}\n  - {{ address: 10.98.0.29 }}\n"),
+    );
+    bed.on(1, "systemd-run --unit=busy socat TCP-LISTEN:6443,fork /dev/null");
+    bed.on(1, "mkdir -p /etc/kubernetes /etc/cni/net.d; touch /etc/kubernetes/kubelet.conf /etc/cni/net.d/10-other.conflist");
+    bed.on(1, "mount -t tmpfs -o size=100m tmpfs /opt");
+    bed.on(2, "hostname h1; mv /usr/sbin/iptables /usr/sbin/iptables.away");
+    let id = bed.on(1, "cat /etc/machine-id");
+    bed.on(2, &format!("echo {} >/etc/machine-id", id.trim()));
+    bed.on(3, ": >/etc/machine-id; echo nameserver 192.0.2.1 >/etc/resolv.conf");
+    bed.on(3, "nft 'add table ip t; add chain ip t in { type filter hook input priority 0; }; add rule ip t in tcp dport 2380 drop'");
+    bed.on(3, "mount --bind /usr/local/bin /usr/local/bin; mount -o remount,bind,ro /usr/local/bin");
+    let output = preflight(&bed, &file, &["-o", "json", "--accept-new-host-keys"]);
+    assert_eq!(output.status.code(), Some(4));
+    insta::assert_snapshot!(errors(&output).join("\n"), @"
+        10.98.0.21 disk-space: space under /opt: 100 MiB free
+        10.98.0.21 hostname: host name: `h1`, as 10.98.0.22 is called, too
+        10.98.0.21 leftovers: leftovers: /etc/cni/net.d/10-other.conflist is there
+        10.98.0.21 leftovers: leftovers: /etc/kubernetes/kubelet.conf is there
+        10.98.0.21 machine-id: machine id: the same as that of 10.98.0.22
+        10.98.0.21 peers: way to 10.98.0.23 (10.98.0.23:2380): no answer
+        10.98.0.21 peers: way to 10.98.0.29 (10.98.0.29:10250): no answer
+        10.98.0.21 ports: port 6443/tcp of the API server: taken by `socat`
+        10.98.0.22 hostname: host name: `h1`, as 10.98.0.21 is called, too
+        10.98.0.22 machine-id: machine id: the same as that of 10.98.0.21
+        10.98.0.22 packages: base program: `iptables` is missing
+        10.98.0.22 peers: way to 10.98.0.23 (10.98.0.23:2380): no answer
+        10.98.0.22 peers: way to 10.98.0.29 (10.98.0.29:10250): no answer
+        10.98.0.23 dns: name servers: 192.0.2.1 did not answer within 4 s
+        10.98.0.23 machine-id: machine id: none
+        10.98.0.23 peers: way to 10.98.0.29 (10.98.0.29:10250): no answer
+        10.98.0.23 writable: folder /usr/local/bin: Read-only file system
+        10.98.0.24 ssh: rights of root: `sudo` without a password is refused for `guest`: sudo: a password is required [C5018]
+        10.98.0.29 ssh: connection: it cannot be reached: no route to host [C5013]
+    ");
+    assert!(text(&output.stdout).contains("in: tcp dport 2380 drop"), "{}", text(&output.stdout));
+    // What can do no harm is mended; the next run does not find it any more.
+    let output = preflight(&bed, &file, &["-o", "json", "--fix", "--yes"]);
+    assert!(
+        !errors(&output).iter().any(|found| found.starts_with("10.98.0.23 machine-id")),
+        "{:?}",
+        errors(&output)
+    );
+}
+
+#[test]
+fn a_check_that_does_not_exist_cannot_be_skipped() {
+    let output = Command::new(env!("CARGO_BIN_EXE_cozy"))
+        .args(["preflight", "-f", "examples/edge.yaml", "--skip-check", "swop"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).starts_with("error[C7005]: there is no check `swop`"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+/// What hosts of the bed need that hosts of a person do not: each named.
+const BED: &str = r#"network: { proxyMode: nftables }
+kubernetes:
+  kubelet:
+    failCgroupV1: false
+    failSwapOn: false
+    cgroupDriver: cgroupfs
+    featureGates: { KubeletInUserNamespace: true }
+    evictionHard: { memory.available: 1Mi, nodefs.available: 0%, imagefs.available: 0% }
+    imageGCHighThresholdPercent: 100
+  kubeProxy: { conntrack: { maxPerCore: 0, min: 0 } }
+  containerd:
+    plugins:
+      io.containerd.cri.v1.runtime:
+        restrict_oom_score_adj: true
+        containerd: { runtimes: { runc: { options: { SystemdCgroup: false } } } }
+  etcd: { local: { extraArgs: [{ name: election-timeout, value: "5000" }, { name: heartbeat-interval, value: "500" }] } }
+  ignorePreflightErrors: [SystemVerification]
+"#;
+
+/// Installs the bundle `bed` on some hosts, with events on stdout.
+fn install(bed: &Bed, hosts: &str) -> Command {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let path = bed.path("cozy.yaml");
+    let text = format!(
+        "apiVersion: cozy/v1\nkind: Cloud\nname: bed\nbundle: bed\nhosts:\n{hosts}artifacts: {{ mirror: file://{root}/target/bed/mirror }}\n{BED}"
+    );
+    fs_err::write(&path, text).unwrap();
+    let mut command = bed.command(&bed.program());
+    command.args(["install", "-f", &path, "--yes", "--accept-new-host-keys", "-o", "json"]).args(LACKS);
+    // Its disk is as large as the test machine's.
+    command.args(["--skip-check", "disk-space"]);
+    command.arg("--catalogue").arg(format!("{root}/tests/bed/catalogue"));
+    command.arg("--catalogue").arg(format!("{root}/target/bed/catalogue"));
+    command
+}
+
+fn done(output: &Output) -> Value {
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}\n{stderr}",
+        stdout.lines().rev().take(5).collect::<Vec<_>>().join("\n")
+    );
+    let last: Value = serde_json::from_str(stdout.lines().last().unwrap()).unwrap();
+    assert_eq!(last["outcome"], "done", "{last}");
+    last
+}
+
+/// Nodes that are Ready, by name.
+fn ready(bed: &Bed) -> String {
+    let path = "{range .items[*]}{.metadata.name}={.status.conditions[?(@.type==\"Ready\")].status} {end}";
+    let kubectl = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bed/bin/kubectl");
+    let output = bed
+        .command(kubectl)
+        .args([
+            "--kubeconfig",
+            &bed.path("bed.kubeconfig"),
+            "get",
+            "nodes",
+            "-o",
+            &format!("jsonpath={path}"),
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    text(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn three_servers_become_a_cluster_also_when_killed_and_a_fourth_host_joins() {
+    let bed = Bed::boot(4);
+    // Killed while kubeadm init is at work: its unit goes on, the next run joins it.
+    let mut killed = install(&bed, THREE).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+    let seen = lines.map_while(Result::ok).any(|line| line.contains("\"reason\":\"kubeadm init\""));
+    assert!(seen, "kubeadm init was never reached");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    done(&install(&bed, THREE).output().unwrap());
+    assert_eq!(ready(&bed), "h1=True h2=True h3=True");
+    // Again: nothing to do, and no service restarted.
+    let pids = |bed: &Bed| bed.on(2, "systemctl show -p MainPID --value containerd cozy-proxy kubelet");
+    let (before, start) = (pids(&bed), Instant::now());
+    let last = done(&install(&bed, THREE).output().unwrap());
+    let took = start.elapsed();
+    assert_eq!(
+        (last["counts"]["create"].as_u64(), last["counts"]["update"].as_u64()),
+        (Some(0), Some(0)),
+        "{last}"
+    );
+    assert_eq!(before, pids(&bed));
+    assert!(took.as_secs() < 6, "{took:?}");
+    // A host more.
+    done(&install(&bed, &format!("{THREE}  - {{ address: 10.98.0.24 }}\n")).output().unwrap());
+    assert_eq!(ready(&bed), "h1=True h2=True h3=True h4=True");
+}

@@ -1,0 +1,107 @@
+//! Fresh servers for a test: systemd-nspawn hosts of `tests/bed/hosts`, gone
+//! when the value is dropped or the test process ends.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+
+/// Hosts h1 … at 10.98.0.21 …, in a network of their own.
+pub(crate) struct Bed {
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+    folder: tempfile::TempDir,
+    namespace: String,
+}
+
+impl Bed {
+    /// Boots `count` hosts.
+    pub(crate) fn boot(count: usize) -> Self {
+        let folder = tempfile::Builder::new().prefix("cozy-bed-").tempdir().unwrap();
+        let mut child = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bed/hosts"))
+            .arg(folder.path())
+            .arg(count.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let commands = child.stdin.take();
+        let mut answers = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        let namespace = line.trim().strip_prefix("ready ").expect("tests/bed/node/build was run").to_owned();
+        Self { child, commands, answers, folder, namespace }
+    }
+
+    /// `off N` or `on N`: pulls the plug of a host, or boots it again.
+    #[expect(dead_code, reason = "used by the tests of hosts that fail")]
+    pub(crate) fn power(&mut self, command: &str) {
+        let pipe = self.commands.as_mut().unwrap();
+        writeln!(pipe, "{command}").unwrap();
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        assert_eq!(line.trim(), "done", "{command}");
+    }
+
+    /// A path in the bed's own folder.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// A program in the hosts' network.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--net=/run/netns/{}", self.namespace))
+            .arg(program)
+            .env_clear()
+            .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("HOME", self.folder.path())
+            .env("COLUMNS", "100")
+            .env("COZY_SSH_CONFIG", self.path("ssh_config"));
+        command
+    }
+
+    /// The binary in the hosts' network.
+    pub(crate) fn cozy(&self, arguments: &[&str]) -> Output {
+        self.command(env!("CARGO_BIN_EXE_cozy")).args(arguments).output().unwrap()
+    }
+
+    /// The binary without debug information, as it goes to hosts.
+    pub(crate) fn program(&self) -> String {
+        let path = self.path("cozy");
+        if !std::path::Path::new(&path).exists() {
+            let status = Command::new("objcopy")
+                .args(["--strip-debug", env!("CARGO_BIN_EXE_cozy"), &path])
+                .status()
+                .unwrap();
+            assert!(status.success());
+        }
+        path
+    }
+
+    /// Runs a script on a host as root, which must succeed.
+    pub(crate) fn on(&self, host: usize, script: &str) -> String {
+        let output = self
+            .command("ssh")
+            .args([
+                "-F",
+                &self.path("ssh_config"),
+                "-o",
+                "StrictHostKeyChecking=no",
+                "-o",
+                "UserKnownHostsFile=/dev/null",
+            ])
+            .args(["-o", "LogLevel=ERROR", &format!("root@10.98.0.2{host}"), script])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "h{host}: {script}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        drop(self.commands.take());
+        let _ = self.child.wait();
+    }
+}
