@@ -83,6 +83,8 @@ impl ControlPlane {
                 "--root-ca-file=ca.crt",
                 "--use-service-account-credentials=true",
                 "--leader-elect=false",
+                // A busy machine makes kwok's heartbeats late; its nodes are no less ready for that.
+                "--node-monitor-grace-period=1h",
                 "--bind-address=127.0.0.1",
                 &format!("--secure-port={controllers}"),
                 "--authentication-kubeconfig=kubeconfig",

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::apply::{Manager, Managers, Operation};
 use crate::kinds::Kind;
@@ -18,23 +18,11 @@ use crate::status::{
 };
 use crate::store::{Key, Stored};
 use crate::webhooks::Call;
-use crate::{crd, decode, defaults, delete, json as tree, kinds, validate, webhooks};
+use crate::{crd, decode, defaults, json as tree, kinds, validate, webhooks};
 
 /// Answers one object.
 pub(crate) fn get(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> {
     Ok(Reply::ok(find(state, target, kind)?.text(kind)))
-}
-
-/// Answers a pod's log: what its last terminated container said.
-pub(crate) fn log(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> {
-    let pod = find(state, target, kind)?.value(kind);
-    if tree::text(&pod, &["spec", "nodeName"]).is_empty() {
-        return Ok(Reply::Full(StatusCode::NO_CONTENT, Bytes::new()));
-    }
-    let status = pod.get("status").unwrap_or(&Value::Null);
-    let containers = tree::items(status, "containerStatuses").iter();
-    let said = containers.map(|container| tree::text(container, &["lastState", "terminated", "message"]));
-    Ok(Reply::Text(said.collect::<Vec<_>>().concat()))
 }
 
 /// Answers the objects of a resource, page by page where a limit is given.
@@ -96,36 +84,6 @@ pub(crate) fn matching<'a>(
             after.as_ref() != Some(*key) && name.as_ref().is_none_or(|name| *name == key.name)
         })
         .filter(move |(key, stored)| selector.matches(kind, key, stored))
-}
-
-/// Evicts a pod: no disruption budget is looked at.
-pub(crate) fn evict(state: &mut State, request: &Request, target: &Target, kind: &Kind) -> Answer<Reply> {
-    let pod = key(target);
-    if !request.dry_run() {
-        delete::remove(state, kind, &pod, &delete::Deletion::BACKGROUND)?;
-    } else if state.get(kind, &pod).is_none() {
-        return Err(not_found(kind, &pod.name));
-    }
-    let body =
-        json!({ "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201 });
-    Ok(Reply::Full(StatusCode::CREATED, body.to_string().into()))
-}
-
-/// Answers the scale of a workload.
-pub(crate) fn scale(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> {
-    let object = find(state, target, kind)?.value(kind);
-    let number = |path: &[&str]| tree::at(&object, path).and_then(Value::as_i64).unwrap_or_default();
-    let wanted = number(&["spec", "replicas"]);
-    let spec = if wanted == 0 { json!({}) } else { json!({ "replicas": wanted }) };
-    let metadata: Map<_, _> = ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"]
-        .into_iter()
-        .filter_map(|field| Some((field.to_owned(), tree::at(&object, &["metadata", field])?.clone())))
-        .collect();
-    let body = json!({
-        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": spec,
-        "status": { "replicas": number(&["status", "replicas"]) },
-    });
-    Ok(Reply::ok(body.to_string()))
 }
 
 /// Creates an object.

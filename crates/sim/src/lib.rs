@@ -9,9 +9,9 @@
 //! - `kinds`, `discovery`, `crd`: what is served
 //! - `store`, `state`: objects, versions, the event log; `watch`: streams of it
 //! - `types`, `decode`, `quantity`, `schema`: what objects look like, built-in and custom, and how they are read
-//! - `crud`, `patch`, `apply`, `delete`, `collect`: the verbs, and what follows deletion
+//! - `crud`, `subresources`, `patch`, `apply`, `delete`, `collect`: the verbs, and what follows deletion
 //! - `defaults`, `validate`, `status`: what the server fills in, and what it refuses
-//! - `webhooks`: admission webhooks and APIServices, and whether their backends answer
+//! - `webhooks`: admission webhooks and `APIServices`, and whether their backends answer
 //! - `furnish`: what a fresh cluster and a fresh namespace have
 //! - `controllers`: makes things ready, as a cluster's own controllers and kubelets would
 
@@ -37,6 +37,7 @@ mod service;
 mod state;
 mod status;
 mod store;
+mod subresources;
 mod types;
 mod validate;
 mod watch;

@@ -1,7 +1,8 @@
 //! Structural schemas of custom resources: what is not in them is pruned, their defaults are filled in, and values
 //! are held against them, in the words of the real server's validator.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
 
 use regex::Regex;
 use serde_json::{Map, Value, json};
@@ -60,7 +61,7 @@ fn prune_map(value: &mut Value, schema: &Value, path: &str, unknown: &mut Vec<St
 fn prune_value(value: &mut Value, schema: &Value, path: &str, unknown: &mut Vec<String>) {
     match value {
         Value::Object(_) if !yes(schema, "x-kubernetes-int-or-string") => {
-            prune_map(value, schema, path, unknown)
+            prune_map(value, schema, path, unknown);
         }
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {
@@ -97,7 +98,9 @@ pub(crate) fn fill(value: &mut Value, schema: &Value) {
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| fill(item, schema));
+                for item in items {
+                    fill(item, schema);
+                }
             }
         }
         _ => {}
@@ -238,8 +241,7 @@ impl Check<'_> {
             self.invalid(path, &json!(text), &format!("should be at least {least} chars long"));
         }
         let pattern = tree::text(schema, &["pattern"]);
-        // A pattern that cannot be read here is not held against anything.
-        if !pattern.is_empty() && Regex::new(pattern).is_ok_and(|pattern| !pattern.is_match(text)) {
+        if !pattern.is_empty() && !matches(pattern, text) {
             self.invalid(path, &json!(text), &format!("should match '{pattern}'"));
         }
         let time = tree::text(schema, &["format"]) == "date-time";
@@ -294,6 +296,18 @@ impl Check<'_> {
             self.invalid(path, value, "must not validate the schema (not)");
         }
     }
+}
+
+/// Tells whether a text matches a pattern; one that cannot be read here is not held against anything.
+fn matches(pattern: &str, text: &str) -> bool {
+    thread_local! {
+        /// Patterns that were read, which costs more than their use.
+        static READ: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
+    }
+    READ.with_borrow_mut(|read| {
+        let known = read.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
+        known.as_ref().is_none_or(|known| known.is_match(text))
+    })
 }
 
 /// Finds items that stand twice in sets, and in lists that are told apart by keys.

@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::request::{Place, Request, Target, Verb};
 use crate::state::State;
 use crate::status::{Answer, Failure, bad_request, no_such_page, no_such_resource, not_simulated};
-use crate::{apply, crud, delete, discovery, json, kinds, patch, watch};
+use crate::{apply, crud, delete, discovery, json, kinds, patch, subresources, watch};
 
 /// The body of a response.
 pub type ServerBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -156,11 +156,13 @@ fn objects(
     request.check_options(verb)?;
     match (target.subresource.as_deref(), verb) {
         (None, _) | (Some("status"), Verb::Get | Verb::Update | Verb::Patch | Verb::Apply) => {}
-        (Some("log"), Verb::Get) if kind.is("", "pods") => return crud::log(state, target, &kind),
+        (Some("log"), Verb::Get) if kind.is("", "pods") => return subresources::log(state, target, &kind),
         (Some("eviction"), Verb::Create) if kind.is("", "pods") => {
-            return crud::evict(state, request, target, &kind);
+            return subresources::evict(state, request, target, &kind);
         }
-        (Some("scale"), Verb::Get) if kind.group() == "apps" => return crud::scale(state, target, &kind),
+        (Some("scale"), Verb::Get) if kind.group() == "apps" => {
+            return subresources::scale(state, target, &kind);
+        }
         (Some(subresource), _) if !SUBRESOURCES.contains(&subresource) => return Err(missing()),
         (Some(subresource), _) => {
             return Err(not_simulated(&format!("{} {}/{subresource}", verb.name(), kind.qualified())));

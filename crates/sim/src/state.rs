@@ -30,7 +30,7 @@ pub(crate) enum Chore {
     EmptyNamespace(String),
     /// Deletes what the owner with this uid, which is gone, leaves behind.
     Collect(String),
-    /// Looks whether the backend of an APIService can be reached.
+    /// Looks whether the backend of an `APIService` can be reached.
     Availability(String),
     /// Lets a claim or a volume go that nothing uses any more.
     Unprotect(Arc<ResourceId>, Key),

@@ -1,4 +1,4 @@
-//! Admission webhooks and APIServices: whom the server calls, and what it says when nobody answers. A webhook whose
+//! Admission webhooks and `APIServices`: whom the server calls, and what it says when nobody answers. A webhook whose
 //! Service has ready endpoints lets everything pass; match conditions are not looked at.
 
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ impl State {
         hooks
     }
 
-    /// Follows a write or a removal of anything that webhooks and APIServices depend on.
+    /// Follows a write or a removal of anything that webhooks and `APIServices` depend on.
     pub(crate) fn watch_backends(&mut self, kind: &Kind, object: &Value) {
         if kind.group() == GROUP {
             self.webhooks = None;
@@ -82,7 +82,7 @@ impl State {
         (!ready).then_some(Unreachable::NoEndpoints)
     }
 
-    /// Says in an APIService's status whether its backend can be reached.
+    /// Says in an `APIService`'s status whether its backend can be reached.
     pub(crate) fn availability(&mut self, name: &str) {
         let kind = self.builtin("apiregistration.k8s.io", "v1", "apiservices");
         let key = Key::new("", name);

@@ -44,6 +44,12 @@ macro_rules! scripts {
                     crate::suite::scripts::run(client, &folder, stringify!($topic), false).await;
                 });
             })+
+
+            #[test]
+            fn there_are_behaviours_in_every_topic() {
+                let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/scripts");
+                $(assert!(crate::suite::scripts::count(&folder, stringify!($topic)) > 0, stringify!($topic));)+
+            }
         }
     };
 }

@@ -2,7 +2,16 @@
 //! and operators would: over an ordinary [`kube::Client`], by watches and
 //! status writes, so that the same code can run against a real API server.
 
+//!
+//! - `outcome`: the statuses of what is under way, and of what is done
+//! - `pods`: `ReplicaSets` and Pods; `services`: `EndpointSlices`; `volumes`: claims
+//! - `world`: what all of them know
+
 mod outcome;
+mod pods;
+mod services;
+mod volumes;
+mod world;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,11 +20,15 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use kube::api::{
+    Api, ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams,
+};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+
+use self::world::World;
 
 /// Says something of an object.
 pub type Says<T> = Box<dyn Fn(&Value) -> Option<T> + Send + Sync>;
@@ -28,13 +41,27 @@ pub struct Controllers {
     pub status_of: Says<Value>,
     /// How long things take of which nothing is said.
     pub usual: Duration,
+    /// Makes pods, endpoints and volumes, too. Off where the cluster's own controllers do.
+    pub pods: bool,
+    /// Says of a `DaemonSet` whether its pods give all others their network. Without it there is one from the start;
+    /// with it, nodes are not ready before, and only pods on the host's network run.
+    pub network: Option<Says<()>>,
 }
 
 impl Default for Controllers {
     fn default() -> Self {
-        Self { readiness: Box::new(|_| None), status_of: Box::new(|_| None), usual: Duration::from_secs(2) }
+        Self {
+            readiness: Box::new(|_| None),
+            status_of: Box::new(|_| None),
+            usual: Duration::from_secs(2),
+            pods: true,
+            network: None,
+        }
     }
 }
+
+/// Who writes.
+const MANAGER: &str = "sim-controllers";
 
 /// The built-in kinds that become ready: group, version, kind, plural.
 const KINDS: &[(&str, &str, &str, &str)] = &[
@@ -54,7 +81,12 @@ async fn work(duration: Duration) {
 
 /// Runs until it is dropped.
 pub async fn run_controllers(client: Client, config: Controllers) {
+    let world = Arc::new(World::new(config.network.is_none()));
     let config = Arc::new(config);
+    if config.network.is_some() {
+        nodes_ready(&client, false).await;
+    }
+    let shared = Shared { client: client.clone(), config, world };
     let (found, mut kinds) = mpsc::unbounded_channel();
     for (group, version, kind, plural) in KINDS {
         let gvk = GroupVersionKind::gvk(group, version, kind);
@@ -66,10 +98,127 @@ pub async fn run_controllers(client: Client, config: Controllers) {
     loop {
         tokio::select! {
             biased;
-            Some(resource) = kinds.recv() => tasks.push(one_kind(client.clone(), resource, Arc::clone(&config))),
+            Some(resource) = kinds.recv() => tasks.push(one_kind(shared.clone(), resource)),
             () = &mut discover => return,
             Some(()) = tasks.next() => {}
         }
+    }
+}
+
+/// What every controller has.
+#[derive(Clone)]
+struct Shared {
+    client: Client,
+    config: Arc<Controllers>,
+    world: Arc<World>,
+}
+
+/// Says of all nodes whether they are ready, which they are not without a network for pods.
+async fn nodes_ready(client: &Client, ready: bool) {
+    let objects = Objects { client, namespace: "" };
+    for node in objects.list("v1", "Node", "nodes", "").await {
+        let mut conditions = node["status"]["conditions"].clone();
+        for condition in conditions.as_array_mut().into_iter().flatten().filter(|it| it["type"] == "Ready") {
+            let (status, reason, message) = if ready {
+                ("True", "KubeletReady", "kubelet is posting ready status")
+            } else {
+                (
+                    "False",
+                    "KubeletNotReady",
+                    "container runtime network not ready: cni plugin not initialized",
+                )
+            };
+            condition["status"] = json!(status);
+            condition["reason"] = json!(reason);
+            condition["message"] = json!(message);
+        }
+        let name = node["metadata"]["name"].as_str().unwrap_or_default();
+        objects
+            .change_status("v1", "Node", "nodes", name, &json!({ "status": { "conditions": conditions } }))
+            .await;
+    }
+}
+
+/// The objects of a namespace, or the cluster-wide ones, as plain values.
+#[derive(Clone, Copy)]
+struct Objects<'a> {
+    client: &'a Client,
+    namespace: &'a str,
+}
+
+impl Objects<'_> {
+    fn api(&self, api_version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let gvk = GroupVersionKind::gvk(group, version, kind);
+        let resource = ApiResource::from_gvk_with_plural(&gvk, plural);
+        if self.namespace.is_empty() {
+            Api::all_with(self.client.clone(), &resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), self.namespace, &resource)
+        }
+    }
+
+    async fn get(&self, api_version: &str, kind: &str, plural: &str, name: &str) -> Option<Value> {
+        let found = self.api(api_version, kind, plural).get_opt(name).await.ok().flatten()?;
+        serde_json::to_value(found).ok()
+    }
+
+    async fn list(&self, api_version: &str, kind: &str, plural: &str, labels: &str) -> Vec<Value> {
+        let params = ListParams::default().labels(labels);
+        let found = self.api(api_version, kind, plural).list(&params).await.map(|list| list.items);
+        let types = |mut object: Value| {
+            object["apiVersion"] = json!(api_version);
+            object["kind"] = json!(kind);
+            object
+        };
+        found
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|it| serde_json::to_value(it).ok())
+            .map(types)
+            .collect()
+    }
+
+    async fn create(
+        &self,
+        api_version: &str,
+        kind: &str,
+        plural: &str,
+        object: &Value,
+    ) -> Result<Value, kube::Error> {
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        let object = serde_json::from_value(object.clone()).map_err(kube::Error::SerdeError)?;
+        let made = self.api(api_version, kind, plural).create(&params, &object).await?;
+        serde_json::to_value(made).map_err(kube::Error::SerdeError)
+    }
+
+    /// Changes an object, and answers it unless it is gone.
+    async fn change(
+        &self,
+        api_version: &str,
+        kind: &str,
+        plural: &str,
+        name: &str,
+        change: &Value,
+    ) -> Option<Value> {
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let changed = self.api(api_version, kind, plural).patch(name, &params, &Patch::Merge(change)).await;
+        serde_json::to_value(changed.ok()?).ok()
+    }
+
+    /// Changes an object's status, and answers it unless it is gone.
+    async fn change_status(
+        &self,
+        api_version: &str,
+        kind: &str,
+        plural: &str,
+        name: &str,
+        change: &Value,
+    ) -> Option<Value> {
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        let changed =
+            self.api(api_version, kind, plural).patch_status(name, &params, &Patch::Merge(change)).await;
+        serde_json::to_value(changed.ok()?).ok()
     }
 }
 
@@ -99,8 +248,8 @@ async fn custom_kinds(client: Client, found: mpsc::UnboundedSender<ApiResource>)
 }
 
 /// Follows one kind, and finishes each object after its time.
-async fn one_kind(client: Client, resource: ApiResource, config: Arc<Controllers>) {
-    let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+async fn one_kind(shared: Shared, resource: ApiResource) {
+    let api: Api<DynamicObject> = Api::all_with(shared.client.clone(), &resource);
     let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     let mut done: BTreeSet<(String, i64)> = BTreeSet::new();
     let mut running = FuturesUnordered::new();
@@ -113,7 +262,7 @@ async fn one_kind(client: Client, resource: ApiResource, config: Arc<Controllers
                 Some(Ok(object)) => {
                     let key = (object.uid().unwrap_or_default(), object.metadata.generation.unwrap_or(0));
                     if object.metadata.deletion_timestamp.is_none() && done.insert(key) {
-                        running.push(finish(client.clone(), resource.clone(), object, Arc::clone(&config)));
+                        running.push(finish(shared.clone(), resource.clone(), object));
                     }
                 }
             },
@@ -123,8 +272,12 @@ async fn one_kind(client: Client, resource: ApiResource, config: Arc<Controllers
 }
 
 /// Waits until an object is done, and writes what its controller would say.
-async fn finish(client: Client, resource: ApiResource, object: DynamicObject, config: Arc<Controllers>) {
-    let value = serde_json::to_value(&object).unwrap_or_default();
+async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
+    let Shared { client, config, world } = shared;
+    let mut value = serde_json::to_value(&object).unwrap_or_default();
+    // Items of lists do not say what they are.
+    value["apiVersion"] = json!(resource.api_version);
+    value["kind"] = json!(resource.kind);
     let custom = !KINDS.iter().any(|(group, _, kind, _)| *group == resource.group && *kind == resource.kind);
     let status = if custom { (config.status_of)(&value) } else { None };
     let api: Api<DynamicObject> = match object.namespace() {
@@ -132,8 +285,7 @@ async fn finish(client: Client, resource: ApiResource, object: DynamicObject, co
         None => Api::all_with(client.clone(), &resource),
     };
     let write = async |status: Value| {
-        let params =
-            PatchParams { field_manager: Some("sim-controllers".to_owned()), ..PatchParams::default() };
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         // An object that was deleted meanwhile needs no status.
         let _ =
             api.patch_status(&object.name_any(), &params, &Patch::Merge(&json!({ "status": status }))).await;
@@ -141,7 +293,29 @@ async fn finish(client: Client, resource: ApiResource, object: DynamicObject, co
     if let Some(first) = outcome::begun(&value) {
         write(first).await;
     }
+    let namespace = object.namespace().unwrap_or_default();
+    let objects = Objects { client: &client, namespace: &namespace };
+    let kind = if custom || !config.pods { "" } else { resource.kind.as_str() };
+    if kind == "Service" {
+        services::serve(&objects, &world, &value).await;
+    }
+    let pods = match kind {
+        "Deployment" | "StatefulSet" | "DaemonSet" | "Job" => Some(pods::make(&client, &world, &value).await),
+        _ => None,
+    };
+    if pods.as_ref().is_some_and(pods::Pods::need_network) {
+        world.network().await;
+    }
     work((config.readiness)(&value).unwrap_or(config.usual)).await;
+    if let Some(pods) = pods {
+        pods.become_ready(&world).await;
+    }
+    if config.network.as_ref().is_some_and(|network| network(&value).is_some()) && world.connect() {
+        nodes_ready(&client, true).await;
+    }
+    if kind == "PersistentVolumeClaim" {
+        return volumes::bind(&objects, &world, &value).await;
+    }
     let nodes = outcome::nodes(&client, &resource).await;
     if let Some(last) = status.or_else(|| outcome::ended(&value, nodes)) {
         write(last).await;

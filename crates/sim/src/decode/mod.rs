@@ -155,7 +155,7 @@ impl Walk {
         };
         let length = self.shown.len();
         for (index, item) in list.iter_mut().enumerate() {
-            self.shown.push_str(&format!("[{index}]"));
+            self.shown.extend(["[", &index.to_string(), "]"]);
             self.value(item, items);
             self.shown.truncate(length);
         }
@@ -168,7 +168,7 @@ impl Walk {
         };
         let length = self.shown.len();
         for (key, inner) in map {
-            self.shown.push_str(&format!(".{key}"));
+            self.shown.extend([".", key.as_str()]);
             if inner.is_null() {
                 *inner = zero(values);
             } else {
@@ -197,7 +197,7 @@ impl Walk {
                 *value = Value::String(time.strftime(form).to_string());
             }
             None => {
-                self.say(format!("parsing time {:?} as \"2006-01-02T15:04:05Z07:00\"", value.to_string()))
+                self.say(format!("parsing time {:?} as \"2006-01-02T15:04:05Z07:00\"", value.to_string()));
             }
         }
     }
@@ -255,15 +255,14 @@ fn is_empty(value: &Value) -> bool {
 /// What the server writes for a field that is not there.
 fn unsaid(field: &Field) -> Option<Value> {
     match (&field.form, field.written) {
-        (_, Written::Present) => None,
         (Form::Struct { name, .. }, Written::Always | Written::Filled) => {
             let mut value = json!({});
             decode(&mut value, name);
             Some(value)
         }
         (Form::Time { .. }, Written::Filled) => Some(Value::Null),
-        (_, Written::Filled) => None,
         (form, Written::Always) => Some(zero(form)),
+        (_, Written::Present | Written::Filled) => None,
     }
 }
 

@@ -81,7 +81,7 @@ fn check(value: &Value, against: Against<'_>, path: &str, errors: &mut Vec<Strin
             Form::Struct { .. } => errors.push(format!("{path}: expected map, got {}", go_value(value))),
             Form::Map { values, .. } => map(value, Against::Form(values), path, errors),
             Form::List { keys, items } => {
-                list(value, (&list_shape(keys), Against::Form(items)), path, errors)
+                list(value, (&list_shape(keys), Against::Form(items)), path, errors);
             }
         },
         Against::Schema(schema) => by_schema(value, schema, path, errors),

@@ -24,7 +24,7 @@ pub(super) fn check(object: &Value) -> Vec<Cause> {
     for (index, version) in versions.iter().enumerate() {
         match tree::at(version, &["schema", "openAPIV3Schema"]) {
             None => {
-                causes.push(Cause::required(format!("spec.versions[{index}].schema.openAPIV3Schema"), ""))
+                causes.push(Cause::required(format!("spec.versions[{index}].schema.openAPIV3Schema"), ""));
             }
             Some(schema) => {
                 let path = if versions.len() == 1 {
@@ -61,7 +61,7 @@ fn structural(schema: &Value, path: &str, causes: &mut Vec<Cause>) {
     let yes = |field: &str| schema.get(field).is_some_and(|it| it == true);
     let typed = !tree::text(schema, &["type"]).is_empty();
     if !typed && !yes("x-kubernetes-int-or-string") && !yes("x-kubernetes-preserve-unknown-fields") {
-        let what = if path.ends_with(".items") { "array items" } else { "object fields" };
+        let what = if path.rsplit('.').next() == Some("items") { "array items" } else { "object fields" };
         let why = if path.ends_with("openAPIV3Schema") {
             "must not be empty at the root".to_owned()
         } else {

@@ -214,7 +214,8 @@ async fn wait(client: &Client, path: &str, wish: &str) {
         let reached = match wish.split_once('=') {
             None => code == 404 || code == 200 && object.is_none(),
             Some((field, value)) => {
-                object.and_then(|it| part(it, field)).is_some_and(|it| it == value || it.to_string() == value)
+                let found = object.and_then(|it| part(it, field));
+                found.is_some_and(|it| it.as_str().map_or_else(|| it.to_string(), str::to_owned) == value)
             }
         };
         if reached {

@@ -1,0 +1,251 @@
+//! `ReplicaSets` and Pods, named and owned as the real controllers do it: `NAME-HASH-SUFFIX` of a Deployment,
+//! `NAME-0` of a `StatefulSet` with its claims, one for each node of a `DaemonSet`, and those of Jobs.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Node;
+use kube::Client;
+use kube::api::{Api, DeleteParams, ListParams};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::world::{Ready, World};
+use super::{Objects, services, volumes, work};
+use crate::json as tree;
+use crate::state::suffix;
+
+/// How often a pod that is refused (by a webhook that does not answer yet) is tried again, once a second.
+const TRIES: u32 = 600;
+
+/// The pods of a workload's generation, on their way to being ready.
+pub(super) struct Pods<'a> {
+    objects: Objects<'a>,
+    workload: &'a Value,
+    /// The pods' controller: the workload itself, or its `ReplicaSet`.
+    owner: Value,
+    made: Vec<(Value, Instant)>,
+}
+
+/// Answers how many replicas a workload wants.
+pub(super) fn replicas(object: &Value, field: &str) -> usize {
+    let wanted = tree::at(object, &["spec", field]).and_then(Value::as_u64).unwrap_or(1);
+    usize::try_from(wanted).unwrap_or(usize::MAX)
+}
+
+fn owned_by(owner: &Value) -> Value {
+    json!([{
+        "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"], "controller": true, "blockOwnerDeletion": true,
+    }])
+}
+
+/// Names a pod template, so that equal ones have equal names.
+fn hash(template: &Value) -> String {
+    // FNV-1a: short and the same everywhere.
+    let hash = template.to_string().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    suffix(hash >> 8) + &suffix(hash & 0xff_ffff)
+}
+
+/// Makes the pods that a generation of a workload wants, and takes away those that it does not.
+pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a Value) -> Pods<'a> {
+    let namespace = tree::text(workload, &["metadata", "namespace"]);
+    let objects = Objects { client, namespace };
+    let kind = tree::text(workload, &["kind"]);
+    let nodes = node_names(client).await;
+    let mut template = tree::at(workload, &["spec", "template"]).cloned().unwrap_or_default();
+    let mut owner = workload.clone();
+    if kind == "Deployment" {
+        owner = replica_set(&objects, workload, &mut template).await;
+    }
+    let name = tree::text(&owner, &["metadata", "name"]).to_owned();
+    let wanted = match kind {
+        "DaemonSet" => nodes.len(),
+        "Job" => replicas(workload, "parallelism").min(replicas(workload, "completions")),
+        _ => replicas(workload, "replicas"),
+    };
+    let mut live = owned(&objects, &owner, &template).await;
+    for surplus in live.split_off(wanted.min(live.len())) {
+        remove(&objects, world, &surplus).await;
+    }
+    let mut made: Vec<_> = live.into_iter().map(|pod| (pod, Instant::now())).collect();
+    for index in made.len()..wanted {
+        let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"] });
+        pod["metadata"]["namespace"] = json!(namespace);
+        pod["metadata"]["ownerReferences"] = owned_by(&owner);
+        pod["spec"]["nodeName"] = json!(nodes.get(index % nodes.len().max(1)));
+        if kind == "StatefulSet" {
+            let pod_name = format!("{name}-{index}");
+            pod["metadata"]["labels"]["apps.kubernetes.io/pod-index"] = json!(index.to_string());
+            pod["metadata"]["labels"]["statefulset.kubernetes.io/pod-name"] = json!(pod_name);
+            volumes::claims_of(&objects, workload, &pod_name, &mut pod).await;
+            pod["metadata"]["name"] = json!(pod_name);
+        } else {
+            pod["metadata"]["generateName"] = json!(format!("{name}-"));
+        }
+        if let Some(pod) = create(&objects, &pod).await {
+            volumes::used(client, world, &pod).await;
+            made.push((pod, Instant::now()));
+        }
+    }
+    Pods { objects, workload, owner, made }
+}
+
+async fn create(objects: &Objects<'_>, pod: &Value) -> Option<Value> {
+    for _ in 0..TRIES {
+        match objects.create("v1", "Pod", "pods", pod).await {
+            Ok(pod) => return Some(pod),
+            // What is not valid, and what is not wanted any more, never comes.
+            Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => return None,
+            Err(_) => work(std::time::Duration::from_secs(1)).await,
+        }
+    }
+    None
+}
+
+async fn node_names(client: &Client) -> Vec<String> {
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    nodes
+        .map(|list| list.items.into_iter().filter_map(|node| node.metadata.name).collect())
+        .unwrap_or_default()
+}
+
+/// Answers the pods of an owner that still are as its template has them; others go.
+async fn owned(objects: &Objects<'_>, owner: &Value, template: &Value) -> Vec<Value> {
+    let labels: BTreeMap<String, String> = tree::labels(template);
+    let terms: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let pods = objects.list("v1", "Pod", "pods", &terms.join(",")).await;
+    let uid = tree::text(owner, &["metadata", "uid"]);
+    pods.into_iter()
+        .filter(|pod| {
+            let owners = pod.get("metadata").map_or(&[][..], |it| tree::items(it, "ownerReferences"));
+            owners.iter().any(|owner| tree::text(owner, &["uid"]) == uid)
+        })
+        .collect()
+}
+
+async fn remove(objects: &Objects<'_>, world: &World, pod: &Value) {
+    let name = tree::text(pod, &["metadata", "name"]);
+    world.known().pods.remove(&(objects.namespace.to_owned(), name.to_owned()));
+    // What is gone already is gone.
+    let _ = objects.api("v1", "Pod", "pods").delete(name, &DeleteParams::default()).await;
+    services::publish(objects, world, &tree::labels(pod)).await;
+}
+
+/// Makes the `ReplicaSet` of a Deployment's template, or scales it.
+async fn replica_set(objects: &Objects<'_>, deployment: &Value, template: &mut Value) -> Value {
+    let hash = hash(template);
+    let name = format!("{}-{hash}", tree::text(deployment, &["metadata", "name"]));
+    let mut selector = deployment["spec"]["selector"].clone();
+    selector["matchLabels"]["pod-template-hash"] = json!(hash);
+    template["metadata"]["labels"]["pod-template-hash"] = json!(hash);
+    let wanted = deployment["spec"]["replicas"].clone();
+    let set = json!({
+        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "metadata": {
+            "name": name, "namespace": objects.namespace, "labels": template["metadata"]["labels"],
+            "ownerReferences": owned_by(deployment),
+        },
+        "spec": { "replicas": wanted, "selector": selector, "template": template },
+    });
+    if let Ok(made) = objects.create("apps/v1", "ReplicaSet", "replicasets", &set).await {
+        return made;
+    }
+    let change = json!({ "spec": { "replicas": wanted } });
+    objects.change("apps/v1", "ReplicaSet", "replicasets", &name, &change).await.unwrap_or(set)
+}
+
+impl Pods<'_> {
+    /// Tells whether the pods need a network of their own.
+    pub(super) fn need_network(&self) -> bool {
+        let host = tree::at(self.workload, &["spec", "template", "spec", "hostNetwork"]);
+        host.is_none_or(|it| it != true)
+    }
+
+    /// Lets the pods be ready, or done if they are a Job's, and takes away those of older templates.
+    pub(super) async fn become_ready(self, world: &World) {
+        let Self { objects, workload, owner, made } = self;
+        let job = tree::text(workload, &["kind"]) == "Job";
+        let count = made.len();
+        let mut labels = BTreeMap::new();
+        for (pod, since) in made {
+            let name = tree::text(&pod, &["metadata", "name"]).to_owned();
+            let address = world.known().new_address();
+            let status = json!({ "status": status(&pod, since, &address, job) });
+            let Some(pod) = objects.change_status("v1", "Pod", "pods", &name, &status).await else {
+                continue;
+            };
+            labels = tree::labels(&pod);
+            if !job {
+                let ready = Ready { labels: labels.clone(), pod };
+                world.known().pods.insert((objects.namespace.to_owned(), name), ready);
+            }
+        }
+        services::publish(&objects, world, &labels).await;
+        if tree::text(&owner, &["kind"]) == "ReplicaSet" {
+            let name = tree::text(&owner, &["metadata", "name"]);
+            let status = json!({ "status": {
+                "replicas": count, "fullyLabeledReplicas": count, "readyReplicas": count, "availableReplicas": count,
+                "observedGeneration": owner["metadata"]["generation"],
+            } });
+            objects.change_status("apps/v1", "ReplicaSet", "replicasets", name, &status).await;
+            retire(&objects, world, workload, name).await;
+        }
+    }
+}
+
+/// Scales the other `ReplicaSets` of a Deployment down.
+async fn retire(objects: &Objects<'_>, world: &World, deployment: &Value, current: &str) {
+    // Only a changed Deployment can have others.
+    if deployment["metadata"]["generation"] == 1 {
+        return;
+    }
+    let uid = tree::text(deployment, &["metadata", "uid"]);
+    for set in objects.list("apps/v1", "ReplicaSet", "replicasets", "").await {
+        let owners = set.get("metadata").map_or(&[][..], |it| tree::items(it, "ownerReferences"));
+        let name = tree::text(&set, &["metadata", "name"]);
+        let ours = owners.iter().any(|owner| tree::text(owner, &["uid"]) == uid);
+        if !ours || name == current || set["spec"]["replicas"] == 0 {
+            continue;
+        }
+        let change = json!({ "spec": { "replicas": 0 } });
+        objects.change("apps/v1", "ReplicaSet", "replicasets", name, &change).await;
+        let template = set["spec"]["template"].clone();
+        for pod in owned(objects, &set, &template).await {
+            remove(objects, world, &pod).await;
+        }
+    }
+}
+
+fn status(pod: &Value, since: Instant, address: &str, done: bool) -> Value {
+    let made = tree::text(pod, &["metadata", "creationTimestamp"]).parse::<Timestamp>().unwrap_or_default();
+    let waited = SignedDuration::try_from(since.elapsed()).unwrap_or_default();
+    let now = crate::state::stamp(made.saturating_add(waited).unwrap_or(made));
+    let condition = |kind: &str, yes: bool| json!({ "type": kind, "status": if yes { "True" } else { "False" }, "lastTransitionTime": now });
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    let state = if done {
+        json!({ "terminated": { "exitCode": 0, "reason": "Completed", "startedAt": now, "finishedAt": now } })
+    } else {
+        json!({ "running": { "startedAt": now } })
+    };
+    let containers: Vec<_> = tree::items(spec, "containers")
+        .iter()
+        .map(|container| {
+            json!({
+                "name": container["name"], "image": container["image"], "imageID": "", "ready": !done,
+                "started": !done, "restartCount": 0, "state": state,
+            })
+        })
+        .collect();
+    json!({
+        "phase": if done { "Succeeded" } else { "Running" },
+        "podIP": address, "podIPs": [{ "ip": address }], "startTime": now,
+        "conditions": [
+            condition("PodScheduled", true), condition("Initialized", true), condition("ContainersReady", !done),
+            condition("Ready", !done),
+        ],
+        "containerStatuses": containers,
+    })
+}

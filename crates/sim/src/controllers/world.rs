@@ -1,0 +1,78 @@
+//! What the controllers know together: Services and ready pods by namespace, whether pods have a network, addresses.
+//! No lock is held over an await.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+/// Namespace and name.
+pub(super) type Name = (String, String);
+
+/// A pod that answers.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    pub(super) labels: BTreeMap<String, String>,
+    /// The whole pod, with its address and node.
+    pub(super) pod: Value,
+}
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Services with a selector.
+    pub(super) services: BTreeMap<Name, Value>,
+    pub(super) pods: BTreeMap<Name, Ready>,
+    /// Claims that a pod uses.
+    pub(super) used: BTreeSet<Name>,
+    addresses: u32,
+    network: bool,
+}
+
+impl Known {
+    /// Makes a new pod address.
+    pub(super) fn new_address(&mut self) -> String {
+        self.addresses += 1;
+        let [_, _, c, d] = (self.addresses + self.addresses / 254).to_be_bytes();
+        format!("10.244.{c}.{d}")
+    }
+}
+
+/// What all controllers share.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    known: Mutex<Known>,
+    connected: Notify,
+}
+
+impl World {
+    /// Makes a world whose pods have a network from the start, or not.
+    pub(super) fn new(network: bool) -> Self {
+        let known = Known { network, ..Known::default() };
+        Self { known: Mutex::new(known), connected: Notify::new() }
+    }
+
+    /// Gives access to what is known.
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that pods have a network from now on, and answers whether that is new.
+    pub(super) fn connect(&self) -> bool {
+        let new = !std::mem::replace(&mut self.known().network, true);
+        self.connected.notify_waiters();
+        new
+    }
+
+    /// Waits until pods have a network.
+    pub(super) async fn network(&self) {
+        loop {
+            let connected = self.connected.notified();
+            if self.known().network {
+                return;
+            }
+            connected.await;
+        }
+    }
+}
