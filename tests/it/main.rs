@@ -103,7 +103,11 @@ fn hosts_are_not_touched_without_a_lock_of_what_goes_there() {
     );
     let output = cozy(&["install", "-f", &file, "--catalogue", "tests/bed/catalogue", "--yes"]);
     assert_eq!(output.status.code(), Some(1));
-    insta::assert_snapshot!(text(&output.stderr), @"");
+    insta::assert_snapshot!(text(&output.stderr), @"
+        error[C5030]: no catalogue has `bundles/kubernetes.lock`, which names the artefacts of Kubernetes and their digests
+
+        hint: name a catalogue that has it with --catalogue
+    ");
 }
 
 #[test]
