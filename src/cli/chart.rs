@@ -166,9 +166,7 @@ impl Walk {
         if depth > DEEPEST {
             return Err(refused(&format!("{} is nested more than {DEEPEST} deep", folder.display())));
         }
-        let mut entries: Vec<_> = fs_err::read_dir(folder)
-            .and_then(|entries| entries.collect::<Result<_, _>>())
-            .map_err(unreadable)?;
+        let mut entries: Vec<_> = fs_err::read_dir(folder).and_then(Iterator::collect).map_err(unreadable)?;
         entries.sort_by_key(fs_err::DirEntry::file_name);
         for entry in entries {
             let name = entry.file_name().to_string_lossy().into_owned();

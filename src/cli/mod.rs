@@ -46,7 +46,7 @@ enum Command {
     /// Check the cloud's file and the catalogue
     Validate(validate::Args),
     /// Print the objects of components
-    Render(render::Args),
+    Render(Box<render::Args>),
     /// Check hosts for what this cloud needs; all findings at once
     Preflight(preflight::Args),
     /// Show what would happen
@@ -105,7 +105,7 @@ pub fn main() -> Exit {
 fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     match command {
         Command::Validate(args) => validate::run(&args, settings, ui),
-        Command::Render(args) => render::run(args, settings, ui),
+        Command::Render(args) => render::run(*args, settings, ui),
         Command::Preflight(args) => preflight::run(&args, settings, ui),
         Command::Plan(args) => plan::run(args, settings, ui),
         Command::Install(args) => install::run(&args, settings, ui),

@@ -6,7 +6,7 @@ use cozy_chart::{Environment, Event, KubeVersion, Limits, Release, ValueKey, Val
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::{Job, Missing, RenderError, source_stage, stand_in, yaml};
+use super::{Job, Missing, RenderError, hex, source_stage, stand_in, yaml};
 use crate::model::component::Chart;
 use crate::model::object::Object;
 use crate::plan::Stage;
@@ -102,7 +102,7 @@ impl Environment for World {
         }
         // Enough for any function, and the same each time. It never reaches a cluster.
         let digest = Sha256::digest(format!("{key:?}"));
-        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let digits = hex(&digest);
         Some(match key.function {
             "randInt" | "randNumeric" => b"0".to_vec(),
             "uuidv4" | "encryptAES" => digest.iter().take(16).copied().collect(),

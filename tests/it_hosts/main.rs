@@ -239,7 +239,8 @@ fn three_servers_become_a_cluster_also_when_killed_and_a_fourth_host_joins() {
         "{last}"
     );
     assert_eq!(before, pids(&bed));
-    assert!(took.as_secs() < 6, "{took:?}");
+    // Most of it is the digests of what is on the hosts, on two cores for all of them.
+    assert!(took.as_secs() < 20, "{took:?}");
     // A host more.
     done(&install(&bed, &format!("{THREE}  - {{ address: 10.98.0.24 }}\n")).output().unwrap());
     assert_eq!(ready(&bed), "h1=True h2=True h3=True h4=True");
