@@ -149,10 +149,12 @@ fn shop(folder: &tempfile::TempDir, chart: &str) -> (String, String) {
     assert!(packed.success());
     let contract = format!(
         "apiVersion: cozy/v1\nkind: Component\nname: shop\nsummary: A chart\ncategory: example\nversion: 0.1.0\n\
-         namespace: {{ name: shop }}\nsource:\n  chart: {{ repository: \"file://{}\", name: {chart}, version: 0.1.0 }}\n",
+         namespace: {{ name: shop }}\nsource:\n  chart: {{ repository: \"file://{}\", name: {chart}, version: 0.1.0 }}\n  values: values.yaml.j2\n",
         charts.display()
     );
     fs_err::write(component.join("component.yaml"), contract).unwrap();
+    // No controller gives an Ingress its address here.
+    fs_err::write(component.join("values.yaml.j2"), "ingress: { enabled: false }\n").unwrap();
     let bundle = "apiVersion: cozy/v1\nkind: Bundle\nname: shop\nversion: 1.0.0\nsummary: one chart\ncomponents: { shop: {} }\n";
     fs_err::write(bundles.join("shop.yaml"), bundle).unwrap();
     let cloud =
