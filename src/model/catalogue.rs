@@ -116,6 +116,8 @@ impl Catalogue {
                         }
                     }
                 }
+                // Kubernetes' own artefacts, which its provider reads.
+                ["bundles", "kubernetes.lock"] => {}
                 ["bundles", name] if let Some(stem) = name.strip_suffix(".lock") => {
                     match Lock::read(stem, file) {
                         Ok(lock) => drop(catalogue.locks.insert(stem.to_owned(), lock)),

@@ -169,7 +169,9 @@ pub(crate) fn check(wanted: &Wanted<'_>, hosts: &[Seen]) -> Vec<Finding> {
         let mut own = one::check(wanted, host);
         own.extend(network::check(wanted, host));
         own.extend(between::check(host, hosts));
-        own.sort_by(|a, b| (a.level, a.check, &a.observed).cmp(&(b.level, b.check, &b.observed)));
+        own.sort_by(|a, b| {
+            (a.level, a.check, &a.observed, &a.checked).cmp(&(b.level, b.check, &b.observed, &b.checked))
+        });
         findings.extend(own);
     }
     findings

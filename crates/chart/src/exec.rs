@@ -548,11 +548,11 @@ impl Run<'_, '_> {
         if matches!(value, Value::Nil) {
             return Ok(Value::Nil);
         }
-        for name in before {
-            value = field(&value, name, None)?;
+        for (index, name) in before.iter().enumerate() {
+            value = field(&value, name, None).map_err(|stop| without_value(stop, &value, names, index))?;
         }
         if arguments.is_empty() && last.is_none() {
-            return field(&value, end, None);
+            return field(&value, end, None).map_err(|stop| without_value(stop, &value, names, before.len()));
         }
         let mut values = Vec::with_capacity(arguments.len() + 1);
         for argument in arguments {
@@ -692,6 +692,17 @@ fn constant(number: Number, written: &str) -> Result<Value, Stop> {
         _ if number.is_float => Ok(Value::Float(number.float)),
         Some(number) => Ok(Value::Int(number)),
         None => Err(Stop::Failed(format!("{written} overflows int"))),
+    }
+}
+
+/// Adds what it was that has no value to the error of asking it for a field.
+fn without_value(stop: Stop, value: &Value, names: &[Rc<str>], index: usize) -> Stop {
+    match stop {
+        Stop::Failed(problem) if value.is_nil() && index > 0 => {
+            let path = names.get(..index).unwrap_or_default().join(".");
+            Stop::Failed(format!("{problem}: .{path} has no value"))
+        }
+        other => other,
     }
 }
 

@@ -143,7 +143,7 @@ fn random_text(engine: &mut Engine<'_>, function: &'static str, a: &[Value], fit
     engine.spend(count)?;
     let drawn = engine.generated(function, printed(a), |environment| {
         let mut out = Vec::with_capacity(count);
-        let mut buffer = [0_u8; 256];
+        let mut buffer = vec![0_u8; count.saturating_mul(3).clamp(64, 1 << 16)];
         while out.len() < count {
             environment.random(&mut buffer)?;
             // Seven bits of each byte: every character is as likely as the other.
