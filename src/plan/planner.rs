@@ -47,6 +47,8 @@ pub(crate) enum Phase {
     Init,
     /// A further host joins it.
     Join,
+    /// Its node is ready: the pod network is there.
+    Ready,
 }
 
 impl fmt::Display for Phase {
@@ -55,6 +57,7 @@ impl fmt::Display for Phase {
             Self::Prepare => "prepare",
             Self::Init => "init",
             Self::Join => "join",
+            Self::Ready => "ready",
         })
     }
 }

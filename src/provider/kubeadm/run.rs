@@ -155,11 +155,12 @@ impl Runner {
             Phase::Prepare => self.prepare(session, planned, say).await,
             Phase::Init => self.init(session, say).await,
             Phase::Join => self.join(node, session, planned, say).await,
+            Phase::Ready => self.ready(node, say).await,
         };
         result.map_err(|error| failure(&error))?;
         match phase {
             Phase::Init => self.connect(session).await.map(Some),
-            Phase::Prepare | Phase::Join => Ok(None),
+            Phase::Prepare | Phase::Join | Phase::Ready => Ok(None),
         }
     }
 
@@ -186,6 +187,12 @@ impl Runner {
     async fn init(&self, session: &Session, say: &dyn Fn(String)) -> Result<(), HostError> {
         say("kubeadm init".to_owned());
         phase(session, "init", &scripts::init()).await
+    }
+
+    async fn ready(&self, node: &Node, say: &dyn Fn(String)) -> Result<(), HostError> {
+        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        say("the node is not ready yet: it waits for the pod network".to_owned());
+        leader.must("waiting for the node", &scripts::ready_node(&node.name), &[], PHASE).await.map(drop)
     }
 
     async fn join(

@@ -138,6 +138,16 @@ touch {JOINED}"
     )
 }
 
+/// Waits until a node is ready.
+pub(super) fn ready_node(name: &str) -> String {
+    let name = crate::host::quote(name);
+    format!(
+        "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+until kubectl get node {name} >/dev/null 2>&1; do sleep 0.2; done
+kubectl wait --for=condition=Ready --timeout=15m node/{name}"
+    )
+}
+
 /// What a join needs, made on a server: `token=`, `ca=`, for servers `key=`.
 pub(super) fn credentials(role: Role) -> String {
     let key = match role {

@@ -19,6 +19,7 @@ const PREPARE: Duration = Duration::from_secs(22);
 const INIT: Duration = Duration::from_secs(40);
 const JOIN_SERVER: Duration = Duration::from_secs(28);
 const JOIN_AGENT: Duration = Duration::from_secs(12);
+const READY: Duration = Duration::from_secs(8);
 
 /// A file with its digest: an archive of images, or the running program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,6 +261,21 @@ pub(super) fn steps(nodes: &[Node], wanted: Vec<Vec<Item>>, found: &[Found]) -> 
         };
         all.push(phase(node, found, Phase::Join, needs, expect));
     }
+    // Nobody waits for these: a node is ready once the pod network is, which comes with the components.
+    for index in nodes.len()..all.len() {
+        let Some(before) = all.get(index).map(|planned| planned.step.clone()) else { continue };
+        let work = if before.done { Vec::new() } else { vec!["wait until the node is ready".to_owned()] };
+        let needs = vec![(index, Reason::StageOrder)];
+        let step = HostStep {
+            host: before.host,
+            phase: Phase::Ready,
+            needs,
+            work,
+            expect: READY,
+            done: before.done,
+        };
+        all.push(Planned { step, items: Vec::new(), clear: false });
+    }
     all
 }
 
@@ -313,7 +329,7 @@ fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>, 
         work.push(format!("wait for {unit}, which is at work"));
     } else if !found.joined {
         work.push(match (phase, node.role) {
-            (Phase::Init | Phase::Prepare, _) => "kubeadm init".to_owned(),
+            (Phase::Init | Phase::Prepare | Phase::Ready, _) => "kubeadm init".to_owned(),
             (Phase::Join, Role::Server) => "kubeadm join as a server".to_owned(),
             (Phase::Join, Role::Agent) => "kubeadm join".to_owned(),
         });

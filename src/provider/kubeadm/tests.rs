@@ -69,6 +69,10 @@ fn fresh_hosts_are_prepared_at_once_and_servers_join_one_at_a_time() {
         h2 join: kubeadm join as a server [1: stages go in order; 4: there is no API server before]
         h3 join: kubeadm join as a server [2: stages go in order; 4: there is no API server before; 5: servers join one at a time, for etcd's quorum]
         h4 join: kubeadm join [3: stages go in order; 4: there is no API server before]
+        h1 ready: wait until the node is ready [4: stages go in order]
+        h2 ready: wait until the node is ready [5: stages go in order]
+        h3 ready: wait until the node is ready [6: stages go in order]
+        h4 ready: wait until the node is ready [7: stages go in order]
     ");
 }
 
@@ -84,6 +88,10 @@ fn a_second_run_finds_nothing_to_do() {
         h2 join:  [1: stages go in order; 4: there is no API server before]
         h3 join:  [2: stages go in order; 4: there is no API server before; 5: servers join one at a time, for etcd's quorum]
         h4 join:  [3: stages go in order; 4: there is no API server before]
+        h1 ready:  [4: stages go in order]
+        h2 ready:  [5: stages go in order]
+        h3 ready:  [6: stages go in order]
+        h4 ready:  [7: stages go in order]
     ");
 }
 
@@ -101,6 +109,10 @@ fn a_run_that_was_killed_goes_on() {
         h2 join: wait for cozy-join, which is at work [1: stages go in order; 4: there is no API server before]
         h3 join: clear what an interrupted run left (kubeadm reset), kubeadm join as a server [2: stages go in order; 4: there is no API server before; 5: servers join one at a time, for etcd's quorum]
         h4 join: kubeadm join [3: stages go in order; 4: there is no API server before]
+        h1 ready:  [4: stages go in order]
+        h2 ready: wait until the node is ready [5: stages go in order]
+        h3 ready: wait until the node is ready [6: stages go in order]
+        h4 ready: wait until the node is ready [7: stages go in order]
     ");
 }
 
@@ -116,6 +128,10 @@ fn the_first_server_that_is_in_the_cluster_leads() {
         h1 join: kubeadm join as a server [0: stages go in order; 4: there is no API server before]
         h3 join:  [2: stages go in order; 4: there is no API server before; 5: servers join one at a time, for etcd's quorum]
         h4 join:  [3: stages go in order; 4: there is no API server before]
+        h2 ready:  [4: stages go in order]
+        h1 ready: wait until the node is ready [5: stages go in order]
+        h3 ready:  [6: stages go in order]
+        h4 ready:  [7: stages go in order]
     ");
 }
 
@@ -123,7 +139,7 @@ fn the_first_server_that_is_in_the_cluster_leads() {
 fn rehearsals_have_the_same_steps() {
     let steps = rehearsed(&cloud(), "v1.36.3");
     let names: Vec<String> = steps.iter().map(|step| format!("{}/{}", step.host, step.phase)).collect();
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 12, "{names:?}");
     assert!(
         steps.iter().enumerate().all(|(index, step)| step.needs.iter().all(|(before, _)| *before < index))
     );
@@ -201,6 +217,7 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::credentials(Role::Server),
         scripts::credentials(Role::Agent),
         scripts::phase("init"),
+        scripts::ready_node("h1"),
         scripts::observe(&["/a b", "/c"]),
         scripts::settle(&[files::Service::Containerd]),
     ];
