@@ -10,7 +10,7 @@ use crate::number;
 use crate::value::{Entries, Value};
 
 /// The deepest nesting; goyaml's own limit is 10,000.
-const DEEPEST: usize = 500;
+const DEEPEST: usize = 250;
 
 /// How many nodes aliases may add to one document.
 const MOST_ALIASED: usize = 200_000;
