@@ -89,7 +89,7 @@ pub fn input(count: usize) -> Input {
 /// What a bench made.
 pub struct Planned {
     plan: Plan,
-    _desired: Desired,
+    desired: Desired,
 }
 
 /// Takes no notice of anything.
@@ -112,7 +112,7 @@ impl Planned {
     pub fn rehearse(&self) -> bool {
         let rehearsal = Rehearsal {
             nodes: 3,
-            script: Script::new(&self.plan, []),
+            script: Script::new(&self.plan, &self.desired, []),
             started: EventKind::Warning { message: String::new() },
             options: Options { concurrency: 32, force_conflicts: false, timeout: None },
             signal: std::future::pending().boxed(),
@@ -138,7 +138,7 @@ pub fn render_and_plan(input: &Input) -> Planned {
             objects: rendered.objects,
             needs: resolved.component.needs.clone(),
             ignore_edges: Vec::new(),
-            capabilities: Vec::new(),
+            provides: resolved.component.provides.clone(),
             gates: Vec::new(),
             expect: resolved.component.expect.0,
             deadline: resolved.component.deadline.0,
@@ -147,7 +147,7 @@ pub fn render_and_plan(input: &Input) -> Planned {
             stood_in: false,
         })
         .collect();
-    let desired = Desired { hosts: Vec::new(), components, allow_data_loss: false };
+    let desired = Desired { hosts: Vec::new(), components, allow_data_loss: false, load_balancer_pool: true };
     let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
-    Planned { plan, _desired: desired }
+    Planned { plan, desired }
 }

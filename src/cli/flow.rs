@@ -302,7 +302,7 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss:
                 objects: rendered.objects,
                 needs: component.needs.clone(),
                 ignore_edges: component.ignore_edges.clone(),
-                capabilities: component.provides.capabilities.clone(),
+                provides: component.provides.clone(),
                 gates: component.gates.clone(),
                 expect: component.expect.0,
                 deadline: component.deadline.0,
@@ -312,7 +312,8 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss:
             }
         })
         .collect();
-    Desired { hosts, components, allow_data_loss }
+    let load_balancer_pool = !cloud.network.load_balancer.is_empty();
+    Desired { hosts, components, allow_data_loss, load_balancer_pool }
 }
 
 /// Errors of the planner for the user.

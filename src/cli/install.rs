@@ -79,8 +79,9 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let options = Options { concurrency: settings.concurrency, force_conflicts, timeout };
     let run = Run { settings, ui, loaded: &loaded, options, yes, timeline: Arc::default() };
     if rehearse {
-        let plan = planner::plan(&desired, &Observed::default()).map_err(flow::no_plan)?;
-        run.rehearsed(&plan)
+        let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
+        let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
+        run.rehearsed(&desired, &plan)
     } else {
         flow::runtime()?.block_on(run.real(desired, hosts))
     }
@@ -121,7 +122,7 @@ impl Run<'_> {
         Tee(all)
     }
 
-    fn rehearsed(&self, plan: &Plan) -> anyhow::Result<Exit> {
+    fn rehearsed(&self, desired: &Desired, plan: &Plan) -> anyhow::Result<Exit> {
         let facts = OwnFacts::new(self.loaded, &flow::version(&self.loaded.file.cloud));
         self.confirm(plan, &facts, true)?;
         let mut samples = Vec::new();
@@ -135,7 +136,7 @@ impl Run<'_> {
         let reporter = self.reporter(log.as_ref());
         let rehearsal = Rehearsal {
             nodes,
-            script: Script::new(plan, samples),
+            script: Script::new(plan, desired, samples),
             started: facts.started(plan, true),
             options: self.options.clone(),
             signal: signals::listen().boxed(),
@@ -172,7 +173,7 @@ impl Run<'_> {
                 cluster.observe(&desired, self.settings.concurrency).await.map_err(flow::cluster)?
             }
             // On bare servers the plan is made from rendered objects alone.
-            None => (Observed::default(), BTreeMap::new()),
+            None => (Observed::nothing(false), BTreeMap::new()),
         };
         let version = match (&runner, &cluster) {
             (Some(runner), _) => runner.version().to_owned(),

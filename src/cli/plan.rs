@@ -52,7 +52,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
     let (plan, version) = if simulated {
         (
-            planner::plan(&desired, &Observed::default()).map_err(flow::no_plan)?,
+            planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?,
             flow::version(&loaded.file.cloud),
         )
     } else {

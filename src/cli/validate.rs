@@ -6,6 +6,7 @@ use super::artefacts;
 use super::flow;
 use crate::error::{Exit, Problem};
 use crate::model::finding::Finding;
+use crate::plan::planner::{self, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
@@ -23,8 +24,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         let desired = flow::desired(&loaded, rendered, false);
         // A cluster that exists may serve kinds that no component brings.
         if !desired.hosts.is_empty() {
-            crate::plan::planner::plan(&desired, &crate::plan::planner::Observed::default())
-                .map_err(flow::no_plan)?;
+            planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;
         }
         Ok(loaded)
     });

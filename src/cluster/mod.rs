@@ -7,6 +7,7 @@ pub(crate) mod inventory;
 pub(crate) mod lease;
 pub(crate) mod observe;
 mod owned;
+mod provided;
 pub(crate) mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};

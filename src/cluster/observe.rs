@@ -42,6 +42,7 @@ impl Cluster {
             .await?;
         let observed = Observed {
             served: Some(self.kinds()),
+            provided: Some(self.provided(desired.hosts.is_empty()).await?),
             objects,
             inventories: inventories
                 .iter()

@@ -79,3 +79,20 @@ pub(crate) fn built_in(kind: &GroupKind) -> Option<Scope> {
         None
     }
 }
+
+/// The resource name that API conventions give a kind: `networkpolicies` for `NetworkPolicy`.
+pub(crate) fn plural(kind: &str) -> String {
+    let singular = kind.to_lowercase();
+    if singular == "endpoints" {
+        return singular;
+    }
+    if let Some(stem) = singular.strip_suffix('y')
+        && !stem.ends_with(['a', 'e', 'o', 'u'])
+    {
+        format!("{stem}ies")
+    } else if singular.ends_with(['s', 'x']) || singular.ends_with("ch") {
+        format!("{singular}es")
+    } else {
+        format!("{singular}s")
+    }
+}

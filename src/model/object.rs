@@ -109,6 +109,15 @@ impl Object {
         Some(GroupKind::new(group, kind))
     }
 
+    /// The group that an `APIService` serves through a server of its own; `None` for other objects.
+    pub(crate) fn aggregates(&self) -> Option<&str> {
+        if self.id.kind.kind != "APIService" || self.id.kind.group != "apiregistration.k8s.io" {
+            return None;
+        }
+        self.value.pointer("/spec/service").filter(|service| !service.is_null())?;
+        self.value.pointer("/spec/group")?.as_str()
+    }
+
     /// `apps/v1`, or `v1` for the core group.
     pub(crate) fn api_version(&self) -> String {
         if self.id.kind.group.is_empty() {

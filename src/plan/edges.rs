@@ -5,28 +5,47 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::planner::Desired;
-use super::{Blocks, Edge, Milestone, PlanError, Reason, Stage, Step, StepId};
+use super::admission::{self, Admission};
+use super::facility::{self, Facility, Providers};
+use super::planner::{Desired, Observed};
+use super::{Blocks, Edge, Milestone, PlanError, Reason, Stage, Step, StepId, references};
 use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 
 /// Which step applies what others may wait for.
-#[derive(Debug)]
-pub(crate) struct Owners<'a> {
+#[derive(Debug, Default)]
+struct Owners<'a> {
     kinds: HashMap<GroupKind, usize>,
+    namespaces: HashMap<&'a str, usize>,
+    /// Services by namespace and name.
+    services: HashMap<(&'a str, &'a str), usize>,
+    /// `APIService`s of other servers, by the group they serve.
+    apis: HashMap<&'a str, (usize, &'a ObjectId)>,
     objects: HashMap<&'a ObjectId, usize>,
 }
 
 impl<'a> Owners<'a> {
     /// Indexes the objects of all steps.
-    pub(crate) fn new(steps: &'a [Step]) -> Self {
-        let mut owners = Self { kinds: HashMap::new(), objects: HashMap::new() };
+    fn new(steps: &'a [Step]) -> Self {
+        let mut owners = Self::default();
         for (index, step) in steps.iter().enumerate() {
             for object in step.actions.iter().filter_map(|action| action.object.as_ref()) {
-                owners.objects.insert(&object.id, index);
+                let id = &object.id;
+                owners.objects.insert(id, index);
                 if let Some(kind) = object.defines() {
                     owners.kinds.insert(kind, index);
+                }
+                if let Some(group) = object.aggregates() {
+                    owners.apis.insert(group, (index, id));
+                }
+                if id.kind == GroupKind::new("", "Namespace") {
+                    owners.namespaces.insert(&id.name, index);
+                }
+                if id.kind == GroupKind::new("", "Service")
+                    && let Some(namespace) = &id.namespace
+                {
+                    owners.services.insert((namespace, &id.name), index);
                 }
             }
         }
@@ -50,7 +69,12 @@ pub(crate) fn gate_is_of(gate: &GateSpec, id: &ObjectId) -> bool {
 }
 
 /// Edges from `needs:`: a component, one of its stages, or a capability.
-pub(crate) fn needs(desired: &Desired, steps: &[Step], edges: &mut Vec<Edge>) -> Vec<PlanError> {
+pub(crate) fn needs(
+    desired: &Desired,
+    observed: &Observed,
+    steps: &[Step],
+    edges: &mut Vec<Edge>,
+) -> Vec<PlanError> {
     let mut of: HashMap<&str, Vec<(usize, Stage)>> = HashMap::new();
     for (index, step) in steps.iter().enumerate() {
         if let StepId::Stage(component, stage) = &step.id {
@@ -60,7 +84,7 @@ pub(crate) fn needs(desired: &Desired, steps: &[Step], edges: &mut Vec<Edge>) ->
     let mut providers: HashMap<&str, BTreeSet<&str>> = HashMap::new();
     for component in &desired.components {
         let name = component.name.as_str();
-        for offered in component.capabilities.iter().map(String::as_str).chain([name]) {
+        for offered in component.provides.capabilities.iter().map(String::as_str).chain([name]) {
             providers.entry(offered).or_default().insert(name);
         }
     }
@@ -84,7 +108,11 @@ pub(crate) fn needs(desired: &Desired, steps: &[Step], edges: &mut Vec<Edge>) ->
                 .collect();
             found.sort_unstable();
             // A component without objects has no steps to wait for.
-            let nothing_to_wait_for = providers.contains_key(name) && stage.is_none();
+            let there = || {
+                let facility = Facility::Capability(name.to_owned());
+                observed.provided.as_ref().is_none_or(|provided| provided.contains(&facility))
+            };
+            let nothing_to_wait_for = (providers.contains_key(name) || there()) && stage.is_none();
             if found.is_empty() && !nothing_to_wait_for {
                 errors.push(PlanError::UnknownNeed { component: component.name.clone(), need: need.clone() });
             }
@@ -101,29 +129,56 @@ pub(crate) fn needs(desired: &Desired, steps: &[Step], edges: &mut Vec<Edge>) ->
 }
 
 /// Edges found in the objects. Each pair of steps gets one edge a kind of
-/// reason: the first object that shows it.
-pub(crate) fn inferred(desired: &Desired, steps: &[Step], owners: &Owners<'_>, edges: &mut Vec<Edge>) {
-    let cni: Vec<usize> = desired
-        .components
-        .iter()
-        .filter(|component| component.capabilities.iter().any(|capability| capability == "cni"))
-        .filter_map(|component| {
-            steps.iter().position(|step| step.id == StepId::Stage(component.name.clone(), Stage::Objects))
-        })
-        .collect();
+/// reason: the first object that shows it. Answers what nobody provides.
+pub(crate) fn inferred(
+    desired: &Desired,
+    observed: &Observed,
+    steps: &[Step],
+    edges: &mut Vec<Edge>,
+) -> Vec<PlanError> {
+    let sources = Sources {
+        owners: Owners::new(steps),
+        admission: Admission::new(steps),
+        providers: Providers::new(desired, steps),
+        cni: desired
+            .components
+            .iter()
+            .filter(|component| component.provides.capabilities.iter().any(|capability| capability == "cni"))
+            .filter_map(|component| {
+                steps.iter().position(|step| step.id == StepId::Stage(component.name.clone(), Stage::Objects))
+            })
+            .collect(),
+        provided: observed.provided.as_ref(),
+        pool: desired.load_balancer_pool,
+    };
     let ignored: HashMap<&str, &[ComponentName]> = desired
         .components
         .iter()
         .filter(|component| !component.ignore_edges.is_empty())
         .map(|component| (component.name.as_str(), component.ignore_edges.as_slice()))
         .collect();
+    let mut errors = Vec::new();
     for (to, step) in steps.iter().enumerate() {
         let ignored = ignored.get(step.id.component()).copied().unwrap_or_default();
-        let mut found = Found { to, steps, ignored, edges, seen: Vec::new() };
+        let mut found = Found { to, steps, ignored, edges, errors: &mut errors, seen: Vec::new() };
         for object in step.actions.iter().filter_map(|action| action.object.as_deref()) {
-            found.of_object(object, owners, &cni);
+            found.of_object(object, &sources);
         }
     }
+    errors
+}
+
+/// Where edges can come from.
+struct Sources<'a> {
+    owners: Owners<'a>,
+    admission: Admission<'a>,
+    providers: Providers,
+    /// The steps that give pods their network.
+    cni: Vec<usize>,
+    /// What the cluster has; `None`: not known.
+    provided: Option<&'a BTreeSet<Facility>>,
+    /// There are addresses for load balancers.
+    pool: bool,
 }
 
 /// Collects the edges into one step.
@@ -132,128 +187,118 @@ struct Found<'a> {
     steps: &'a [Step],
     ignored: &'a [ComponentName],
     edges: &'a mut Vec<Edge>,
-    seen: Vec<(usize, Blocks, std::mem::Discriminant<Reason>)>,
+    errors: &'a mut Vec<PlanError>,
+    seen: Vec<(usize, Blocks, std::mem::Discriminant<Reason>, Option<Facility>)>,
 }
 
 impl Found<'_> {
-    fn of_object(&mut self, object: &Object, owners: &Owners<'_>, cni: &[usize]) {
+    fn of_object(&mut self, object: &Object, sources: &Sources<'_>) {
         let id = &object.id;
+        let owners = &sources.owners;
         if let Some(&from) = owners.kinds.get(&id.kind) {
             let reason = || Reason::Kind { object: id.clone(), kind: id.kind.clone() };
             self.add(from, Milestone::Ready, Blocks::Apply, reason);
         }
-        if let Some(namespace) = &id.namespace {
-            let target =
-                ObjectId { kind: GroupKind::new("", "Namespace"), namespace: None, name: namespace.clone() };
-            if let Some(&from) = owners.objects.get(&target) {
-                let reason = || Reason::Namespace { object: id.clone(), namespace: namespace.clone() };
-                self.add(from, Milestone::Applied, Blocks::Apply, reason);
+        if let Some(&(from, service)) = owners.apis.get(id.kind.group.as_str()) {
+            let reason = || Reason::Api { object: id.clone(), service: service.clone() };
+            self.add(from, Milestone::Ready, Blocks::Apply, reason);
+        }
+        if let Some(namespace) = &id.namespace
+            && let Some(&from) = owners.namespaces.get(namespace.as_str())
+        {
+            let reason = || Reason::Namespace { object: id.clone(), namespace: namespace.clone() };
+            self.add(from, Milestone::Applied, Blocks::Apply, reason);
+        }
+        for guard in sources.admission.of(object) {
+            let reason = || Reason::Admission { object: id.clone(), guard: guard.id.clone() };
+            self.add(guard.step, Milestone::Ready, Blocks::Apply, reason);
+        }
+        for (namespace, name) in admission::backends(object) {
+            if let Some(&from) = owners.services.get(&(namespace, name)) {
+                let service = || format!("{namespace}/{name}");
+                self.add_any(from, Milestone::Ready, Blocks::Apply, || Reason::Backend {
+                    caller: id.clone(),
+                    service: service(),
+                });
             }
         }
-        let Some(pod) = pod_spec(object) else { return };
-        for (target, blocks) in references(pod, id.namespace.as_deref()) {
+        for facility in facility::used(object) {
+            self.facility(id, facility, sources);
+        }
+        let Some(pod) = references::pod_spec(object) else { return };
+        for (target, blocks) in references::references(pod, id.namespace.as_deref()) {
             if let Some(&from) = owners.objects.get(&target) {
                 let reason = || Reason::Reference { object: id.clone(), target: target.clone() };
                 self.add(from, Milestone::Applied, blocks, reason);
             }
         }
         if pod.get("hostNetwork").and_then(Value::as_bool) != Some(true) {
-            for &from in cni {
+            for &from in &sources.cni {
                 self.add(from, Milestone::Ready, Blocks::Ready, || Reason::Network { object: id.clone() });
             }
         }
     }
 
+    /// What an object uses by a general name comes first, or from the cluster, or not at all.
+    fn facility(&mut self, id: &ObjectId, facility: Facility, sources: &Sources<'_>) {
+        let there = sources.provided.is_none_or(|provided| provided.contains(&facility));
+        let component = || match self.steps.get(self.to).map(|step| &step.id) {
+            Some(StepId::Stage(component, _)) => Some(component.clone()),
+            Some(StepId::Host { .. }) | None => None,
+        };
+        if let Some(from) = sources.providers.of(&facility) {
+            if facility == Facility::LoadBalancer
+                && !sources.pool
+                && !there
+                && !self.ignores(from)
+                && let Some(component) = component()
+            {
+                self.errors.push(PlanError::NoPool { component, object: id.clone() });
+            }
+            let reason = || Reason::Provided { object: id.clone(), facility };
+            self.add(from, Milestone::Ready, Blocks::Ready, reason);
+        } else if facility.is_required()
+            && !there
+            && let Some(component) = component()
+        {
+            self.errors.push(PlanError::Unprovided { component, object: id.clone(), facility });
+        }
+    }
+
+    /// Whether the component says that it does not wait for a step's.
+    fn ignores(&self, from: usize) -> bool {
+        let Some(first) = self.steps.get(from) else { return false };
+        self.ignored.iter().any(|name| name.as_str() == first.id.component())
+    }
+
+    /// Adds an edge from another component's step.
     fn add(&mut self, from: usize, milestone: Milestone, blocks: Blocks, reason: impl FnOnce() -> Reason) {
         let (Some(first), Some(second)) = (self.steps.get(from), self.steps.get(self.to)) else { return };
-        if first.id.component() == second.id.component()
-            || self.ignored.iter().any(|name| name.as_str() == first.id.component())
-        {
+        if first.id.component() != second.id.component() {
+            self.add_any(from, milestone, blocks, reason);
+        }
+    }
+
+    /// Adds an edge from another step, the first of its kind.
+    fn add_any(
+        &mut self,
+        from: usize,
+        milestone: Milestone,
+        blocks: Blocks,
+        reason: impl FnOnce() -> Reason,
+    ) {
+        if from == self.to || self.ignores(from) {
             return;
         }
         let reason = reason();
-        let key = (from, blocks, std::mem::discriminant(&reason));
+        let facility = match &reason {
+            Reason::Provided { facility, .. } => Some(facility.clone()),
+            _ => None,
+        };
+        let key = (from, blocks, std::mem::discriminant(&reason), facility);
         if !self.seen.contains(&key) {
             self.seen.push(key);
             self.edges.push(Edge { from, milestone, to: self.to, blocks, reason });
         }
     }
-}
-
-/// Whether an object runs pods.
-pub(crate) fn has_pods(object: &Object) -> bool {
-    pod_spec(object).is_some()
-}
-
-/// The pod spec of a workload, or of a pod itself.
-fn pod_spec(object: &Object) -> Option<&Value> {
-    match (object.id.kind.group.as_str(), object.id.kind.kind.as_str()) {
-        ("", "Pod") => object.value.get("spec"),
-        ("apps" | "batch", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job")
-        | ("", "ReplicationController") => object.value.pointer("/spec/template/spec"),
-        _ => None,
-    }
-}
-
-/// A list in a pod's spec; empty where there is none.
-fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
-    value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
-}
-
-/// The objects that a pod names, and what their absence holds back. The
-/// admission controllers for `ServiceAccount`, `PriorityClass` and `RuntimeClass`
-/// refuse a *pod*; a workload's objects go in, and only its pods wait. For a
-/// bare class the request itself is refused, hence `Apply` there.
-fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId, Blocks)> {
-    let mut found = Vec::new();
-    let mut namespaced = |kind: &str, name: Option<&Value>| {
-        if let Some(name) = name.and_then(Value::as_str) {
-            let id = ObjectId {
-                kind: GroupKind::new("", kind),
-                namespace: namespace.map(str::to_owned),
-                name: name.to_owned(),
-            };
-            found.push((id, Blocks::Ready));
-        }
-    };
-    let optional = |value: &Value| value.get("optional").and_then(Value::as_bool) == Some(true);
-    namespaced("ServiceAccount", pod.get("serviceAccountName"));
-    for secret in list(pod, "imagePullSecrets") {
-        namespaced("Secret", secret.get("name"));
-    }
-    for volume in list(pod, "volumes") {
-        if let Some(secret) = volume.get("secret").filter(|secret| !optional(secret)) {
-            namespaced("Secret", secret.get("secretName"));
-        }
-        if let Some(map) = volume.get("configMap").filter(|map| !optional(map)) {
-            namespaced("ConfigMap", map.get("name"));
-        }
-    }
-    for container in list(pod, "initContainers").iter().chain(list(pod, "containers")) {
-        let sources = list(container, "env").iter().filter_map(|variable| variable.get("valueFrom"));
-        for (key, kind) in [("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")] {
-            for reference in
-                sources.clone().filter_map(|source| source.get(key)).filter(|source| !optional(source))
-            {
-                namespaced(kind, reference.get("name"));
-            }
-        }
-        for source in list(container, "envFrom") {
-            for (key, kind) in [("secretRef", "Secret"), ("configMapRef", "ConfigMap")] {
-                if let Some(reference) = source.get(key).filter(|reference| !optional(reference)) {
-                    namespaced(kind, reference.get("name"));
-                }
-            }
-        }
-    }
-    for (key, group, kind) in [
-        ("priorityClassName", "scheduling.k8s.io", "PriorityClass"),
-        ("runtimeClassName", "node.k8s.io", "RuntimeClass"),
-    ] {
-        if let Some(name) = pod.get(key).and_then(Value::as_str) {
-            let id = ObjectId { kind: GroupKind::new(group, kind), namespace: None, name: name.to_owned() };
-            found.push((id, Blocks::Apply));
-        }
-    }
-    found
 }

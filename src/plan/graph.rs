@@ -16,14 +16,20 @@ fn head(edge: &Edge) -> Node {
     edge.to * 2 + usize::from(edge.blocks == Blocks::Ready)
 }
 
-/// Removes each edge in `soft` that would close a cycle, in order, and gives
-/// them back. The hard edges are taken first, so a cycle among them stays: see
-/// [`cycle`].
-pub(crate) fn drop_soft(steps: usize, edges: &mut Vec<Edge>, is_soft: impl Fn(&Edge) -> bool) -> Vec<Edge> {
+/// Removes each edge that would close a cycle and may be left out, and gives
+/// them back. `softness` says how soon an edge is left out, `None` never: a
+/// cycle among such edges stays, see [`cycle`].
+pub(crate) fn drop_soft(
+    steps: usize,
+    edges: &mut Vec<Edge>,
+    softness: impl Fn(&Edge) -> Option<u8>,
+) -> Vec<Edge> {
     if cycle(steps, edges).is_none() {
         return Vec::new();
     }
-    let (soft, hard): (Vec<Edge>, Vec<Edge>) = std::mem::take(edges).into_iter().partition(is_soft);
+    let (mut soft, hard): (Vec<Edge>, Vec<Edge>) =
+        std::mem::take(edges).into_iter().partition(|edge| softness(edge).is_some());
+    soft.sort_by_key(&softness);
     *edges = hard;
     let mut dropped = Vec::new();
     for edge in soft {

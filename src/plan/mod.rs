@@ -4,10 +4,13 @@
 //! No I/O, no clock, no client: what must be asked of a cluster was asked by
 //! `cluster::observe` before. `cozy plan` prints a [`Plan`], `execute` runs it.
 
+mod admission;
 pub(crate) mod diff;
 pub(crate) mod edges;
+pub(crate) mod facility;
 mod graph;
 pub(crate) mod planner;
+pub(crate) mod references;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +24,7 @@ use crate::error::Code;
 use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
+use facility::Facility;
 use planner::Phase;
 
 /// Everything that would happen.
@@ -116,7 +120,7 @@ pub(crate) enum Stage {
     PreInstall,
     /// Everything else of the source.
     Objects,
-    /// Webhook configurations and admission policies.
+    /// What the API server calls or evaluates: webhook configurations, admission policies, aggregated APIs.
     Webhooks,
     /// The component's own `resources:`, after its source is ready.
     Resources,
@@ -189,6 +193,14 @@ pub(crate) enum Reason {
     Namespace { object: ObjectId, namespace: String },
     /// An object names one of the other's objects.
     Reference { object: ObjectId, target: ObjectId },
+    /// An object uses what the other provides under a general name.
+    Provided { object: ObjectId, facility: Facility },
+    /// An object's group is served by the other's aggregated API server.
+    Api { object: ObjectId, service: ObjectId },
+    /// An object is judged by the other's webhook or admission policy.
+    Admission { object: ObjectId, guard: ObjectId },
+    /// A webhook or an aggregated API is answered by the other's pods, and nothing works before.
+    Backend { caller: ObjectId, service: String },
     /// An object's pods need the pod network.
     Network { object: ObjectId },
     /// Everything needs an API server.
@@ -200,12 +212,28 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
+    /// How soon it is left out where it would close a cycle; `None`: never. What a webhook judges waits for it last
+    /// of all, so that what its own backend needs comes before it.
+    pub(crate) fn softness(&self, blocks: Blocks) -> Option<u8> {
+        match self {
+            Self::Backend { .. } => Some(0),
+            Self::Admission { .. } => Some(2),
+            _ if blocks == Blocks::Ready && self.is_inferred() => Some(1),
+            _ => None,
+        }
+    }
+
     /// Whether it was found in rendered objects, not written by someone.
     pub(crate) fn is_inferred(&self) -> bool {
         match self {
-            Self::Kind { .. } | Self::Namespace { .. } | Self::Reference { .. } | Self::Network { .. } => {
-                true
-            }
+            Self::Kind { .. }
+            | Self::Namespace { .. }
+            | Self::Reference { .. }
+            | Self::Provided { .. }
+            | Self::Api { .. }
+            | Self::Admission { .. }
+            | Self::Backend { .. }
+            | Self::Network { .. } => true,
             Self::Needs(_) | Self::StageOrder | Self::Kubernetes | Self::Quorum | Self::PruneOrder => false,
         }
     }
@@ -219,6 +247,10 @@ impl fmt::Display for Reason {
             Self::Kind { object, kind } => write!(f, "{object} is a {kind}"),
             Self::Namespace { object, namespace } => write!(f, "{object} is in namespace {namespace}"),
             Self::Reference { object, target } => write!(f, "{object} uses {target}"),
+            Self::Provided { object, facility } => write!(f, "{object} uses {facility}"),
+            Self::Api { object, service } => write!(f, "{object} is served by {service}"),
+            Self::Admission { object, guard } => write!(f, "{object} is judged by {guard}"),
+            Self::Backend { caller, service } => write!(f, "{caller} is answered by Service {service}"),
             Self::Network { object } => write!(f, "{object} has pods on the pod network"),
             Self::Kubernetes => f.write_str("there is no API server before"),
             Self::Quorum => f.write_str("servers join one at a time, for etcd's quorum"),
@@ -336,6 +368,28 @@ pub(crate) enum PlanError {
         /// What.
         need: String,
     },
+    /// Nobody provides what an object uses by a general name.
+    #[error(
+        "component `{component}`: {object} uses {facility}, which no enabled component provides and the cluster does not have"
+    )]
+    Unprovided {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: ObjectId,
+        /// What it uses.
+        facility: Facility,
+    },
+    /// There are no addresses for load balancers.
+    #[error(
+        "component `{component}`: {object} is of type LoadBalancer, and `network.loadBalancer` names no addresses"
+    )]
+    NoPool {
+        /// Whose object.
+        component: ComponentName,
+        /// The Service.
+        object: ObjectId,
+    },
     /// Steps wait for each other.
     #[error("steps wait for each other: {path}")]
     Cycle {
@@ -363,6 +417,8 @@ impl PlanError {
             Self::UnknownKind { .. } => Code(2501),
             Self::UnknownNeed { .. } => Code(2502),
             Self::Cycle { .. } => Code(2503),
+            Self::Unprovided { .. } => Code(2504),
+            Self::NoPool { .. } => Code(2505),
         }
     }
 
@@ -374,6 +430,10 @@ impl PlanError {
             }
             Self::UnknownNeed { .. } => {
                 "enable that component in cozy.yaml, or mend `needs:` in component.yaml"
+            }
+            Self::Unprovided { facility, .. } => facility.remedy(),
+            Self::NoPool { .. } => {
+                "give a range with `network: { loadBalancer: [10.0.0.200-10.0.0.220] }` in cozy.yaml"
             }
             Self::Cycle { .. } => {
                 "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::edges::{self, Owners};
+use super::facility::Facility;
 use super::graph::{self, Schedule};
 use super::{Action, Blocks, Change, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId, Verb};
-use crate::model::component::GateSpec;
+use super::{edges, references};
+use crate::model::component::{GateSpec, Provides};
 use crate::model::kinds;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
@@ -35,6 +36,8 @@ pub(crate) struct Desired {
     pub(crate) components: Vec<DesiredComponent>,
     /// Whether data may be deleted: CRDs, namespaces, volumes.
     pub(crate) allow_data_loss: bool,
+    /// There are addresses for load balancers.
+    pub(crate) load_balancer_pool: bool,
 }
 
 /// A phase of a host on its way into the cluster.
@@ -90,8 +93,8 @@ pub(crate) struct DesiredComponent {
     pub(crate) needs: Vec<String>,
     /// Components that no edge may be inferred to.
     pub(crate) ignore_edges: Vec<ComponentName>,
-    /// What it offers under a general name.
-    pub(crate) capabilities: Vec<String>,
+    /// What it declares to bring.
+    pub(crate) provides: Provides,
     /// Its gates.
     pub(crate) gates: Vec<GateSpec>,
     /// How long its workloads take.
@@ -111,10 +114,19 @@ pub(crate) struct DesiredComponent {
 pub(crate) struct Observed {
     /// The kinds that the cluster serves; `None`: there is no cluster yet.
     pub(crate) served: Option<BTreeSet<GroupKind>>,
+    /// What the cluster has that objects use by a general name; `None`: there is a cluster, and nobody looked.
+    pub(crate) provided: Option<BTreeSet<Facility>>,
     /// What is known of each wanted object that exists.
     pub(crate) objects: BTreeMap<ObjectId, Live>,
     /// What earlier runs applied, by component.
     pub(crate) inventories: BTreeMap<ComponentName, Vec<ObjectId>>,
+}
+
+impl Observed {
+    /// What is known where no cluster was asked: `unseen`, there is one; else there is nothing yet.
+    pub(crate) fn nothing(unseen: bool) -> Self {
+        Self { provided: (!unseen).then(BTreeSet::new), ..Self::default() }
+    }
 }
 
 /// What is known of an object that exists.
@@ -137,9 +149,8 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         stages(component, observed, &mut steps, &mut edges);
     }
     let mut errors = unknown_kinds(desired, observed);
-    let owners = Owners::new(&steps);
-    errors.extend(edges::needs(desired, &steps, &mut edges));
-    edges::inferred(desired, &steps, &owners, &mut edges);
+    errors.extend(edges::needs(desired, observed, &steps, &mut edges));
+    errors.extend(edges::inferred(desired, observed, &steps, &mut edges));
     // With the first server there is an API server; what others bring, gates wait for.
     let first = desired.hosts.iter().position(|host| host.phase == Phase::Init && !host.done);
     if let Some(from) = first {
@@ -153,9 +164,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         edges.extend((desired.hosts.len()..steps.len()).map(root));
     }
     prune(desired, observed, &mut steps, &mut edges);
-    let dropped = graph::drop_soft(steps.len(), &mut edges, |edge| {
-        edge.reason.is_inferred() && edge.blocks == Blocks::Ready
-    });
+    let dropped = graph::drop_soft(steps.len(), &mut edges, |edge| edge.reason.softness(edge.blocks));
     if let Some(cycle) = graph::cycle(steps.len(), &edges) {
         errors.push(PlanError::cycle(&steps, cycle.iter().filter_map(|index| edges.get(*index))));
     }
@@ -244,7 +253,7 @@ fn step(
     let extra: Duration = gates.iter().filter_map(|gate| gate.expect).map(|span| span.0).sum();
     let expect = match stage {
         Stage::Crds => CRD_SERVED,
-        Stage::Objects if objects.iter().any(|(_, object)| edges::has_pods(object)) => {
+        Stage::Objects if objects.iter().any(|(_, object)| references::has_pods(object)) => {
             component.expect + extra
         }
         Stage::PreInstall | Stage::Objects | Stage::Resources | Stage::PostInstall => extra,
@@ -271,6 +280,12 @@ fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
         .flat_map(|component| &component.objects)
         .filter_map(|(_, object)| object.defines())
         .collect();
+    let aggregated: BTreeSet<&str> = desired
+        .components
+        .iter()
+        .flat_map(|component| &component.objects)
+        .filter_map(|(_, object)| object.aggregates())
+        .collect();
     let mut reported = BTreeSet::new();
     desired
         .components
@@ -279,6 +294,7 @@ fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
         .filter(|(_, id)| {
             kinds::built_in(&id.kind).is_none()
                 && !defined.contains(&id.kind)
+                && !aggregated.contains(id.kind.group.as_str())
                 && !observed.served.as_ref().is_some_and(|served| served.contains(&id.kind))
                 && reported.insert(id.kind.clone())
         })

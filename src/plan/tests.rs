@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::facility::Facility;
 use super::planner::{Desired, DesiredComponent, HostStep, Live, Observed, Phase, plan};
 use super::{Plan, Reason, Stage, Verb};
+use crate::model::component::Provides;
 use crate::model::object::Object;
 
 fn object(value: Value) -> Arc<Object> {
@@ -42,7 +44,7 @@ fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> DesiredComponent
         objects,
         needs: Vec::new(),
         ignore_edges: Vec::new(),
-        capabilities: Vec::new(),
+        provides: Provides::default(),
         gates: Vec::new(),
         expect: Duration::from_secs(10),
         deadline: Duration::from_secs(600),
@@ -58,7 +60,7 @@ fn needing(mut component: DesiredComponent, needs: &[&str]) -> DesiredComponent 
 }
 
 fn of(components: Vec<DesiredComponent>) -> Desired {
-    Desired { hosts: Vec::new(), components, allow_data_loss: false }
+    Desired { hosts: Vec::new(), components, allow_data_loss: false, load_balancer_pool: true }
 }
 
 fn edges(plan: &Plan) -> Vec<String> {
@@ -119,7 +121,7 @@ fn a_stage_can_be_needed_and_a_capability() {
         "network",
         vec![(Stage::Objects, deployment("kube-system", "cni", &json!({ "hostNetwork": true })))],
     );
-    network.capabilities = vec!["cni".to_owned()];
+    network.provides.capabilities = vec!["cni".to_owned()];
     let desired = of(vec![
         network,
         needing(
@@ -159,7 +161,7 @@ fn impossible_plans_name_object_kind_and_path() {
         ),
         component("d", vec![(Stage::Objects, named("nobody.example/v1", "Thing", Some("x"), "d"))]),
     ]);
-    let errors: Vec<String> = plan(&desired, &Observed::default())
+    let errors: Vec<String> = plan(&desired, &Observed::nothing(false))
         .unwrap_err()
         .iter()
         .map(|error| format!("{}: {error}; {}", error.code(), error.hint()))
@@ -265,4 +267,277 @@ fn the_critical_path_is_the_longest_chain_of_expected_times() {
     for edge in &plan.edges {
         assert!(edge.blocks == super::Blocks::Ready || edge.from < edge.to);
     }
+}
+
+fn webhook(rules: &Value, rest: &Value) -> Arc<Object> {
+    let mut webhook = json!({
+        "name": "judge.example.org", "rules": [rules],
+        "clientConfig": { "service": { "namespace": "judge", "name": "judge" } },
+    });
+    webhook.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+    object(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": { "name": "judge" }, "webhooks": [webhook],
+    }))
+}
+
+fn any_rule() -> Value {
+    json!({ "apiGroups": ["*"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["*"] })
+}
+
+/// A cloud in which `judge` brings an admission configuration, and `app` what may be judged.
+fn judged(guards: Vec<Arc<Object>>) -> Vec<String> {
+    let mut team = Object::clone(&named("v1", "Namespace", None, "team"));
+    team.value["metadata"]["labels"] = json!({ "judged": "yes" });
+    let mut crd = Object::clone(&crd("db.example", "Database"));
+    crd.value["spec"]["names"]["plural"] = json!("databases");
+    let mut labelled = Object::clone(&named("v1", "ConfigMap", Some("team"), "labelled"));
+    labelled.value["metadata"]["labels"] = json!({ "tier": "web" });
+    let mut objects = vec![
+        (Stage::Namespaces, named("v1", "Namespace", None, "judge")),
+        (Stage::Objects, named("v1", "Service", Some("judge"), "judge")),
+    ];
+    objects.extend(guards.into_iter().map(|guard| (Stage::Webhooks, guard)));
+    let desired = of(vec![
+        component("judge", objects),
+        component(
+            "app",
+            vec![
+                (Stage::Namespaces, Arc::new(team)),
+                (Stage::Crds, Arc::new(crd)),
+                (Stage::Objects, Arc::new(labelled)),
+                (Stage::Resources, named("db.example/v1", "Database", Some("team"), "orders")),
+                (
+                    Stage::Webhooks,
+                    named("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy", None, "own"),
+                ),
+            ],
+        ),
+    ]);
+    let plan = plan(&desired, &Observed::default()).unwrap();
+    edges(&plan).into_iter().filter(|edge| edge.contains("is judged by")).collect()
+}
+
+#[test]
+fn what_a_fail_closed_webhook_judges_comes_after_it() {
+    let judged_by = |rules: &Value, rest: &Value| judged(vec![webhook(rules, rest)]);
+    let all = judged_by(&any_rule(), &json!({}));
+    assert_eq!(all.len(), 4, "namespaces, CRDs, objects, resources, and no admission policy: {all:?}");
+    assert!(all.iter().all(|edge| edge.starts_with("judge/webhooks Ready -> app/")), "{all:?}");
+    let with = |key: &str, value: Value| {
+        let mut rules = any_rule();
+        rules[key] = value;
+        judged_by(&rules, &json!({})).len()
+    };
+    assert_eq!(with("apiGroups", json!(["db.example"])), 1);
+    assert_eq!(with("apiGroups", json!(["other.example"])), 0);
+    assert_eq!(with("resources", json!(["databases", "configmaps/status"])), 1);
+    assert_eq!(with("resources", json!(["*/*"])), 4);
+    assert_eq!(with("scope", json!("Namespaced")), 2);
+    assert_eq!(with("scope", json!("Cluster")), 2);
+    assert_eq!(with("operations", json!(["DELETE"])), 0);
+    assert_eq!(with("apiVersions", json!(["v2"])), 4, "other versions of a kind are judged as well");
+    let exact = json!({ "matchPolicy": "Exact" });
+    assert_eq!(
+        judged_by(
+            &json!({ "apiGroups": ["*"], "apiVersions": ["v2"], "operations": ["*"], "resources": ["*"] }),
+            &exact
+        )
+        .len(),
+        0
+    );
+    let rest = |rest: Value| judged_by(&any_rule(), &rest).len();
+    assert_eq!(rest(json!({ "failurePolicy": "Ignore" })), 0);
+    assert_eq!(rest(json!({ "objectSelector": { "matchLabels": { "tier": "web" } } })), 1);
+    assert_eq!(
+        rest(json!({ "objectSelector": { "matchExpressions": [{ "key": "tier", "operator": "Exists" }] } })),
+        1
+    );
+    // Selected by namespace: the namespace itself and what is in it; the CRD is in none.
+    assert_eq!(rest(json!({ "namespaceSelector": { "matchLabels": { "judged": "yes" } } })), 4);
+    assert_eq!(rest(json!({ "namespaceSelector": { "matchLabels": { "judged": "no" } } })), 1);
+    let by_name = json!({ "matchExpressions": [{ "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["team"] }] });
+    assert_eq!(rest(json!({ "namespaceSelector": by_name })), 1);
+}
+
+#[test]
+fn an_admission_policy_judges_when_it_is_bound() {
+    let policy = object(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": { "name": "p" },
+        "spec": { "matchConstraints": { "resourceRules": [any_rule()],
+            "excludeResourceRules": [{ "apiGroups": ["db.example"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"] }] } },
+    }));
+    let binding = object(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": "b" }, "spec": { "policyName": "p" },
+    }));
+    assert_eq!(judged(vec![Arc::clone(&policy)]).len(), 0);
+    assert_eq!(judged(vec![policy, binding]).len(), 3);
+}
+
+#[test]
+fn a_webhook_waits_for_its_backend_and_gives_way_to_what_that_needs() {
+    // The backend needs the network, and the webhook would judge the network's objects.
+    let mut network = component(
+        "network",
+        vec![(Stage::Objects, deployment("kube-system", "cni", &json!({ "hostNetwork": true })))],
+    );
+    network.provides.capabilities = vec!["cni".to_owned()];
+    let judge = component(
+        "judge",
+        vec![
+            (Stage::Objects, named("v1", "Service", Some("judge"), "judge")),
+            (Stage::Objects, deployment("judge", "judge", &json!({}))),
+            (Stage::Webhooks, webhook(&any_rule(), &json!({}))),
+        ],
+    );
+    let app = component("app", vec![(Stage::Objects, named("v1", "ConfigMap", Some("default"), "a"))]);
+    let plan = plan(&of(vec![network, judge, app]), &Observed::default()).unwrap();
+    insta::assert_debug_snapshot!(edges(&plan), @r#"
+        [
+            "network/objects Ready -> judge/objects Ready: Deployment judge/judge has pods on the pod network",
+            "judge/objects Applied -> judge/webhooks Apply: stages go in order",
+            "judge/objects Ready -> judge/webhooks Apply: ValidatingWebhookConfiguration judge is answered by Service judge/judge",
+            "judge/webhooks Ready -> app/objects Apply: ConfigMap default/a is judged by ValidatingWebhookConfiguration judge",
+        ]
+    "#);
+    let dropped: Vec<_> = plan.dropped.iter().map(|edge| edge.reason.to_string()).collect();
+    insta::assert_debug_snapshot!(dropped, @r#"
+        [
+            "Deployment kube-system/cni is judged by ValidatingWebhookConfiguration judge",
+        ]
+    "#);
+}
+
+#[test]
+fn what_is_used_by_a_general_name_comes_from_a_component_or_the_cluster() {
+    let uses = || {
+        vec![
+            (
+                Stage::Objects,
+                object(
+                    json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": "a", "namespace": "x" },
+            "spec": { "type": "LoadBalancer" } }),
+                ),
+            ),
+            (
+                Stage::Objects,
+                object(
+                    json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": "b", "namespace": "x" },
+            "spec": { "storageClassName": "fast" } }),
+                ),
+            ),
+            (
+                Stage::Objects,
+                object(
+                    json!({ "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": { "name": "c", "namespace": "x" },
+            "spec": { "template": { "spec": { "hostNetwork": true } }, "volumeClaimTemplates": [{ "spec": {} }] } }),
+                ),
+            ),
+            (
+                Stage::Objects,
+                object(json!({ "apiVersion": "networking.k8s.io/v1", "kind": "Ingress",
+            "metadata": { "name": "d", "namespace": "x", "annotations": { "cert-manager.io/cluster-issuer": "letsencrypt" } },
+            "spec": { "ingressClassName": "nginx" } })),
+            ),
+        ]
+    };
+    let mut provider = component(
+        "provider",
+        vec![
+            (
+                Stage::Objects,
+                object(
+                    json!({ "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "fast",
+            "annotations": { "storageclass.kubernetes.io/is-default-class": "true" } } }),
+                ),
+            ),
+            (Stage::Crds, crd("cert-manager.io", "ClusterIssuer")),
+            (Stage::Resources, named("cert-manager.io/v1", "ClusterIssuer", None, "letsencrypt")),
+        ],
+    );
+    provider.objects.sort_by_key(|(stage, _)| *stage);
+    provider.provides.capabilities = vec!["load-balancer".to_owned()];
+    provider.provides.ingress_classes = vec!["nginx".to_owned()];
+    let whole = of(vec![component("app", uses()), provider]);
+    let edges = edges(&plan(&whole, &Observed::nothing(false)).unwrap());
+    insta::assert_debug_snapshot!(edges.iter().filter(|edge| edge.contains("uses")).collect::<Vec<_>>(), @r#"
+        [
+            "provider/resources Ready -> app/objects Ready: PersistentVolumeClaim x/b uses StorageClass fast",
+            "provider/resources Ready -> app/objects Ready: Service x/a uses a load-balancer address",
+            "provider/resources Ready -> app/objects Ready: StatefulSet x/c uses the default StorageClass",
+            "provider/resources Ready -> app/objects Ready: Ingress x/d uses IngressClass nginx",
+            "provider/resources Ready -> app/objects Ready: Ingress x/d uses ClusterIssuer letsencrypt",
+        ]
+    "#);
+    let problems = |desired: &Desired, observed: &Observed| match plan(desired, observed) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(|error| format!("{}: {error}", error.code())).collect::<Vec<_>>(),
+    };
+    let alone = of(vec![component("app", uses())]);
+    insta::assert_debug_snapshot!(problems(&alone, &Observed::nothing(false)), @r#"
+        [
+            "C2504: component `app`: Service x/a uses a load-balancer address, which no enabled component provides and the cluster does not have",
+            "C2504: component `app`: Ingress x/d uses IngressClass nginx, which no enabled component provides and the cluster does not have",
+            "C2504: component `app`: Ingress x/d uses ClusterIssuer letsencrypt, which no enabled component provides and the cluster does not have",
+        ]
+    "#);
+    assert!(
+        problems(&alone, &Observed::nothing(true)).is_empty(),
+        "a cluster that nobody asked may have all of it"
+    );
+    let has = |facilities: Vec<Facility>| Observed {
+        provided: Some(facilities.into_iter().collect()),
+        ..Observed::default()
+    };
+    let cluster = has(vec![
+        Facility::LoadBalancer,
+        Facility::IngressClass("nginx".to_owned()),
+        Facility::ClusterIssuer("letsencrypt".to_owned()),
+    ]);
+    assert!(problems(&alone, &cluster).is_empty());
+    let no_pool = Desired { load_balancer_pool: false, ..whole.clone() };
+    insta::assert_debug_snapshot!(problems(&no_pool, &Observed::nothing(false)), @r#"
+        [
+            "C2505: component `app`: Service x/a is of type LoadBalancer, and `network.loadBalancer` names no addresses",
+        ]
+    "#);
+    assert!(problems(&no_pool, &cluster).is_empty());
+    let mut ignoring = no_pool;
+    ignoring.components[0].ignore_edges = vec!["provider".parse().unwrap()];
+    assert!(problems(&ignoring, &Observed::nothing(false)).is_empty());
+}
+
+#[test]
+fn objects_of_an_aggregated_api_come_after_its_server() {
+    let api = object(
+        json!({ "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": { "name": "v1.agg.example" },
+        "spec": { "group": "agg.example", "version": "v1", "service": { "namespace": "x", "name": "server" } } }),
+    );
+    let server = component(
+        "server",
+        vec![(Stage::Objects, named("v1", "Service", Some("x"), "server")), (Stage::Webhooks, api)],
+    );
+    let app = component("app", vec![(Stage::Objects, named("agg.example/v1", "Thing", Some("x"), "thing"))]);
+    let plan = plan(&of(vec![app, server]), &Observed::nothing(false)).unwrap();
+    insta::assert_debug_snapshot!(edges(&plan), @r#"
+        [
+            "server/objects Applied -> server/webhooks Apply: stages go in order",
+            "server/objects Ready -> server/webhooks Apply: APIService v1.agg.example is answered by Service x/server",
+            "server/webhooks Ready -> app/objects Apply: Thing x/thing is served by APIService v1.agg.example",
+        ]
+    "#);
+}
+
+#[test]
+fn a_capability_of_the_cluster_can_be_needed() {
+    let app = || {
+        vec![needing(
+            component("app", vec![(Stage::Objects, named("v1", "ConfigMap", Some("x"), "a"))]),
+            &["dns"],
+        )]
+    };
+    let dns = [Facility::Capability("dns".to_owned())].into_iter().collect();
+    assert!(plan(&of(app()), &Observed { provided: Some(dns), ..Observed::default() }).is_ok());
+    assert!(plan(&of(app()), &Observed::nothing(false)).is_err());
 }

@@ -1,11 +1,11 @@
 //! A plan run against the simulated cluster, on a virtual clock: a thread
 //! and a runtime of its own, no network, the same bytes for the same input.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cozy_sim::{Controllers, Options as SimOptions, run_controllers};
+use cozy_sim::{Controllers, Options as SimOptions, Says, run_controllers};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
@@ -16,7 +16,8 @@ use crate::execute::event::{EventKind, Reporter};
 use crate::execute::hosts::Simulated;
 use crate::execute::run::{Finished, Options, Shared, Signal, run};
 use crate::model::object::{GroupKind, Object, ObjectId};
-use crate::plan::{Plan, edges};
+use crate::plan::planner::{Desired, DesiredComponent};
+use crate::plan::{Plan, edges, references};
 
 /// What the simulated operators know of the plan.
 #[derive(Debug, Clone, Default)]
@@ -25,12 +26,20 @@ pub(crate) struct Script {
     times: HashMap<ObjectId, Duration>,
     /// The status that an operator gives to its custom resources.
     statuses: HashMap<GroupKind, Value>,
+    /// The `DaemonSet`s that give pods their network.
+    networks: HashSet<ObjectId>,
 }
 
 impl Script {
     /// Takes expected times from the plan, and statuses from the gates' samples.
-    pub(crate) fn new(plan: &Plan, samples: impl IntoIterator<Item = Value>) -> Self {
+    pub(crate) fn new(plan: &Plan, desired: &Desired, samples: impl IntoIterator<Item = Value>) -> Self {
         let mut script = Self::default();
+        let cni = |component: &&DesiredComponent| {
+            component.provides.capabilities.iter().any(|capability| capability == "cni")
+        };
+        let objects = desired.components.iter().filter(cni).flat_map(|component| &component.objects);
+        let networks = objects.map(|(_, object)| &object.id).filter(|id| id.kind.kind == "DaemonSet");
+        script.networks = networks.cloned().collect();
         for step in &plan.steps {
             for object in step.actions.iter().filter_map(|action| action.object.as_deref()) {
                 let gated: Duration = step
@@ -40,7 +49,7 @@ impl Script {
                     .filter_map(|gate| gate.expect)
                     .map(|span| span.0)
                     .sum();
-                let time = if edges::has_pods(object) { step.expect } else { gated };
+                let time = if references::has_pods(object) { step.expect } else { gated };
                 script.times.insert(object.id.clone(), time);
             }
         }
@@ -55,6 +64,11 @@ impl Script {
     fn time(&self, object: &Value) -> Option<Duration> {
         let object = Object::from_value(object.clone()).ok()?;
         self.times.get(&object.id).copied()
+    }
+
+    fn is_network(&self, object: &Value) -> Option<()> {
+        let object = Object::from_value(object.clone()).ok()?;
+        self.networks.contains(&object.id).then_some(())
     }
 
     fn status(&self, object: &Value) -> Option<Value> {
@@ -125,12 +139,15 @@ impl Rehearsal {
         let Self { nodes, script, started, options, signal } = self;
         let simulated = cozy_sim::Cluster::new(SimOptions { nodes: nodes.max(1), ..SimOptions::default() });
         let script = Arc::new(script);
-        let (times, statuses) = (Arc::clone(&script), script);
+        let (times, statuses, networks) = (Arc::clone(&script), Arc::clone(&script), Arc::clone(&script));
         let controllers = run_controllers(
             simulated.client(),
             Controllers {
                 readiness: Box::new(move |object| times.time(object)),
                 status_of: Box::new(move |object| statuses.status(object)),
+                // A cluster where no component brings a pod network has one already.
+                network: (!script.networks.is_empty())
+                    .then(|| -> Says<()> { Box::new(move |object| networks.is_network(object)) }),
                 ..Controllers::default()
             },
         );

@@ -456,7 +456,7 @@ fn source_stage(object: &Object) -> Stage {
     match (object.id.kind.group.as_str(), object.id.kind.kind.as_str()) {
         ("", "Namespace") => Stage::Namespaces,
         ("apiextensions.k8s.io", "CustomResourceDefinition") => Stage::Crds,
-        ("admissionregistration.k8s.io", _) => Stage::Webhooks,
+        ("admissionregistration.k8s.io", _) | ("apiregistration.k8s.io", "APIService") => Stage::Webhooks,
         _ => Stage::Objects,
     }
 }

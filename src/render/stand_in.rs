@@ -1,9 +1,12 @@
 //! Objects made from a component's contract, for rehearsals in which its
 //! chart or manifest is not at hand. Never used on a real cluster.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::model::component::Component;
+use crate::model::kinds;
 use crate::model::object::Object;
 
 /// What `provides:` declares, as objects.
@@ -11,7 +14,15 @@ pub(crate) fn objects(component: &Component) -> Vec<Object> {
     let provides = &component.provides;
     let namespace = component.namespace.as_ref().map_or("default", |namespace| namespace.name.as_str());
     let kinds = provides.kinds.iter().filter_map(|kind| definition(kind));
-    let workloads = provides.workloads.iter().filter_map(|workload| self::workload(workload, namespace));
+    // What gives pods their network cannot wait for it.
+    let host_network = provides.capabilities.iter().any(|capability| capability == "cni");
+    let workloads =
+        provides.workloads.iter().filter_map(|workload| self::workload(workload, namespace, host_network));
+    let backend = Backend { component, namespace };
+    let webhooks = provides.webhooks.iter().filter_map(|webhook| backend.webhook(webhook));
+    let apis = provides.api_services.iter().filter_map(|api| backend.api(api));
+    let service =
+        (!provides.webhooks.is_empty() || !provides.api_services.is_empty()).then(|| backend.service());
     let named = |api_version: &'static str, kind: &'static str, names: &[String], rest: Value| {
         names
             .iter()
@@ -40,18 +51,17 @@ pub(crate) fn objects(component: &Component) -> Vec<Object> {
         .chain(workloads)
         .chain(classes)
         .chain(ingress)
+        .chain(service.flatten())
+        .chain(webhooks)
+        .chain(apis)
         .filter_map(|value| Object::from_value(value).ok())
         .collect()
 }
 
 /// A CRD for `Certificate.cert-manager.io` or `Certificate.v1.cert-manager.io`.
 fn definition(kind: &str) -> Option<Value> {
-    let (kind, rest) = kind.split_once('.')?;
-    let (version, group) = match rest.split_once('.') {
-        Some((version, group)) if is_version(version) => (version, group),
-        _ => ("v1", rest),
-    };
-    let plural = plural(&kind.to_lowercase());
+    let (kind, version, group) = split(kind)?;
+    let plural = kinds::plural(kind);
     Some(json!({
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -71,6 +81,15 @@ fn definition(kind: &str) -> Option<Value> {
     }))
 }
 
+/// Kind, version and group of `Certificate.v1.cert-manager.io`; the version may be left out.
+fn split(kind: &str) -> Option<(&str, &str, &str)> {
+    let (kind, rest) = kind.split_once('.')?;
+    match rest.split_once('.') {
+        Some((version, group)) if is_version(version) => Some((kind, version, group)),
+        _ => Some((kind, "v1", rest)),
+    }
+}
+
 /// Whether a text is an API version such as `v1` or `v2alpha1`.
 fn is_version(text: &str) -> bool {
     text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
@@ -85,20 +104,77 @@ fn is_cluster_scoped(kind: &str) -> bool {
         || kind.starts_with("Cilium") && kind.ends_with("Policy") && kind.contains("L2")
 }
 
-/// The English plural that API conventions use.
-fn plural(singular: &str) -> String {
-    if let Some(stem) = singular.strip_suffix('y')
-        && !stem.ends_with(['a', 'e', 'o', 'u'])
-    {
-        format!("{stem}ies")
-    } else if singular.ends_with(['s', 'x']) || singular.ends_with("ch") {
-        format!("{singular}es")
-    } else {
-        format!("{singular}s")
+/// The Service that answers a component's webhooks and aggregated APIs.
+struct Backend<'a> {
+    component: &'a Component,
+    namespace: &'a str,
+}
+
+impl Backend<'_> {
+    /// It selects the workload that is named for webhooks, or the first.
+    fn service(&self) -> Option<Value> {
+        let workloads = &self.component.provides.workloads;
+        let workload =
+            workloads.iter().find(|name| name.contains("webhook")).or_else(|| workloads.first())?;
+        let (_, name) = workload.split_once('/')?;
+        Some(json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": { "name": self.name(), "namespace": self.namespace },
+            "spec": { "selector": { "app.kubernetes.io/name": name }, "ports": [{ "port": 443, "targetPort": 8443 }] },
+        }))
+    }
+
+    fn name(&self) -> String {
+        format!("{}-stand-in", self.component.name)
+    }
+
+    /// A configuration that judges the kinds that the component brings.
+    fn webhook(&self, webhook: &str) -> Option<Value> {
+        let (kind, name) = webhook.split_once('/')?;
+        let kind = match kind {
+            "validating" => "ValidatingWebhookConfiguration",
+            "mutating" => "MutatingWebhookConfiguration",
+            _ => return None,
+        };
+        let groups: BTreeSet<&str> =
+            self.component.provides.kinds.iter().filter_map(|kind| Some(split(kind)?.2)).collect();
+        Some(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": kind,
+            "metadata": { "name": name },
+            "webhooks": [{
+                "name": format!("{name}.stand-in.example.org"),
+                "admissionReviewVersions": ["v1"],
+                "clientConfig": {
+                    "caBundle": "c3RhbmQtaW4=",
+                    "service": { "name": self.name(), "namespace": self.namespace, "path": "/" },
+                },
+                "failurePolicy": "Fail",
+                "sideEffects": "None",
+                "rules": [{
+                    "apiGroups": groups, "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": ["*"],
+                }],
+            }],
+        }))
+    }
+
+    /// `v1beta1.metrics.k8s.io`.
+    fn api(&self, api: &str) -> Option<Value> {
+        let (version, group) = api.split_once('.')?;
+        Some(json!({
+            "apiVersion": "apiregistration.k8s.io/v1",
+            "kind": "APIService",
+            "metadata": { "name": api },
+            "spec": {
+                "group": group, "version": version, "groupPriorityMinimum": 100, "versionPriority": 100,
+                "insecureSkipTLSVerify": true, "service": { "name": self.name(), "namespace": self.namespace },
+            },
+        }))
     }
 }
 
-fn workload(workload: &str, namespace: &str) -> Option<Value> {
+fn workload(workload: &str, namespace: &str, host_network: bool) -> Option<Value> {
     let (kind, name) = workload.split_once('/')?;
     let kind = match kind {
         "deployment" => "Deployment",
@@ -119,6 +195,9 @@ fn workload(workload: &str, namespace: &str) -> Option<Value> {
             },
         },
     });
+    if host_network {
+        value["spec"]["template"]["spec"]["hostNetwork"] = json!(true);
+    }
     if kind == "StatefulSet" {
         value["spec"]["serviceName"] = json!(name);
     }

@@ -40,7 +40,7 @@ fn the_edge_bundle_is_rehearsed_with_timeline_and_critical_path() {
         "critical path",
         "timeline",
         "◆ kubernetes",
-        "57 created",
+        "62 created",
     ] {
         assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
     }

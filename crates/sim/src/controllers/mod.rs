@@ -297,7 +297,8 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
         let _ =
             api.patch_status(&object.name_any(), &params, &Patch::Merge(&json!({ "status": status }))).await;
     };
-    if let Some(first) = outcome::begun(&value) {
+    let nodes = outcome::nodes(&client, &resource).await;
+    if let Some(first) = outcome::begun(&value, nodes) {
         write(first).await;
     }
     let namespace = object.namespace().unwrap_or_default();
@@ -323,7 +324,6 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
     if kind == "PersistentVolumeClaim" {
         return volumes::bind(&objects, &world, &value).await;
     }
-    let nodes = outcome::nodes(&client, &resource).await;
     if let Some(last) = status.or_else(|| outcome::ended(&value, nodes)) {
         write(last).await;
     }

@@ -28,7 +28,7 @@ pub(super) async fn nodes(client: &Client, resource: &ApiResource) -> usize {
 }
 
 /// What a controller writes as soon as it has seen an object.
-pub(super) fn begun(object: &Value) -> Option<Value> {
+pub(super) fn begun(object: &Value, nodes: usize) -> Option<Value> {
     let observed = generation(object);
     match kind(object) {
         "Deployment" => {
@@ -37,7 +37,8 @@ pub(super) fn begun(object: &Value) -> Option<Value> {
                 json!({ "observedGeneration": observed, "replicas": wanted, "updatedReplicas": wanted, "unavailableReplicas": wanted }),
             )
         }
-        "StatefulSet" | "DaemonSet" => Some(json!({ "observedGeneration": observed })),
+        "StatefulSet" => Some(json!({ "observedGeneration": observed, "replicas": replicas(object) })),
+        "DaemonSet" => Some(json!({ "observedGeneration": observed, "desiredNumberScheduled": nodes })),
         "PersistentVolumeClaim" => Some(json!({ "phase": "Pending" })),
         _ => None,
     }

@@ -1,0 +1,81 @@
+//! What a cluster has that objects use by a general name: classes, issuers, a pod network, names, addresses.
+
+use std::collections::BTreeSet;
+
+use kube::api::ListParams;
+use serde_json::Value;
+
+use super::error::ClusterError;
+use super::{Cluster, to_value};
+use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::plan::facility::{Facility, LOAD_BALANCER, provided};
+
+/// The kinds that provide something by being there: group and kind.
+const KINDS: [(&str, &str); 5] = [
+    ("storage.k8s.io", "StorageClass"),
+    ("networking.k8s.io", "IngressClass"),
+    ("gateway.networking.k8s.io", "GatewayClass"),
+    ("cert-manager.io", "Issuer"),
+    ("cert-manager.io", "ClusterIssuer"),
+];
+
+impl Cluster {
+    /// Answers what the cluster has. `foreign`: cozy did not make the cluster, so whatever gives Services
+    /// addresses there cannot be seen, and counts as there.
+    pub(crate) async fn provided(&self, foreign: bool) -> Result<BTreeSet<Facility>, ClusterError> {
+        let mut found = BTreeSet::new();
+        for (group, kind) in KINDS {
+            let objects = self.all(group, kind).await?;
+            found.extend(objects.iter().flat_map(provided));
+        }
+        if found.iter().any(|facility| matches!(facility, Facility::StorageClass(_))) {
+            found.insert(Facility::Capability("storage".to_owned()));
+        }
+        if foreign {
+            found.insert(Facility::LoadBalancer);
+            found.insert(Facility::Capability(LOAD_BALANCER.to_owned()));
+        }
+        if self.all("", "Node").await?.iter().any(|node| is_ready(&node.value)) {
+            found.insert(Facility::Capability("cni".to_owned()));
+        }
+        let dns = ObjectId {
+            kind: GroupKind::new("", "Service"),
+            namespace: Some("kube-system".to_owned()),
+            name: "kube-dns".to_owned(),
+        };
+        if self.get(&dns, "v1").await?.is_some() {
+            found.insert(Facility::Capability("dns".to_owned()));
+        }
+        Ok(found)
+    }
+
+    /// All objects of a kind; none where it is not served.
+    async fn all(&self, group: &str, kind: &str) -> Result<Vec<Object>, ClusterError> {
+        let id = ObjectId { kind: GroupKind::new(group, kind), namespace: None, name: String::new() };
+        let api = match self.api(&id, "") {
+            Ok(api) => api,
+            Err(ClusterError::NoSuchKind { .. }) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let list = api.list(&ListParams::default()).await;
+        let list = list.map_err(|error| ClusterError::from_kube("list", &id.kind.to_string(), error))?;
+        let api_version = list.types.api_version.clone();
+        let objects = list.items.into_iter().filter_map(|item| {
+            let mut value = to_value(item);
+            // Items of lists do not say what they are.
+            value["apiVersion"] = Value::from(api_version.clone());
+            value["kind"] = Value::from(kind);
+            Object::from_value(value).ok()
+        });
+        Ok(objects.collect())
+    }
+}
+
+/// A node is ready once its pods have a network.
+fn is_ready(node: &Value) -> bool {
+    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
+}
