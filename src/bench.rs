@@ -12,6 +12,7 @@ use crate::execute::run::Options;
 use crate::model::component::{Component, Resolved};
 use crate::plan::Plan;
 use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::rehearsal::faults::Faults;
 use crate::rehearsal::{Rehearsal, Script};
 use crate::render::{Missing, render};
 
@@ -112,7 +113,7 @@ impl Planned {
     pub fn rehearse(&self) -> bool {
         let rehearsal = Rehearsal {
             nodes: 3,
-            script: Script::new(&self.plan, &self.desired, []),
+            script: Script::new(&self.plan, &self.desired, [], Faults::default()),
             started: EventKind::Warning { message: String::new() },
             options: Options { concurrency: 32, force_conflicts: false, timeout: None },
             signal: std::future::pending().boxed(),

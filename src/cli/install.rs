@@ -25,9 +25,11 @@ use crate::model::cloud::Provider;
 use crate::plan::Plan;
 use crate::plan::planner::{self, Desired, Observed};
 use crate::provider::kubeadm::Runner;
+use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
 use crate::rehearsal::{Rehearsal, Script};
 use crate::render::Missing;
 use crate::settings::{self, Settings, ThisMachine};
+use crate::ui::table::table;
 use crate::ui::timeline::Timeline;
 use crate::ui::{Format, Tee, Ui, log, plan as draw, prompt};
 
@@ -38,6 +40,12 @@ pub(super) struct Args {
     /// Run the whole plan on a simulated cluster; nothing real is touched
     #[arg(long)]
     rehearse: bool,
+    /// Where the chances of injected faults come from
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "rehearse")]
+    seed: u64,
+    /// Let something go wrong in the rehearsal, such as `api=503:5%`; `help` lists what can (repeatable)
+    #[arg(long, value_name = "FAULT")]
+    inject: Vec<String>,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -56,7 +64,8 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { rehearse, yes, timeout, force_conflicts, allow_data_loss, ref hosts } = *args;
+    let Args { rehearse, seed, ref inject, yes, timeout, force_conflicts, allow_data_loss, ref hosts } =
+        *args;
     if ui.format() == Format::Yaml {
         return Err(Problem::new(
             7003,
@@ -66,6 +75,13 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         )
         .into());
     }
+    if inject.iter().any(|fault| fault == "help") {
+        let rows: Vec<Vec<String>> =
+            faults::KNOWN.iter().map(|(form, what)| vec![(*form).to_owned(), (*what).to_owned()]).collect();
+        ui.data(&table(&["FAULT", "WHAT HAPPENS"], &rows, ui.width()))?;
+        return Ok(Exit::Done);
+    }
+    let injected = injected(inject, rehearse)?;
     let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     if !rehearse {
@@ -81,10 +97,24 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if rehearse {
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
         let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
-        run.rehearsed(&desired, &plan)
+        let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
+        run.rehearsed(&desired, &plan, faults)
     } else {
         flow::runtime()?.block_on(run.real(desired, hosts))
     }
+}
+
+/// Reads the faults; without a rehearsal there are none.
+fn injected(texts: &[String], rehearse: bool) -> anyhow::Result<Vec<Injected>> {
+    if !rehearse && !texts.is_empty() {
+        let hint = "add --rehearse: nothing is broken on purpose for real";
+        return Err(Problem::new(7007, Exit::Usage, "`--inject` needs a rehearsal", hint).into());
+    }
+    Ok(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(|error| no_fault(&error))?)
+}
+
+fn no_fault(error: &FaultError) -> Problem {
+    Problem::new(7006, Exit::Usage, error.to_string(), "`cozy install --inject help` lists the faults")
 }
 
 struct Run<'a> {
@@ -122,7 +152,7 @@ impl Run<'_> {
         Tee(all)
     }
 
-    fn rehearsed(&self, desired: &Desired, plan: &Plan) -> anyhow::Result<Exit> {
+    fn rehearsed(&self, desired: &Desired, plan: &Plan, faults: Faults) -> anyhow::Result<Exit> {
         let facts = OwnFacts::new(self.loaded, &flow::version(&self.loaded.file.cloud));
         self.confirm(plan, &facts, true)?;
         let mut samples = Vec::new();
@@ -136,7 +166,7 @@ impl Run<'_> {
         let reporter = self.reporter(log.as_ref());
         let rehearsal = Rehearsal {
             nodes,
-            script: Script::new(plan, desired, samples),
+            script: Script::new(plan, desired, samples, faults),
             started: facts.started(plan, true),
             options: self.options.clone(),
             signal: signals::listen().boxed(),

@@ -53,6 +53,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// The same cluster over another connection.
+    pub(crate) fn through(self, client: kube::Client) -> Self {
+        Self { client, ..self }
+    }
+
     /// The version of Kubernetes, `v1.36.3`.
     pub(crate) async fn version(&self) -> Result<String, ClusterError> {
         let info = self.client.apiserver_version().await;

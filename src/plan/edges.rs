@@ -53,9 +53,14 @@ impl<'a> Owners<'a> {
     }
 }
 
-/// Whether a gate's `of:` (`KIND/NAME`, `KIND.GROUP/NAME`, `KIND/NAMESPACE/NAME`) names an object.
+/// Whether a gate's `of:` names an object.
 pub(crate) fn gate_is_of(gate: &GateSpec, id: &ObjectId) -> bool {
-    let parts: Vec<&str> = gate.of.split('/').collect();
+    names(&gate.of, id)
+}
+
+/// Whether `KIND/NAME`, `KIND.GROUP/NAME` or `KIND/NAMESPACE/NAME` names an object.
+pub(crate) fn names(pattern: &str, id: &ObjectId) -> bool {
+    let parts: Vec<&str> = pattern.split('/').collect();
     let (kind, namespace, name) = match parts.as_slice() {
         [kind, name] => (*kind, None, *name),
         [kind, namespace, name] => (*kind, Some(*namespace), *name),

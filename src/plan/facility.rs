@@ -90,7 +90,7 @@ impl Providers {
                 last.insert(step.id.component(), index);
             }
         }
-        let mut providers = Self::default();
+        let mut found = Self::default();
         for component in &desired.components {
             let Some(&step) = last.get(component.name.as_str()) else { continue };
             let provides = &component.provides;
@@ -101,7 +101,7 @@ impl Providers {
             for facility in
                 storage.chain(ingress).chain(gateway).chain(addresses.map(|_| Facility::LoadBalancer))
             {
-                providers.steps.insert(facility, step);
+                found.steps.insert(facility, step);
             }
         }
         for (index, step) in steps.iter().enumerate() {
@@ -110,11 +110,11 @@ impl Providers {
                 for facility in provided(object) {
                     // An issuer is ready by itself; a class needs what serves it.
                     let own = matches!(facility, Facility::Issuer { .. } | Facility::ClusterIssuer(_));
-                    providers.steps.insert(facility, if own { index } else { last });
+                    found.steps.insert(facility, if own { index } else { last });
                 }
             }
         }
-        providers
+        found
     }
 
     /// The step after which a facility is there.

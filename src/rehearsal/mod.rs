@@ -1,15 +1,18 @@
 //! A plan run against the simulated cluster, on a virtual clock: a thread
 //! and a runtime of its own, no network, the same bytes for the same input.
 
+pub(crate) mod faults;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cozy_sim::{Controllers, Options as SimOptions, Says, run_controllers};
+use cozy_sim::{Controllers, Options as SimOptions, Says, Trouble, run_controllers};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
+use self::faults::Faults;
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::execute::event::{EventKind, Reporter};
@@ -28,12 +31,19 @@ pub(crate) struct Script {
     statuses: HashMap<GroupKind, Value>,
     /// The `DaemonSet`s that give pods their network.
     networks: HashSet<ObjectId>,
+    /// What goes wrong.
+    faults: Faults,
 }
 
 impl Script {
     /// Takes expected times from the plan, and statuses from the gates' samples.
-    pub(crate) fn new(plan: &Plan, desired: &Desired, samples: impl IntoIterator<Item = Value>) -> Self {
-        let mut script = Self::default();
+    pub(crate) fn new(
+        plan: &Plan,
+        desired: &Desired,
+        samples: impl IntoIterator<Item = Value>,
+        faults: Faults,
+    ) -> Self {
+        let mut script = Self { faults, ..Self::default() };
         let cni = |component: &&DesiredComponent| {
             component.provides.capabilities.iter().any(|capability| capability == "cni")
         };
@@ -41,6 +51,7 @@ impl Script {
         let networks = objects.map(|(_, object)| &object.id).filter(|id| id.kind.kind == "DaemonSet");
         script.networks = networks.cloned().collect();
         for step in &plan.steps {
+            let factor = script.faults.factor(step.id.component());
             for object in step.actions.iter().filter_map(|action| action.object.as_deref()) {
                 let gated: Duration = step
                     .gates
@@ -50,7 +61,7 @@ impl Script {
                     .map(|span| span.0)
                     .sum();
                 let time = if references::has_pods(object) { step.expect } else { gated };
-                script.times.insert(object.id.clone(), time);
+                script.times.insert(object.id.clone(), time.mul_f64(factor));
             }
         }
         for sample in samples {
@@ -64,6 +75,11 @@ impl Script {
     fn time(&self, object: &Value) -> Option<Duration> {
         let object = Object::from_value(object.clone()).ok()?;
         self.times.get(&object.id).copied()
+    }
+
+    fn trouble(&self, object: &Value) -> Option<Trouble> {
+        let object = Object::from_value(object.clone()).ok()?;
+        self.faults.trouble(&object.id)
     }
 
     fn is_network(&self, object: &Value) -> Option<()> {
@@ -139,12 +155,15 @@ impl Rehearsal {
         let Self { nodes, script, started, options, signal } = self;
         let simulated = cozy_sim::Cluster::new(SimOptions { nodes: nodes.max(1), ..SimOptions::default() });
         let script = Arc::new(script);
-        let (times, statuses, networks) = (Arc::clone(&script), Arc::clone(&script), Arc::clone(&script));
+        let (times, statuses) = (Arc::clone(&script), Arc::clone(&script));
+        let (networks, troubles) = (Arc::clone(&script), Arc::clone(&script));
+        let faults = &script.faults;
         let controllers = run_controllers(
             simulated.client(),
             Controllers {
                 readiness: Box::new(move |object| times.time(object)),
                 status_of: Box::new(move |object| statuses.status(object)),
+                trouble: Box::new(move |object| troubles.trouble(object)),
                 // A cluster where no component brings a pod network has one already.
                 network: (!script.networks.is_empty())
                     .then(|| -> Says<()> { Box::new(move |object| networks.is_network(object)) }),
@@ -152,15 +171,24 @@ impl Rehearsal {
             },
         );
         let work = async {
-            let cluster = Cluster::new(simulated.client()).await?;
-            cluster.ensure_system_namespace().await?;
+            // The run's own connection is the one that suffers.
+            let calm = Cluster::new(simulated.client()).await?;
+            calm.ensure_system_namespace().await?;
+            let cluster = match faults.client(&simulated) {
+                Some(client) => calm.through(client),
+                None => calm,
+            };
             let shared = Shared::new(Some(&cluster), &Simulated, reporter, options);
             shared.report(started);
+            for fault in &faults.injected {
+                shared.report(EventKind::Warning { message: format!("injected: {fault}") });
+            }
             let stop = shared.interrupted(signal).boxed_local();
             Ok(run(&shared, plan, BTreeMap::new(), stop).await)
         };
         tokio::select! {
             biased;
+            () = faults.forget(&simulated) => Err(RehearsalError::Lost),
             finished = work => {
                 finished.map(|finished| Rehearsed { finished, not_simulated: simulated.not_simulated() })
             }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Client;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::service::Server;
 use crate::state::{Chore, State};
+use crate::webhooks::Answers;
 
 /// How a cluster behaves.
 #[derive(Clone, Debug)]
@@ -124,6 +126,12 @@ impl Cluster {
     /// Refuses requests from now on.
     pub fn refuse(&self, refusal: Refusal) {
         self.lock().refusals.push(refusal);
+    }
+
+    /// Lets the webhooks of a configuration answer like this from now on, for a while or for ever.
+    pub fn answer_webhooks(&self, configuration: &str, answers: Answers, lasts: Option<Duration>) {
+        let until = lasts.map(|lasts| Instant::now() + lasts);
+        self.lock().answers.insert(configuration.to_owned(), (answers, until));
     }
 
     /// Ends all refusals.

@@ -13,6 +13,7 @@
 //! - `defaults`, `validate`, `status`: what the server fills in, and what it refuses
 //! - `webhooks`: admission webhooks and `APIServices`, and whether their backends answer
 //! - `furnish`: what a fresh cluster and a fresh namespace have
+//! - `flaky`: a connection that loses, delays and refuses
 //! - `controllers`: makes things ready, as a cluster's own controllers and kubelets would
 
 mod apply;
@@ -25,6 +26,7 @@ mod decode;
 mod defaults;
 mod delete;
 mod discovery;
+mod flaky;
 mod furnish;
 mod json;
 mod kinds;
@@ -44,5 +46,7 @@ mod watch;
 mod webhooks;
 
 pub use cluster::{Cluster, Options, Refusal, Requests};
-pub use controllers::{Controllers, Says, run_controllers};
+pub use controllers::{Controllers, Says, Trouble, Troubled, run_controllers};
+pub use flaky::{Fault, Flaky, FlakyBody, FlakyService, Flaws};
 pub use service::{Server, ServerBody};
+pub use webhooks::Answers;

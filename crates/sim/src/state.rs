@@ -14,6 +14,7 @@ use crate::cluster::{Options, Refusal, Requests};
 use crate::json;
 use crate::kinds::{self, Kind, Kinds, ResourceId};
 use crate::store::{Key, Store, Stored};
+use crate::webhooks::Answers;
 
 /// Something that the server does by itself after a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +53,10 @@ pub(crate) struct State {
     /// Objects, by uid, that wait with a finalizer for their dependants.
     pub(crate) waiting: BTreeMap<String, (Arc<ResourceId>, Key)>,
     /// The webhooks of all configurations, read when they are needed.
-    pub(crate) webhooks: Option<Arc<Vec<Value>>>,
+    /// With the name of their configuration.
+    pub(crate) webhooks: Option<Arc<Vec<(String, Value)>>>,
+    /// How webhooks answer, by configuration, and until when; all others let everything pass.
+    pub(crate) answers: BTreeMap<String, (Answers, Option<Instant>)>,
     /// The version of the newest write.
     pub(crate) version: u64,
     uids: u64,
@@ -75,6 +79,7 @@ impl State {
             dependents: BTreeMap::new(),
             waiting: BTreeMap::new(),
             webhooks: None,
+            answers: BTreeMap::new(),
             version: 0,
             uids: 0,
             addresses: 1,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::json as tree;
 use crate::kinds::Kind;
@@ -14,6 +15,17 @@ use crate::status::{Answer, Failure};
 use crate::store::Key;
 
 const GROUP: &str = "admissionregistration.k8s.io";
+
+/// How the webhooks of a configuration answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// They let nothing pass, and say why.
+    Deny(String),
+    /// Their certificate is signed by nobody whom the configuration trusts.
+    BadCertificate,
+    /// Their backend does not take connections.
+    Nothing,
+}
 
 /// What a webhook would be called for.
 pub(crate) struct Call<'a> {
@@ -27,7 +39,7 @@ pub(crate) struct Call<'a> {
 
 impl State {
     /// Answers the webhooks of all configurations, mutating ones first.
-    fn webhooks(&mut self) -> Arc<Vec<Value>> {
+    fn webhooks(&mut self) -> Arc<Vec<(String, Value)>> {
         if let Some(known) = &self.webhooks {
             return Arc::clone(known);
         }
@@ -35,7 +47,12 @@ impl State {
         for plural in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
             let kind = self.builtin(GROUP, "v1", plural);
             let stored = self.stores.get(&kind.id).into_iter().flat_map(|store| store.objects.values());
-            hooks.extend(stored.flat_map(|stored| tree::items(&stored.value(&kind), "webhooks").to_vec()));
+            hooks.extend(stored.flat_map(|stored| {
+                let value = stored.value(&kind);
+                let name = tree::text(&value, &["metadata", "name"]).to_owned();
+                let hooks = tree::items(&value, "webhooks").to_vec();
+                hooks.into_iter().map(move |hook| (name.clone(), hook))
+            }));
         }
         let hooks = Arc::new(hooks);
         self.webhooks = Some(Arc::clone(&hooks));
@@ -135,18 +152,33 @@ pub(crate) fn admit(state: &mut State, call: &Call<'_>) -> Answer<()> {
     if hooks.is_empty() || call.kind.group() == GROUP {
         return Ok(());
     }
-    for hook in hooks.iter().filter(|hook| wants(state, hook, call)) {
+    for (configuration, hook) in hooks.iter().filter(|(_, hook)| wants(state, hook, call)) {
         let Some(service) = tree::at(hook, &["clientConfig", "service"]) else { continue };
         let text = |field: &str| tree::text(service, &[field]);
         let (namespace, name) = (text("namespace"), text("name"));
-        let Some(why) = state.unreachable(namespace, name) else { continue };
+        let trouble = state
+            .answers
+            .get(configuration)
+            .filter(|(_, until)| until.is_none_or(|until| Instant::now() < until));
+        let why = match (state.unreachable(namespace, name), trouble.map(|(answers, _)| answers)) {
+            (Some(Unreachable::NoService), _) => format!("service {name:?} not found"),
+            (Some(Unreachable::NoEndpoints), _) => format!("no endpoints available for service {name:?}"),
+            (None, None) => continue,
+            (None, Some(Answers::Deny(why))) => {
+                let hook = tree::text(hook, &["name"]);
+                let message = format!("admission webhook {hook:?} denied the request: {why}");
+                return Err(Failure::new(400, "BadRequest", message));
+            }
+            (None, Some(Answers::BadCertificate)) => {
+                "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned()
+            }
+            (None, Some(Answers::Nothing)) => {
+                "dial tcp 10.96.0.1:443: connect: connection refused".to_owned()
+            }
+        };
         if tree::text(hook, &["failurePolicy"]) == "Ignore" {
             continue;
         }
-        let why = match why {
-            Unreachable::NoService => format!("service {name:?} not found"),
-            Unreachable::NoEndpoints => format!("no endpoints available for service {name:?}"),
-        };
         let path = if text("path").is_empty() { "/" } else { text("path") };
         let seconds = hook.get("timeoutSeconds").and_then(Value::as_i64).unwrap_or(10);
         let port = service.get("port").and_then(Value::as_i64).unwrap_or(443);

@@ -1,15 +1,16 @@
 //! Makes things ready after a while, as a cluster's own controllers, kubelets
 //! and operators would: over an ordinary [`kube::Client`], by watches and
 //! status writes, so that the same code can run against a real API server.
-
 //!
 //! - `outcome`: the statuses of what is under way, and of what is done
 //! - `pods`: `ReplicaSets` and Pods; `services`: `EndpointSlices`; `volumes`: claims
+//! - `trouble`: what goes wrong
 //! - `world`: what all of them know
 
 mod outcome;
 mod pods;
 mod services;
+mod trouble;
 mod volumes;
 mod world;
 
@@ -28,6 +29,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+pub use self::trouble::{Trouble, Troubled};
 use self::world::World;
 
 /// Says something of an object.
@@ -39,6 +41,8 @@ pub struct Controllers {
     pub readiness: Says<Duration>,
     /// The status that an operator gives to a custom resource; `None`: it stays without.
     pub status_of: Says<Value>,
+    /// What goes wrong with an object.
+    pub trouble: Says<Trouble>,
     /// How long things take of which nothing is said.
     pub usual: Duration,
     /// Makes pods, endpoints and volumes, too. Off where the cluster's own controllers do.
@@ -53,6 +57,7 @@ impl Default for Controllers {
         Self {
             readiness: Box::new(|_| None),
             status_of: Box::new(|_| None),
+            trouble: Box::new(|_| None),
             usual: Duration::from_secs(2),
             pods: true,
             network: None,
@@ -304,7 +309,8 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
     let namespace = object.namespace().unwrap_or_default();
     let objects = Objects { client: &client, namespace: &namespace };
     let kind = if custom || !config.pods { "" } else { resource.kind.as_str() };
-    if kind == "Service" {
+    let trouble = (config.trouble)(&value);
+    if kind == "Service" && trouble.is_none() {
         services::serve(&objects, &world, &value).await;
     }
     let pods = match kind {
@@ -313,6 +319,21 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
     };
     if pods.as_ref().is_some_and(pods::Pods::need_network) {
         world.network().await;
+    }
+    if let Some(Trouble { what, lasts }) = trouble {
+        if let Some(pods) = &pods {
+            pods.suffer(what).await;
+        }
+        let Some(lasts) = lasts else {
+            if kind == "Job" && what != Troubled::Silent {
+                write(trouble::failed_job()).await;
+            }
+            return;
+        };
+        work(lasts).await;
+        if kind == "Service" {
+            services::serve(&objects, &world, &value).await;
+        }
     }
     work((config.readiness)(&value).unwrap_or(config.usual)).await;
     if let Some(pods) = pods {

@@ -10,6 +10,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::trouble::{self, Troubled};
 use super::world::{Ready, World};
 use super::{Objects, services, volumes, work};
 use crate::json as tree;
@@ -162,6 +163,16 @@ impl Pods<'_> {
     pub(super) fn need_network(&self) -> bool {
         let host = tree::at(self.workload, &["spec", "template", "spec", "hostNetwork"]);
         host.is_none_or(|it| it != true)
+    }
+
+    /// Lets something go wrong with the pods.
+    pub(super) async fn suffer(&self, what: Troubled) {
+        for (pod, _) in &self.made {
+            let Some((status, reason, message)) = trouble::of_pod(pod, what) else { continue };
+            let name = tree::text(pod, &["metadata", "name"]);
+            self.objects.change_status("v1", "Pod", "pods", name, &status).await;
+            trouble::warn(&self.objects, pod, reason, &message).await;
+        }
     }
 
     /// Lets the pods be ready, or done if they are a Job's, and takes away those of older templates.
