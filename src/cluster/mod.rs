@@ -123,6 +123,21 @@ impl Cluster {
         Ok(found.map_err(|error| ClusterError::from_kube("get", &id.to_string(), error))?.map(to_value))
     }
 
+    /// Asks an API group at a version for anything at all: behind an aggregated one stands a server of its own.
+    pub(crate) async fn answers(&self, group: &str, version: &str) -> Result<(), ClusterError> {
+        let path = format!("/apis/{group}/{version}");
+        let failed = |error| ClusterError::from_kube("get", &path, error);
+        let request = http::Request::get(&path).body(Vec::new());
+        let request = request.map_err(|error| failed(kube::Error::HttpError(error)))?;
+        self.client.request_text(request).await.map(drop).map_err(failed)
+    }
+
+    /// The plural under which a kind's objects are served.
+    pub(crate) fn plural(&self, kind: &GroupKind) -> Option<String> {
+        let served = self.served();
+        Some(served.get(kind)?.first()?.0.plural.clone())
+    }
+
     /// Applies an object, and gives what the server made of it.
     pub(crate) async fn apply(&self, object: &Object, mode: ApplyMode) -> Result<Value, ClusterError> {
         let api = self.api(&object.id, &object.version)?;

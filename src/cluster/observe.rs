@@ -1,16 +1,22 @@
 //! Looks at a cluster before the plan: what is served, which of the wanted
 //! objects exist, and what applying them would change. Writes nothing.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::api::ListParams;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::error::ClusterError;
 use super::inventory::Inventory;
 use super::owned::{digest, owned};
-use super::{ApplyMode, Cluster};
+use super::{ApplyMode, Cluster, to_value};
 use crate::health::cel::{Gate, GateError};
+use crate::health::around::{self, Listed, Nothing};
 use crate::health::{self, Context, Health};
-use crate::model::object::Object;
+use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::diff;
 use crate::plan::edges::gate_is_of;
 use crate::plan::planner::{Desired, DesiredComponent, Live, Observed};
@@ -26,14 +32,16 @@ impl Cluster {
         ClusterError,
     > {
         let inventories = self.inventories().await?;
+        let lists = Lists::new(self);
         let none = Inventory::default();
         let wanted = desired.components.iter().flat_map(|component| {
             let inventory = inventories.get(&component.name).unwrap_or(&none);
             component.objects.iter().map(move |(_, object)| (component, inventory, object))
         });
         let objects = stream::iter(wanted)
-            .map(|(component, inventory, object)| async move {
-                let live = self.observe_object(component, inventory, object).await?;
+            .map(|(component, inventory, object)| (component, inventory, object, &lists))
+            .map(|(component, inventory, object, lists)| async move {
+                let live = self.observe_object(component, inventory, object, lists).await?;
                 Ok::<_, ClusterError>(live.map(|live| (object.id.clone(), live)))
             })
             .buffer_unordered(concurrency.max(1))
@@ -56,10 +64,17 @@ impl Cluster {
         component: &DesiredComponent,
         inventory: &Inventory,
         object: &Object,
+        lists: &Lists<'_>,
     ) -> Result<Option<Live>, ClusterError> {
-        let Some(live) = self.get(&object.id, &object.version).await? else { return Ok(None) };
-        let ready = is_ready(component, object, &live);
         let entry = inventory.get(&object.id);
+        let Some(live) = self.get(&object.id, &object.version).await? else {
+            let ran = entry.is_some_and(|entry| {
+                entry.complete && entry.desired.as_deref() == Some(&digest(&object.value))
+            });
+            let finished = Live { same: true, ready: true, finished: true, ..Live::default() };
+            return Ok(ran.then_some(finished));
+        };
+        let ready = is_ready(component, object, &live, lists).await;
         let ours = owned(&live);
         let recorded = entry.is_some_and(|entry| {
             entry.desired.is_some()
@@ -67,7 +82,7 @@ impl Cluster {
                 && entry.live == ours.as_ref().map(digest)
         });
         if recorded {
-            return Ok(Some(Live { changes: Vec::new(), same: true, ready }));
+            return Ok(Some(Live { same: true, ready, ..Live::default() }));
         }
         let mode = ApplyMode { force: true, dry_run: true };
         match self.apply(object, mode).await {
@@ -75,17 +90,17 @@ impl Cluster {
                 let changes = diff::changes(&live, &result);
                 // Without a change, sending it would still make the fields ours.
                 let same = changes.is_empty() && ours.is_some() && ours == owned(&result) && entry.is_some();
-                Ok(Some(Live { changes, same, ready }))
+                Ok(Some(Live { changes, same, ready, ..Live::default() }))
             }
             // What the server refuses now is reported when it is applied, with its step.
-            Err(error) if !error.is_transient() => Ok(Some(Live { changes: Vec::new(), same: false, ready })),
+            Err(error) if !error.is_transient() => Ok(Some(Live { ready, ..Live::default() })),
             Err(error) => Err(error),
         }
     }
 }
 
 /// Whether an object's gates hold, or without any its health rule.
-fn is_ready(component: &DesiredComponent, object: &Object, live: &Value) -> bool {
+async fn is_ready(component: &DesiredComponent, object: &Object, live: &Value, lists: &Lists<'_>) -> bool {
     let own = component.gates.iter().filter(|spec| gate_is_of(spec, &object.id));
     let Ok(gates) = own
         .map(|spec| Ok((spec.of.as_str(), Gate::parse(&spec.cel)?)))
@@ -93,10 +108,67 @@ fn is_ready(component: &DesiredComponent, object: &Object, live: &Value) -> bool
     else {
         return false;
     };
-    if gates.is_empty() && !health::is_gated(&object.id.kind.group, &object.id.kind.kind) {
+    let kind = &object.id.kind;
+    if gates.is_empty() && !health::is_gated(&kind.group, &kind.kind) {
         return true;
     }
-    let context = Context { may_be_empty: component.may_be_empty };
-    let judged = health::judge(live, gates.iter().map(|(of, gate)| (*of, gate)), context);
-    matches!(judged, Ok(Health::Ready | Health::Unknown))
+    let judge = |around| {
+        let context = Context { may_be_empty: component.may_be_empty, around };
+        let judged = health::judge(live, gates.iter().map(|(of, gate)| (*of, gate)), context);
+        matches!(judged, Ok(Health::Ready | Health::Unknown))
+    };
+    // Most objects say enough of themselves.
+    judge(&Nothing)
+        || match around::deciding(&kind.group, &kind.kind) {
+            [] => false,
+            needed => judge(&lists.around(needed).await),
+        }
+}
+
+/// What rules look at besides the object, listed once each, when it is asked for.
+pub(crate) struct Lists<'a> {
+    cluster: &'a Cluster,
+    kinds: BTreeMap<GroupKind, OnceCell<Vec<Arc<Value>>>>,
+}
+
+/// How many objects are read at a time.
+const PAGE: u32 = 500;
+
+impl<'a> Lists<'a> {
+    /// Nothing is listed yet.
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
+        let kinds = [("storage.k8s.io", "StorageClass"), ("", "Pod"), ("discovery.k8s.io", "EndpointSlice")];
+        let kinds = kinds.map(|(group, kind)| (GroupKind::new(group, kind), OnceCell::new()));
+        Self { cluster, kinds: kinds.into() }
+    }
+
+    /// Lists some kinds. One that cannot be listed stays unknown.
+    pub(crate) async fn around(&self, kinds: &[(&str, &str, &str)]) -> Listed {
+        let mut listed = Listed::default();
+        for (group, version, kind) in kinds {
+            let kind = GroupKind::new(*group, *kind);
+            let Some(cell) = self.kinds.get(&kind) else { continue };
+            if let Ok(objects) = cell.get_or_try_init(|| self.list(&kind, version)).await {
+                listed.0.insert(kind, objects.clone());
+            }
+        }
+        listed
+    }
+
+    async fn list(&self, kind: &GroupKind, version: &str) -> Result<Vec<Arc<Value>>, ClusterError> {
+        let everywhere = ObjectId { kind: kind.clone(), namespace: None, name: String::new() };
+        let api = self.cluster.api(&everywhere, version)?;
+        let mut kept = Vec::new();
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = api.list(&params).await;
+            let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
+            let objects = page.items.into_iter().map(to_value);
+            kept.extend(objects.filter_map(|object| around::kept(kind, &object)).map(Arc::new));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(kept);
+            }
+        }
+    }
 }

@@ -31,13 +31,10 @@ pub(super) fn deployment(object: &Value) -> Health {
     if let Some(found) = condition(object, "Progressing")
         && found.reason == "ProgressDeadlineExceeded"
     {
-        return Health::Stuck(Soft {
-            cause: SoftCause::ProgressDeadline,
-            message: said(object, "Progressing"),
-        });
+        return Health::Stuck(Soft::new(SoftCause::ProgressDeadline, said(object, "Progressing")));
     }
     if condition(object, "ReplicaFailure").is_some_and(|found| found.is_true()) {
-        return progressing(said(object, "ReplicaFailure"));
+        return Health::Stuck(Soft::new(SoftCause::PodsRefused, said(object, "ReplicaFailure")));
     }
     let wanted = desired(object);
     let (updated, total) = (count(object, "updatedReplicas"), count(object, "replicas"));
@@ -84,7 +81,7 @@ pub(super) fn stateful_set(object: &Value) -> Health {
     Health::Ready
 }
 
-pub(super) fn daemon_set(object: &Value, context: Context) -> Health {
+pub(super) fn daemon_set(object: &Value, context: Context<'_>) -> Health {
     if let Some(health) = unobserved(object) {
         return health;
     }
@@ -132,57 +129,16 @@ pub(super) fn job(object: &Value) -> Health {
     }
 }
 
-/// Reasons of failed pods that somebody else replaces.
-const SUPERSEDED: &[&str] =
-    &["Evicted", "NodeShutdown", "Terminated", "Preempting", "NodeAffinity", "UnexpectedAdmissionError"];
-
-pub(super) fn pod(object: &Value) -> Health {
-    let phase = text(object, "/status/phase").unwrap_or("unknown");
-    match phase {
-        "Succeeded" => return Health::Ready,
-        "Failed" => {
-            let reason = text(object, "/status/reason").unwrap_or_default();
-            if SUPERSEDED.contains(&reason) {
-                return progressing(format!("{reason}: to be replaced"));
-            }
-            return Health::Stuck(Soft {
-                cause: SoftCause::PodFailed,
-                message: format!("the pod failed {reason}"),
-            });
-        }
-        _ => {}
-    }
-    if condition(object, "Ready").is_some_and(|found| found.is_true()) {
-        return Health::Ready;
-    }
-    let waiting = ["/status/initContainerStatuses", "/status/containerStatuses"]
-        .into_iter()
-        .filter_map(|pointer| object.pointer(pointer)?.as_array())
-        .flatten()
-        .find_map(|container| text(container, "/state/waiting/reason"));
-    match waiting {
-        Some(reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName")) => {
-            Health::Stuck(Soft { cause: SoftCause::ImagePull, message: reason.to_owned() })
-        }
-        Some("CrashLoopBackOff") => {
-            Health::Stuck(Soft { cause: SoftCause::CrashLoop, message: "CrashLoopBackOff".to_owned() })
-        }
-        _ if condition(object, "PodScheduled").is_some_and(|found| found.status == "False") => {
-            Health::Stuck(Soft { cause: SoftCause::Unschedulable, message: said(object, "PodScheduled") })
-        }
-        _ => progressing(format!("phase {phase}, not ready")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::around::Nothing;
     use super::super::{Context, Health, health};
     use serde_json::{Value, json};
 
     fn judge(kind: &str, spec: &Value, status: &Value) -> Health {
         let api_version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
         let object = json!({ "apiVersion": api_version, "kind": kind, "metadata": { "generation": 2 }, "spec": spec, "status": status });
-        health(&object, Context::default())
+        health(&object, Context { may_be_empty: false, around: &Nothing })
     }
 
     fn says(health: &Health, words: &str) -> bool {
@@ -227,7 +183,7 @@ mod tests {
         assert_eq!(judge("DaemonSet", &json!({}), &status(1, 1)), Health::Ready);
         let empty =
             json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {}, "status": status(0, 0) });
-        assert_eq!(health(&empty, Context { may_be_empty: true }), Health::Ready);
+        assert_eq!(health(&empty, Context { may_be_empty: true, around: &Nothing }), Health::Ready);
     }
 
     #[test]

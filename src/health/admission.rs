@@ -1,0 +1,77 @@
+//! Webhooks and policies: ready when a request that they judge can be
+//! answered, not when their object exists.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::around::endpoints;
+use super::{Context, Health, Soft, SoftCause, number, text};
+
+fn progressing(reason: String) -> Health {
+    Health::Progressing(reason)
+}
+
+/// Every webhook that fails closed needs a CA and somebody who answers.
+pub(super) fn webhooks(object: &Value, context: Context<'_>) -> Health {
+    for webhook in object.get("webhooks").and_then(Value::as_array).into_iter().flatten() {
+        if text(webhook, "/failurePolicy") == Some("Ignore") {
+            continue;
+        }
+        let name = text(webhook, "/name").unwrap_or("?");
+        // A URL may be served with a certificate of a CA that the API server knows anyway.
+        let Some(service) = webhook.pointer("/clientConfig/service") else { continue };
+        if !has_certificate(text(webhook, "/clientConfig/caBundle")) {
+            return progressing(format!("webhook {name} has no caBundle yet"));
+        }
+        let (namespace, service) =
+            (text(service, "/namespace").unwrap_or_default(), text(service, "/name").unwrap_or_default());
+        match endpoints(context.around, namespace, service) {
+            Some(0) => {
+                return progressing(format!(
+                    "webhook {name}: Service {namespace}/{service} has no ready endpoint"
+                ));
+            }
+            Some(_) => {}
+            None => return progressing(format!("looking for the endpoints of Service {namespace}/{service}")),
+        }
+    }
+    Health::Ready
+}
+
+/// Whether a `caBundle` holds a certificate: charts fill in a newline, and others put the real one there later.
+fn has_certificate(bundle: Option<&str>) -> bool {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let decoded = bundle.and_then(|bundle| STANDARD.decode(bundle).ok()).unwrap_or_default();
+    decoded.windows(BEGIN.len()).any(|window| window == BEGIN)
+}
+
+/// A `ValidatingAdmissionPolicy` is type-checked before it can be trusted.
+pub(super) fn policy(object: &Value) -> Health {
+    if number(object, "/status/observedGeneration").is_none() {
+        return progressing("its expressions are not type-checked yet".to_owned());
+    }
+    let warnings = object.pointer("/status/typeChecking/expressionWarnings").and_then(Value::as_array);
+    match warnings.and_then(|warnings| warnings.first()) {
+        None => Health::Ready,
+        Some(first) => {
+            let field = text(first, "/fieldRef").unwrap_or_default();
+            let words = text(first, "/warning").unwrap_or_default();
+            let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+            Health::Stuck(Soft::new(SoftCause::PolicyWarnings, format!("{field}: {words}")))
+        }
+    }
+}
+
+/// A Service with somebody behind it. Without a selector, others keep its endpoints, or it is but a name.
+pub(super) fn answered(object: &Value, context: Context<'_>) -> Health {
+    if text(object, "/spec/type") == Some("ExternalName") {
+        return Health::Ready;
+    }
+    let part = |pointer: &str| text(object, pointer).unwrap_or_default();
+    match endpoints(context.around, part("/metadata/namespace"), part("/metadata/name")) {
+        Some(0) => progressing("no ready endpoint yet".to_owned()),
+        Some(_) => Health::Ready,
+        None => progressing("looking for its endpoints".to_owned()),
+    }
+}
