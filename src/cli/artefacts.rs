@@ -14,7 +14,7 @@ use crate::execute::run::Signal;
 use crate::fetch::{self, FetchError, Fetched, Fetcher, Mirror, Network, Store};
 use crate::model::artefact::Artefact;
 use crate::model::catalogue::{Catalogue, File};
-use crate::model::cloud::Artifacts;
+use crate::model::cloud::{Artifacts, Cloud};
 use crate::model::component::Component;
 use crate::model::lock::{Lock, Pin};
 use crate::model::names::BundleName;
@@ -35,6 +35,14 @@ pub(super) struct Wanted<'a> {
     pub(super) base: &'a Path,
     /// How long a download may go without progress.
     pub(super) patience: Duration,
+}
+
+impl<'a> Wanted<'a> {
+    /// What a cloud says of it.
+    pub(super) fn of(cloud: &'a Cloud, settings: &'a Settings, patience: Duration) -> Self {
+        let base = Path::new(&settings.file).parent().unwrap_or(Path::new(""));
+        Self { bundle: &cloud.bundle, artifacts: &cloud.artifacts, base, patience }
+    }
 }
 
 /// The artefacts of some components, pinned by the catalogue's lock files and
@@ -107,21 +115,20 @@ pub(super) fn attach(
     network: Option<&Ui>,
 ) -> anyhow::Result<Result<(), Signal>> {
     let cloud = &loaded.file.cloud;
-    let components = loaded.components.iter().map(|resolved| &resolved.component);
-    let wanted = pinned(components, &cloud.bundle, &loaded.catalogue, settings)?;
+    let pinned = || {
+        let components = loaded.components.iter().map(|resolved| &resolved.component);
+        pinned(components, &cloud.bundle, &loaded.catalogue, settings)
+    };
+    let mut wanted = pinned()?;
     if wanted.is_empty() {
         return Ok(Ok(()));
     }
     if let Some(ui) = network {
-        let how = Wanted {
-            bundle: &cloud.bundle,
-            artifacts: &cloud.artifacts,
-            base: Path::new(&settings.file).parent().unwrap_or(Path::new("")),
-            patience: PATIENCE,
-        };
-        if let Err(signal) = fetch(&wanted, &how, settings, ui)? {
+        if let Err(signal) = fetch(&wanted, &Wanted::of(cloud, settings, PATIENCE), settings, ui)? {
             return Ok(Err(signal));
         }
+        // What was fetched now may have been locked now.
+        wanted = pinned()?;
     }
     let store = match store(&cloud.artifacts, settings) {
         Ok(store) => store,
@@ -129,15 +136,12 @@ pub(super) fn attach(
         Err(FetchError::NoCache) if network.is_none() => return Ok(Ok(())),
         Err(error) => return Err(failed(&error)),
     };
-    // What was fetched now may have been locked now.
-    let components = loaded.components.iter().map(|resolved| &resolved.component);
-    let wanted = pinned(components, &cloud.bundle, &loaded.catalogue, settings)?;
     let held: Vec<Option<bytes::Bytes>> = loaded
         .components
         .iter()
         .map(|resolved| {
-            let own = crate::model::artefact::artefacts([&resolved.component]).map_err(Problem::Findings)?;
-            let pinned = own.first().and_then(|own| wanted.iter().find(|one| one.id == own.id));
+            let own = Artefact::of(&resolved.component).map_err(|found| Problem::Findings(vec![found]))?;
+            let pinned = own.and_then(|own| wanted.iter().find(|one| one.id == own.id));
             pinned.map_or(Ok(None), |one| store.get(one)).map_err(|error| failed(&error))
         })
         .collect::<anyhow::Result<_>>()?;

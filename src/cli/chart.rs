@@ -71,8 +71,8 @@ pub(super) struct ChartArgs {
 
 impl ChartArgs {
     /// The chart, where one is named.
-    pub(super) fn path(&self) -> Option<PathBuf> {
-        self.chart.clone()
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.chart.as_deref()
     }
 }
 

@@ -1,6 +1,5 @@
 //! `cozy fetch`: fills the cache with what a cloud is made from.
 
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -40,12 +39,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let cloud = &loaded.file.cloud;
     let components = loaded.components.iter().map(|resolved| &resolved.component);
     let wanted = artefacts::pinned(components, &cloud.bundle, &loaded.catalogue, settings)?;
-    let how = artefacts::Wanted {
-        bundle: &cloud.bundle,
-        artifacts: &cloud.artifacts,
-        base: Path::new(&settings.file).parent().unwrap_or(Path::new("")),
-        patience: patience.timeout,
-    };
+    let how = artefacts::Wanted::of(cloud, settings, patience.timeout);
     match artefacts::fetch(&wanted, &how, settings, ui)? {
         Ok(fetched) => {
             show(&fetched, "cozy/v1/fetch", ui)?;

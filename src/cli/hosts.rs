@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::flow::{self, Loaded};
+use super::flow::Loaded;
 use super::preflight::{self, HostArgs};
 use crate::error::{Code, Exit, Problem, Said};
-use crate::host::{HostError, digest};
+use crate::host::HostError;
+use crate::model::artefact::Digest;
 use crate::model::cloud::Cloud;
 use crate::model::names::is_dns_label;
 use crate::preflight::Seen;
@@ -16,9 +17,6 @@ use crate::provider::kubeadm::{Node, Parts, Runner};
 use crate::settings::Settings;
 use crate::ui::{Ui, preflight as draw};
 
-/// The lock's place in a catalogue.
-const LOCK: &str = "bundles/kubernetes.lock";
-
 /// Looks at the hosts; `Err`: preflight failed, and it was said why.
 pub(super) async fn runner(
     args: &HostArgs,
@@ -27,7 +25,7 @@ pub(super) async fn runner(
     ui: &Ui,
 ) -> anyhow::Result<Result<Runner, Exit>> {
     let cloud = &loaded.file.cloud;
-    let lock = lock(cloud, settings)?;
+    let lock = lock(loaded)?;
     let mirror = mirror(cloud)?;
     let found = preflight::look(args, loaded, settings).await?;
     let hosts = cloud.present_hosts().count();
@@ -49,11 +47,10 @@ pub(super) async fn runner(
     Ok(Ok(runner))
 }
 
-fn lock(cloud: &Cloud, settings: &Settings) -> anyhow::Result<Lock> {
-    let files = flow::files(settings)?;
-    let bytes = files.get(LOCK).map(|file| file.bytes.as_ref()).ok_or(LockError::None).map_err(locked)?;
+fn lock(loaded: &Loaded) -> anyhow::Result<Lock> {
+    let bytes = loaded.catalogue.kubernetes.as_ref().ok_or(LockError::None).map_err(locked)?;
     let lock = Lock::read(bytes).map_err(locked)?;
-    match &cloud.kubernetes.version {
+    match &loaded.file.cloud.kubernetes.version {
         Some(wants) if wants.trim_start_matches('v') != lock.kubernetes.trim_start_matches('v') => {
             Err(locked(LockError::Version { has: lock.kubernetes, wants: wants.clone() }))
         }
@@ -76,7 +73,7 @@ fn images(mirror: &Path) -> anyhow::Result<Vec<LocalFile>> {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if path.extension().is_some_and(|extension| extension == "tar") && !name.is_empty() {
-            let sha256 = digest(&fs_err::read(&path)?);
+            let sha256 = Digest::of(&fs_err::read(&path)?).to_string();
             images.push(LocalFile { name, path, sha256 });
         }
     }
@@ -87,7 +84,7 @@ fn images(mirror: &Path) -> anyhow::Result<Vec<LocalFile>> {
 /// The running program, which goes to hosts as their local endpoint.
 fn itself() -> anyhow::Result<LocalFile> {
     let path = std::env::current_exe()?;
-    let sha256 = digest(&fs_err::read(&path)?);
+    let sha256 = Digest::of(&fs_err::read(&path)?).to_string();
     Ok(LocalFile { name: format!("cozy {}", env!("CARGO_PKG_VERSION")), path, sha256 })
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { component, stand_in, chart } = args;
     if let Some(path) = chart.path() {
-        return chart::run(&path, &chart);
+        return chart::run(path, &chart);
     }
     let mut loaded = flow::load(settings)?;
     let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);

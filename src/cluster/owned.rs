@@ -2,16 +2,15 @@
 //! fields (`FieldsV1`, sigs.k8s.io/structured-merge-diff), and their digest.
 
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use super::FIELD_MANAGER;
-use crate::render::hex;
+use crate::model::artefact::Digest;
 
 /// The digest of a value. Keys are sorted first: two servers may order them differently.
 pub(crate) fn digest(value: &Value) -> String {
     let mut sorted = value.clone();
     sorted.sort_all_objects();
-    hex(&Sha256::digest(sorted.to_string().as_bytes()))
+    Digest::of(sorted.to_string().as_bytes()).to_string()
 }
 
 /// The digest of what cozy owns in a live object; `None` where it owns nothing.

@@ -1,14 +1,12 @@
 //! Files onto hosts: verified by sha256 there, mode and owner set, then moved
 //! into place in one step.
 
-use std::fmt::Write as _;
 use std::time::Duration;
-
-use sha2::{Digest as _, Sha256};
 
 use super::error::{HostError, Trouble};
 use super::quote;
 use super::session::Session;
+use crate::model::artefact::Digest;
 
 /// How long one upload may take: 10 minutes, for large files on slow lines.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -27,21 +25,12 @@ pub(crate) struct Upload<'a> {
     pub(crate) mode: u32,
 }
 
-/// The sha256 of some bytes in hexadecimal.
-pub(crate) fn digest(content: &[u8]) -> String {
-    let mut text = String::new();
-    for byte in Sha256::digest(content) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
 impl Session {
     /// Puts a file in place, owned by root. Its folder is made where it is missing.
     pub(crate) async fn upload(&self, file: Upload<'_>) -> Result<(), HostError> {
         let Upload { path, content, mode } = file;
         let what = format!("writing {path}");
-        let script = script(path, &digest(content), mode);
+        let script = script(path, &Digest::of(content).to_string(), mode);
         let output = self.run(&what, &script, content, PATIENCE).await?;
         match output.status {
             0 => Ok(()),
@@ -88,7 +77,7 @@ mod tests {
         let large = vec![7_u8; 1 << 20];
         session.upload(Upload { path, content: &large, mode: 0o640 }).await.unwrap();
         assert_eq!(fs_err::read(path).unwrap(), large);
-        let damaged = script(path, &digest(b"other"), 0o600);
+        let damaged = script(path, &Digest::of(b"other").to_string(), 0o600);
         let output = session.run("writing", &damaged, b"bytes", PATIENCE).await.unwrap();
         assert_eq!(output.status, DAMAGED);
         assert_eq!(fs_err::read(path).unwrap(), large, "the old file stays");

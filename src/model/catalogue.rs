@@ -38,6 +38,8 @@ pub(crate) struct Catalogue {
     pub(crate) bundles: BTreeMap<BundleName, Bundle>,
     /// Lock files by bundle.
     locks: BTreeMap<String, Lock>,
+    /// `bundles/kubernetes.lock`, which Kubernetes' provider reads.
+    pub(crate) kubernetes: Option<Cow<'static, [u8]>>,
 }
 
 /// A component of the catalogue.
@@ -116,8 +118,7 @@ impl Catalogue {
                         }
                     }
                 }
-                // Kubernetes' own artefacts, which its provider reads.
-                ["bundles", "kubernetes.lock"] => {}
+                ["bundles", "kubernetes.lock"] => catalogue.kubernetes = Some(file.bytes.clone()),
                 ["bundles", name] if let Some(stem) = name.strip_suffix(".lock") => {
                     match Lock::read(stem, file) {
                         Ok(lock) => drop(catalogue.locks.insert(stem.to_owned(), lock)),

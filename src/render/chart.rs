@@ -4,9 +4,9 @@
 use bytes::Bytes;
 use cozy_chart::{Environment, Event, KubeVersion, Limits, Release, ValueKey, ValueSource, Values};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use super::{Job, Missing, RenderError, hex, source_stage, stand_in, yaml};
+use super::{Job, Missing, RenderError, source_stage, stand_in, yaml};
+use crate::model::artefact::Digest;
 use crate::model::component::Chart;
 use crate::model::object::Object;
 use crate::plan::Stage;
@@ -101,11 +101,11 @@ impl Environment for World {
             self.generated.get_or_insert_with(|| key.clone());
         }
         // Enough for any function, and the same each time. It never reaches a cluster.
-        let digest = Sha256::digest(format!("{key:?}"));
-        let digits = hex(&digest);
+        let digest = Digest::of(format!("{key:?}").as_bytes());
+        let digits = digest.to_string();
         Some(match key.function {
             "randInt" | "randNumeric" => b"0".to_vec(),
-            "uuidv4" | "encryptAES" => digest.iter().take(16).copied().collect(),
+            "uuidv4" | "encryptAES" => digest.bytes().iter().take(16).copied().collect(),
             function if function.starts_with("gen") && function != "genPrivateKey" => {
                 format!("made up {digits}\0made up {digits}").into_bytes()
             }

@@ -17,9 +17,9 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::error::Code;
+use crate::model::artefact::Digest;
 use crate::model::cloud::ObjectPatch;
 use crate::model::component::{NamespaceSpec, PodSecurity, Resolved};
 use crate::model::names::ComponentName;
@@ -319,7 +319,7 @@ impl Job<'_> {
         let component = &self.resolved.component;
         if let Some(manifest) = &component.source.manifest {
             if let Some(file) = &manifest.file {
-                let found = hex(&Sha256::digest(self.text(file)?.as_bytes()));
+                let found = Digest::of(self.text(file)?.as_bytes()).to_string();
                 if found != manifest.sha256 {
                     let problem =
                         format!("its sha256 is {found}, but component.yaml pins {}", manifest.sha256);
@@ -484,13 +484,4 @@ fn message_of(error: &minijinja::Error) -> String {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

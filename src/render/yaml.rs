@@ -4,11 +4,10 @@
 //! read by the strict reader in `model` instead.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cozy_yaml::{Properties, Style, Visitor};
+use cozy_yaml::{Alias, Builder, Values, is_float};
 use serde_json::{Map, Number, Value};
 
 /// Nesting allowed in one document; deeper ones are mistakes or attacks.
@@ -38,117 +37,59 @@ pub(crate) struct Document {
 
 /// Reads all documents of a text.
 pub(crate) fn read(text: &str) -> Result<Vec<Document>, YamlError> {
-    let mut builder = Builder::default();
+    let mut builder = Builder::new(Json, MOST_ALIASED);
     cozy_yaml::read(text, DEEPEST, &mut builder)
         .map_err(|error| YamlError { line: error.line, problem: error.problem.into_owned() })?;
-    Ok(builder.documents)
+    let documents = builder.documents.into_iter();
+    Ok(documents.map(|(line, value)| Document { line, value: value.unwrap_or(Value::Null) }).collect())
 }
 
-/// A collection that is not complete yet.
-enum Open {
-    List(Vec<Value>),
-    Map { map: Map<String, Value>, key: Option<Key> },
-}
+/// JSON's values of YAML.
+struct Json;
 
-enum Key {
-    Text(String),
-    /// A plain `<<`: its value is merged in.
-    Merge,
-}
+impl Values for Json {
+    type Value = Value;
+    type Map = Map<String, Value>;
+    type Key = String;
 
-/// Builds values from the nodes of a stream.
-#[derive(Default)]
-struct Builder<'a> {
-    documents: Vec<Document>,
-    /// Collections from the outermost to the innermost, with their anchors.
-    open: Vec<(Open, Option<&'a str>)>,
-    anchors: HashMap<&'a str, Value>,
-    aliased: usize,
-}
+    fn scalar(&self, text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Value, String> {
+        scalar(text, tag, plain)
+    }
 
-impl<'a> Builder<'a> {
-    /// Puts a complete value where it belongs.
-    fn put(&mut self, value: Value, anchor: Option<&'a str>) -> Result<(), String> {
-        if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, value.clone());
+    fn list(items: Vec<Value>) -> Value {
+        Value::Array(items)
+    }
+
+    fn map(map: Map<String, Value>) -> Value {
+        Value::Object(map)
+    }
+
+    fn key(value: Value) -> Result<String, String> {
+        key_text(value)
+    }
+
+    fn insert(map: &mut Map<String, Value>, key: String, value: Value) {
+        map.insert(key, value);
+    }
+
+    fn merge(map: &mut Map<String, Value>, value: Value) -> Result<(), String> {
+        merge(map, value)
+    }
+
+    fn count(value: &Value) -> usize {
+        count(value)
+    }
+
+    fn copy(value: &Value) -> Value {
+        value.clone()
+    }
+
+    fn refused(alias: Alias<'_>) -> String {
+        match alias {
+            Alias::Recursive(name) => format!("anchor `{name}` contains itself"),
+            Alias::Unknown(name) => format!("unknown anchor `{name}`"),
+            Alias::TooLarge => "aliases make the document too large".to_owned(),
         }
-        match self.open.last_mut() {
-            None => {
-                if let Some(document) = self.documents.last_mut() {
-                    document.value = value;
-                }
-            }
-            Some((Open::List(items), _)) => items.push(value),
-            Some((Open::Map { map, key }, _)) => match key.take() {
-                None => *key = Some(Key::Text(key_text(value)?)),
-                Some(Key::Text(name)) => {
-                    map.insert(name, value);
-                }
-                Some(Key::Merge) => merge(map, value)?,
-            },
-        }
-        Ok(())
-    }
-
-    /// Ends the innermost collection.
-    fn close(&mut self) -> Result<(), String> {
-        match self.open.pop() {
-            Some((Open::List(items), anchor)) => self.put(Value::Array(items), anchor),
-            Some((Open::Map { map, .. }, anchor)) => self.put(Value::Object(map), anchor),
-            None => Ok(()),
-        }
-    }
-}
-
-impl<'a> Visitor<'a> for Builder<'a> {
-    fn document(&mut self, line: u64) {
-        self.anchors.clear();
-        self.documents.push(Document { line, value: Value::Null });
-    }
-
-    fn document_end(&mut self) {}
-
-    fn scalar(&mut self, text: Cow<'a, str>, style: Style, properties: Properties<'a>) -> Result<(), String> {
-        let Properties { anchor, tag } = properties;
-        if style == Style::Plain
-            && text == "<<"
-            && tag.is_none()
-            && let Some((Open::Map { key: key @ None, .. }, _)) = self.open.last_mut()
-        {
-            *key = Some(Key::Merge);
-            return Ok(());
-        }
-        self.put(scalar(text, tag.as_deref(), style == Style::Plain)?, anchor)
-    }
-
-    fn sequence(&mut self, properties: Properties<'a>) -> Result<(), String> {
-        self.open.push((Open::List(Vec::new()), properties.anchor));
-        Ok(())
-    }
-
-    fn sequence_end(&mut self) -> Result<(), String> {
-        self.close()
-    }
-
-    fn mapping(&mut self, properties: Properties<'a>) -> Result<(), String> {
-        self.open.push((Open::Map { map: Map::new(), key: None }, properties.anchor));
-        Ok(())
-    }
-
-    fn mapping_end(&mut self) -> Result<(), String> {
-        self.close()
-    }
-
-    fn alias(&mut self, name: &'a str) -> Result<(), String> {
-        if self.open.iter().any(|(_, anchor)| *anchor == Some(name)) {
-            return Err(format!("anchor `{name}` contains itself"));
-        }
-        let value = self.anchors.get(name).cloned().ok_or_else(|| format!("unknown anchor `{name}`"))?;
-        self.aliased += count(&value);
-        if self.aliased > MOST_ALIASED {
-            return Err("aliases make the document too large".to_owned());
-        }
-        self.put(value, None)
     }
 }
 
@@ -278,27 +219,6 @@ fn integer(text: &str) -> Option<i128> {
     let value = i128::from_str_radix(digits, radix).ok()?;
     let value = if negative { -value } else { value };
     (i128::from(i64::MIN)..=i128::from(u64::MAX)).contains(&value).then_some(value)
-}
-
-/// goyaml's `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`.
-fn is_float(text: &str) -> bool {
-    let text = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
-        None => (text, None),
-    };
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let mantissa_holds = match mantissa.split_once('.') {
-        Some((whole, fraction)) => {
-            all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty())
-        }
-        None => !mantissa.is_empty() && all_digits(mantissa),
-    };
-    let exponent_holds = exponent.is_none_or(|exponent| {
-        let digits = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
-        !digits.is_empty() && all_digits(digits)
-    });
-    mantissa_holds && exponent_holds
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::rc::Rc;
 
 use crate::number;
 use crate::value::Value;
@@ -154,7 +153,7 @@ pub(crate) fn read(text: &str) -> Result<Value, String> {
             None => error.to_string(),
         }
     })?;
-    Ok(sorted(value))
+    Ok(Value::from(value))
 }
 
 /// Halves of surrogate pairs that are alone, as Go reads them.
@@ -186,15 +185,4 @@ fn with_replaced_surrogates(text: &str) -> Cow<'_, str> {
     }
     out.push_str(text.get(from..).unwrap_or_default());
     Cow::Owned(out)
-}
-
-/// Values in maps are sorted by key anyway; only numbers need care.
-fn sorted(value: serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::Array(items) => Value::list(items.into_iter().map(sorted).collect()),
-        serde_json::Value::Object(map) => {
-            Value::map(map.into_iter().map(|(key, value)| (Rc::from(key), sorted(value))).collect())
-        }
-        other => Value::from(other),
-    }
 }

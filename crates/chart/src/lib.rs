@@ -41,8 +41,3 @@ pub use manifest::{Crd, Event, Hook, Manifest, Printed, Rendered};
 pub use object::KubeVersion;
 pub use render::{Release, render};
 pub use values::{Lookup, Set, ValueSource, Values};
-
-/// The names of all functions that templates know, in no order.
-pub fn function_names() -> impl Iterator<Item = &'static str> {
-    funcs::names().chain(["break", "continue"])
-}

@@ -1,11 +1,13 @@
 //! A fast reader of YAML 1.1 as libyaml reads it, and with it goyaml, kubectl
 //! and Helm. It finds the structure and the text of scalars, and hands them to
-//! a [`Visitor`]; what a plain scalar means (`yes`, `0644`) is the visitor's.
+//! a [`Visitor`]; what a plain scalar means (`yes`, `0644`) is the visitor's. A
+//! [`Builder`] is the visitor of readers that make values.
 //!
 //! A recursive descent over bytes instead of libyaml's queue of tokens: single
 //! lines, which nearly all scalars are, are borrowed from the input.
 
 mod block;
+mod build;
 mod cursor;
 mod flow;
 mod scalar;
@@ -13,6 +15,7 @@ mod scalar;
 use std::borrow::Cow;
 use std::fmt;
 
+pub use build::{Alias, Builder, Values, is_float};
 use cursor::Cursor;
 
 /// Why a text is not YAML.

@@ -13,7 +13,8 @@ use super::{Node, PORT, STATE, Site, scripts};
 use crate::cluster::{Cluster, connect_text};
 use crate::execute::event::Failure;
 use crate::execute::hosts::Hosts;
-use crate::host::{HostError, Session, Trouble, Upload, digest};
+use crate::host::{HostError, Session, Trouble, Upload};
+use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::plan::planner::{HostStep, Phase};
 use crate::plan::{Step, StepId};
@@ -94,7 +95,7 @@ impl Runner {
                 Ok(bytes) => bytes,
                 Err(source) => return Err(LockError::Missing { name, version, path, source }),
             };
-            let found = digest(&bytes);
+            let found = Digest::of(&bytes).to_string();
             if found != **expected {
                 let expected = (*expected).to_owned();
                 return Err(LockError::Digest { name, version, path, found, expected });
@@ -247,7 +248,7 @@ async fn put(session: &Session, item: &Item, say: &dyn Fn(String)) -> Result<(),
             let bytes =
                 fs_err::read(path).map_err(|error| session.error(Trouble::Unsent(error.to_string())))?;
             // It was what was locked when the plan was made; what is sent must still be.
-            if digest(&bytes) != *sha256 {
+            if Digest::of(&bytes).to_string() != *sha256 {
                 return Err(session.error(Trouble::Unsent(format!(
                     "`{}` has changed since it was verified",
                     path.display()

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::files::{self, Service};
 use super::lock::Lock;
 use super::{Node, STATE, Site};
-use crate::host::digest;
+use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::plan::Reason;
 use crate::plan::planner::{HostStep, Phase};
@@ -198,7 +198,7 @@ fn text(path: &str, text: String, mode: u32, service: Option<Service>) -> Item {
     Item {
         what: format!("write {path}"),
         probe: path.to_owned(),
-        digest: digest(text.as_bytes()),
+        digest: Digest::of(text.as_bytes()).to_string(),
         source: Source::Text(text),
         action: Action::Place(mode),
         service,
@@ -211,7 +211,7 @@ fn marked(name: &str, sha256: &str) -> Item {
     Item {
         what: String::new(),
         probe: format!("{STATE}/artifacts/{name}"),
-        digest: digest(mark.as_bytes()),
+        digest: Digest::of(mark.as_bytes()).to_string(),
         source: Source::Text(String::new()),
         action: Action::Import,
         service: None,

@@ -35,21 +35,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 /// The kinds that Go compares.
 #[derive(PartialEq)]
-enum Basic {
+enum Basic<'a> {
     Bool(bool),
     Float(f64),
     Int(i64),
     Uint(u64),
-    Text(Vec<u8>),
+    Text(&'a [u8]),
 }
 
-fn basic(value: &Value) -> Option<Basic> {
+fn basic(value: &Value) -> Option<Basic<'_>> {
     Some(match value {
         Value::Bool(value) => Basic::Bool(*value),
         Value::Float(number) => Basic::Float(*number),
         Value::Int(number) | Value::Int64(number) => Basic::Int(*number),
         Value::Uint(number, _) => Basic::Uint(*number),
-        Value::Text(_) | Value::Raw(_) => Basic::Text(value.string_bytes().unwrap_or_default().to_vec()),
+        Value::Text(_) | Value::Raw(_) => Basic::Text(value.string_bytes().unwrap_or_default()),
         Value::Object(object) => match object.as_ref() {
             crate::object::Object::Duration(nanoseconds) => Basic::Int(*nanoseconds),
             _ => return None,

@@ -32,18 +32,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("fromYaml", &[Text], |_, a| Ok(map_or_error(read_yaml(&text(a, 0)), YAML_MISMATCH))),
     fixed("fromYamlArray", &[Text], |_, a| Ok(list_or_error(read_yaml(&text(a, 0)), YAML_MISMATCH))),
     fixed("toToml", &[Any], |engine, a| {
-        if arg(a, 0).is_nil() {
-            return Err("reflect: call of reflect.Value.Type on zero Value".into());
-        }
-        let text = toml::write(arg(a, 0)).unwrap_or_else(|problem| problem);
+        let text = toml_of(arg(a, 0))?.unwrap_or_else(|problem| problem);
         engine.spend(text.len())?;
         Ok(Value::text(text))
     }),
     fixed("mustToToml", &[Any], |engine, a| {
-        if arg(a, 0).is_nil() {
-            return Err("reflect: call of reflect.Value.Type on zero Value".into());
-        }
-        let text = toml::write(arg(a, 0))?;
+        let text = toml_of(arg(a, 0))??;
         engine.spend(text.len())?;
         Ok(Value::text(text))
     }),
@@ -51,28 +45,31 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(toml::read(&text(a, 0))
             .unwrap_or_else(|problem| Value::map_from([("Error", Value::text(problem))])))
     }),
-    fixed("toJson", &[Any], |engine, a| {
-        written(engine, json::write(arg(a, 0), Style { html: true, pretty: false }), Must::No)
-    }),
-    fixed("mustToJson", &[Any], |engine, a| {
-        written(engine, json::write(arg(a, 0), Style { html: true, pretty: false }), Must::Yes)
-    }),
-    fixed("toPrettyJson", &[Any], |engine, a| {
-        written(engine, json::write(arg(a, 0), Style { html: true, pretty: true }), Must::No)
-    }),
-    fixed("mustToPrettyJson", &[Any], |engine, a| {
-        written(engine, json::write(arg(a, 0), Style { html: true, pretty: true }), Must::Yes)
-    }),
-    fixed("toRawJson", &[Any], |engine, a| {
-        written(engine, json::write(arg(a, 0), Style { html: false, pretty: false }), Must::Yes)
-    }),
-    fixed("mustToRawJson", &[Any], |engine, a| {
-        written(engine, json::write(arg(a, 0), Style { html: false, pretty: false }), Must::Yes)
-    }),
+    fixed("toJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), COMPACT), Must::No)),
+    fixed("mustToJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), COMPACT), Must::Yes)),
+    fixed("toPrettyJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), PRETTY), Must::No)),
+    fixed("mustToPrettyJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), PRETTY), Must::Yes)),
+    fixed("toRawJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), RAW), Must::Yes)),
+    fixed("mustToRawJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), RAW), Must::Yes)),
     fixed("fromJson", &[Text], |_, a| Ok(map_or_error(json::read(&text(a, 0)), ""))),
     fixed("mustFromJson", &[Text], |_, a| Ok(json::read(&text(a, 0))?)),
     fixed("fromJsonArray", &[Text], |_, a| Ok(list_or_error(json::read(&text(a, 0)), ""))),
 ];
+
+/// Go's `json.Marshal`.
+const COMPACT: Style = Style { html: true, pretty: false };
+/// Go's `json.MarshalIndent`.
+const PRETTY: Style = Style { html: true, pretty: true };
+/// Without escapes for HTML.
+const RAW: Style = Style { html: false, pretty: false };
+
+/// TOML of a value, or why there is none; nil makes Go's encoder panic.
+fn toml_of(value: &Value) -> Result<Result<String, String>, Stop> {
+    if value.is_nil() {
+        return Err("reflect: call of reflect.Value.Type on zero Value".into());
+    }
+    Ok(toml::write(value))
+}
 
 /// Whether a failure is an error, or an empty text.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -16,26 +16,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustPush", &[Any, Any], push),
     fixed("prepend", &[Any, Any], prepend),
     fixed("mustPrepend", &[Any, Any], prepend),
-    fixed("first", &[Any], |_, a| {
-        Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))
-    }),
-    fixed("mustFirst", &[Any], |_, a| {
-        Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))
-    }),
-    fixed("last", &[Any], |_, a| Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))),
-    fixed("mustLast", &[Any], |_, a| {
-        Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))
-    }),
+    fixed("first", &[Any], first),
+    fixed("mustFirst", &[Any], first),
+    fixed("last", &[Any], last),
+    fixed("mustLast", &[Any], last),
     fixed("rest", &[Any], rest),
     fixed("mustRest", &[Any], rest),
     fixed("initial", &[Any], initial),
     fixed("mustInitial", &[Any], initial),
-    fixed("reverse", &[Any], |_, a| {
-        Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))
-    }),
-    fixed("mustReverse", &[Any], |_, a| {
-        Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))
-    }),
+    fixed("reverse", &[Any], reverse),
+    fixed("mustReverse", &[Any], reverse),
     fixed("compact", &[Any], compact),
     fixed("mustCompact", &[Any], compact),
     fixed("uniq", &[Any], uniq),
@@ -107,6 +97,18 @@ fn prepend(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     list.extend(items(arg(a, 0), "prepend on")?);
     engine.spend(list.len())?;
     Ok(Value::list(list))
+}
+
+fn first(_: &mut Engine<'_>, a: &[Value]) -> Answer {
+    Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))
+}
+
+fn last(_: &mut Engine<'_>, a: &[Value]) -> Answer {
+    Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))
+}
+
+fn reverse(_: &mut Engine<'_>, a: &[Value]) -> Answer {
+    Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))
 }
 
 fn rest(_: &mut Engine<'_>, a: &[Value]) -> Answer {

@@ -151,58 +151,31 @@ impl Function {
     }
 }
 
+/// All functions, by what they work on.
+const TABLES: &[&[Function]] = &[
+    compare::FUNCTIONS,
+    collections::FUNCTIONS,
+    crypto::FUNCTIONS,
+    dates::FUNCTIONS,
+    dicts::FUNCTIONS,
+    encoding::FUNCTIONS,
+    helm::FUNCTIONS,
+    lists::FUNCTIONS,
+    math::FUNCTIONS,
+    reflect::FUNCTIONS,
+    regexes::FUNCTIONS,
+    semver::FUNCTIONS,
+    strings::FUNCTIONS,
+    urls::FUNCTIONS,
+    words::FUNCTIONS,
+];
+
 /// Finds a function.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
     static BY_NAME: OnceLock<HashMap<&'static str, &'static Function>> = OnceLock::new();
-    let by_name = BY_NAME.get_or_init(|| {
-        [
-            compare::FUNCTIONS,
-            collections::FUNCTIONS,
-            crypto::FUNCTIONS,
-            dates::FUNCTIONS,
-            dicts::FUNCTIONS,
-            encoding::FUNCTIONS,
-            helm::FUNCTIONS,
-            lists::FUNCTIONS,
-            math::FUNCTIONS,
-            reflect::FUNCTIONS,
-            regexes::FUNCTIONS,
-            semver::FUNCTIONS,
-            strings::FUNCTIONS,
-            urls::FUNCTIONS,
-            words::FUNCTIONS,
-        ]
-        .into_iter()
-        .flatten()
-        .map(|function| (function.name, function))
-        .collect()
-    });
+    let by_name = BY_NAME
+        .get_or_init(|| TABLES.iter().copied().flatten().map(|function| (function.name, function)).collect());
     by_name.get(name).copied()
-}
-
-/// The names of all functions.
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    find("");
-    [
-        compare::FUNCTIONS,
-        collections::FUNCTIONS,
-        crypto::FUNCTIONS,
-        dates::FUNCTIONS,
-        dicts::FUNCTIONS,
-        encoding::FUNCTIONS,
-        helm::FUNCTIONS,
-        lists::FUNCTIONS,
-        math::FUNCTIONS,
-        reflect::FUNCTIONS,
-        regexes::FUNCTIONS,
-        semver::FUNCTIONS,
-        strings::FUNCTIONS,
-        urls::FUNCTIONS,
-        words::FUNCTIONS,
-    ]
-    .into_iter()
-    .flatten()
-    .map(|function| function.name)
 }
 
 const NIL: &Value = &Value::Nil;

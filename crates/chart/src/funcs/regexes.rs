@@ -24,16 +24,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustRegexFindAll", &[Text, Text, Int], |_, a| find_all(a)),
     fixed("regexReplaceAll", &[Text, Text, Text], replace_all),
     fixed("mustRegexReplaceAll", &[Text, Text, Text], replace_all),
-    fixed("regexReplaceAllLiteral", &[Text, Text, Text], |engine, a| {
-        let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), NoExpand(bytes(a, 2))).into_owned();
-        engine.spend(out.len())?;
-        Ok(Value::from_bytes(out))
-    }),
-    fixed("mustRegexReplaceAllLiteral", &[Text, Text, Text], |engine, a| {
-        let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), NoExpand(bytes(a, 2))).into_owned();
-        engine.spend(out.len())?;
-        Ok(Value::from_bytes(out))
-    }),
+    fixed("regexReplaceAllLiteral", &[Text, Text, Text], replace_literally),
+    fixed("mustRegexReplaceAllLiteral", &[Text, Text, Text], replace_literally),
     fixed("regexSplit", &[Text, Text, Int], |_, a| split(a)),
     fixed("mustRegexSplit", &[Text, Text, Int], |_, a| split(a)),
     fixed("regexQuoteMeta", &[Text], |_, a| {
@@ -311,6 +303,12 @@ fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     });
     engine.spend(out.len())?;
     Ok(Value::from_bytes(out.into_owned()))
+}
+
+fn replace_literally(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), NoExpand(bytes(a, 2))).into_owned();
+    engine.spend(out.len())?;
+    Ok(Value::from_bytes(out))
 }
 
 /// A group of a replacement.

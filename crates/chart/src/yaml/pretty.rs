@@ -1,8 +1,7 @@
 //! `toYamlPretty`: goyaml.v3's encoder with an indent of two, which also
 //! indents sequences in mappings, and quotes less.
 
-use super::read::{Resolved, resolve};
-use super::write::{Shape, Style, block, escape, is_base60, natural};
+use super::write::{Shape, Style, escape, literal, natural, wanted};
 use crate::number;
 use crate::value::Value;
 
@@ -76,18 +75,7 @@ fn scalar(value: &Value, indent: usize, out: &mut String) {
 }
 
 fn text(text: &str, indent: usize, key: bool, out: &mut String) {
-    let wants_quotes = match resolve(text) {
-        Resolved::Text => is_base60(text),
-        _ => true,
-    };
-    let wanted = if text.contains('\n') {
-        Style::Literal
-    } else if wants_quotes {
-        Style::Double
-    } else {
-        Style::Plain
-    };
-    match Shape::of(text).style(wanted, text, key) {
+    match Shape::of(text).style(wanted(text), text, key) {
         Style::Plain => out.push_str(text),
         Style::Single => {
             out.push('\'');
@@ -104,18 +92,6 @@ fn text(text: &str, indent: usize, key: bool, out: &mut String) {
             }
             out.push('"');
         }
-        Style::Literal => {
-            out.push('|');
-            if text.starts_with([' ', '\n']) {
-                out.push('2');
-            }
-            if !text.ends_with('\n') {
-                out.push('-');
-            } else if text.ends_with("\n\n") || text == "\n" {
-                out.push('+');
-            }
-            out.push('\n');
-            block(text, indent.max(2), out);
-        }
+        Style::Literal => literal(text, indent, out),
     }
 }

@@ -1,10 +1,9 @@
 //! Reading: goyaml.v2's types, then JSON's, so that every number is a `float64`.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::rc::Rc;
 
-use cozy_yaml::{Properties, Style, Visitor};
+use cozy_yaml::{Alias, Builder, Values, is_float};
 
 use crate::number;
 use crate::value::{Entries, Value};
@@ -36,122 +35,66 @@ pub(crate) fn read(text: &str) -> Result<Value, String> {
 /// Reads the first document; with `integers`, whole numbers stay `int`, as
 /// goyaml has them before JSON.
 pub(crate) fn read_typed(text: &str, integers: bool) -> Result<Value, String> {
-    let mut builder = Builder { integers, ..Builder::default() };
-    match cozy_yaml::read(text, DEEPEST, &mut builder) {
+    let mut builder = Builder::new(Goyaml { integers }, MOST_ALIASED);
+    let read = cozy_yaml::read(text, DEEPEST, &mut builder);
+    match read {
         // goyaml reads the first document only, and what follows may be broken.
-        Ok(()) => Ok(builder.document.unwrap_or(Value::Nil)),
-        Err(_) if builder.done => Ok(builder.document.unwrap_or(Value::Nil)),
-        Err(error) => Err(format!("yaml: line {}: {}", error.line, error.problem)),
+        Err(error) if builder.ended == 0 => Err(format!("yaml: line {}: {}", error.line, error.problem)),
+        Ok(()) | Err(_) => {
+            let first = builder.documents.into_iter().next();
+            Ok(first.and_then(|(_, value)| value).unwrap_or(Value::Nil))
+        }
     }
 }
 
-enum Open {
-    List(Vec<Value>),
-    Map { entries: Entries, key: Option<Key> },
-}
-
-enum Key {
-    Text(Rc<str>),
-    /// A plain `<<`.
-    Merge,
-}
-
-#[derive(Default)]
-struct Builder<'a> {
+/// Go's values of YAML.
+struct Goyaml {
     integers: bool,
-    document: Option<Value>,
-    /// The first document is complete.
-    done: bool,
-    open: Vec<(Open, Option<&'a str>)>,
-    anchors: HashMap<&'a str, Value>,
-    aliased: usize,
 }
 
-impl<'a> Builder<'a> {
-    fn put(&mut self, value: Value, anchor: Option<&'a str>) -> Result<(), String> {
-        if let Some(anchor) = anchor {
-            self.anchors.insert(anchor, value.clone());
+impl Values for Goyaml {
+    type Value = Value;
+    type Map = Entries;
+    type Key = Rc<str>;
+
+    fn scalar(&self, text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Value, String> {
+        scalar(&text, tag, plain, self.integers)
+    }
+
+    fn list(items: Vec<Value>) -> Value {
+        Value::list(items)
+    }
+
+    fn map(entries: Entries) -> Value {
+        Value::map(entries)
+    }
+
+    fn key(value: Value) -> Result<Rc<str>, String> {
+        key_text(value)
+    }
+
+    fn insert(entries: &mut Entries, key: Rc<str>, value: Value) {
+        entries.insert(key, value);
+    }
+
+    fn merge(entries: &mut Entries, value: Value) -> Result<(), String> {
+        merge(entries, &value)
+    }
+
+    fn count(value: &Value) -> usize {
+        count(value)
+    }
+
+    fn copy(value: &Value) -> Value {
+        value.deep_copy()
+    }
+
+    fn refused(alias: Alias<'_>) -> String {
+        match alias {
+            Alias::Recursive(name) => format!("anchor '{name}' value contains itself"),
+            Alias::Unknown(name) => format!("unknown anchor '{name}' referenced"),
+            Alias::TooLarge => "document contains excessive aliasing".to_owned(),
         }
-        match self.open.last_mut() {
-            None => {
-                if !self.done {
-                    self.document = Some(value);
-                }
-            }
-            Some((Open::List(items), _)) => items.push(value),
-            Some((Open::Map { entries, key }, _)) => match key.take() {
-                None => *key = Some(Key::Text(key_text(value)?)),
-                Some(Key::Text(name)) => {
-                    entries.insert(name, value);
-                }
-                Some(Key::Merge) => merge(entries, &value)?,
-            },
-        }
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<(), String> {
-        match self.open.pop() {
-            Some((Open::List(items), anchor)) => self.put(Value::list(items), anchor),
-            Some((Open::Map { entries, .. }, anchor)) => self.put(Value::map(entries), anchor),
-            None => Ok(()),
-        }
-    }
-}
-
-impl<'a> Visitor<'a> for Builder<'a> {
-    fn document(&mut self, _: u64) {
-        self.anchors.clear();
-    }
-
-    fn document_end(&mut self) {
-        self.done = true;
-    }
-
-    fn scalar(&mut self, text: Cow<'a, str>, style: Style, properties: Properties<'a>) -> Result<(), String> {
-        let Properties { anchor, tag } = properties;
-        let plain = style == Style::Plain;
-        if plain
-            && text == "<<"
-            && tag.is_none()
-            && let Some((Open::Map { key: key @ None, .. }, _)) = self.open.last_mut()
-        {
-            *key = Some(Key::Merge);
-            return Ok(());
-        }
-        let value = scalar(&text, tag.as_deref(), plain, self.integers)?;
-        self.put(value, anchor)
-    }
-
-    fn sequence(&mut self, properties: Properties<'a>) -> Result<(), String> {
-        self.open.push((Open::List(Vec::new()), properties.anchor));
-        Ok(())
-    }
-
-    fn sequence_end(&mut self) -> Result<(), String> {
-        self.close()
-    }
-
-    fn mapping(&mut self, properties: Properties<'a>) -> Result<(), String> {
-        self.open.push((Open::Map { entries: Entries::new(), key: None }, properties.anchor));
-        Ok(())
-    }
-
-    fn mapping_end(&mut self) -> Result<(), String> {
-        self.close()
-    }
-
-    fn alias(&mut self, name: &'a str) -> Result<(), String> {
-        if self.open.iter().any(|(_, anchor)| *anchor == Some(name)) {
-            return Err(format!("anchor '{name}' value contains itself"));
-        }
-        let value =
-            self.anchors.get(name).ok_or_else(|| format!("unknown anchor '{name}' referenced"))?.deep_copy();
-        self.aliased += count(&value);
-        if self.aliased > MOST_ALIASED {
-            return Err("document contains excessive aliasing".to_owned());
-        }
-        self.put(value, None)
     }
 }
 
@@ -288,54 +231,13 @@ fn digits(text: &str) -> Resolved {
     Resolved::Text
 }
 
-/// goyaml's `^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`.
 fn float(text: &str) -> Option<f64> {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let (mantissa, power) = match unsigned.split_once(['e', 'E']) {
-        Some((mantissa, power)) => (mantissa, Some(power)),
-        None => (unsigned, None),
-    };
-    let all_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    let mantissa_holds = match mantissa.split_once('.') {
-        Some((whole, fraction)) => {
-            all_digits(whole) && all_digits(fraction) && !(whole.is_empty() && fraction.is_empty())
-        }
-        None => !mantissa.is_empty() && all_digits(mantissa),
-    };
-    let power_holds = power.is_none_or(|power| {
-        let digits = power.strip_prefix(['-', '+']).unwrap_or(power);
-        !digits.is_empty() && all_digits(digits)
-    });
-    if !(mantissa_holds && power_holds) {
-        return None;
-    }
-    let number: f64 = text.parse().ok()?;
+    let number: f64 = is_float(text).then(|| text.parse().ok())??;
     number.is_finite().then_some(number)
 }
 
 /// goyaml's formats: `2001-1-2`, `2001-1-2T15:4:5.9Z`, `2001-1-2 15:4:5.9`.
 fn is_time(text: &str) -> bool {
-    let mut bytes = text.bytes().peekable();
-    let mut number = |least: usize, most: usize| -> Option<u32> {
-        let mut value = 0;
-        let mut count = 0;
-        while count < most && bytes.peek().is_some_and(u8::is_ascii_digit) {
-            value = value * 10 + u32::from(bytes.next()? - b'0');
-            count += 1;
-        }
-        if count < least {
-            return None;
-        }
-        Some(value)
-    };
-    let date = (|| {
-        let year = number(4, 4)?;
-        let _ = year;
-        Some(())
-    })();
-    if date.is_none() {
-        return false;
-    }
     time_parts(text).is_some()
 }
 

@@ -173,26 +173,8 @@ impl Emitter {
     }
 
     fn text(&mut self, text: &str, place: Place) {
-        let wants_quotes = match resolve(text) {
-            Resolved::Text => is_base60(text),
-            // Dates went through JSON as text, and goyaml sees them as dates again.
-            Resolved::Time
-            | Resolved::Null
-            | Resolved::Bool(_)
-            | Resolved::Int(_)
-            | Resolved::Uint(_)
-            | Resolved::Float(_) => true,
-        };
-        let shape = Shape::of(text);
-        let wanted = if text.contains('\n') {
-            Style::Literal
-        } else if wants_quotes {
-            Style::Double
-        } else {
-            Style::Plain
-        };
-        match shape.style(wanted, text, place.key) {
-            Style::Plain => self.folded(text, place, false),
+        match Shape::of(text).style(wanted(text), text, place.key) {
+            Style::Plain => self.folded(text, place),
             Style::Single => {
                 self.put("'");
                 self.single(text, place);
@@ -204,7 +186,7 @@ impl Emitter {
     }
 
     /// Writes text, and breaks lines at single spaces.
-    fn folded(&mut self, text: &str, place: Place, _: bool) {
+    fn folded(&mut self, text: &str, place: Place) {
         let mut after_space = false;
         let mut characters = text.chars().peekable();
         while let Some(character) = characters.next() {
@@ -301,26 +283,38 @@ impl Emitter {
     }
 
     fn literal(&mut self, text: &str, place: Place) {
-        self.put("|");
-        if text.starts_with([' ', '\n']) {
-            self.put("2");
-        }
-        if !text.ends_with('\n') {
-            self.put("-");
-        } else if text == "\n" || text.ends_with("\n\n") {
-            self.put("+");
-        }
-        self.out.push('\n');
-        block(text, place.indent.max(2), &mut self.out);
+        literal(text, place.indent, &mut self.out);
         self.column = 0;
     }
 }
 
-/// Writes the lines of a literal block.
-pub(super) fn block(text: &str, indent: usize, out: &mut String) {
+/// The style that goyaml asks for: quotes for what would be read as another
+/// type. Dates went through JSON as text, and goyaml sees them as dates again.
+pub(super) fn wanted(text: &str) -> Style {
+    if text.contains('\n') {
+        Style::Literal
+    } else if resolve(text) != Resolved::Text || is_base60(text) {
+        Style::Double
+    } else {
+        Style::Plain
+    }
+}
+
+/// Writes a literal block: its header with the hints, and its lines.
+pub(super) fn literal(text: &str, indent: usize, out: &mut String) {
+    out.push('|');
+    if text.starts_with([' ', '\n']) {
+        out.push('2');
+    }
+    if !text.ends_with('\n') {
+        out.push('-');
+    } else if text.ends_with("\n\n") || text == "\n" {
+        out.push('+');
+    }
+    out.push('\n');
     for line in text.split_inclusive('\n') {
         if line != "\n" {
-            out.extend(std::iter::repeat_n(' ', indent));
+            out.extend(std::iter::repeat_n(' ', indent.max(2)));
         }
         out.push_str(line);
     }

@@ -201,9 +201,8 @@ impl Objects<'_> {
         name: &str,
         change: &Value,
     ) -> Option<Value> {
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let changed = self.api(api_version, kind, plural).patch(name, &params, &Patch::Merge(change)).await;
-        serde_json::to_value(changed.ok()?).ok()
+        let api = self.api(api_version, kind, plural);
+        answered(api.patch(name, &changes(), &Patch::Merge(change)).await)
     }
 
     /// Changes an object's status, and answers it unless it is gone.
@@ -215,11 +214,19 @@ impl Objects<'_> {
         name: &str,
         change: &Value,
     ) -> Option<Value> {
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let changed =
-            self.api(api_version, kind, plural).patch_status(name, &params, &Patch::Merge(change)).await;
-        serde_json::to_value(changed.ok()?).ok()
+        let api = self.api(api_version, kind, plural);
+        answered(api.patch_status(name, &changes(), &Patch::Merge(change)).await)
     }
+}
+
+/// How the controllers change objects.
+fn changes() -> PatchParams {
+    PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+/// An object that was changed; `None`: it is gone.
+fn answered(changed: Result<DynamicObject, kube::Error>) -> Option<Value> {
+    serde_json::to_value(changed.ok()?).ok()
 }
 
 /// Tells of each kind that a CRD defines, once it is established.

@@ -1,0 +1,529 @@
+//! The execution of one template: nodes, pipelines, variables, fields.
+
+use std::rc::Rc;
+
+use super::{Engine, Stop};
+use crate::error::{Error, Frame};
+use crate::format;
+use crate::funcs::{Function, Type};
+use crate::object::{Member, Object};
+use crate::template::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, Position, Template};
+use crate::value::{MapKind, Value};
+use crate::values;
+
+/// The execution of one template.
+pub(super) struct Run<'r, 'e> {
+    pub(super) engine: &'r mut Engine<'e>,
+    pub(super) template: &'r Rc<Template>,
+    pub(super) variables: Vec<(Rc<str>, Value)>,
+}
+
+impl Run<'_, '_> {
+    /// Adds this place to an error.
+    fn placed<T>(
+        &self,
+        result: Result<T, Stop>,
+        position: Position,
+        expression: &dyn std::fmt::Display,
+    ) -> Result<T, Stop> {
+        let frame = || {
+            let (line, column) = self.template.place(position);
+            Frame {
+                file: self.template.file.to_string(),
+                line,
+                column,
+                template: self.template.name.to_string(),
+                expression: shortened(&expression.to_string()),
+            }
+        };
+        match result {
+            Err(Stop::Failed(problem)) => {
+                Err(Stop::Placed(Box::new(Error::Execute { frames: vec![frame()], problem })))
+            }
+            other => other,
+        }
+    }
+
+    /// Adds the place of a call to an error from within it.
+    fn called<T>(
+        &self,
+        result: Result<T, Stop>,
+        position: Position,
+        expression: &dyn std::fmt::Display,
+    ) -> Result<T, Stop> {
+        match result {
+            Err(Stop::Placed(mut error)) => {
+                if let Error::Execute { frames, .. } = error.as_mut()
+                    && frames.len() < 12
+                {
+                    let (line, column) = self.template.place(position);
+                    frames.push(Frame {
+                        file: self.template.file.to_string(),
+                        line,
+                        column,
+                        template: self.template.name.to_string(),
+                        expression: shortened(&expression.to_string()),
+                    });
+                }
+                Err(Stop::Placed(error))
+            }
+            other => self.placed(other, position, expression),
+        }
+    }
+
+    pub(super) fn list(&mut self, nodes: &[Node], dot: &Value, out: &mut Vec<u8>) -> Result<(), Stop> {
+        nodes.iter().try_for_each(|node| self.node(node, dot, out))
+    }
+
+    fn node(&mut self, node: &Node, dot: &Value, out: &mut Vec<u8>) -> Result<(), Stop> {
+        self.engine.step()?;
+        match node {
+            Node::Text(text) => {
+                self.engine.spend(text.len())?;
+                out.extend_from_slice(text);
+                Ok(())
+            }
+            Node::Action(pipe) => {
+                let value = self.pipe(pipe, dot)?;
+                if pipe.variables.is_empty() {
+                    let before = out.len();
+                    match value {
+                        Value::Nil | Value::Null => out.extend_from_slice(b"<no value>"),
+                        // A template can take its address, and so its method `String`.
+                        Value::Object(object) if matches!(*object, Object::Kube(_)) => {
+                            format::print(&field(&Value::Object(object), "String", None)?, out);
+                        }
+                        value => format::print(&value, out),
+                    }
+                    self.engine.spend(out.len() - before)?;
+                }
+                Ok(())
+            }
+            Node::If(branch) => self.branch(branch, dot, out, false),
+            Node::With(branch) => self.branch(branch, dot, out, true),
+            Node::Range(branch) => {
+                let scope = self.variables.len();
+                let result = self.range(branch, dot, out);
+                self.variables.truncate(scope);
+                result
+            }
+            Node::Template { position, name, pipe } => {
+                let data = match pipe {
+                    Some(pipe) => self.pipe(pipe, dot)?,
+                    None => Value::Nil,
+                };
+                let shown = format!("template {name:?}");
+                let Some(template) = self.engine.find(name) else {
+                    let missing = Err(Stop::Failed(format!("template {name:?} not defined")));
+                    return self.placed(missing, *position, &shown);
+                };
+                let result = self.engine.execute(&template, &data, out);
+                self.called(result, *position, &shown)
+            }
+            Node::Break => Err(Stop::Break),
+            Node::Continue => Err(Stop::Continue),
+        }
+    }
+
+    fn branch(&mut self, branch: &Branch, dot: &Value, out: &mut Vec<u8>, with: bool) -> Result<(), Stop> {
+        let scope = self.variables.len();
+        let value = self.pipe(&branch.pipe, dot)?;
+        let result = if value.truth() {
+            self.list(&branch.body, if with { &value } else { dot }, out)
+        } else if let Some(otherwise) = &branch.otherwise {
+            self.list(otherwise, dot, out)
+        } else {
+            Ok(())
+        };
+        self.variables.truncate(scope);
+        result
+    }
+
+    fn range(&mut self, branch: &Branch, dot: &Value, out: &mut Vec<u8>) -> Result<(), Stop> {
+        let pipe = &branch.pipe;
+        let value = self.commands(pipe, dot)?;
+        // The variables exist before the first round.
+        if !pipe.assigns {
+            for name in &pipe.variables {
+                self.variables.push((Rc::clone(name), value.clone()));
+            }
+        }
+        let mark = self.variables.len();
+        let pairs = match Self::pairs(&value) {
+            Ok(pairs) => pairs,
+            Err(problem) => return self.placed(Err(Stop::Failed(problem)), pipe.position, pipe),
+        };
+        let mut any = false;
+        for pair in pairs {
+            any = true;
+            let (key, element) = pair;
+            match pipe.variables.as_slice() {
+                [] => {}
+                [one] => self.set(one, element.clone(), pipe.assigns, mark, 1),
+                [first, second, ..] => {
+                    self.set(second, element.clone(), pipe.assigns, mark, 1);
+                    self.set(first, key, pipe.assigns, mark, 2);
+                }
+            }
+            let result = self.list(&branch.body, &element, out);
+            self.variables.truncate(mark);
+            match result {
+                Ok(()) | Err(Stop::Continue) => {}
+                Err(Stop::Break) => break,
+                Err(other) => return Err(other),
+            }
+            self.engine.step()?;
+        }
+        match &branch.otherwise {
+            Some(otherwise) if !any => self.list(otherwise, dot, out),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sets a variable of `range`: one of its own, or one from outside.
+    fn set(&mut self, name: &Rc<str>, value: Value, assigns: bool, mark: usize, from_top: usize) {
+        if assigns {
+            self.assign(name, value);
+        } else if let Some(slot) = self.variables.get_mut(mark - from_top) {
+            slot.1 = value;
+        }
+    }
+
+    fn assign(&mut self, name: &str, value: Value) {
+        if let Some(slot) = self.variables.iter_mut().rev().find(|(known, _)| **known == *name) {
+            slot.1 = value;
+        }
+    }
+
+    /// Keys and elements of what `range` goes over.
+    fn pairs(value: &Value) -> Result<Box<dyn Iterator<Item = (Value, Value)>>, String> {
+        fn element(value: Value) -> Value {
+            if value.is_nil() { Value::Null } else { value }
+        }
+        fn count(index: usize) -> Value {
+            Value::Int(i64::try_from(index).unwrap_or(i64::MAX))
+        }
+        Ok(match value {
+            Value::Nil | Value::Null => Box::new(std::iter::empty()),
+            Value::List(list) => {
+                let list = Rc::clone(list);
+                Box::new((0..list.items.len()).map(move |index| {
+                    let item = list.items.get(index).cloned().unwrap_or(Value::Nil);
+                    (count(index), element(item))
+                }))
+            }
+            Value::Map(map) => {
+                Box::new(map.entries().into_iter().map(|(key, value)| (Value::Text(key), element(value))))
+            }
+            Value::Int(number) => Box::new((0..*number).map(|index| (Value::Int(index), Value::Int(index)))),
+            Value::Int64(number) => {
+                Box::new((0..*number).map(|index| (Value::Int64(index), Value::Int64(index))))
+            }
+            Value::Uint(number, bits) => {
+                let bits = *bits;
+                Box::new((0..*number).map(move |index| (Value::Uint(index, bits), Value::Uint(index, bits))))
+            }
+            Value::Object(object) => match (object.as_ref(), object.elements()) {
+                (crate::object::Object::Files(files), _) => {
+                    let files: Vec<_> = files
+                        .iter()
+                        .map(|(name, bytes)| (Value::Text(Rc::clone(name)), Value::Bytes(Rc::clone(bytes))))
+                        .collect();
+                    Box::new(files.into_iter())
+                }
+                (_, Some(elements)) => {
+                    Box::new(elements.into_iter().enumerate().map(|(index, value)| (count(index), value)))
+                }
+                (crate::object::Object::Duration(number), _) => {
+                    Box::new((0..*number).map(|index| (Value::Int64(index), Value::Int64(index))))
+                }
+                _ => return Err(format!("range can't iterate over {}", format::text(value))),
+            },
+            Value::Bytes(_) => match value.elements() {
+                Some(elements) => {
+                    let elements = elements.into_owned();
+                    Box::new(elements.into_iter().enumerate().map(|(index, value)| (count(index), value)))
+                }
+                None => Box::new(std::iter::empty()),
+            },
+            Value::Bool(_) | Value::Float(_) | Value::Text(_) | Value::Raw(_) => {
+                return Err(format!("range can't iterate over {}", format::text(value)));
+            }
+        })
+    }
+
+    /// Evaluates a pipeline, and sets its variables.
+    fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, Stop> {
+        let value = self.commands(pipe, dot)?;
+        for name in &pipe.variables {
+            if pipe.assigns {
+                self.assign(name, value.clone());
+            } else {
+                self.variables.push((Rc::clone(name), value.clone()));
+            }
+        }
+        Ok(value)
+    }
+
+    fn commands(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, Stop> {
+        let mut value = None;
+        for command in &pipe.commands {
+            let found = self.command(command, dot, value)?;
+            // Go takes the value out of its interface here.
+            value = Some(if matches!(found, Value::Null) { Value::Nil } else { found });
+        }
+        Ok(value.unwrap_or(Value::Nil))
+    }
+
+    fn command(&mut self, command: &Command, dot: &Value, last: Option<Value>) -> Result<Value, Stop> {
+        self.engine.step()?;
+        let Some((first, arguments)) = command.operands.split_first() else { return Ok(Value::Nil) };
+        let result = match &first.kind {
+            OperandKind::Field(names) => self.chain(dot.clone(), names, arguments, dot, last),
+            OperandKind::Variable(name, names) => match names.as_slice() {
+                [] => Self::no_arguments(first, arguments, last.as_ref()).map(|()| self.variable(name)),
+                names => self.chain(self.variable(name), names, arguments, dot, last),
+            },
+            OperandKind::Chain(inner, names) => match self.bare(inner, dot) {
+                Ok(value) => self.chain(value, names, arguments, dot, last),
+                Err(error) => Err(error),
+            },
+            OperandKind::Function(function) => {
+                let result = self.call(function, arguments, dot, last);
+                return self.called(result, first.position, command);
+            }
+            OperandKind::Pipe(pipe) => {
+                Self::no_arguments(first, arguments, last.as_ref()).and_then(|()| self.pipe(pipe, dot))
+            }
+            OperandKind::Nil => Err(Stop::from("nil is not a command")),
+            OperandKind::Dot | OperandKind::Bool(_) | OperandKind::Number(..) | OperandKind::Text(..) => {
+                Self::no_arguments(first, arguments, last.as_ref()).and_then(|()| self.bare(first, dot))
+            }
+        };
+        self.placed(result, first.position, first)
+    }
+
+    fn no_arguments(first: &Operand, arguments: &[Operand], last: Option<&Value>) -> Result<(), Stop> {
+        if arguments.is_empty() && last.is_none() {
+            return Ok(());
+        }
+        Err(Stop::Failed(format!("can't give argument to non-function {first}")))
+    }
+
+    fn variable(&self, name: &str) -> Value {
+        let found = self.variables.iter().rev().find(|(known, _)| **known == *name);
+        found.map_or(Value::Nil, |(_, value)| value.clone())
+    }
+
+    /// Fields one after the other; the last one may be a method with arguments.
+    fn chain(
+        &mut self,
+        mut value: Value,
+        names: &[Rc<str>],
+        arguments: &[Operand],
+        dot: &Value,
+        last: Option<Value>,
+    ) -> Result<Value, Stop> {
+        let Some((end, before)) = names.split_last() else { return Ok(value) };
+        // No value at all: Go gives none for each of its fields, too.
+        if matches!(value, Value::Nil) {
+            return Ok(Value::Nil);
+        }
+        for (index, name) in before.iter().enumerate() {
+            value = field(&value, name, None).map_err(|stop| without_value(stop, &value, names, index))?;
+        }
+        if arguments.is_empty() && last.is_none() {
+            return field(&value, end, None).map_err(|stop| without_value(stop, &value, names, before.len()));
+        }
+        let mut values = Vec::with_capacity(arguments.len() + 1);
+        for argument in arguments {
+            values.push(self.bare(argument, dot)?);
+        }
+        values.extend(last);
+        field(&value, end, Some(&values))
+    }
+
+    /// An operand's value where any type will do.
+    fn bare(&mut self, operand: &Operand, dot: &Value) -> Result<Value, Stop> {
+        match &operand.kind {
+            OperandKind::Dot => Ok(dot.clone()),
+            OperandKind::Nil => Ok(Value::Nil),
+            OperandKind::Bool(value) => Ok(Value::Bool(*value)),
+            OperandKind::Number(number, written) => constant(*number, written),
+            OperandKind::Text(text, _) => Ok(Value::Text(Rc::clone(text))),
+            OperandKind::Field(names) => {
+                let result = self.chain(dot.clone(), names, &[], dot, None);
+                self.placed(result, operand.position, operand)
+            }
+            OperandKind::Variable(name, names) => {
+                let result = self.chain(self.variable(name), names, &[], dot, None);
+                self.placed(result, operand.position, operand)
+            }
+            OperandKind::Function(function) => {
+                let result = self.call(function, &[], dot, None);
+                self.called(result, operand.position, operand)
+            }
+            OperandKind::Pipe(pipe) => self.pipe(pipe, dot),
+            OperandKind::Chain(inner, names) => {
+                if matches!(inner.kind, OperandKind::Nil) {
+                    return Err(Stop::from("indirection through explicit nil"));
+                }
+                let value = self.bare(inner, dot)?;
+                let result = self.chain(value, names, &[], dot, None);
+                self.placed(result, operand.position, operand)
+            }
+        }
+    }
+
+    fn call(
+        &mut self,
+        function: &'static Function,
+        arguments: &[Operand],
+        dot: &Value,
+        last: Option<Value>,
+    ) -> Result<Value, Stop> {
+        if matches!(function.name, "and" | "or") {
+            return self.and_or(function, arguments, dot, last);
+        }
+        let count = arguments.len() + usize::from(last.is_some());
+        function.accepts(count)?;
+        let mut values = Vec::with_capacity(count);
+        for (index, argument) in arguments.iter().enumerate() {
+            values.push(self.argument(argument, function.type_at(index), dot)?);
+        }
+        if let Some(last) = last {
+            values.push(checked(last, function.type_at(arguments.len()))?);
+        }
+        (function.body)(self.engine, &values).map_err(|stop| match stop {
+            Stop::Failed(problem) if function.is_said_plainly() => Stop::Failed(problem),
+            Stop::Failed(problem) => Stop::Failed(format!("{}: {problem}", function.name)),
+            other => other,
+        })
+    }
+
+    fn and_or(
+        &mut self,
+        function: &Function,
+        arguments: &[Operand],
+        dot: &Value,
+        last: Option<Value>,
+    ) -> Result<Value, Stop> {
+        if arguments.is_empty() && last.is_none() {
+            return Err(Stop::Failed(format!(
+                "wrong number of args for {}: want at least 1 got 0",
+                function.name
+            )));
+        }
+        let mut value = Value::Nil;
+        for argument in arguments {
+            value = self.bare(argument, dot)?;
+            if value.truth() == (function.name == "or") {
+                return Ok(value);
+            }
+        }
+        Ok(last.unwrap_or(value))
+    }
+
+    /// Evaluates an argument for a parameter of a type.
+    fn argument(&mut self, operand: &Operand, wanted: Type, dot: &Value) -> Result<Value, Stop> {
+        let literal = match (&operand.kind, wanted) {
+            (OperandKind::Number(number, _), Type::Int) => match number.int {
+                Some(number) => Value::Int(number),
+                None => return Err(Stop::Failed(format!("expected integer; found {operand}"))),
+            },
+            (OperandKind::Number(number, _), Type::Uint32) => match number.uint {
+                Some(number) => Value::Uint(number, 32),
+                None => return Err(Stop::Failed(format!("expected unsigned integer; found {operand}"))),
+            },
+            (OperandKind::Number(number, _), Type::Float) => Value::Float(number.float),
+            (OperandKind::Number(number, written), Type::Any) => constant(*number, written)?,
+            (OperandKind::Text(text, _), Type::Text | Type::Any) => Value::Text(Rc::clone(text)),
+            (OperandKind::Bool(value), Type::Bool | Type::Any) => Value::Bool(*value),
+            (OperandKind::Number(..) | OperandKind::Text(..) | OperandKind::Bool(_), _) => {
+                return Err(Stop::Failed(format!("expected {}; found {operand}", wanted.name())));
+            }
+            (OperandKind::Nil, Type::Any | Type::Map | Type::List) => Value::Nil,
+            (OperandKind::Nil, _) => {
+                return Err(Stop::Failed(format!("cannot assign nil to {}", wanted.name())));
+            }
+            _ => {
+                let value = self.bare(operand, dot)?;
+                return checked(value, wanted);
+            }
+        };
+        Ok(literal)
+    }
+}
+
+/// A value for a parameter of a type, as Go's assignability has it.
+fn checked(value: Value, wanted: Type) -> Result<Value, Stop> {
+    if wanted.takes(&value) {
+        return Ok(if matches!(value, Value::Null) { Value::Nil } else { value });
+    }
+    Err(Stop::Failed(if value.is_nil() {
+        format!("invalid value; expected {}", wanted.name())
+    } else {
+        format!("wrong type for value; expected {}; got {}", wanted.name(), value.type_name())
+    }))
+}
+
+/// A numeric constant where any type will do (Go's `idealConstant`).
+fn constant(number: Number, written: &str) -> Result<Value, Stop> {
+    match number.int {
+        _ if number.is_float => Ok(Value::Float(number.float)),
+        Some(number) => Ok(Value::Int(number)),
+        None => Err(Stop::Failed(format!("{written} overflows int"))),
+    }
+}
+
+/// Adds what it was that has no value to the error of asking it for a field.
+fn without_value(stop: Stop, value: &Value, names: &[Rc<str>], index: usize) -> Stop {
+    match stop {
+        Stop::Failed(problem) if value.is_nil() && index > 0 => {
+            let path = names.get(..index).unwrap_or_default().join(".");
+            Stop::Failed(format!("{problem}: .{path} has no value"))
+        }
+        other => other,
+    }
+}
+
+/// A field, key or method of a value.
+fn field(value: &Value, name: &str, arguments: Option<&[Value]>) -> Result<Value, Stop> {
+    match value {
+        Value::Nil | Value::Null => {
+            Err(Stop::Failed(format!("nil pointer evaluating interface {{}}.{name}")))
+        }
+        Value::Map(map) => {
+            if map.kind == MapKind::Values
+                && let Some(answer) = values::method(value, name, arguments.unwrap_or_default())
+            {
+                return Ok(answer?);
+            }
+            if arguments.is_some() {
+                return Err(Stop::Failed(format!("{name} is not a method but has arguments")));
+            }
+            Ok(match map.get(name) {
+                Some(Value::Nil) => Value::Null,
+                Some(value) => value,
+                None if matches!(map.kind, MapKind::Text | MapKind::NilText) => Value::text(""),
+                None => Value::Null,
+            })
+        }
+        Value::Object(object) => match object.member(name, arguments.unwrap_or_default())? {
+            Member::Value(value) => Ok(value),
+            Member::None => {
+                Err(Stop::Failed(format!("can't evaluate field {name} in type {}", object.type_name())))
+            }
+        },
+        other => Err(Stop::Failed(format!("can't evaluate field {name} in type {}", other.type_name()))),
+    }
+}
+
+/// An expression on one line, and not too long.
+fn shortened(expression: &str) -> String {
+    let line: String = expression.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    match line.char_indices().nth(80) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}
