@@ -3,11 +3,14 @@
 
 mod connect;
 pub(crate) mod error;
+mod follow;
 pub(crate) mod inventory;
 pub(crate) mod lease;
 pub(crate) mod observe;
 mod owned;
 pub(crate) mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};

@@ -2,7 +2,7 @@
 //! objects exist, and what applying them would change. Writes nothing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::api::ListParams;
@@ -13,8 +13,8 @@ use super::error::ClusterError;
 use super::inventory::Inventory;
 use super::owned::{digest, owned};
 use super::{ApplyMode, Cluster, to_value};
+use crate::health::around::{self, Listed, Need, Nothing};
 use crate::health::cel::{Gate, GateError};
-use crate::health::around::{self, Listed, Nothing};
 use crate::health::{self, Context, Health};
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::diff;
@@ -118,17 +118,21 @@ async fn is_ready(component: &DesiredComponent, object: &Object, live: &Value, l
         matches!(judged, Ok(Health::Ready | Health::Unknown))
     };
     // Most objects say enough of themselves.
-    judge(&Nothing)
-        || match around::deciding(&kind.group, &kind.kind) {
-            [] => false,
-            needed => judge(&lists.around(needed).await),
-        }
+    if judge(&Nothing) {
+        return true;
+    }
+    let whole = gates.iter().flat_map(|(_, gate)| gate.kinds()).cloned().map(Need::Whole);
+    let needs: Vec<Need> = around::deciding(kind, !gates.is_empty()).into_iter().chain(whole).collect();
+    !needs.is_empty() && judge(&lists.around(&needs).await)
 }
 
-/// What rules look at besides the object, listed once each, when it is asked for.
+/// A list that is read at most once.
+type Once = Arc<OnceCell<Vec<Arc<Value>>>>;
+
+/// What rules and gates look at besides the object, listed once each, when it is asked for.
 pub(crate) struct Lists<'a> {
     cluster: &'a Cluster,
-    kinds: BTreeMap<GroupKind, OnceCell<Vec<Arc<Value>>>>,
+    lists: Mutex<BTreeMap<Need, Once>>,
 }
 
 /// How many objects are read at a time.
@@ -137,25 +141,40 @@ const PAGE: u32 = 500;
 impl<'a> Lists<'a> {
     /// Nothing is listed yet.
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
-        let kinds = [("storage.k8s.io", "StorageClass"), ("", "Pod"), ("discovery.k8s.io", "EndpointSlice")];
-        let kinds = kinds.map(|(group, kind)| (GroupKind::new(group, kind), OnceCell::new()));
-        Self { cluster, kinds: kinds.into() }
+        Self { cluster, lists: Mutex::default() }
     }
 
-    /// Lists some kinds. One that cannot be listed stays unknown.
-    pub(crate) async fn around(&self, kinds: &[(&str, &str, &str)]) -> Listed {
+    /// Lists what is needed. A kind that cannot be listed stays unknown.
+    pub(crate) async fn around(&self, needs: &[Need]) -> Listed {
         let mut listed = Listed::default();
-        for (group, version, kind) in kinds {
-            let kind = GroupKind::new(*group, *kind);
-            let Some(cell) = self.kinds.get(&kind) else { continue };
-            if let Ok(objects) = cell.get_or_try_init(|| self.list(&kind, version)).await {
-                listed.0.insert(kind, objects.clone());
+        for need in needs {
+            let cell = {
+                let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(lists.entry(need.clone()).or_default())
+            };
+            match need {
+                Need::Parts(kind, version) => {
+                    let keep = |object: Value| around::kept(kind, &object);
+                    if let Ok(objects) = cell.get_or_try_init(|| self.list(kind, version, keep)).await {
+                        listed.parts.insert(kind.clone(), objects.clone());
+                    }
+                }
+                Need::Whole(kind) => {
+                    if let Ok(objects) = cell.get_or_try_init(|| self.list(kind, "", Some)).await {
+                        listed.whole.insert(kind.clone(), objects.clone());
+                    }
+                }
             }
         }
         listed
     }
 
-    async fn list(&self, kind: &GroupKind, version: &str) -> Result<Vec<Arc<Value>>, ClusterError> {
+    async fn list(
+        &self,
+        kind: &GroupKind,
+        version: &str,
+        keep: impl Fn(Value) -> Option<Value>,
+    ) -> Result<Vec<Arc<Value>>, ClusterError> {
         let everywhere = ObjectId { kind: kind.clone(), namespace: None, name: String::new() };
         let api = self.cluster.api(&everywhere, version)?;
         let mut kept = Vec::new();
@@ -163,8 +182,7 @@ impl<'a> Lists<'a> {
         loop {
             let page = api.list(&params).await;
             let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
-            let objects = page.items.into_iter().map(to_value);
-            kept.extend(objects.filter_map(|object| around::kept(kind, &object)).map(Arc::new));
+            kept.extend(page.items.into_iter().map(to_value).filter_map(&keep).map(Arc::new));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 return Ok(kept);

@@ -1,24 +1,23 @@
-//! Watches: one for each kind that is waited on, shared by all gates. Only
-//! objects that somebody waits for are kept, and of what rules look at besides
-//! (pods, endpoints, …) only what they can use.
+//! What is known of the objects that gates look at: one watch for each kind,
+//! shared by all gates. Only objects that somebody waits for are kept, and of
+//! what rules look at besides (pods, endpoints, …) only what they can use.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::StreamExt as _;
-use kube::api::{DynamicObject, TypeMeta};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::api::{Api, DynamicObject, TypeMeta};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::error::ClusterError;
+use super::follow::{Sink, follow};
 use super::{Cluster, to_value};
-use crate::health::around::{self, Around};
+use crate::health::around::{self, Around, Need};
 use crate::model::object::{GroupKind, Object, ObjectId};
 
-/// The objects that gates wait for, as the cluster has them now.
+/// The objects that gates look at, as the cluster has them now.
 pub(crate) struct Watches {
     shared: Arc<Shared>,
     tasks: Mutex<Tasks>,
@@ -26,9 +25,20 @@ pub(crate) struct Watches {
 
 #[derive(Default)]
 struct Tasks {
-    /// The kinds that are watched, and whether for what rules look at besides.
-    running: BTreeSet<(GroupKind, bool)>,
+    /// The kinds that are watched, and what is kept of them.
+    running: BTreeMap<GroupKind, (BTreeSet<Keep>, AbortHandle)>,
     set: JoinSet<()>,
+}
+
+/// What is kept of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Keep {
+    /// The objects that somebody waits for.
+    Wanted,
+    /// Of all objects what rules look at.
+    Parts,
+    /// All objects, for `objects()` in gates.
+    Whole,
 }
 
 struct Shared {
@@ -37,125 +47,201 @@ struct Shared {
     changed: Notify,
 }
 
+/// All objects of a kind.
+#[derive(Default)]
+struct All {
+    objects: BTreeMap<ObjectId, Arc<Value>>,
+    /// The first list is whole.
+    listed: bool,
+}
+
 #[derive(Default)]
 struct Known {
     wanted: HashMap<ObjectId, usize>,
     objects: BTreeMap<ObjectId, Arc<Value>>,
     /// The last state of wanted objects that were deleted.
     last: HashMap<ObjectId, Arc<Value>>,
-    /// What rules look at besides, by kind.
-    around: BTreeMap<GroupKind, BTreeMap<ObjectId, Arc<Value>>>,
-    /// Of these kinds the first list is not whole yet.
-    unlisted: BTreeSet<GroupKind>,
-    /// Counts the changes of `around`.
+    parts: BTreeMap<GroupKind, All>,
+    whole: BTreeMap<GroupKind, All>,
+    /// The kinds that cannot be watched now, with why.
+    trouble: BTreeMap<GroupKind, String>,
+    /// Counts the changes of `parts` and `whole`.
     version: u64,
 }
 
-/// What a watch does with the objects that come in.
-trait Keep: Send + Sync {
-    /// It keeps what rules look at besides.
-    fn is_besides(&self) -> bool;
-    fn store(&self, id: &ObjectId, value: Option<Value>);
-    /// It was deleted in this state.
-    fn delete(&self, id: &ObjectId, last: Value);
-    /// What a new list does not have was deleted while the watch was broken.
-    fn listed(&self, kind: &GroupKind, listed: &BTreeSet<ObjectId>);
-}
-
-impl Keep for Shared {
-    fn is_besides(&self) -> bool {
-        false
-    }
-
-    fn store(&self, id: &ObjectId, value: Option<Value>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.wanted.contains_key(id) {
-            return;
-        }
-        match value {
-            Some(value) => known.objects.insert(id.clone(), Arc::new(value)),
-            None => known.objects.remove(id),
+impl Known {
+    /// Keeps a wanted object's newer state. What a late watch tells of an
+    /// older one must not undo what was read since.
+    fn store(&mut self, id: &ObjectId, value: Value) -> bool {
+        let older = |known: &Arc<Value>| match (version(known), version(&value)) {
+            (Some(known), Some(new)) => new < known,
+            (None, _) | (_, None) => false,
         };
-        drop(known);
-        self.changed.notify_waiters();
-    }
-
-    fn delete(&self, id: &ObjectId, last: Value) {
+        if !self.wanted.contains_key(id)
+            || self.objects.get(id).is_some_and(older)
+            || self.last.get(id).is_some_and(older)
         {
-            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            if known.wanted.contains_key(id) {
-                known.last.insert(id.clone(), Arc::new(last));
-            }
+            return false;
         }
-        self.store(id, None);
-    }
-
-    fn listed(&self, kind: &GroupKind, listed: &BTreeSet<ObjectId>) {
-        let gone: Vec<(ObjectId, Arc<Value>)> = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            let unlisted = known.objects.iter().filter(|(id, _)| id.kind == *kind && !listed.contains(id));
-            unlisted.map(|(id, value)| (id.clone(), Arc::clone(value))).collect()
-        };
-        for (id, last) in gone {
-            self.delete(&id, (*last).clone());
-        }
-    }
-}
-
-/// Keeps what rules look at besides the objects that are waited for.
-struct Besides(Arc<Shared>);
-
-impl Besides {
-    fn change(&self, kind: &GroupKind, act: impl FnOnce(&mut BTreeMap<ObjectId, Arc<Value>>) -> bool) {
-        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if act(known.around.entry(kind.clone()).or_default()) {
-            known.version += 1;
-            drop(known);
-            self.0.changed.notify_waiters();
-        }
-    }
-}
-
-impl Keep for Besides {
-    fn is_besides(&self) -> bool {
+        self.objects.insert(id.clone(), Arc::new(value));
         true
     }
 
-    fn store(&self, id: &ObjectId, value: Option<Value>) {
-        let kept = value.as_ref().and_then(|value| around::kept(&id.kind, value)).map(Arc::new);
-        self.change(&id.kind, |objects| match kept {
-            Some(kept) if objects.get(id).is_some_and(|before| **before == *kept) => false,
-            Some(kept) => {
-                objects.insert(id.clone(), kept);
-                true
+    fn delete(&mut self, id: &ObjectId, last: Arc<Value>) -> bool {
+        if !self.wanted.contains_key(id) {
+            return false;
+        }
+        self.last.insert(id.clone(), last);
+        self.objects.remove(id).is_some()
+    }
+}
+
+/// An object's version: a number that grows with every change of it.
+fn version(object: &Value) -> Option<u64> {
+    object.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known, and wakes the gates if `act` says so.
+    fn change(&self, act: impl FnOnce(&mut Known) -> bool) {
+        // The guard is gone before anybody wakes.
+        let changed = act(&mut self.lock());
+        if changed {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+/// Keeps what comes in of one kind.
+struct Keeper {
+    shared: Arc<Shared>,
+    kind: GroupKind,
+    types: TypeMeta,
+    keeps: BTreeSet<Keep>,
+    /// What the list that is coming in has.
+    listed: BTreeSet<ObjectId>,
+}
+
+impl Keeper {
+    fn id(&self, object: &DynamicObject) -> ObjectId {
+        ObjectId {
+            kind: self.kind.clone(),
+            namespace: object.metadata.namespace.clone(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Items of a list do not say what they are.
+    fn typed(&self, object: DynamicObject) -> Value {
+        to_value(DynamicObject { types: Some(self.types.clone()), ..object })
+    }
+
+    /// Changes what is kept of all objects of the kind: parts, or the whole of them.
+    fn all(known: &mut Known, keep: Keep) -> Option<&mut BTreeMap<GroupKind, All>> {
+        match keep {
+            Keep::Wanted => None,
+            Keep::Parts => Some(&mut known.parts),
+            Keep::Whole => Some(&mut known.whole),
+        }
+    }
+}
+
+impl Sink for Keeper {
+    fn begin(&mut self) {
+        self.listed.clear();
+    }
+
+    fn now(&mut self, object: DynamicObject) {
+        let id = self.id(&object);
+        self.listed.insert(id.clone());
+        let besides = self.keeps.iter().any(|keep| *keep != Keep::Wanted);
+        // Most objects of a kind are nobody's: they are not even looked into.
+        if !besides && !self.shared.lock().wanted.contains_key(&id) {
+            return;
+        }
+        let value = self.typed(object);
+        self.shared.change(|known| {
+            let mut changed = false;
+            for keep in &self.keeps {
+                let kept = match keep {
+                    Keep::Wanted => continue,
+                    Keep::Parts => around::kept(&self.kind, &value),
+                    Keep::Whole => Some(value.clone()),
+                };
+                let Some(all) = Self::all(known, *keep) else { continue };
+                let objects = &mut all.entry(self.kind.clone()).or_default().objects;
+                let same = objects.get(&id).map(|before| &**before) == kept.as_ref();
+                match kept {
+                    Some(kept) => drop(objects.insert(id.clone(), Arc::new(kept))),
+                    None => drop(objects.remove(&id)),
+                }
+                known.version += u64::from(!same);
+                changed |= !same;
             }
-            None => objects.remove(id).is_some(),
+            known.store(&id, value) || changed
         });
     }
 
-    fn delete(&self, id: &ObjectId, _: Value) {
-        self.store(id, None);
+    fn gone(&mut self, object: DynamicObject) {
+        let id = self.id(&object);
+        let last = Arc::new(self.typed(object));
+        self.shared.change(|known| {
+            let mut changed = false;
+            for keep in &self.keeps {
+                let all = Self::all(known, *keep).and_then(|all| all.get_mut(&self.kind));
+                if all.is_some_and(|all| all.objects.remove(&id).is_some()) {
+                    known.version += 1;
+                    changed = true;
+                }
+            }
+            known.delete(&id, last) || changed
+        });
     }
 
-    fn listed(&self, kind: &GroupKind, listed: &BTreeSet<ObjectId>) {
-        self.0.known.lock().unwrap_or_else(PoisonError::into_inner).unlisted.remove(kind);
-        self.change(kind, |objects| {
-            objects.retain(|id, _| listed.contains(id));
+    fn whole(&mut self) {
+        let listed = std::mem::take(&mut self.listed);
+        self.shared.change(|known| {
+            for keep in &self.keeps {
+                if let Some(all) = Self::all(known, *keep) {
+                    let all = all.entry(self.kind.clone()).or_default();
+                    all.objects.retain(|id, _| listed.contains(id));
+                    all.listed = true;
+                }
+            }
+            known.version += 1;
+            let gone = known.objects.iter().filter(|(id, _)| id.kind == self.kind && !listed.contains(id));
+            let gone: Vec<_> = gone.map(|(id, value)| (id.clone(), Arc::clone(value))).collect();
+            for (id, last) in gone {
+                known.delete(&id, last);
+            }
             true
+        });
+    }
+
+    fn trouble(&mut self, what: Option<String>) {
+        self.shared.change(|known| match what {
+            Some(what) => known.trouble.insert(self.kind.clone(), what.clone()) != Some(what),
+            None => known.trouble.remove(&self.kind).is_some(),
         });
     }
 }
 
 impl Around for Watches {
     fn all(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Vec<Arc<Value>>> {
-        let known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let objects = known.around.get(kind).filter(|_| !known.unlisted.contains(kind))?.iter();
-        Some(
-            objects
-                .filter(|(id, _)| namespace.is_none() || namespace == id.namespace.as_deref())
-                .map(|(_, object)| Arc::clone(object))
-                .collect(),
-        )
+        let known = self.shared.lock();
+        let objects = known.parts.get(kind).filter(|all| all.listed)?.objects.iter();
+        let here = objects.filter(|(id, _)| namespace.is_none() || namespace == id.namespace.as_deref());
+        Some(here.map(|(_, object)| Arc::clone(object)).collect())
+    }
+
+    fn whole(&self, kind: &GroupKind) -> Option<Vec<Arc<Value>>> {
+        let known = self.shared.lock();
+        let all = known.whole.get(kind).filter(|all| all.listed)?;
+        Some(all.objects.values().cloned().collect())
     }
 }
 
@@ -168,26 +254,27 @@ impl Watches {
 
     /// Starts to keep an object up to date.
     pub(crate) async fn want(&self, cluster: &Cluster, object: &Object) -> Result<(), ClusterError> {
-        {
-            let mut known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
-            *known.wanted.entry(object.id.clone()).or_default() += 1;
-        }
-        self.start(cluster, &object.id.kind, &object.version, Arc::clone(&self.shared) as Arc<dyn Keep>)?;
+        *self.shared.lock().wanted.entry(object.id.clone()).or_default() += 1;
+        let started = self.start(cluster, &object.id.kind, &object.version, Keep::Wanted);
         // The watch may have passed this object before anybody wanted it.
-        let live = cluster.get(&object.id, &object.version).await?;
-        let unknown = {
-            let known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
-            !known.objects.contains_key(&object.id)
+        let live = match started {
+            Ok(()) => cluster.get(&object.id, &object.version).await,
+            Err(error) => Err(error),
         };
-        if unknown && live.is_some() {
-            self.shared.store(&object.id, live);
+        match live {
+            Ok(Some(live)) => self.shared.change(|known| known.store(&object.id, live)),
+            Ok(None) => {}
+            Err(error) => {
+                self.forget(&object.id);
+                return Err(error);
+            }
         }
         Ok(())
     }
 
     /// Nobody waits for an object any more.
     pub(crate) fn forget(&self, id: &ObjectId) {
-        let mut known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.shared.lock();
         if let Some(count) = known.wanted.get_mut(id) {
             *count -= 1;
             if *count == 0 {
@@ -200,91 +287,67 @@ impl Watches {
 
     /// An object as it is now; `None`: it is not there.
     pub(crate) fn get(&self, id: &ObjectId) -> Option<Arc<Value>> {
-        self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).objects.get(id).cloned()
+        self.shared.lock().objects.get(id).cloned()
     }
 
     /// The last state of an object that was deleted since somebody wanted it.
     pub(crate) fn last(&self, id: &ObjectId) -> Option<Arc<Value>> {
-        self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).last.get(id).cloned()
+        self.shared.lock().last.get(id).cloned()
     }
 
-    /// Starts to keep what the rule of a kind looks at besides.
-    pub(crate) fn look_around(&self, cluster: &Cluster, kind: &GroupKind) -> Result<(), ClusterError> {
-        for (group, version, kind) in around::kinds(kind) {
-            let kind = GroupKind::new(*group, *kind);
-            self.start(cluster, &kind, version, Arc::new(Besides(Arc::clone(&self.shared))))?;
+    /// Why a kind cannot be watched now.
+    pub(crate) fn trouble(&self, kind: &GroupKind) -> Option<String> {
+        self.shared.lock().trouble.get(kind).cloned()
+    }
+
+    /// Starts to keep what a rule or a gate looks at besides.
+    pub(crate) fn look_around(&self, cluster: &Cluster, need: &Need) -> Result<(), ClusterError> {
+        match need {
+            Need::Parts(kind, version) => self.start(cluster, kind, version, Keep::Parts),
+            Need::Whole(kind) => self.start(cluster, kind, "", Keep::Whole),
         }
-        Ok(())
     }
 
     /// Counts the changes of what rules look at besides.
     pub(crate) fn version(&self) -> u64 {
-        self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).version
+        self.shared.lock().version
     }
 
-    /// Ends when any wanted object changes after this call.
+    /// Ends when anything that is looked at changes after this call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.shared.changed.notified()
     }
 
-    /// Starts the watch of a kind, unless it runs.
+    /// Starts the watch of a kind, or starts it again if it shall keep more than before.
     fn start(
         &self,
         cluster: &Cluster,
         kind: &GroupKind,
         version: &str,
-        keep: Arc<dyn Keep>,
+        keep: Keep,
     ) -> Result<(), ClusterError> {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let besides = keep.is_besides();
-        if tasks.running.contains(&(kind.clone(), besides)) {
+        let mut keeps = tasks.running.get(kind).map(|(keeps, _)| keeps.clone()).unwrap_or_default();
+        if !keeps.insert(keep) {
             return Ok(());
         }
-        let everywhere = ObjectId { kind: kind.clone(), namespace: None, name: String::new() };
-        let api = cluster.api(&everywhere, version)?;
-        let kind = kind.clone();
-        let api_version =
-            if kind.group.is_empty() { version.to_owned() } else { format!("{}/{version}", kind.group) };
-        let meta = TypeMeta { api_version, kind: kind.kind.clone() };
-        // Items of a list do not say what they are.
-        let typed =
-            move |object: DynamicObject| to_value(DynamicObject { types: Some(meta.clone()), ..object });
-        tasks.running.insert((kind.clone(), besides));
-        if besides {
-            let mut known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.unlisted.insert(kind.clone());
+        let served = cluster.served();
+        let versions = served.get(kind).map(Vec::as_slice).unwrap_or_default();
+        let (resource, _) = versions
+            .iter()
+            .find(|(resource, _)| version.is_empty() || resource.version == version)
+            .ok_or_else(|| ClusterError::NoSuchKind { object: kind.to_string() })?;
+        let keeper = Keeper {
+            shared: Arc::clone(&self.shared),
+            kind: kind.clone(),
+            types: TypeMeta { api_version: resource.api_version.clone(), kind: kind.kind.clone() },
+            keeps: keeps.clone(),
+            listed: BTreeSet::new(),
+        };
+        let task = tasks.set.spawn(follow(Api::all_with(cluster.client.clone(), resource), keeper));
+        if let Some((_, before)) = tasks.running.insert(kind.clone(), (keeps, task)) {
+            before.abort();
         }
-        tasks.set.spawn(async move {
-            let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
-            let mut listed: BTreeSet<ObjectId> = BTreeSet::new();
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(watcher::Event::Init) => listed.clear(),
-                    Ok(watcher::Event::InitApply(object)) => {
-                        let id = identify(&kind, &object);
-                        listed.insert(id.clone());
-                        keep.store(&id, Some(typed(object)));
-                    }
-                    Ok(watcher::Event::InitDone) => keep.listed(&kind, &listed),
-                    Ok(watcher::Event::Apply(object)) => {
-                        keep.store(&identify(&kind, &object), Some(typed(object)));
-                    }
-                    Ok(watcher::Event::Delete(object)) => {
-                        keep.delete(&identify(&kind, &object), typed(object));
-                    }
-                    // The watcher lists again by itself, after a while.
-                    Err(_) => {}
-                }
-            }
-        });
         Ok(())
-    }
-}
-
-fn identify(kind: &GroupKind, object: &DynamicObject) -> ObjectId {
-    ObjectId {
-        kind: kind.clone(),
-        namespace: object.metadata.namespace.clone(),
-        name: object.metadata.name.clone().unwrap_or_default(),
     }
 }

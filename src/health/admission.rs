@@ -7,17 +7,69 @@ use serde_json::Value;
 
 use super::around::endpoints;
 use super::{Context, Health, Soft, SoftCause, number, text};
+use crate::model::object::Object;
+use crate::model::selector::Selector;
 
 fn progressing(reason: String) -> Health {
     Health::Progressing(reason)
 }
 
+/// One webhook of a configuration.
+pub(crate) struct Webhook<'a>(&'a Value);
+
+/// The webhooks of a configuration that fail closed: without an answer of
+/// theirs, nothing that they judge can be written.
+pub(crate) fn closed(configuration: &Value) -> Vec<Webhook<'_>> {
+    let webhooks = configuration.get("webhooks").and_then(Value::as_array).into_iter().flatten();
+    webhooks.filter(|webhook| text(webhook, "/failurePolicy") != Some("Ignore")).map(Webhook).collect()
+}
+
+impl Webhook<'_> {
+    /// Whether its rules name an object's resource.
+    pub(crate) fn judges(&self, object: &Object, plural: &str) -> bool {
+        self.rules().any(|rule| {
+            has(rule, "apiGroups", &object.id.kind.group)
+                && has(rule, "apiVersions", &object.version)
+                && (has(rule, "resources", plural) || has(rule, "resources", "*/*"))
+                && match text(rule, "/scope") {
+                    Some("Cluster") => object.id.namespace.is_none(),
+                    Some("Namespaced") => object.id.namespace.is_some(),
+                    _ => true,
+                }
+        })
+    }
+
+    /// Whether an operation is judged, `CREATE` or `UPDATE`.
+    pub(crate) fn is_called(&self, operation: &str) -> bool {
+        self.rules().any(|rule| has(rule, "operations", operation))
+    }
+
+    /// Whether its selectors take an object, and the namespace that it is in.
+    pub(crate) fn selects(&self, object: &Object, namespace: Option<&Value>) -> bool {
+        let selector = |key: &str| Selector::of(self.0.get(key));
+        // The namespace selector judges a namespace by its own labels, and no other cluster-scoped object.
+        let is_namespace = object.id.kind.group.is_empty() && object.id.kind.kind == "Namespace";
+        let namespace = if is_namespace { Some(&object.value) } else { namespace };
+        selector("objectSelector").takes(object.value.pointer("/metadata/labels"))
+            && namespace.is_none_or(|namespace| {
+                selector("namespaceSelector").takes(namespace.pointer("/metadata/labels"))
+            })
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &Value> {
+        self.0.get("rules").and_then(Value::as_array).into_iter().flatten()
+    }
+}
+
+/// Whether a rule's list has an entry, or the one for all.
+fn has(rule: &Value, list: &str, wanted: &str) -> bool {
+    let entries = rule.get(list).and_then(Value::as_array).into_iter().flatten();
+    entries.filter_map(Value::as_str).any(|entry| entry == "*" || entry == wanted)
+}
+
 /// Every webhook that fails closed needs a CA and somebody who answers.
 pub(super) fn webhooks(object: &Value, context: Context<'_>) -> Health {
-    for webhook in object.get("webhooks").and_then(Value::as_array).into_iter().flatten() {
-        if text(webhook, "/failurePolicy") == Some("Ignore") {
-            continue;
-        }
+    for Webhook(webhook) in closed(object) {
         let name = text(webhook, "/name").unwrap_or("?");
         // A URL may be served with a certificate of a CA that the API server knows anyway.
         let Some(service) = webhook.pointer("/clientConfig/service") else { continue };
@@ -33,7 +85,9 @@ pub(super) fn webhooks(object: &Value, context: Context<'_>) -> Health {
                 ));
             }
             Some(_) => {}
-            None => return progressing(format!("looking for the endpoints of Service {namespace}/{service}")),
+            None => {
+                return progressing(format!("looking for the endpoints of Service {namespace}/{service}"));
+            }
         }
     }
     Health::Ready

@@ -14,6 +14,17 @@ use crate::model::object::GroupKind;
 pub(crate) trait Around: Sync {
     /// What is kept of a kind's objects, in a namespace or of the whole cluster; `None`: not known yet.
     fn all(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Vec<Arc<Value>>>;
+    /// The whole of a kind's objects, in a fixed order; `None`: not known yet.
+    fn whole(&self, kind: &GroupKind) -> Option<Vec<Arc<Value>>>;
+}
+
+/// What a rule or a gate looks at besides the object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// What rules use of a kind's objects, read at a version.
+    Parts(GroupKind, &'static str),
+    /// The whole of a kind's objects.
+    Whole(GroupKind),
 }
 
 /// Nothing is known.
@@ -23,16 +34,34 @@ impl Around for Nothing {
     fn all(&self, _: &GroupKind, _: Option<&str>) -> Option<Vec<Arc<Value>>> {
         None
     }
+
+    fn whole(&self, _: &GroupKind) -> Option<Vec<Arc<Value>>> {
+        None
+    }
 }
 
 /// Everything that was listed.
-#[derive(Default)]
-pub(crate) struct Listed(pub(crate) BTreeMap<GroupKind, Vec<Arc<Value>>>);
+#[derive(Debug, Default)]
+pub(crate) struct Listed {
+    /// What rules use.
+    pub(crate) parts: BTreeMap<GroupKind, Vec<Arc<Value>>>,
+    /// Whole objects.
+    pub(crate) whole: BTreeMap<GroupKind, Vec<Arc<Value>>>,
+}
 
 impl Around for Listed {
     fn all(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Vec<Arc<Value>>> {
-        let objects = self.0.get(kind)?.iter();
-        Some(objects.filter(|object| namespace.is_none() || namespace == self::namespace(object)).cloned().collect())
+        let objects = self.parts.get(kind)?.iter();
+        Some(
+            objects
+                .filter(|object| namespace.is_none() || namespace == self::namespace(object))
+                .cloned()
+                .collect(),
+        )
+    }
+
+    fn whole(&self, kind: &GroupKind) -> Option<Vec<Arc<Value>>> {
+        self.whole.get(kind).cloned()
     }
 }
 
@@ -40,25 +69,35 @@ fn namespace(object: &Value) -> Option<&str> {
     object.pointer("/metadata/namespace").and_then(Value::as_str)
 }
 
-/// The kinds that a kind's rule looks at: group, version and kind.
-pub(crate) fn kinds(kind: &GroupKind) -> &'static [(&'static str, &'static str, &'static str)] {
+/// What the rule of a kind looks at. A Service needs its endpoints only where a gate names it.
+pub(crate) fn needs(kind: &GroupKind, gated: bool) -> Vec<Need> {
+    let parts = |group: &str, version, kind: &str| Need::Parts(GroupKind::new(group, kind), version);
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("apps", "Deployment") => &[("apps", "v1", "ReplicaSet"), ("", "v1", "Pod")],
-        ("apps", "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch", "Job") | ("", "ReplicationController") => {
-            &[("", "v1", "Pod")]
+        ("apps", "Deployment") => vec![parts("apps", "v1", "ReplicaSet"), parts("", "v1", "Pod")],
+        ("apps", "StatefulSet" | "DaemonSet" | "ReplicaSet")
+        | ("batch", "Job")
+        | ("", "ReplicationController") => {
+            vec![parts("", "v1", "Pod")]
         }
-        (group, kind) => deciding(group, kind),
+        _ => deciding(kind, gated),
     }
 }
 
-/// The kinds without which a kind's rule cannot say *ready*. The pods of a
+/// That without which a kind's rule cannot say *ready*. The pods of a
 /// workload only tell whether it is stuck.
-pub(crate) fn deciding(group: &str, kind: &str) -> &'static [(&'static str, &'static str, &'static str)] {
-    match (group, kind) {
-        ("", "PersistentVolumeClaim") => &[("storage.k8s.io", "v1", "StorageClass"), ("", "v1", "Pod")],
-        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration")
-        | ("", "Service") => &[("discovery.k8s.io", "v1", "EndpointSlice")],
-        _ => &[],
+pub(crate) fn deciding(kind: &GroupKind, gated: bool) -> Vec<Need> {
+    let parts = |group: &str, version, kind: &str| Need::Parts(GroupKind::new(group, kind), version);
+    let endpoints = || vec![parts("discovery.k8s.io", "v1", "EndpointSlice")];
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "PersistentVolumeClaim") => {
+            vec![parts("storage.k8s.io", "v1", "StorageClass"), parts("", "v1", "Pod")]
+        }
+        (
+            "admissionregistration.k8s.io",
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
+        ) => endpoints(),
+        ("", "Service") if gated => endpoints(),
+        _ => Vec::new(),
     }
 }
 
@@ -67,7 +106,9 @@ pub(crate) fn kept(kind: &GroupKind, object: &Value) -> Option<Value> {
     let part = |pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
     let metadata = || {
         let keys = ["name", "namespace", "uid", "labels", "ownerReferences"];
-        let kept = keys.iter().filter_map(|key| Some(((*key).to_owned(), object.get("metadata")?.get(key)?.clone())));
+        let kept = keys
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), object.get("metadata")?.get(key)?.clone())));
         Value::Object(kept.collect())
     };
     match (kind.group.as_str(), kind.kind.as_str()) {
@@ -76,15 +117,19 @@ pub(crate) fn kept(kind: &GroupKind, object: &Value) -> Option<Value> {
             "spec": { "nodeName": part("/spec/nodeName"), "volumes": part("/spec/volumes") },
             "status": part("/status"),
         })),
-        ("apps", "ReplicaSet") if object.pointer("/spec/replicas").and_then(Value::as_i64) != Some(0) => Some(json!({
-            "metadata": metadata(),
-            "revision": part("/metadata/annotations/deployment.kubernetes.io~1revision"),
-        })),
+        ("apps", "ReplicaSet") if object.pointer("/spec/replicas").and_then(Value::as_i64) != Some(0) => {
+            Some(json!({
+                "metadata": metadata(),
+                "revision": part("/metadata/annotations/deployment.kubernetes.io~1revision"),
+            }))
+        }
         ("discovery.k8s.io", "EndpointSlice") => {
             let endpoints = object.get("endpoints").and_then(Value::as_array).into_iter().flatten();
             // Without a word on it an endpoint is ready (the API's own rule).
             let ready = endpoints
-                .filter(|endpoint| endpoint.pointer("/conditions/ready").and_then(Value::as_bool) != Some(false))
+                .filter(|endpoint| {
+                    endpoint.pointer("/conditions/ready").and_then(Value::as_bool) != Some(false)
+                })
                 .count();
             Some(json!({ "metadata": metadata(), "ready": ready }))
         }

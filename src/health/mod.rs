@@ -2,10 +2,12 @@
 //! union of kapp's, kstatus' and helm's, with their known holes closed. A
 //! field of the wrong type counts as missing.
 
-mod admission;
+pub(crate) mod admission;
 pub(crate) mod around;
 pub(crate) mod cel;
 mod custom;
+#[cfg(test)]
+mod early;
 pub(crate) mod pods;
 mod storage;
 #[cfg(test)]
@@ -111,7 +113,10 @@ const UNGATED: &[(&str, &str)] = &[
     ("", "LimitRange"),
     ("", "ResourceQuota"),
     ("", "Event"),
+    ("events.k8s.io", "Event"),
     ("", "PersistentVolume"),
+    ("", "PodTemplate"),
+    ("apps", "ControllerRevision"),
     ("batch", "CronJob"),
     ("discovery.k8s.io", "EndpointSlice"),
     ("networking.k8s.io", "NetworkPolicy"),
@@ -123,7 +128,18 @@ const UNGATED: &[(&str, &str)] = &[
     ("rbac.authorization.k8s.io", "RoleBinding"),
     ("scheduling.k8s.io", "PriorityClass"),
     ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "CSIStorageCapacity"),
     ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+    ("resource.k8s.io", "DeviceClass"),
+    ("resource.k8s.io", "ResourceClaim"),
+    ("resource.k8s.io", "ResourceClaimTemplate"),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("certificates.k8s.io", "ClusterTrustBundle"),
+    ("networking.k8s.io", "IPAddress"),
     ("coordination.k8s.io", "Lease"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
     ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
@@ -170,9 +186,10 @@ pub(crate) fn health(object: &Value, context: Context<'_>) -> Health {
         ("", "Node") => node(object),
         ("", "Service") => service(object),
         ("", "PersistentVolumeClaim") => storage::claim(object, context),
-        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration") => {
-            admission::webhooks(object, context)
-        }
+        (
+            "admissionregistration.k8s.io",
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
+        ) => admission::webhooks(object, context),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => admission::policy(object),
         ("apiregistration.k8s.io", "APIService") => by_condition(object, "Available"),
         ("policy", "PodDisruptionBudget") => match number(object, "/status/observedGeneration") {
@@ -210,7 +227,7 @@ pub(crate) fn judge<'a>(
         return Ok(health(object, context));
     }
     for (of, gate) in gates {
-        match gate.evaluate(object) {
+        match gate.evaluate(object, context.around) {
             cel::Verdict::True => {}
             cel::Verdict::False => {
                 return Ok(Health::Progressing(format!("the gate of {of} does not hold yet")));
@@ -225,25 +242,33 @@ pub(crate) fn judge<'a>(
     }
     // A Service that a gate names is used: somebody must answer behind it.
     let kind = (text(object, "/apiVersion"), text(object, "/kind"));
-    Ok(if kind == (Some("v1"), Some("Service")) { admission::answered(object, context) } else { Health::Ready })
+    Ok(if kind == (Some("v1"), Some("Service")) {
+        admission::answered(object, context)
+    } else {
+        Health::Ready
+    })
 }
 
-/// What was an object's last state says of it now that it is gone: a Job that
+/// What an object's last state says of it now that it is gone: a Job that
 /// was complete, and that its own time to live took away, has done its work.
 pub(crate) fn gone(last: Option<&Value>) -> Health {
-    let complete = last.is_some_and(|last| {
-        text(last, "/kind") == Some("Job")
-            && last.pointer("/spec/ttlSecondsAfterFinished").is_some()
-            && condition(last, "Complete").is_some_and(|found| found.is_true())
-    });
-    if complete { Health::Ready } else { Health::Progressing("it does not exist yet".to_owned()) }
+    match last {
+        Some(last) if is_done_job(last) => Health::Ready,
+        Some(_) => Health::Progressing("it was deleted".to_owned()),
+        None => Health::Progressing("it does not exist yet".to_owned()),
+    }
 }
 
-/// Whether an object is a Job that ended well.
-pub(crate) fn is_complete_job(object: &Value) -> bool {
+/// Whether an object is a Job that its time to live takes away once it has ended.
+pub(crate) fn is_passing_job(object: &Value) -> bool {
     text(object, "/kind") == Some("Job")
         && text(object, "/apiVersion").is_some_and(|version| version.starts_with("batch/"))
-        && condition(object, "Complete").is_some_and(|found| found.is_true())
+        && object.pointer("/spec/ttlSecondsAfterFinished").is_some()
+}
+
+/// Whether an object is such a Job that has ended well.
+pub(crate) fn is_done_job(object: &Value) -> bool {
+    is_passing_job(object) && condition(object, "Complete").is_some_and(|found| found.is_true())
 }
 
 /// A status that speaks of an older generation.

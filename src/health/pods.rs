@@ -120,7 +120,9 @@ fn is_refused(message: &str) -> bool {
 pub(super) fn or_stuck(object: &Value, health: Health, context: Context<'_>) -> Health {
     let Health::Progressing(reason) = health else { return health };
     match worst(object, context) {
-        Some((pod, soft)) => Health::Stuck(Soft { message: format!("{reason}: Pod {pod}: {}", soft.message), ..soft }),
+        Some((pod, soft)) => {
+            Health::Stuck(Soft { message: format!("{reason}: Pod {pod}: {}", soft.message), ..soft })
+        }
         None => Health::Progressing(reason),
     }
 }
@@ -137,6 +139,8 @@ fn worst(object: &Value, context: Context<'_>) -> Option<(String, Soft)> {
     let all = context.around.all(&GroupKind::new("", "Pod"), namespace)?;
     all.iter()
         .filter(|pod| owned_by(pod, &owner))
+        // Its controller makes another one instead, or says itself that it has given up.
+        .filter(|pod| text(pod, "/status/phase") != Some("Failed"))
         .filter(|pod| {
             let own = text(pod, "/metadata/labels/controller-revision-hash");
             revision.is_none() || own.is_none() || own == revision

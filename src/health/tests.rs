@@ -1,11 +1,12 @@
 //! The rules, as tables.
 
+use super::around::Nothing;
 use super::*;
 use serde_json::json;
 
 #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better")]
 fn of(object: Value) -> String {
-    match health(&object, Context::default()) {
+    match health(&object, Context { may_be_empty: false, around: &Nothing }) {
         Health::Ready => "ready".to_owned(),
         Health::Progressing(reason) => format!("progressing: {reason}"),
         Health::Stuck(soft) => format!("stuck: {}", soft.message),

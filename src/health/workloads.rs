@@ -64,18 +64,25 @@ pub(super) fn stateful_set(object: &Value) -> Health {
     if ready < wanted {
         return progressing(format!("{ready} of {wanted} replicas ready"));
     }
+    // Ready for as long as `minReadySeconds` asks for.
+    let available = count(object, "availableReplicas");
+    if available < wanted {
+        return progressing(format!("{available} of {wanted} replicas available"));
+    }
     // With OnDelete somebody else replaces the pods, whenever they like.
     if text(object, "/spec/updateStrategy/type") == Some("OnDelete") {
         return Health::Ready;
     }
     let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
-    let to_update = (wanted - partition).max(0);
+    // The partition counts ordinals, which need not begin at 0.
+    let first = number(object, "/spec/ordinals/start").unwrap_or(0);
+    let to_update = (first + wanted - partition).clamp(0, wanted);
     let updated = count(object, "updatedReplicas");
     if updated < to_update {
         return progressing(format!("{updated} of {to_update} replicas updated"));
     }
     let revision = |field: &str| text(object, &format!("/status/{field}"));
-    if partition == 0 && revision("updateRevision") != revision("currentRevision") {
+    if to_update == wanted && revision("updateRevision") != revision("currentRevision") {
         return progressing("the new revision is not current yet".to_owned());
     }
     Health::Ready
@@ -164,7 +171,7 @@ mod tests {
 
     #[test]
     fn stateful_sets_honour_partition_on_delete_and_revision() {
-        let status = |updated: i64, revision: &str| json!({ "observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": revision });
+        let status = |updated: i64, revision: &str| json!({ "observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "availableReplicas": 3, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": revision });
         let rolling = json!({ "replicas": 3 });
         assert!(says(&judge("StatefulSet", &rolling, &status(1, "b")), "1 of 3 replicas updated"));
         assert!(says(&judge("StatefulSet", &rolling, &status(3, "b")), "revision"));

@@ -108,15 +108,6 @@ impl Object {
         let kind = self.value.pointer("/spec/names/kind")?.as_str()?;
         Some(GroupKind::new(group, kind))
     }
-
-    /// `apps/v1`, or `v1` for the core group.
-    pub(crate) fn api_version(&self) -> String {
-        if self.id.kind.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.id.kind.group, self.version)
-        }
-    }
 }
 
 /// Splits `apps/v1` into group and version; the core group is empty.

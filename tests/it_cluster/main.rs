@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod behaviours;
+mod gates;
+mod made;
+mod proxy;
 #[path = "../../crates/sim/tests/suite/mod.rs"]
 mod suite;
 #[path = "../support/mod.rs"]
