@@ -244,9 +244,9 @@ async fn a_late_watch_does_not_bring_an_older_state_back() {
     watches.want(&bed.cluster, &a).await.unwrap();
     assert_eq!(data(watches.get(&a.id)).as_deref(), Some("new"));
     // The next watch tells the whole history.
-    let watched = bed.count("watch");
+    let before = bed.count("watch");
     let mut seen = Vec::new();
-    while bed.count("watch") <= watched + 1 {
+    while bed.count("watch") <= before + 1 {
         let _ = timeout(Duration::from_secs(1), watches.changed()).await;
         seen.extend(data(watches.get(&a.id)));
     }

@@ -5,12 +5,14 @@
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::event::{EventKind, Failure};
+use super::event::{Cause, EventKind, Failure};
 use super::retry;
 use super::run::{Shared, failed};
 use crate::cluster::error::ClusterError;
 use crate::cluster::{ApplyMode, Cluster};
+use crate::error::Code;
 use crate::health::admission::{self, Webhook};
+use crate::model::duration::human;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::Plan;
 
@@ -42,6 +44,7 @@ pub(super) async fn ask(
     objects: &[&Object],
     deadline: Instant,
 ) -> Result<(), Failure> {
+    let started = Instant::now();
     let probes: Vec<(&Object, Probe<'_>)> = objects
         .iter()
         .flat_map(|object| probes(object).into_iter().map(move |probe| (*object, probe)))
@@ -60,7 +63,15 @@ pub(super) async fn ask(
                 });
             }
         };
-        retry::until(deadline, act, report).await.map_err(|error| failed(&error))?;
+        retry::until(deadline, act, report).await.map_err(|error| Failure {
+            code: Code(3001),
+            message: format!("not ready after {} (gate: {})", human(started.elapsed()), object.id),
+            chain: vec![Cause {
+                object: object.id.to_string(),
+                message: format!("{}\n{}", probe.waits(), failed(&error).message),
+            }],
+            hint: Some("mend the cause; `cozy install` goes on from here".to_owned()),
+        })?;
     }
     Ok(())
 }
@@ -104,9 +115,10 @@ async fn answer(
             if !cluster.serves(kind, version) {
                 cluster.discover().await?;
             }
-            match cluster.serves(kind, version) {
-                true => Ok(()),
-                false => Err(ClusterError::NoSuchKind { object: of.to_string() }),
+            if cluster.serves(kind, version) {
+                Ok(())
+            } else {
+                Err(ClusterError::NoSuchKind { object: of.to_string() })
             }
         }
         Probe::Group(group, version) => cluster.answers(group, version).await,

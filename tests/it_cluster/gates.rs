@@ -33,13 +33,13 @@ fn while_waiting(cloud: &Made, mut then: impl FnMut(&str)) -> (Option<i32>, Stri
 fn gates_hold_when_they_should_and_not_before() {
     let plane = ControlPlane::own();
     let cloud = || Made::on(plane);
-    watches_survive_dead_and_cut_connections(&cloud);
     a_job_with_a_time_to_live_is_done_once(cloud());
     a_claim_that_waits_for_its_first_pod_is_ready(cloud());
     relations_are_gates(cloud());
     a_policy_with_warnings_is_not_ready(cloud());
     a_webhook_that_nobody_answers_is_not_ready(cloud());
     an_api_without_a_server_is_not_ready(cloud());
+    watches_survive_dead_and_cut_connections(&cloud);
 }
 
 fn watches_survive_dead_and_cut_connections(cloud: &dyn Fn() -> Made) {
@@ -56,9 +56,9 @@ fn watches_survive_dead_and_cut_connections(cloud: &dyn Fn() -> Made) {
         let (code, said) = while_waiting(&cloud, |_| {
             if since.is_none() {
                 if silence {
-                    proxy.silence()
+                    proxy.silence();
                 } else {
-                    proxy.cut()
+                    proxy.cut();
                 }
                 plane.ask(&["-n", "doors", "patch", "configmap", "door", "-p", r#"{"data":{"is":"open"}}"#]);
                 since = Some(Instant::now());
@@ -145,19 +145,21 @@ fn a_policy_with_warnings_is_not_ready(mut cloud: Made) {
     cloud.expect(&["install", "--yes"], 0);
 }
 
+/// A Service with an endpoint where nobody listens.
+const BACK: &str = "apiVersion: v1\nkind: Service\nmetadata: { name: hook, namespace: back }\nspec: { ports: [{ port: 443, targetPort: 9 }] }\n\
+    ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
+    metadata: { name: hook-1, namespace: back, labels: { kubernetes.io/service-name: hook } }\n\
+    addressType: IPv4\nendpoints: [{ addresses: [192.0.2.1] }]\nports: [{ port: 9 }]\n";
+
 /// A webhook for the `ConfigMap`s of a namespace whose Service has an endpoint where nobody listens.
 fn webhook(policy: &str) -> String {
     format!(
-        "apiVersion: v1\nkind: Service\nmetadata: {{ name: hook, namespace: hooks }}\nspec: {{ ports: [{{ port: 443, targetPort: 9 }}] }}\n\
-         ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
-         metadata: {{ name: hook-1, namespace: hooks, labels: {{ kubernetes.io/service-name: hook }} }}\n\
-         addressType: IPv4\nendpoints: [{{ addresses: [192.0.2.1] }}]\nports: [{{ port: 9 }}]\n\
-         ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: judged, namespace: hooks }}\n\
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: judged, namespace: hooks }}\n\
          ---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: {{ name: hooks }}\n\
          webhooks:\n  - name: hook.example.org\n    failurePolicy: {policy}\n    sideEffects: None\n    admissionReviewVersions: [v1]\n    timeoutSeconds: 1\n    \
          namespaceSelector: {{ matchLabels: {{ kubernetes.io/metadata.name: hooks }} }}\n    \
          rules: [{{ apiGroups: [''], apiVersions: [v1], operations: ['*'], resources: [configmaps] }}]\n    \
-         clientConfig: {{ service: {{ namespace: hooks, name: hook }}{} }}\n",
+         clientConfig: {{ service: {{ namespace: back, name: hook }}{} }}\n",
         if policy == "Ignore" { String::new() } else { format!(", caBundle: {}", certificate()) }
     )
 }
@@ -172,8 +174,8 @@ fn certificate() -> String {
 }
 
 fn a_webhook_that_nobody_answers_is_not_ready(mut cloud: Made) {
-    cloud.component("hooks", "deadline: 8s", &webhook("Fail"));
-    let failed = cloud.expect(&["install", "--yes"], 1);
+    cloud.component("back", "", BACK).component("hooks", "deadline: 8s", &webhook("Fail"));
+    let failed = cloud.expect(&["install", "--yes"], 5);
     assert!(failed.contains("its webhook does not answer a dry-run yet"), "{failed}");
     assert!(failed.contains("failed calling webhook"), "{failed}");
     // What fails open stops nobody.
@@ -187,5 +189,5 @@ fn an_api_without_a_server_is_not_ready(mut cloud: Made) {
         spec: { group: apis.example.org, version: v1, groupPriorityMinimum: 100, versionPriority: 1, insecureSkipTLSVerify: true, service: { namespace: apis, name: api } }\n";
     cloud.component("apis", "deadline: 5s", api);
     let failed = cloud.expect(&["install", "--yes"], 5);
-    assert!(failed.contains("Available=False: MissingEndpoints"), "{failed}");
+    assert!(failed.contains("Available=False: EndpointsNotFound"), "{failed}");
 }

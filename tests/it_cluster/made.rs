@@ -33,7 +33,7 @@ impl Made {
         fs_err::create_dir_all(&folder).unwrap();
         let text = format!(
             "apiVersion: cozy/v1\nkind: Component\nname: {name}\nsummary: Made by a test\ncategory: example\n\
-             version: 1.0.0\nnamespace: {{ name: {name} }}\nresources: [objects.yaml]\n{more}\n"
+             version: 1.0.0\nnamespace: {{ name: {name}, podSecurity: privileged }}\nresources: [objects.yaml]\n{more}\n"
         );
         fs_err::write(folder.join("component.yaml"), text).unwrap();
         fs_err::write(folder.join("objects.yaml"), objects).unwrap();
@@ -46,7 +46,9 @@ impl Made {
     fn write(&self) {
         let bundles = self.folder.path().join("catalogue/bundles");
         fs_err::create_dir_all(&bundles).unwrap();
-        let components: String = self.components.iter().map(|name| format!("  {name}: {{}}\n")).collect();
+        let components: Vec<String> =
+            self.components.iter().map(|name| format!("  {name}: {{}}\n")).collect();
+        let components = components.concat();
         let bundle = format!(
             "apiVersion: cozy/v1\nkind: Bundle\nname: made\nversion: 1.0.0\nsummary: Made by a test\ncomponents:\n{components}"
         );

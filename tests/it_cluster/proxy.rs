@@ -6,10 +6,13 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+/// Connections, each with whether it is silent.
+type Open = Arc<Mutex<Vec<(TcpStream, Arc<AtomicBool>)>>>;
+
 /// A relay that runs as long as the process.
 pub(crate) struct Proxy {
     port: u16,
-    open: Arc<Mutex<Vec<(TcpStream, Arc<AtomicBool>)>>>,
+    open: Open,
 }
 
 impl Proxy {
@@ -17,7 +20,7 @@ impl Proxy {
     pub(crate) fn start(to: u16) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let open: Arc<Mutex<Vec<(TcpStream, Arc<AtomicBool>)>>> = Arc::default();
+        let open: Open = Arc::default();
         let connections = Arc::clone(&open);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {

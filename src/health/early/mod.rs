@@ -54,6 +54,7 @@ fn judged(object: &Value, objects: &[Value]) -> Health {
     health(object, Context { may_be_empty: false, around: &listed(objects) })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read better")]
 fn object(api_version: &str, kind: &str, spec: Value, status: Value) -> Value {
     json!({
         "apiVersion": api_version, "kind": kind, "spec": spec, "status": status,
