@@ -208,7 +208,8 @@ impl Run<'_> {
         };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
+        let shared =
+            Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone()).with_operators(&plan);
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());

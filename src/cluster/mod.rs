@@ -181,13 +181,24 @@ pub(crate) fn observed_digests(desired: &Object, live: &Value) -> (String, Optio
 }
 
 impl Cluster {
-    /// The API of a kind in a namespace, for lists; `None`: not served.
-    pub(crate) fn list_api(&self, group: &str, kind: &str, namespace: &str) -> Option<Api<DynamicObject>> {
-        let id = ObjectId {
-            kind: GroupKind::new(group, kind),
-            namespace: Some(namespace.to_owned()),
-            name: String::new(),
-        };
+    /// The API of a kind in a namespace or everywhere, for lists; `None`: not served.
+    pub(crate) fn list_api(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Api<DynamicObject>> {
+        let id =
+            ObjectId { kind: kind.clone(), namespace: namespace.map(str::to_owned), name: String::new() };
         self.api(&id, "").ok()
+    }
+
+    /// What a container wrote.
+    pub(crate) async fn logs(
+        &self,
+        namespace: &str,
+        pod: &str,
+        params: &kube::api::LogParams,
+    ) -> Result<String, ClusterError> {
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let log = pods.logs(pod, params).await;
+        log.map_err(|error| {
+            ClusterError::from_kube("get", &format!("the log of Pod {namespace}/{pod}"), error)
+        })
     }
 }

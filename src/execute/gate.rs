@@ -13,6 +13,7 @@ use super::event::{EventKind, Failure};
 use super::probe;
 use super::run::Shared;
 use crate::cluster::error::ClusterError;
+use crate::diagnose::Diagnosis;
 use crate::error::Code;
 use crate::health::around::{self, Need};
 use crate::health::cel::{Gate, GateError};
@@ -34,6 +35,9 @@ struct Judged {
 /// How long an object of a kind that nobody knows may be silent before it
 /// counts as applied and not gated.
 const SILENT: Duration = Duration::from_secs(30);
+
+/// How long the look for a cause may take.
+const DIAGNOSIS: Duration = Duration::from_secs(20);
 
 /// Begins to watch the Jobs of a step that may be gone before anybody waits for them.
 pub(crate) async fn expect(shared: &Shared<'_>, step: &Step, deadline: Instant) {
@@ -286,14 +290,19 @@ fn warn_ungated(shared: &Shared<'_>, step: &Step, judged: &BTreeMap<&ObjectId, J
 
 async fn not_ready(shared: &Shared<'_>, id: &ObjectId, reason: &str, started: Instant) -> Failure {
     let took = crate::model::duration::human(started.elapsed());
-    let chain = match shared.cluster() {
-        Ok(cluster) => crate::diagnose::causes(cluster, id, reason).await,
-        Err(_) => Vec::new(),
+    let diagnosis = match shared.cluster() {
+        Ok(cluster) => {
+            // The deadline has passed: the diagnosis has one of its own.
+            let found = crate::diagnose::diagnose(cluster, id, reason, &shared.operators);
+            tokio::time::timeout(DIAGNOSIS, found).await.unwrap_or_default()
+        }
+        Err(_) => Diagnosis::default(),
     };
+    let fix = diagnosis.fix.unwrap_or_else(|| "mend the cause".to_owned());
     Failure {
         code: Code(3001),
         message: format!("not ready after {took} (gate: {id})"),
-        chain,
-        hint: Some("mend the cause; `cozy install` goes on from here".to_owned()),
+        chain: diagnosis.chain,
+        hint: Some(format!("{fix}; `cozy install` goes on from here")),
     }
 }

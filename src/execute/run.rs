@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::watch::Watches;
+use crate::diagnose::{Operators, patterns};
 use crate::error::causes;
 use crate::model::names::ComponentName;
 use crate::model::object::ObjectId;
@@ -51,6 +52,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) requests: Semaphore,
     /// What gates wait on.
     pub(crate) watches: Watches,
+    /// Who looks after custom resources.
+    pub(crate) operators: Operators,
     counts: Mutex<Counts>,
 }
 
@@ -71,8 +74,19 @@ impl<'a> Shared<'a> {
             requests: Semaphore::new(options.concurrency.max(1)),
             options,
             watches: Watches::new(),
+            operators: Operators::default(),
             counts: Mutex::default(),
         }
+    }
+
+    /// Takes what the plan says of who looks after custom resources, for diagnoses.
+    pub(crate) fn with_operators(mut self, plan: &Plan) -> Self {
+        for component in plan.components() {
+            let own = plan.steps.iter().filter(|step| step.id.component() == component);
+            self.operators
+                .add(own.flat_map(|step| &step.actions).filter_map(|action| action.object.as_deref()));
+        }
+        self
     }
 
     /// The cluster, or why there is none.
@@ -479,5 +493,6 @@ pub(crate) fn failed(error: &ClusterError) -> Failure {
     let said = error.to_string();
     let causes = causes(std::error::Error::source(error), &said);
     let message = std::iter::once(said).chain(causes).collect::<Vec<_>>().join(": ");
-    Failure { code: error.code(), message, chain: Vec::new(), hint: error.hint() }
+    let explained = patterns::explain(&message).map(|found| format!("{}: {}", found.cause, found.fix));
+    Failure { code: error.code(), message, chain: Vec::new(), hint: explained.or_else(|| error.hint()) }
 }

@@ -56,6 +56,12 @@ impl Webhook<'_> {
             })
     }
 
+    /// The namespace and name of the Service that answers it; `None`: it has a URL.
+    pub(crate) fn service(&self) -> Option<(String, String)> {
+        let part = |key: &str| text(self.0, &format!("/clientConfig/service/{key}")).map(str::to_owned);
+        Some((part("namespace")?, part("name")?))
+    }
+
     fn rules(&self) -> impl Iterator<Item = &Value> {
         self.0.get("rules").and_then(Value::as_array).into_iter().flatten()
     }
