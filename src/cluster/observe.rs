@@ -99,31 +99,101 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// The objects of a component that are not as they should be, with why:
+    /// they are not there, are refused, or are not ready.
+    pub(crate) async fn unwell(
+        &self,
+        component: &DesiredComponent,
+        lists: &Lists<'_>,
+        concurrency: usize,
+    ) -> Result<Vec<(ObjectId, String)>, ClusterError> {
+        let objects = component.objects.iter().map(|(_, object)| object);
+        let judged: Vec<Option<(ObjectId, String)>> = stream::iter(objects)
+            .map(|object| async move {
+                let why = self.why_unwell(component, object, lists).await?;
+                Ok::<_, ClusterError>(why.map(|why| (object.id.clone(), why)))
+            })
+            .buffered(concurrency.max(1))
+            .try_collect()
+            .await?;
+        Ok(judged.into_iter().flatten().collect())
+    }
+
+    async fn why_unwell(
+        &self,
+        component: &DesiredComponent,
+        object: &Object,
+        lists: &Lists<'_>,
+    ) -> Result<Option<String>, ClusterError> {
+        let live = match self.get(&object.id, &object.version).await {
+            Ok(live) => live,
+            Err(ClusterError::Refused { code: 403, message, .. }) => return Ok(Some(message)),
+            Err(error) => return Err(error),
+        };
+        // A CRD may be refused though it is there: a version that objects are stored in is missing.
+        if live.is_none() || object.defines().is_some() {
+            let dry_run = self.apply(object, ApplyMode { force: true, dry_run: true }).await;
+            match (dry_run, &live) {
+                (Err(error), _) => {
+                    let why = match &error {
+                        ClusterError::Refused { message, .. } => message.clone(),
+                        other => other.to_string(),
+                    };
+                    return Ok(Some(why));
+                }
+                // It has done its work, and its time to live took it away.
+                (Ok(_), None) if health::is_passing_job(&object.value) => return Ok(None),
+                (Ok(_), None) => return Ok(Some("it is not there".to_owned())),
+                (Ok(_), Some(_)) => {}
+            }
+        }
+        let Some(live) = live else { return Ok(None) };
+        Ok(match judged(component, object, &live, lists, around::needs).await {
+            Ok(Health::Ready | Health::Unknown) => None,
+            Ok(Health::Progressing(why) | Health::Failed(why)) | Err(why) => Some(why),
+            Ok(Health::Stuck(soft)) => Some(soft.message),
+        })
+    }
+}
+
 /// Whether an object's gates hold, or without any its health rule.
 async fn is_ready(component: &DesiredComponent, object: &Object, live: &Value, lists: &Lists<'_>) -> bool {
+    let judged = judged(component, object, live, lists, around::deciding).await;
+    matches!(judged, Ok(Health::Ready | Health::Unknown))
+}
+
+/// What an object's gates say, or without any its health rule.
+async fn judged(
+    component: &DesiredComponent,
+    object: &Object,
+    live: &Value,
+    lists: &Lists<'_>,
+    needs: fn(&GroupKind, bool) -> Vec<Need>,
+) -> Result<Health, String> {
     let own = component.gates.iter().filter(|spec| gate_is_of(spec, &object.id));
     let Ok(gates) = own
         .map(|spec| Ok((spec.of.as_str(), Gate::parse(&spec.cel)?)))
         .collect::<Result<Vec<_>, GateError>>()
     else {
-        return false;
+        return Err("a gate cannot be read".to_owned());
     };
     let kind = &object.id.kind;
     if gates.is_empty() && !health::is_gated(&kind.group, &kind.kind) {
-        return true;
+        return Ok(Health::Ready);
     }
     let judge = |around| {
         let context = Context { may_be_empty: component.may_be_empty, around };
-        let judged = health::judge(live, gates.iter().map(|(of, gate)| (*of, gate)), context);
-        matches!(judged, Ok(Health::Ready | Health::Unknown))
+        health::judge(live, gates.iter().map(|(of, gate)| (*of, gate)), context)
     };
     // Most objects say enough of themselves.
-    if judge(&Nothing) {
-        return true;
+    let alone = judge(&Nothing);
+    if matches!(alone, Ok(Health::Ready | Health::Unknown)) {
+        return alone;
     }
     let whole = gates.iter().flat_map(|(_, gate)| gate.kinds()).cloned().map(Need::Whole);
-    let needs: Vec<Need> = around::deciding(kind, !gates.is_empty()).into_iter().chain(whole).collect();
-    !needs.is_empty() && judge(&lists.around(&needs).await)
+    let needs: Vec<Need> = needs(kind, !gates.is_empty()).into_iter().chain(whole).collect();
+    if needs.is_empty() { alone } else { judge(&lists.around(&needs).await) }
 }
 
 /// A list that is read at most once.

@@ -3,9 +3,10 @@
 //! what to do. Secrets are masked. Nothing here decides what a run does.
 //!
 //! - `walk`: from object to object; `workloads`: from a workload to a container's last words
-//! - `look`: the reading; `mask`: what must not be shown
+//! - `archive`: files for others; `look`: the reading; `mask`: what must not be shown
 //! - `patterns`: what messages mean
 
+pub(crate) mod archive;
 mod look;
 mod mask;
 pub(crate) mod patterns;

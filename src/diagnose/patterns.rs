@@ -252,6 +252,12 @@ const PATTERNS: &[Pattern] = &[
         "free a node where the volume is, or move the volume",
     ),
     row(
+        &["persistentvolume's node affinity"],
+        "the pod's volume is in another zone or on another node",
+        "",
+        "free a node where the volume is, or move the volume",
+    ),
+    row(
         &["unbound immediate persistentvolumeclaims"],
         "a claim of the pod is not bound",
         "",
@@ -276,10 +282,16 @@ const PATTERNS: &[Pattern] = &[
         "add nodes with {}, or ask for less",
     ),
     row(
-        &["untolerated taint"],
+        &["untolerated taint {"],
         "every node that would do has a taint",
         "taint {",
         "tolerate taint {}, or take it off a node",
+    ),
+    row(
+        &["untolerated taint"],
+        "every node that would do has a taint",
+        "",
+        "tolerate a taint of these nodes, or take it off one",
     ),
     row(
         &["node affinity/selector"],
@@ -347,26 +359,60 @@ mod tests {
             r#"Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post "https://g.n.svc:443/": tls: failed to verify certificate: x509: certificate signed by unknown authority"#,
             r#"Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post "https://g.n.svc:443/": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-01-01T00:00:00Z is after 2025-01-01T00:00:00Z"#,
             r#"Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post "https://g.n.svc:443/": context deadline exceeded"#,
-            r#"failing or missing response from https://10.0.0.1:443/apis: tls: failed to verify certificate: x509: certificate has expired or is not yet valid"#,
+            r"failing or missing response from https://10.0.0.1:443/apis: tls: failed to verify certificate: x509: certificate has expired or is not yet valid",
             r#"CustomResourceDefinition.apiextensions.k8s.io "a.x" is invalid: status.storedVersions[0]: Invalid value: "v1alpha1": missing from spec.versions; v1alpha1 was previously a storage version"#,
             r#"PluralConflict: "widgets" is already in use"#,
             r#"Failed to pull image "example.org/a:9": rpc error: code = NotFound desc = failed to pull and unpack image "example.org/a:9": failed to resolve reference "example.org/a:9": example.org/a:9: not found"#,
             r#"Failed to pull image "example.org/a": failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized"#,
-            r#"failed to pull and unpack image: unexpected status code 429 Too Many Requests - toomanyrequests: You have reached your pull rate limit"#,
-            r#"0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available"#,
-            r#"0/3 nodes are available: 3 node(s) had untolerated taint {dedicated: gpu}"#,
-            r#"0/3 nodes are available: 3 node(s) had volume node affinity conflict"#,
+            r"failed to pull and unpack image: unexpected status code 429 Too Many Requests - toomanyrequests: You have reached your pull rate limit",
+            r"0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available",
+            r"0/3 nodes are available: 3 node(s) had untolerated taint {dedicated: gpu}",
+            r"0/3 nodes are available: 3 node(s) had untolerated taint(s). no new claims to deallocate",
+            r"0/4 nodes are available: 1 node(s) had untolerated taint(s), 3 node(s) didn't match PersistentVolume's node affinity",
+            r"0/3 nodes are available: 3 node(s) had volume node affinity conflict",
             r#"MountVolume.SetUp failed for volume "keys" : secret "web-tls" not found"#,
             r#"MountVolume.MountDevice failed for volume "data" : driver name csi.example.org not found in the list of registered CSI drivers"#,
-            r#"Waiting for a volume to be created either by the external provisioner 'csi.example.org' or manually by the system administrator"#,
+            r"Waiting for a volume to be created either by the external provisioner 'csi.example.org' or manually by the system administrator",
             r#"storageclass.storage.k8s.io "fast" not found"#,
-            r#"no persistent volumes available for this claim and no storage class is set"#,
+            r"no persistent volumes available for this claim and no storage class is set",
         ];
         let explained = messages.map(|message| {
             let Explained { cause, fix } = explain(message).expect(message);
             format!("{cause}: {fix}")
         });
-        assert_snapshot!(explained.join("\n"), @"");
+        assert_snapshot!(explained.join("\n"), @"
+            a quota is used up: raise ResourceQuota small, or ask for less
+            a quota wants requests or limits that are not there: set what ResourceQuota small counts, or a LimitRange with defaults
+            Pod Security refuses the pod: harden the pod as the message lists, or lower the namespace's level (podSecurity in component.yaml) from restricted:latest
+            RBAC denies it: give jane a Role and a RoleBinding with this right
+            RBAC denies it: give system:serviceaccount:n:s a ClusterRole and a ClusterRoleBinding with this right
+            an admission policy denies it: change the object as policy no-a asks for, or exempt it in the policy's binding
+            a webhook refuses it: change the object as webhook guard.example.org asks for, or exempt it there
+            a LimitRange refuses it: stay within the namespace's LimitRange, or change that
+            the namespace is being deleted: wait until namespace n is gone: `cozy diagnose` names what holds it
+            the pod's ServiceAccount is not there: make ServiceAccount s
+            a webhook has nobody who answers it: the pods behind webhook guard.example.org must be ready first: see its Service's endpoints
+            a webhook's Service is not there: install what serves webhook guard.example.org, or delete its configuration if that was removed
+            a webhook's certificate is not of the CA that its configuration names: put the CA that signed the certificate of webhook guard.example.org into its configuration's caBundle
+            a webhook's certificate has expired: renew the certificate of webhook guard.example.org, and its caBundle with it
+            a webhook does not answer: look at the pods and the network behind webhook guard.example.org
+            a certificate has expired: renew the certificate, and start what serves it again
+            objects are stored in a version that the CRD would lose: keep version v1alpha1 in spec.versions (served: false will do) until everything is migrated and it is out of status.storedVersions
+            another CRD of the group has these names: remove or rename the other CRD with the name widgets
+            the image is not there: check the image's name and tag
+            the registry wants credentials: give the pod's ServiceAccount an imagePullSecret that is good for this registry
+            the registry's rate limit is used up: give pull credentials, or a mirror (artifacts.mirror)
+            no node has that much CPU left: add nodes, free CPU, or lower requests.cpu
+            every node that would do has a taint: tolerate taint dedicated, or take it off a node
+            every node that would do has a taint: tolerate a taint of these nodes, or take it off one
+            the pod's volume is in another zone or on another node: free a node where the volume is, or move the volume
+            the pod's volume is in another zone or on another node: free a node where the volume is, or move the volume
+            a Secret is not there: make Secret web-tls in the pod's namespace
+            the node lacks the volume's CSI driver: the pods of CSI driver csi.example.org must run on this node
+            nobody has made the volume yet: the pods of provisioner csi.example.org must run
+            the StorageClass is not there: make StorageClass fast, or name another
+            no volume fits, and no class makes one: name a StorageClass, make one the default, or make a volume
+        ");
         assert_eq!(explain("all is well"), None);
     }
 }

@@ -50,7 +50,11 @@ impl<'a> Walk<'a> {
         if let Some(explained) = explain(&message) {
             self.fix = Some(format!("{}: {}", explained.cause, explained.fix));
         }
-        self.chain.push(Cause { object, message });
+        let found = Cause { object, message };
+        // Where the walk begins at the cause, it is said once.
+        if self.chain.last() != Some(&found) {
+            self.chain.push(found);
+        }
     }
 
     /// Says what to do, in words of its own.
@@ -186,15 +190,12 @@ impl<'a> Walk<'a> {
             namespace: Some(namespace.to_owned()),
             name: name.to_owned(),
         };
-        match self.look.get("", "Service", Some(namespace), name).await {
-            Some(live) => {
-                self.found(id.to_string(), "it is there");
-                self.service(&id, &live).await;
-            }
-            None => {
-                self.found(id.to_string(), "it is not there");
-                self.advise(format!("install what brings {id}"));
-            }
+        if let Some(live) = self.look.get("", "Service", Some(namespace), name).await {
+            self.found(id.to_string(), "it is there");
+            self.service(&id, &live).await;
+        } else {
+            self.found(id.to_string(), "it is not there");
+            self.advise(format!("install what brings {id}"));
         }
     }
 

@@ -52,10 +52,7 @@ impl Walk<'_> {
         let selector = live.pointer("/spec/template/spec/nodeSelector").and_then(Value::as_object);
         let nodes = self.look.list(&GroupKind::new("", "Node"), None, ListParams::default()).await;
         let Some(selector) = selector else { return };
-        let fits = |node: &&Value| {
-            let labels = node.pointer("/metadata/labels");
-            selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
-        };
+        let fits = |node: &&Value| has_labels(node, Some(selector));
         let words: Vec<String> = selector
             .iter()
             .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
@@ -69,6 +66,25 @@ impl Walk<'_> {
         self.advise(format!("label the nodes that it is meant for with {words}, or say `mayBeEmpty: true`"));
     }
 
+    /// The taints of the nodes that a pod names by their labels: the scheduler only counts them.
+    async fn taints(&mut self, pod: &Value) {
+        let selector = pod.pointer("/spec/nodeSelector").and_then(Value::as_object);
+        let nodes = self.look.list(&GroupKind::new("", "Node"), None, ListParams::default()).await;
+        for node in nodes.iter().filter(|node| has_labels(node, selector)) {
+            let taints = node.pointer("/spec/taints").and_then(Value::as_array).into_iter().flatten();
+            let part = |taint: &Value, pointer: &str| text(taint, pointer).unwrap_or_default().to_owned();
+            let taints: Vec<String> = taints
+                .map(|taint| {
+                    format!("{}={}:{}", part(taint, "/key"), part(taint, "/value"), part(taint, "/effect"))
+                })
+                .collect();
+            if !taints.is_empty() {
+                let name = text(node, "/metadata/name").unwrap_or_default();
+                self.more(&format!("node {name} has taint {}", taints.join(", ")));
+            }
+        }
+    }
+
     pub(super) async fn pod(&mut self, pod: &Value) {
         let at = |pointer: &str| text(pod, pointer).unwrap_or_default().to_owned();
         let (namespace, name) = (at("/metadata/namespace"), at("/metadata/name"));
@@ -79,6 +95,9 @@ impl Walk<'_> {
             Health::Unknown => "unknown".to_owned(),
         };
         self.found(format!("Pod {namespace}/{name}"), state);
+        if conditions(pod).any(|(kind, _, words)| kind == "PodScheduled" && words.contains("taint")) {
+            self.taints(pod).await;
+        }
         self.container(pod, &namespace, &name).await;
         let warnings = self.look.warnings(Some(&namespace), "Pod", &name).await;
         for warning in warnings.iter().take(1) {
@@ -157,4 +176,9 @@ impl Walk<'_> {
             Some(_) => {}
         }
     }
+}
+
+fn has_labels(node: &Value, wanted: Option<&serde_json::Map<String, Value>>) -> bool {
+    let labels = node.pointer("/metadata/labels");
+    wanted.into_iter().flatten().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }

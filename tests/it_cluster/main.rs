@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod answer;
 mod behaviours;
+mod diagnosis;
+mod early;
 mod gates;
 mod made;
 mod proxy;
