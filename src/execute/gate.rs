@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::event::{EventKind, Failure};
+use super::event::{Cause, EventKind, Failure};
 use super::probe;
 use super::run::Shared;
 use crate::cluster::error::ClusterError;
@@ -294,10 +294,14 @@ async fn not_ready(shared: &Shared<'_>, id: &ObjectId, reason: &str, started: In
         Ok(cluster) => {
             // The deadline has passed: the diagnosis has one of its own.
             let found = crate::diagnose::diagnose(cluster, id, reason, &shared.operators);
-            tokio::time::timeout(DIAGNOSIS, found).await.unwrap_or_default()
+            tokio::time::timeout(DIAGNOSIS, found).await.ok()
         }
-        Err(_) => Diagnosis::default(),
+        Err(_) => None,
     };
+    let diagnosis = diagnosis.unwrap_or_else(|| Diagnosis {
+        chain: vec![Cause { object: id.to_string(), message: reason.to_owned() }],
+        fix: None,
+    });
     let fix = diagnosis.fix.unwrap_or_else(|| "mend the cause".to_owned());
     Failure {
         code: Code(3001),

@@ -304,3 +304,42 @@ fn a_secret_that_would_leave_its_secret_is_refused() {
     );
     assert!(!said.contains("canary"), "{said}");
 }
+
+/// The gate waits for who answers the webhook, and for its CA, which nobody but a controller fills in.
+#[test]
+fn a_webhook_beside_its_server_is_rehearsed() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["catalogue/templates/hook", "catalogue/bundles"] {
+        fs_err::create_dir_all(folder.path().join(part)).unwrap();
+    }
+    let head = "apiVersion: cozy/v1\nname: hook\n";
+    write(
+        &folder,
+        "catalogue/bundles/hook.yaml",
+        &format!("{head}kind: Bundle\nversion: 1.0.0\nsummary: x\ncomponents: {{ hook: {{}} }}\n"),
+    );
+    let component = "kind: Component\nsummary: x\ncategory: example\nversion: 1.0.0\nnamespace: { name: hook }\nresources: [objects.yaml]\n";
+    write(&folder, "catalogue/templates/hook/component.yaml", &format!("{head}{component}"));
+    write(
+        &folder,
+        "catalogue/templates/hook/objects.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: hook, namespace: hook }\nspec:\n  selector: { matchLabels: { app: hook } }\n  \
+         template: { metadata: { labels: { app: hook } }, spec: { containers: [{ name: c, image: x }] } }\n\
+         ---\napiVersion: v1\nkind: Service\nmetadata: { name: hook, namespace: hook }\nspec: { selector: { app: hook }, ports: [{ port: 443 }] }\n\
+         ---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: { name: hook }\n\
+         webhooks:\n  - name: hook.example.org\n    sideEffects: None\n    admissionReviewVersions: [v1]\n    \
+         rules: [{ apiGroups: [''], apiVersions: [v1], operations: ['*'], resources: [configmaps] }]\n    \
+         clientConfig: { service: { namespace: hook, name: hook } }\n",
+    );
+    let cloud = write(
+        &folder,
+        "cozy.yaml",
+        &format!("{head}kind: Cloud\nbundle: hook\nkubernetes: {{ provider: existing }}\n"),
+    );
+    let catalogue = folder.path().join("catalogue");
+    let output =
+        cozy(&["install", "--rehearse", "--yes", "-f", &cloud, "--catalogue", catalogue.to_str().unwrap()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("Service hook/hook has no ready endpoint"), "{said}");
+}
