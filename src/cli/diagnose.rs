@@ -45,6 +45,7 @@ struct Found {
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { component, archive: file } = args;
     let mut loaded = flow::load(settings)?;
+    flow::known(&loaded, component.as_slice())?;
     if loaded.file.cloud.kubernetes.provider != Provider::Existing {
         return Err(Problem::new(
             5001,
@@ -58,13 +59,11 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
-    let mut named = flow::load(settings)?;
-    flow::only(&mut named, component.as_slice())?;
     let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
     let wanted: Vec<&DesiredComponent> = desired
         .components
         .iter()
-        .filter(|known| named.components.iter().any(|named| named.component.name == known.name))
+        .filter(|known| component.as_ref().is_none_or(|named| *named == known.name))
         .collect();
     let (found, files) = flow::runtime()?
         .block_on(async {

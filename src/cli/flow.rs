@@ -98,14 +98,20 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
 
 /// Keeps the components that are named; all when none is.
 pub(crate) fn only(loaded: &mut Loaded, named: &[ComponentName]) -> anyhow::Result<()> {
+    known(loaded, named)?;
+    if !named.is_empty() {
+        loaded.components.retain(|known| named.contains(&known.component.name));
+    }
+    Ok(())
+}
+
+/// Refuses names of components that this cloud does not have.
+pub(crate) fn known(loaded: &Loaded, named: &[ComponentName]) -> anyhow::Result<()> {
     let all = || loaded.components.iter().map(|known| &known.component.name);
     if let Some(unknown) = named.iter().find(|name| !all().any(|known| known == *name)) {
         let hint = did_you_mean(unknown.as_str(), all().map(ComponentName::as_str));
         let message = format!("component `{unknown}` is not part of this cloud");
         return Err(Problem::new(7001, Exit::Usage, message, hint).into());
-    }
-    if !named.is_empty() {
-        loaded.components.retain(|known| named.contains(&known.component.name));
     }
     Ok(())
 }

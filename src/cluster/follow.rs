@@ -20,6 +20,9 @@ const PERIOD: u32 = 30;
 /// How much longer than it should an answer may take before its connection counts as dead.
 const SLACK: Duration = Duration::from_secs(10);
 
+/// A watch that lasted so long worked.
+const LASTING: Duration = Duration::from_secs(1);
+
 /// The delay after the first failure; doubled each time.
 const FIRST: Duration = Duration::from_millis(50);
 
@@ -59,13 +62,17 @@ pub(super) async fn follow(api: Api<DynamicObject>, mut sink: impl Sink) {
             Err(what) => (String::new(), Stop::Lost(what)),
         };
         while !matches!(stop, Stop::Lost(_)) {
-            let from = version.clone();
+            let (from, begun) = (version.clone(), Instant::now());
             stop = watch(&api, &mut version, &mut sink).await;
-            if version != from || matches!(stop, Stop::Ended) {
+            let lasted = begun.elapsed() >= LASTING;
+            if version != from || lasted {
                 wait = FIRST;
             }
             if let Stop::Broken(what) = &stop {
                 sink.trouble(Some(what.clone()));
+            }
+            // Something between may end watches as soon as they begin.
+            if matches!(stop, Stop::Broken(_)) || matches!(stop, Stop::Ended) && !lasted {
                 sleep_until(Instant::now() + wait).await;
                 wait = (wait * 2).min(LONGEST);
             }

@@ -110,6 +110,9 @@ fn a_claim_that_waits_for_its_first_pod_is_ready(mut cloud: Made) {
     cloud.component("claims", "deadline: 2s", &objects("Immediate"));
     let failed = cloud.expect(&["install", "--yes"], 5);
     assert!(failed.contains("not bound yet by StorageClass claims-immediate"), "{failed}");
+    // The failure ends with the diagnosis.
+    assert!(failed.contains("└ StorageClass claims-immediate"), "{failed}");
+    assert!(failed.contains("the pods of provisioner example.org/none must run"), "{failed}");
 }
 
 fn relations_are_gates(mut cloud: Made) {
