@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
@@ -12,12 +13,14 @@ use crate::catalogue;
 use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::event::Failure;
+use crate::health::around::Listed;
 use crate::health::cel::{Gate, Verdict};
 use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, Resolved};
 use crate::model::finding::Finding;
 use crate::model::names::ComponentName;
+use crate::model::object::{GroupKind, split_api_version};
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
 use crate::plan::PlanError;
@@ -95,14 +98,20 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
 
 /// Keeps the components that are named; all when none is.
 pub(crate) fn only(loaded: &mut Loaded, named: &[ComponentName]) -> anyhow::Result<()> {
+    known(loaded, named)?;
+    if !named.is_empty() {
+        loaded.components.retain(|known| named.contains(&known.component.name));
+    }
+    Ok(())
+}
+
+/// Refuses names of components that this cloud does not have.
+pub(crate) fn known(loaded: &Loaded, named: &[ComponentName]) -> anyhow::Result<()> {
     let all = || loaded.components.iter().map(|known| &known.component.name);
     if let Some(unknown) = named.iter().find(|name| !all().any(|known| known == *name)) {
         let hint = did_you_mean(unknown.as_str(), all().map(ComponentName::as_str));
         let message = format!("component `{unknown}` is not part of this cloud");
         return Err(Problem::new(7001, Exit::Usage, message, hint).into());
-    }
-    if !named.is_empty() {
-        loaded.components.retain(|known| named.contains(&known.component.name));
     }
     Ok(())
 }
@@ -261,8 +270,16 @@ pub(crate) fn lint(catalogue: &Catalogue) -> Vec<Said> {
         for (spec, ready, not_ready) in samples {
             let Ok(gate) = Gate::parse(&spec.cel) else { continue };
             for (objects, expected) in [(ready, true), (not_ready, false)] {
+                let (related, objects): (Vec<Value>, Vec<Value>) = objects
+                    .into_iter()
+                    .partition(|object| kind_of(object).is_some_and(|kind| is_related(&gate, spec, &kind)));
+                let mut around = Listed::default();
+                for kind in gate.kinds() {
+                    let own = related.iter().filter(|object| kind_of(object).as_ref() == Some(kind));
+                    around.whole.insert(kind.clone(), own.cloned().map(Arc::new).collect());
+                }
                 for object in objects {
-                    let verdict = gate.evaluate(&object);
+                    let verdict = gate.evaluate(&object, &around);
                     let agrees = match &verdict {
                         Verdict::True => expected,
                         Verdict::False | Verdict::Missing(_) => !expected,
@@ -283,6 +300,19 @@ pub(crate) fn lint(catalogue: &Catalogue) -> Vec<Said> {
         }
     }
     found
+}
+
+/// The kind that a sample says it is.
+fn kind_of(object: &Value) -> Option<GroupKind> {
+    let text = |key: &str| object.get(key).and_then(Value::as_str);
+    Some(GroupKind::new(split_api_version(text("apiVersion")?).0, text("kind")?))
+}
+
+/// Whether samples of a kind are not judged themselves, but are what `objects()` gives.
+fn is_related(gate: &Gate, spec: &GateSpec, kind: &GroupKind) -> bool {
+    let of = spec.of.split('/').next().unwrap_or_default();
+    let judged = of.split_once('.').map_or(of == kind.kind, |_| of == kind.to_string());
+    !judged && gate.kinds().contains(kind)
 }
 
 /// What a cloud wants of its cluster.

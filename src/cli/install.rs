@@ -239,7 +239,8 @@ impl Run<'_> {
         };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
+        let shared =
+            Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone()).with_operators(&plan);
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());
@@ -323,16 +324,28 @@ async fn stop(shared: &Shared<'_>, lock: Option<&mut Lock>) -> Outcome {
     }
 }
 
+/// How long one try to renew the lock may take.
+const ONE_TRY: Duration = Duration::from_secs(5);
+
 /// Renews the lock; ends when it is lost.
 async fn keep(lock: &mut Lock) {
-    let mut renewed = Instant::now();
+    let (mut renewed, mut wait) = (Instant::now(), lease::RENEW);
     loop {
-        retry::pause(lease::RENEW).await;
-        let limit = (renewed + lease::LIFETIME).saturating_duration_since(Instant::now());
-        match tokio::time::timeout(limit, lock.renew(Timestamp::now())).await {
-            Ok(Ok(())) => renewed = Instant::now(),
-            Ok(Err(error)) if error.is_transient() && renewed.elapsed() < lease::LIFETIME => {}
-            Ok(Err(_)) | Err(_) => return,
+        retry::pause(wait).await;
+        // A connection that died without a word is given up, and the next try gets another one.
+        let left = (renewed + lease::LIFETIME).saturating_duration_since(Instant::now());
+        let tried = tokio::time::timeout(left.min(ONE_TRY), lock.renew(Timestamp::now())).await;
+        let again = match tried {
+            Ok(Ok(())) => {
+                renewed = Instant::now();
+                true
+            }
+            Ok(Err(error)) => error.is_transient(),
+            Err(_) => true,
+        };
+        if !again || renewed.elapsed() >= lease::LIFETIME {
+            return;
         }
+        wait = if renewed.elapsed() < ONE_TRY { lease::RENEW } else { Duration::from_secs(1) };
     }
 }

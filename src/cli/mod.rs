@@ -4,6 +4,7 @@ mod artefacts;
 mod bundle;
 mod chart;
 mod component;
+mod diagnose;
 mod fetch;
 mod flow;
 mod host;
@@ -55,6 +56,8 @@ enum Command {
     Install(install::Args),
     /// Show what is there, and how it is
     Status(status::Args),
+    /// Say why components are not ready, down to the cause and the fix
+    Diagnose(diagnose::Args),
     /// Fill the cache with charts and manifests
     Fetch(fetch::Args),
     /// Show bundles, and lock their artefacts
@@ -110,6 +113,7 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Plan(args) => plan::run(args, settings, ui),
         Command::Install(args) => install::run(&args, settings, ui),
         Command::Status(args) => status::run(&args, settings, ui),
+        Command::Diagnose(args) => diagnose::run(&args, settings, ui),
         Command::Fetch(args) => fetch::run(&args, settings, ui),
         Command::Bundle(args) => bundle::run(args, settings, ui),
         Command::Component(args) => component::run(args, settings, ui),

@@ -35,6 +35,9 @@ pub(crate) struct Digests {
     /// The digest of the live values under our fields after that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) live: Option<String>,
+    /// A Job that was seen complete: it is not run again when its time to live has taken it away.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) complete: bool,
 }
 
 /// An inventory as it is written.
@@ -98,7 +101,16 @@ impl Inventory {
     /// Remembers what an object became.
     pub(crate) fn record(&mut self, id: &ObjectId, desired: String, live: Option<String>) {
         if let Some(digests) = self.objects.get_mut(id) {
-            *digests = Digests { desired: Some(desired), live };
+            let complete = digests.complete && digests.desired.as_ref() == Some(&desired);
+            *digests = Digests { desired: Some(desired), live, complete };
+        }
+    }
+
+    /// Remembers that a Job was seen complete; says whether that is news.
+    pub(crate) fn complete(&mut self, id: &ObjectId) -> bool {
+        match self.objects.get_mut(id) {
+            Some(digests) => !std::mem::replace(&mut digests.complete, true),
+            None => false,
         }
     }
 }

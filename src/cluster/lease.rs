@@ -89,13 +89,23 @@ impl Cluster {
 }
 
 impl Lock {
-    /// Renews the lock. A conflict means that it was lost.
+    /// Renews the lock. A conflict means that it was lost, or that the server
+    /// did what was asked before and its answer was.
     pub(crate) async fn renew(&mut self, now: Timestamp) -> Result<(), ClusterError> {
         if let Some(spec) = &mut self.lease.spec {
             spec.renew_time = Some(MicroTime(now));
         }
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.api.replace(NAME, &params, &self.lease).await {
+        let mut written = self.api.replace(NAME, &params, &self.lease).await;
+        if matches!(&written, Err(kube::Error::Api(status)) if status.code == 409)
+            && let Ok(Some(found)) = self.api.get_opt(NAME).await
+            && found.metadata.uid == self.lease.metadata.uid
+            && found.metadata.annotations == self.lease.metadata.annotations
+        {
+            self.lease.metadata.resource_version = found.metadata.resource_version;
+            written = self.api.replace(NAME, &params, &self.lease).await;
+        }
+        match written {
             Ok(lease) => {
                 self.lease = lease;
                 Ok(())

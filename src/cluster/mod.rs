@@ -3,12 +3,15 @@
 
 mod connect;
 pub(crate) mod error;
+mod follow;
 pub(crate) mod inventory;
 pub(crate) mod lease;
 pub(crate) mod observe;
 mod owned;
 mod provided;
 pub(crate) mod watch;
+#[cfg(test)]
+mod watch_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -129,6 +132,21 @@ impl Cluster {
         Ok(found.map_err(|error| ClusterError::from_kube("get", &id.to_string(), error))?.map(to_value))
     }
 
+    /// Asks an API group at a version for anything at all: behind an aggregated one stands a server of its own.
+    pub(crate) async fn answers(&self, group: &str, version: &str) -> Result<(), ClusterError> {
+        let path = format!("/apis/{group}/{version}");
+        let failed = |error| ClusterError::from_kube("get", &path, error);
+        let request = http::Request::get(&path).body(Vec::new());
+        let request = request.map_err(|error| failed(kube::Error::HttpError(error)))?;
+        self.client.request_text(request).await.map(drop).map_err(failed)
+    }
+
+    /// The plural under which a kind's objects are served.
+    pub(crate) fn plural(&self, kind: &GroupKind) -> Option<String> {
+        let served = self.served();
+        Some(served.get(kind)?.first()?.0.plural.clone())
+    }
+
     /// Applies an object, and gives what the server made of it.
     pub(crate) async fn apply(&self, object: &Object, mode: ApplyMode) -> Result<Value, ClusterError> {
         let api = self.api(&object.id, &object.version)?;
@@ -169,13 +187,24 @@ pub(crate) fn observed_digests(desired: &Object, live: &Value) -> (String, Optio
 }
 
 impl Cluster {
-    /// The API of a kind in a namespace, for lists; `None`: not served.
-    pub(crate) fn list_api(&self, group: &str, kind: &str, namespace: &str) -> Option<Api<DynamicObject>> {
-        let id = ObjectId {
-            kind: GroupKind::new(group, kind),
-            namespace: Some(namespace.to_owned()),
-            name: String::new(),
-        };
+    /// The API of a kind in a namespace or everywhere, for lists; `None`: not served.
+    pub(crate) fn list_api(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Api<DynamicObject>> {
+        let id =
+            ObjectId { kind: kind.clone(), namespace: namespace.map(str::to_owned), name: String::new() };
         self.api(&id, "").ok()
+    }
+
+    /// What a container wrote.
+    pub(crate) async fn logs(
+        &self,
+        namespace: &str,
+        pod: &str,
+        params: &kube::api::LogParams,
+    ) -> Result<String, ClusterError> {
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let log = pods.logs(pod, params).await;
+        log.map_err(|error| {
+            ClusterError::from_kube("get", &format!("the log of Pod {namespace}/{pod}"), error)
+        })
     }
 }

@@ -1,16 +1,22 @@
 //! Looks at a cluster before the plan: what is served, which of the wanted
 //! objects exist, and what applying them would change. Writes nothing.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::api::ListParams;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::error::ClusterError;
 use super::inventory::Inventory;
 use super::owned::{digest, owned};
-use super::{ApplyMode, Cluster};
+use super::{ApplyMode, Cluster, to_value};
+use crate::health::around::{self, Listed, Need, Nothing};
 use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
-use crate::model::object::Object;
+use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::diff;
 use crate::plan::edges::gate_is_of;
 use crate::plan::planner::{Desired, DesiredComponent, Live, Observed};
@@ -26,14 +32,16 @@ impl Cluster {
         ClusterError,
     > {
         let inventories = self.inventories().await?;
+        let lists = Lists::new(self);
         let none = Inventory::default();
         let wanted = desired.components.iter().flat_map(|component| {
             let inventory = inventories.get(&component.name).unwrap_or(&none);
             component.objects.iter().map(move |(_, object)| (component, inventory, object))
         });
         let objects = stream::iter(wanted)
-            .map(|(component, inventory, object)| async move {
-                let live = self.observe_object(component, inventory, object).await?;
+            .map(|(component, inventory, object)| (component, inventory, object, &lists))
+            .map(|(component, inventory, object, lists)| async move {
+                let live = self.observe_object(component, inventory, object, lists).await?;
                 Ok::<_, ClusterError>(live.map(|live| (object.id.clone(), live)))
             })
             .buffer_unordered(concurrency.max(1))
@@ -57,10 +65,17 @@ impl Cluster {
         component: &DesiredComponent,
         inventory: &Inventory,
         object: &Object,
+        lists: &Lists<'_>,
     ) -> Result<Option<Live>, ClusterError> {
-        let Some(live) = self.get(&object.id, &object.version).await? else { return Ok(None) };
-        let ready = is_ready(component, object, &live);
         let entry = inventory.get(&object.id);
+        let Some(live) = self.get(&object.id, &object.version).await? else {
+            let ran = entry.is_some_and(|entry| {
+                entry.complete && entry.desired.as_deref() == Some(&digest(&object.value))
+            });
+            let finished = Live { same: true, ready: true, finished: true, ..Live::default() };
+            return Ok(ran.then_some(finished));
+        };
+        let ready = is_ready(component, object, &live, lists).await;
         let ours = owned(&live);
         let recorded = entry.is_some_and(|entry| {
             entry.desired.is_some()
@@ -68,7 +83,7 @@ impl Cluster {
                 && entry.live == ours.as_ref().map(digest)
         });
         if recorded {
-            return Ok(Some(Live { changes: Vec::new(), same: true, ready }));
+            return Ok(Some(Live { same: true, ready, ..Live::default() }));
         }
         let mode = ApplyMode { force: true, dry_run: true };
         match self.apply(object, mode).await {
@@ -76,28 +91,173 @@ impl Cluster {
                 let changes = diff::changes(&live, &result);
                 // Without a change, sending it would still make the fields ours.
                 let same = changes.is_empty() && ours.is_some() && ours == owned(&result) && entry.is_some();
-                Ok(Some(Live { changes, same, ready }))
+                Ok(Some(Live { changes, same, ready, ..Live::default() }))
             }
             // What the server refuses now is reported when it is applied, with its step.
-            Err(error) if !error.is_transient() => Ok(Some(Live { changes: Vec::new(), same: false, ready })),
+            Err(error) if !error.is_transient() => Ok(Some(Live { ready, ..Live::default() })),
             Err(error) => Err(error),
         }
     }
 }
 
+impl Cluster {
+    /// The objects of a component that are not as they should be, with why:
+    /// they are not there, are refused, or are not ready.
+    pub(crate) async fn unwell(
+        &self,
+        component: &DesiredComponent,
+        lists: &Lists<'_>,
+        concurrency: usize,
+    ) -> Result<Vec<(ObjectId, String)>, ClusterError> {
+        let objects = component.objects.iter().map(|(_, object)| object);
+        let judged: Vec<Option<(ObjectId, String)>> = stream::iter(objects)
+            .map(|object| async move {
+                let why = self.why_unwell(component, object, lists).await?;
+                Ok::<_, ClusterError>(why.map(|why| (object.id.clone(), why)))
+            })
+            .buffered(concurrency.max(1))
+            .try_collect()
+            .await?;
+        Ok(judged.into_iter().flatten().collect())
+    }
+
+    async fn why_unwell(
+        &self,
+        component: &DesiredComponent,
+        object: &Object,
+        lists: &Lists<'_>,
+    ) -> Result<Option<String>, ClusterError> {
+        let live = match self.get(&object.id, &object.version).await {
+            Ok(live) => live,
+            Err(ClusterError::Refused { code: 403, message, .. }) => return Ok(Some(message)),
+            Err(error) => return Err(error),
+        };
+        // A CRD may be refused though it is there: a version that objects are stored in is missing.
+        if live.is_none() || object.defines().is_some() {
+            let dry_run = self.apply(object, ApplyMode { force: true, dry_run: true }).await;
+            match (dry_run, &live) {
+                (Err(error), _) => {
+                    let why = match &error {
+                        ClusterError::Refused { message, .. } => message.clone(),
+                        other => other.to_string(),
+                    };
+                    return Ok(Some(why));
+                }
+                // It has done its work, and its time to live took it away.
+                (Ok(_), None) if health::is_passing_job(&object.value) => return Ok(None),
+                (Ok(_), None) => return Ok(Some("it is not there".to_owned())),
+                (Ok(_), Some(_)) => {}
+            }
+        }
+        let Some(live) = live else { return Ok(None) };
+        Ok(match judged(component, object, &live, lists, around::needs).await {
+            Ok(Health::Ready | Health::Unknown) => None,
+            Ok(Health::Progressing(why) | Health::Failed(why)) | Err(why) => Some(why),
+            Ok(Health::Stuck(soft)) => Some(soft.message),
+        })
+    }
+}
+
 /// Whether an object's gates hold, or without any its health rule.
-fn is_ready(component: &DesiredComponent, object: &Object, live: &Value) -> bool {
+async fn is_ready(component: &DesiredComponent, object: &Object, live: &Value, lists: &Lists<'_>) -> bool {
+    let judged = judged(component, object, live, lists, around::deciding).await;
+    matches!(judged, Ok(Health::Ready | Health::Unknown))
+}
+
+/// What an object's gates say, or without any its health rule.
+async fn judged(
+    component: &DesiredComponent,
+    object: &Object,
+    live: &Value,
+    lists: &Lists<'_>,
+    needs: fn(&GroupKind, bool) -> Vec<Need>,
+) -> Result<Health, String> {
     let own = component.gates.iter().filter(|spec| gate_is_of(spec, &object.id));
     let Ok(gates) = own
         .map(|spec| Ok((spec.of.as_str(), Gate::parse(&spec.cel)?)))
         .collect::<Result<Vec<_>, GateError>>()
     else {
-        return false;
+        return Err("a gate cannot be read".to_owned());
     };
-    if gates.is_empty() && !health::is_gated(&object.id.kind.group, &object.id.kind.kind) {
-        return true;
+    let kind = &object.id.kind;
+    if gates.is_empty() && !health::is_gated(&kind.group, &kind.kind) {
+        return Ok(Health::Ready);
     }
-    let context = Context { may_be_empty: component.may_be_empty };
-    let judged = health::judge(live, gates.iter().map(|(of, gate)| (*of, gate)), context);
-    matches!(judged, Ok(Health::Ready | Health::Unknown))
+    let judge = |around| {
+        let context = Context { may_be_empty: component.may_be_empty, around };
+        health::judge(live, gates.iter().map(|(of, gate)| (*of, gate)), context)
+    };
+    // Most objects say enough of themselves.
+    let alone = judge(&Nothing);
+    if matches!(alone, Ok(Health::Ready | Health::Unknown)) {
+        return alone;
+    }
+    let whole = gates.iter().flat_map(|(_, gate)| gate.kinds()).cloned().map(Need::Whole);
+    let needs: Vec<Need> = needs(kind, !gates.is_empty()).into_iter().chain(whole).collect();
+    if needs.is_empty() { alone } else { judge(&lists.around(&needs).await) }
+}
+
+/// A list that is read at most once.
+type Once = Arc<OnceCell<Vec<Arc<Value>>>>;
+
+/// What rules and gates look at besides the object, listed once each, when it is asked for.
+pub(crate) struct Lists<'a> {
+    cluster: &'a Cluster,
+    lists: Mutex<BTreeMap<Need, Once>>,
+}
+
+/// How many objects are read at a time.
+const PAGE: u32 = 500;
+
+impl<'a> Lists<'a> {
+    /// Nothing is listed yet.
+    pub(crate) fn new(cluster: &'a Cluster) -> Self {
+        Self { cluster, lists: Mutex::default() }
+    }
+
+    /// Lists what is needed. A kind that cannot be listed stays unknown.
+    pub(crate) async fn around(&self, needs: &[Need]) -> Listed {
+        let mut listed = Listed::default();
+        for need in needs {
+            let cell = {
+                let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+                Arc::clone(lists.entry(need.clone()).or_default())
+            };
+            match need {
+                Need::Parts(kind, version) => {
+                    let keep = |object: Value| around::kept(kind, &object);
+                    if let Ok(objects) = cell.get_or_try_init(|| self.list(kind, version, keep)).await {
+                        listed.parts.insert(kind.clone(), objects.clone());
+                    }
+                }
+                Need::Whole(kind) => {
+                    if let Ok(objects) = cell.get_or_try_init(|| self.list(kind, "", Some)).await {
+                        listed.whole.insert(kind.clone(), objects.clone());
+                    }
+                }
+            }
+        }
+        listed
+    }
+
+    async fn list(
+        &self,
+        kind: &GroupKind,
+        version: &str,
+        keep: impl Fn(Value) -> Option<Value>,
+    ) -> Result<Vec<Arc<Value>>, ClusterError> {
+        let everywhere = ObjectId { kind: kind.clone(), namespace: None, name: String::new() };
+        let api = self.cluster.api(&everywhere, version)?;
+        let mut kept = Vec::new();
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = api.list(&params).await;
+            let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
+            kept.extend(page.items.into_iter().map(to_value).filter_map(&keep).map(Arc::new));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(kept);
+            }
+        }
+    }
 }

@@ -1,22 +1,23 @@
-//! Watches: one for each kind that is waited on, shared by all gates. Only
-//! objects that somebody waits for are kept.
+//! What is known of the objects that gates look at: one watch for each kind,
+//! shared by all gates. Only objects that somebody waits for are kept, and of
+//! what rules look at besides (pods, endpoints, …) only what they can use.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures::StreamExt as _;
-use kube::api::{DynamicObject, TypeMeta};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::api::{Api, DynamicObject, TypeMeta};
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use super::error::ClusterError;
+use super::follow::{Sink, follow};
 use super::{Cluster, to_value};
+use crate::health::around::{self, Around, Need};
 use crate::model::object::{GroupKind, Object, ObjectId};
 
-/// The objects that gates wait for, as the cluster has them now.
+/// The objects that gates look at, as the cluster has them now.
 pub(crate) struct Watches {
     shared: Arc<Shared>,
     tasks: Mutex<Tasks>,
@@ -24,8 +25,20 @@ pub(crate) struct Watches {
 
 #[derive(Default)]
 struct Tasks {
-    running: BTreeSet<GroupKind>,
+    /// The kinds that are watched, and what is kept of them.
+    running: BTreeMap<GroupKind, (BTreeSet<Keep>, AbortHandle)>,
     set: JoinSet<()>,
+}
+
+/// What is kept of a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Keep {
+    /// The objects that somebody waits for.
+    Wanted,
+    /// Of all objects what rules look at.
+    Parts,
+    /// All objects, for `objects()` in gates.
+    Whole,
 }
 
 struct Shared {
@@ -34,24 +47,201 @@ struct Shared {
     changed: Notify,
 }
 
+/// All objects of a kind.
+#[derive(Default)]
+struct All {
+    objects: BTreeMap<ObjectId, Arc<Value>>,
+    /// The first list is whole.
+    listed: bool,
+}
+
 #[derive(Default)]
 struct Known {
     wanted: HashMap<ObjectId, usize>,
     objects: BTreeMap<ObjectId, Arc<Value>>,
+    /// The last state of wanted objects that were deleted.
+    last: HashMap<ObjectId, Arc<Value>>,
+    parts: BTreeMap<GroupKind, All>,
+    whole: BTreeMap<GroupKind, All>,
+    /// The kinds that cannot be watched now, with why.
+    trouble: BTreeMap<GroupKind, String>,
+    /// Counts the changes of `parts` and `whole`.
+    version: u64,
+}
+
+impl Known {
+    /// Keeps a wanted object's newer state. What a late watch tells of an
+    /// older one must not undo what was read since.
+    fn store(&mut self, id: &ObjectId, value: Value) -> bool {
+        let older = |known: &Arc<Value>| match (version(known), version(&value)) {
+            (Some(known), Some(new)) => new < known,
+            (None, _) | (_, None) => false,
+        };
+        if !self.wanted.contains_key(id)
+            || self.objects.get(id).is_some_and(older)
+            || self.last.get(id).is_some_and(older)
+        {
+            return false;
+        }
+        self.objects.insert(id.clone(), Arc::new(value));
+        true
+    }
+
+    fn delete(&mut self, id: &ObjectId, last: Arc<Value>) -> bool {
+        if !self.wanted.contains_key(id) {
+            return false;
+        }
+        self.last.insert(id.clone(), last);
+        self.objects.remove(id).is_some()
+    }
+}
+
+/// An object's version: a number that grows with every change of it.
+fn version(object: &Value) -> Option<u64> {
+    object.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
 }
 
 impl Shared {
-    fn store(&self, id: &ObjectId, value: Option<Value>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if !known.wanted.contains_key(id) {
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is known, and wakes the gates if `act` says so.
+    fn change(&self, act: impl FnOnce(&mut Known) -> bool) {
+        // The guard is gone before anybody wakes.
+        let changed = act(&mut self.lock());
+        if changed {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+/// Keeps what comes in of one kind.
+struct Keeper {
+    shared: Arc<Shared>,
+    kind: GroupKind,
+    types: TypeMeta,
+    keeps: BTreeSet<Keep>,
+    /// What the list that is coming in has.
+    listed: BTreeSet<ObjectId>,
+}
+
+impl Keeper {
+    fn id(&self, object: &DynamicObject) -> ObjectId {
+        ObjectId {
+            kind: self.kind.clone(),
+            namespace: object.metadata.namespace.clone(),
+            name: object.metadata.name.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Items of a list do not say what they are.
+    fn typed(&self, object: DynamicObject) -> Value {
+        to_value(DynamicObject { types: Some(self.types.clone()), ..object })
+    }
+
+    /// Changes what is kept of all objects of the kind: parts, or the whole of them.
+    fn all(known: &mut Known, keep: Keep) -> Option<&mut BTreeMap<GroupKind, All>> {
+        match keep {
+            Keep::Wanted => None,
+            Keep::Parts => Some(&mut known.parts),
+            Keep::Whole => Some(&mut known.whole),
+        }
+    }
+}
+
+impl Sink for Keeper {
+    fn begin(&mut self) {
+        self.listed.clear();
+    }
+
+    fn now(&mut self, object: DynamicObject) {
+        let id = self.id(&object);
+        self.listed.insert(id.clone());
+        let besides = self.keeps.iter().any(|keep| *keep != Keep::Wanted);
+        // Most objects of a kind are nobody's: they are not even looked into.
+        if !besides && !self.shared.lock().wanted.contains_key(&id) {
             return;
         }
-        match value {
-            Some(value) => known.objects.insert(id.clone(), Arc::new(value)),
-            None => known.objects.remove(id),
-        };
-        drop(known);
-        self.changed.notify_waiters();
+        let value = self.typed(object);
+        self.shared.change(|known| {
+            let mut changed = false;
+            for keep in &self.keeps {
+                let kept = match keep {
+                    Keep::Wanted => continue,
+                    Keep::Parts => around::kept(&self.kind, &value),
+                    Keep::Whole => Some(value.clone()),
+                };
+                let Some(all) = Self::all(known, *keep) else { continue };
+                let objects = &mut all.entry(self.kind.clone()).or_default().objects;
+                let same = objects.get(&id).map(|before| &**before) == kept.as_ref();
+                match kept {
+                    Some(kept) => drop(objects.insert(id.clone(), Arc::new(kept))),
+                    None => drop(objects.remove(&id)),
+                }
+                known.version += u64::from(!same);
+                changed |= !same;
+            }
+            known.store(&id, value) || changed
+        });
+    }
+
+    fn gone(&mut self, object: DynamicObject) {
+        let id = self.id(&object);
+        let last = Arc::new(self.typed(object));
+        self.shared.change(|known| {
+            let mut changed = false;
+            for keep in &self.keeps {
+                let all = Self::all(known, *keep).and_then(|all| all.get_mut(&self.kind));
+                if all.is_some_and(|all| all.objects.remove(&id).is_some()) {
+                    known.version += 1;
+                    changed = true;
+                }
+            }
+            known.delete(&id, last) || changed
+        });
+    }
+
+    fn whole(&mut self) {
+        let listed = std::mem::take(&mut self.listed);
+        self.shared.change(|known| {
+            for keep in &self.keeps {
+                if let Some(all) = Self::all(known, *keep) {
+                    let all = all.entry(self.kind.clone()).or_default();
+                    all.objects.retain(|id, _| listed.contains(id));
+                    all.listed = true;
+                }
+            }
+            known.version += 1;
+            let gone = known.objects.iter().filter(|(id, _)| id.kind == self.kind && !listed.contains(id));
+            let gone: Vec<_> = gone.map(|(id, value)| (id.clone(), Arc::clone(value))).collect();
+            for (id, last) in gone {
+                known.delete(&id, last);
+            }
+            true
+        });
+    }
+
+    fn trouble(&mut self, what: Option<String>) {
+        self.shared.change(|known| match what {
+            Some(what) => known.trouble.insert(self.kind.clone(), what.clone()) != Some(what),
+            None => known.trouble.remove(&self.kind).is_some(),
+        });
+    }
+}
+
+impl Around for Watches {
+    fn all(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Vec<Arc<Value>>> {
+        let known = self.shared.lock();
+        let objects = known.parts.get(kind).filter(|all| all.listed)?.objects.iter();
+        let here = objects.filter(|(id, _)| namespace.is_none() || namespace == id.namespace.as_deref());
+        Some(here.map(|(_, object)| Arc::clone(object)).collect())
+    }
+
+    fn whole(&self, kind: &GroupKind) -> Option<Vec<Arc<Value>>> {
+        let known = self.shared.lock();
+        let all = known.whole.get(kind).filter(|all| all.listed)?;
+        Some(all.objects.values().cloned().collect())
     }
 }
 
@@ -64,102 +254,100 @@ impl Watches {
 
     /// Starts to keep an object up to date.
     pub(crate) async fn want(&self, cluster: &Cluster, object: &Object) -> Result<(), ClusterError> {
-        {
-            let mut known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
-            *known.wanted.entry(object.id.clone()).or_default() += 1;
-        }
-        self.start(cluster, object)?;
+        *self.shared.lock().wanted.entry(object.id.clone()).or_default() += 1;
+        let started = self.start(cluster, &object.id.kind, &object.version, Keep::Wanted);
         // The watch may have passed this object before anybody wanted it.
-        let live = cluster.get(&object.id, &object.version).await?;
-        let unknown = {
-            let known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
-            !known.objects.contains_key(&object.id)
+        let live = match started {
+            Ok(()) => cluster.get(&object.id, &object.version).await,
+            Err(error) => Err(error),
         };
-        if unknown && live.is_some() {
-            self.shared.store(&object.id, live);
+        match live {
+            Ok(Some(live)) => self.shared.change(|known| known.store(&object.id, live)),
+            Ok(None) => {}
+            Err(error) => {
+                self.forget(&object.id);
+                return Err(error);
+            }
         }
         Ok(())
     }
 
     /// Nobody waits for an object any more.
     pub(crate) fn forget(&self, id: &ObjectId) {
-        let mut known = self.shared.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.shared.lock();
         if let Some(count) = known.wanted.get_mut(id) {
             *count -= 1;
             if *count == 0 {
                 known.wanted.remove(id);
                 known.objects.remove(id);
+                known.last.remove(id);
             }
         }
     }
 
     /// An object as it is now; `None`: it is not there.
     pub(crate) fn get(&self, id: &ObjectId) -> Option<Arc<Value>> {
-        self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).objects.get(id).cloned()
+        self.shared.lock().objects.get(id).cloned()
     }
 
-    /// Ends when any wanted object changes after this call.
+    /// The last state of an object that was deleted since somebody wanted it.
+    pub(crate) fn last(&self, id: &ObjectId) -> Option<Arc<Value>> {
+        self.shared.lock().last.get(id).cloned()
+    }
+
+    /// Why a kind cannot be watched now.
+    pub(crate) fn trouble(&self, kind: &GroupKind) -> Option<String> {
+        self.shared.lock().trouble.get(kind).cloned()
+    }
+
+    /// Starts to keep what a rule or a gate looks at besides.
+    pub(crate) fn look_around(&self, cluster: &Cluster, need: &Need) -> Result<(), ClusterError> {
+        match need {
+            Need::Parts(kind, version) => self.start(cluster, kind, version, Keep::Parts),
+            Need::Whole(kind) => self.start(cluster, kind, "", Keep::Whole),
+        }
+    }
+
+    /// Counts the changes of what rules look at besides.
+    pub(crate) fn version(&self) -> u64 {
+        self.shared.lock().version
+    }
+
+    /// Ends when anything that is looked at changes after this call.
     pub(crate) fn changed(&self) -> Notified<'_> {
         self.shared.changed.notified()
     }
 
-    /// Starts the watch of an object's kind, unless it runs.
-    fn start(&self, cluster: &Cluster, object: &Object) -> Result<(), ClusterError> {
+    /// Starts the watch of a kind, or starts it again if it shall keep more than before.
+    fn start(
+        &self,
+        cluster: &Cluster,
+        kind: &GroupKind,
+        version: &str,
+        keep: Keep,
+    ) -> Result<(), ClusterError> {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        if tasks.running.contains(&object.id.kind) {
+        let mut keeps = tasks.running.get(kind).map(|(keeps, _)| keeps.clone()).unwrap_or_default();
+        if !keeps.insert(keep) {
             return Ok(());
         }
-        let everywhere = ObjectId { namespace: None, ..object.id.clone() };
-        let api = cluster.api(&everywhere, &object.version)?;
-        let shared = Arc::clone(&self.shared);
-        let kind = object.id.kind.clone();
-        let meta = TypeMeta { api_version: object.api_version(), kind: kind.kind.clone() };
-        // Items of a list do not say what they are.
-        let typed =
-            move |object: DynamicObject| to_value(DynamicObject { types: Some(meta.clone()), ..object });
-        tasks.running.insert(kind.clone());
-        tasks.set.spawn(async move {
-            let mut events = watcher(api, watcher::Config::default()).default_backoff().boxed();
-            let mut listed: BTreeSet<ObjectId> = BTreeSet::new();
-            while let Some(event) = events.next().await {
-                match event {
-                    Ok(watcher::Event::Init) => listed.clear(),
-                    Ok(watcher::Event::InitApply(object)) => {
-                        let id = identify(&kind, &object);
-                        listed.insert(id.clone());
-                        shared.store(&id, Some(typed(object)));
-                    }
-                    Ok(watcher::Event::InitDone) => shared.drop_unlisted(&kind, &listed),
-                    Ok(watcher::Event::Apply(object)) => {
-                        shared.store(&identify(&kind, &object), Some(typed(object)));
-                    }
-                    Ok(watcher::Event::Delete(object)) => shared.store(&identify(&kind, &object), None),
-                    // The watcher lists again by itself, after a while.
-                    Err(_) => {}
-                }
-            }
-        });
-        Ok(())
-    }
-}
-
-impl Shared {
-    /// What a new list does not have was deleted while the watch was broken.
-    fn drop_unlisted(&self, kind: &GroupKind, listed: &BTreeSet<ObjectId>) {
-        let gone: Vec<ObjectId> = {
-            let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            known.objects.keys().filter(|id| id.kind == *kind && !listed.contains(id)).cloned().collect()
+        let served = cluster.served();
+        let versions = served.get(kind).map(Vec::as_slice).unwrap_or_default();
+        let (resource, _) = versions
+            .iter()
+            .find(|(resource, _)| version.is_empty() || resource.version == version)
+            .ok_or_else(|| ClusterError::NoSuchKind { object: kind.to_string() })?;
+        let keeper = Keeper {
+            shared: Arc::clone(&self.shared),
+            kind: kind.clone(),
+            types: TypeMeta { api_version: resource.api_version.clone(), kind: kind.kind.clone() },
+            keeps: keeps.clone(),
+            listed: BTreeSet::new(),
         };
-        for id in gone {
-            self.store(&id, None);
+        let task = tasks.set.spawn(follow(Api::all_with(cluster.client.clone(), resource), keeper));
+        if let Some((_, before)) = tasks.running.insert(kind.clone(), (keeps, task)) {
+            before.abort();
         }
-    }
-}
-
-fn identify(kind: &GroupKind, object: &DynamicObject) -> ObjectId {
-    ObjectId {
-        kind: kind.clone(),
-        namespace: object.metadata.namespace.clone(),
-        name: object.metadata.name.clone().unwrap_or_default(),
+        Ok(())
     }
 }

@@ -1,96 +1,88 @@
-//! From a gate that does not hold down to the cause, as far as the cluster
-//! tells: the object, its pods, their containers, and the newest event.
+//! From a gate that does not hold down to the cause: by owners, claims,
+//! endpoints, finalizers and operators, as far as the cluster tells; ended by
+//! what to do. Secrets are masked. Nothing here decides what a run does.
+//!
+//! - `walk`: from object to object; `workloads`: from a workload to a container's last words
+//! - `archive`: files for others; `look`: the reading; `mask`: what must not be shown
+//! - `patterns`: what messages mean
 
-use kube::api::{Api, DynamicObject, ListParams};
-use serde_json::Value;
+pub(crate) mod archive;
+mod look;
+mod mask;
+pub(crate) mod patterns;
+mod walk;
+mod workloads;
+
+use std::collections::BTreeMap;
+
+use kube::api::ListParams;
 
 use crate::cluster::Cluster;
 use crate::execute::event::Cause;
-use crate::model::object::ObjectId;
+use crate::model::object::{GroupKind, Object, ObjectId};
+use look::Look;
+use mask::Masks;
 
-/// Pods looked at for one workload: the first that is not ready tells enough.
-const PODS: u32 = 50;
+/// What is known of why something is not ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// From the object down to the cause.
+    pub(crate) chain: Vec<Cause>,
+    /// What to do, where the cause is known.
+    pub(crate) fix: Option<String>,
+}
 
-/// What is known of why an object is not ready. Errors of the look-up itself
-/// are left out: the diagnosis must not hide the failure behind another.
-pub(crate) async fn causes(cluster: &Cluster, id: &ObjectId, reason: &str) -> Vec<Cause> {
-    let mut chain = vec![Cause { object: id.to_string(), message: reason.to_owned() }];
-    let Ok(Some(live)) = cluster.get(id, "").await else { return chain };
-    if let Some(pod) = broken_pod(cluster, id, &live).await {
-        let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("?");
-        let namespace = id.namespace.as_deref().unwrap_or_default();
-        chain.push(Cause { object: format!("Pod {namespace}/{name}"), message: pod_state(&pod) });
-        if let Some(event) = newest_event(cluster, namespace, name).await {
-            chain.push(Cause { object: "event".to_owned(), message: event });
+/// The workloads that are likely to look after a kind's objects: those of the component that brings its CRD.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Operators(BTreeMap<GroupKind, Vec<ObjectId>>);
+
+impl Operators {
+    /// Takes the objects of one component.
+    pub(crate) fn add<'a>(&mut self, objects: impl Iterator<Item = &'a Object> + Clone) {
+        let runs = |object: &&Object| {
+            object.id.kind.group == "apps"
+                && ["Deployment", "StatefulSet", "DaemonSet"].contains(&object.id.kind.kind.as_str())
+        };
+        let workloads: Vec<ObjectId> = objects.clone().filter(runs).map(|object| object.id.clone()).collect();
+        for kind in objects.filter_map(Object::defines) {
+            self.0.entry(kind).or_default().extend(workloads.iter().cloned());
         }
     }
-    chain
-}
 
-/// The first pod of a workload that is not ready.
-async fn broken_pod(cluster: &Cluster, id: &ObjectId, live: &Value) -> Option<Value> {
-    let selector: Vec<String> = live
-        .pointer("/spec/selector/matchLabels")?
-        .as_object()?
-        .iter()
-        .filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)))
-        .collect();
-    let pods: Api<DynamicObject> = cluster.list_api("", "Pod", id.namespace.as_deref()?)?;
-    let params = ListParams::default().labels(&selector.join(",")).limit(PODS);
-    let list = pods.list(&params).await.ok()?;
-    list.items.into_iter().filter_map(|pod| serde_json::to_value(pod).ok()).find(|pod| !is_ready(pod))
-}
-
-fn is_ready(pod: &Value) -> bool {
-    conditions(pod).any(|condition| {
-        condition.get("type").and_then(Value::as_str) == Some("Ready")
-            && condition.get("status").and_then(Value::as_str) == Some("True")
-    })
-}
-
-fn conditions(pod: &Value) -> impl Iterator<Item = &Value> {
-    pod.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten()
-}
-
-/// What a pod says of itself: a waiting container first, then the scheduler.
-fn pod_state(pod: &Value) -> String {
-    let text =
-        |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let containers = ["/status/initContainerStatuses", "/status/containerStatuses"]
-        .into_iter()
-        .filter_map(|pointer| pod.pointer(pointer)?.as_array())
-        .flatten();
-    for container in containers {
-        if let Some(reason) = text(container, "/state/waiting/reason") {
-            let name = text(container, "/name").unwrap_or_default();
-            let restarts = container.get("restartCount").and_then(Value::as_u64).unwrap_or(0);
-            let exit = container
-                .pointer("/lastState/terminated/exitCode")
-                .and_then(Value::as_i64)
-                .map_or_else(String::new, |code| format!(", exit {code}"));
-            return format!("container {name}: {reason} (restarts {restarts}{exit})");
-        }
+    fn of(&self, kind: &GroupKind) -> &[ObjectId] {
+        self.0.get(kind).map(Vec::as_slice).unwrap_or_default()
     }
-    let unscheduled = conditions(pod).find(|condition| {
-        condition.get("type").and_then(Value::as_str) == Some("PodScheduled")
-            && condition.get("status").and_then(Value::as_str) == Some("False")
-    });
-    if let Some(condition) = unscheduled {
-        let reason = text(condition, "/reason").unwrap_or_default();
-        return format!("{reason}: {}", text(condition, "/message").unwrap_or_default());
-    }
-    format!("phase {}", text(pod, "/status/phase").unwrap_or_else(|| "unknown".to_owned()))
 }
 
-async fn newest_event(cluster: &Cluster, namespace: &str, pod: &str) -> Option<String> {
-    let events: Api<DynamicObject> = cluster.list_api("", "Event", namespace)?;
-    let params = ListParams::default().fields(&format!("involvedObject.name={pod}"));
-    let list = events.list(&params).await.ok()?;
-    let newest = list
-        .items
-        .into_iter()
-        .filter_map(|event| serde_json::to_value(event).ok())
-        .max_by_key(|event| event.pointer("/lastTimestamp").and_then(Value::as_str).map(str::to_owned))?;
-    let text = |key: &str| newest.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-    Some(format!("{}: {}", text("reason"), text("message")))
+/// Finds out why an object is not as it should be. `reason` is what its rule or gate says.
+pub(crate) async fn diagnose(
+    cluster: &Cluster,
+    id: &ObjectId,
+    reason: &str,
+    operators: &Operators,
+) -> Diagnosis {
+    let look = Look(cluster);
+    let mut walk = walk::Walk::new(&look, operators);
+    walk.from(id, reason).await;
+    let Diagnosis { chain, fix } = walk.end();
+    let mut secrets = Vec::new();
+    for namespace in
+        chain.iter().filter_map(|cause| namespace_of(&cause.object)).chain(id.namespace.as_deref())
+    {
+        secrets
+            .extend(look.list(&GroupKind::new("", "Secret"), Some(namespace), ListParams::default()).await);
+    }
+    let masks = Masks::of(&secrets);
+    Diagnosis {
+        chain: chain
+            .into_iter()
+            .map(|cause| Cause { message: masks.mask(&cause.message), ..cause })
+            .collect(),
+        fix: fix.map(|fix| masks.mask(&fix)),
+    }
+}
+
+/// The namespace in `Pod n/a`.
+fn namespace_of(object: &str) -> Option<&str> {
+    object.split_once(' ')?.1.split_once('/').map(|(namespace, _)| namespace)
 }

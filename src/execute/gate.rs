@@ -1,6 +1,6 @@
 //! Waits until every object of a step is ready, and says what it waits for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,20 +9,24 @@ use serde_json::Value;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
-use super::event::{EventKind, Failure};
-use super::retry;
+use super::event::{Cause, EventKind, Failure};
+use super::probe;
 use super::run::Shared;
 use crate::cluster::error::ClusterError;
+use crate::diagnose::Diagnosis;
 use crate::error::Code;
+use crate::health::around::{self, Need};
 use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
 use crate::model::component::GateSpec;
-use crate::model::object::{GroupKind, Object, ObjectId};
-use crate::plan::{Step, edges};
+use crate::model::object::{Object, ObjectId};
+use crate::plan::{Plan, Step, Verb, edges};
 
 /// What a gate says of one object now.
 struct Judged {
     seen: Option<Arc<Value>>,
+    /// The version of what was known around it.
+    version: u64,
     health: Health,
     /// Since when it looks like a failure.
     stuck_since: Option<Instant>,
@@ -32,8 +36,30 @@ struct Judged {
 /// counts as applied and not gated.
 const SILENT: Duration = Duration::from_secs(30);
 
-/// Waits until all objects of `step` are ready.
-pub(crate) async fn wait(shared: &Shared<'_>, step: &Step, deadline: Instant) -> Result<(), Failure> {
+/// How long the look for a cause may take.
+const DIAGNOSIS: Duration = Duration::from_secs(20);
+
+/// Begins to watch the Jobs of a step that may be gone before anybody waits for them.
+pub(crate) async fn expect(shared: &Shared<'_>, step: &Step, deadline: Instant) {
+    let jobs: Vec<&Object> = passing(step).collect();
+    // What cannot be watched now is said when it is waited for.
+    let _ = want(shared, step, &jobs, deadline).await;
+}
+
+/// The Jobs that are made, and that their time to live takes away once they are done.
+fn passing(step: &Step) -> impl Iterator<Item = &Object> {
+    let made = step.actions.iter().filter(|action| action.verb == Verb::Create);
+    made.filter_map(|action| action.object.as_deref()).filter(|object| health::is_passing_job(&object.value))
+}
+
+/// Waits until all objects of `step` are ready, and gives the Jobs that were
+/// seen complete and that will be gone some time.
+pub(crate) async fn wait(
+    shared: &Shared<'_>,
+    plan: &Plan,
+    step: &Step,
+    deadline: Instant,
+) -> Result<Vec<ObjectId>, Failure> {
     let gates: Vec<(&GateSpec, Gate)> = step
         .gates
         .iter()
@@ -43,6 +69,7 @@ pub(crate) async fn wait(shared: &Shared<'_>, step: &Step, deadline: Instant) ->
     let objects: Vec<&Object> = step
         .actions
         .iter()
+        .filter(|action| !action.finished)
         .filter_map(|action| action.object.as_deref())
         .filter(|object| {
             health::is_gated(&object.id.kind.group, &object.id.kind.kind)
@@ -50,18 +77,22 @@ pub(crate) async fn wait(shared: &Shared<'_>, step: &Step, deadline: Instant) ->
         })
         .collect();
     if objects.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let wanted = want(shared, step, &objects, deadline).await;
+    let wanted = match want(shared, step, &objects, deadline).await {
+        Ok(()) => look_around(shared, step, (&objects, &gates), deadline).await,
+        Err(error) => Err(error),
+    };
     let result = match wanted {
         Ok(()) => judge(shared, step, &objects, &gates, deadline).await,
         Err(error) => Err(super::run::failed(&error)),
     };
-    for object in &objects {
+    for object in objects.iter().copied().chain(passing(step)) {
         shared.watches.forget(&object.id);
     }
-    result?;
-    served(shared, step, &objects, deadline).await
+    let complete = result?;
+    probe::ask(shared, (plan, &step.id), &objects, deadline).await?;
+    Ok(complete)
 }
 
 async fn want(
@@ -80,13 +111,33 @@ async fn want(
         .await
 }
 
+/// Begins to watch what rules and gates look at besides the objects.
+async fn look_around(
+    shared: &Shared<'_>,
+    step: &Step,
+    (objects, gates): (&[&Object], &[(&GateSpec, Gate)]),
+    deadline: Instant,
+) -> Result<(), ClusterError> {
+    let rules = objects.iter().flat_map(|object| {
+        around::needs(&object.id.kind, gates.iter().any(|(spec, _)| edges::gate_is_of(spec, &object.id)))
+    });
+    let whole = gates.iter().flat_map(|(_, gate)| gate.kinds()).cloned().map(Need::Whole);
+    let needs: BTreeSet<Need> = rules.chain(whole).collect();
+    for need in needs {
+        let (Need::Parts(kind, _) | Need::Whole(kind)) = &need;
+        let act = async || shared.watches.look_around(shared.cluster()?, &need);
+        shared.insist(&step.id, &kind.to_string(), deadline, act).await?;
+    }
+    Ok(())
+}
+
 async fn judge(
     shared: &Shared<'_>,
     step: &Step,
     objects: &[&Object],
     gates: &[(&GateSpec, Gate)],
     deadline: Instant,
-) -> Result<(), Failure> {
+) -> Result<Vec<ObjectId>, Failure> {
     let mut judged: BTreeMap<&ObjectId, Judged> = BTreeMap::new();
     let mut shown: Option<(ObjectId, String)> = None;
     let started = Instant::now();
@@ -111,7 +162,7 @@ async fn judge(
             let end = *ready_since.get_or_insert(now) + stable;
             if end <= now {
                 warn_ungated(shared, step, &judged);
-                return Ok(());
+                return Ok(complete(shared, &judged));
             }
             turn(changed, end).await;
             continue;
@@ -121,10 +172,10 @@ async fn judge(
         for (id, judged) in &waiting {
             let (reason, limit) = match &judged.health {
                 Health::Failed(reason) => (reason, Some(now)),
-                Health::Stuck(soft) => (
-                    &soft.message,
-                    judged.stuck_since.map(|since| since + step.grace.unwrap_or(soft.cause.grace())),
-                ),
+                Health::Stuck(soft) => {
+                    let grace = step.grace.or(soft.ripe.then(|| soft.cause.grace()));
+                    (&soft.message, judged.stuck_since.zip(grace).map(|(since, grace)| since + grace))
+                }
                 Health::Unknown => {
                     wake = wake.min(started + SILENT);
                     continue;
@@ -137,11 +188,14 @@ async fn judge(
                 None => {}
             }
         }
-        let (reason, soft) = match &first.health {
+        let (mut reason, soft) = match &first.health {
             Health::Progressing(reason) | Health::Failed(reason) => (reason.clone(), false),
             Health::Stuck(soft) => (soft.message.clone(), true),
             Health::Ready | Health::Unknown => ("no status yet".to_owned(), false),
         };
+        if let Some(trouble) = shared.watches.trouble(&id.kind) {
+            reason = format!("{reason} (not watched: {trouble})");
+        }
         if now >= deadline {
             return Err(not_ready(shared, id, &reason, started).await);
         }
@@ -168,21 +222,22 @@ fn look<'a>(
     gates: &[(&GateSpec, Gate)],
     judged: &mut BTreeMap<&'a ObjectId, Judged>,
 ) -> Result<(), Failure> {
-    let context = Context { may_be_empty: step.may_be_empty };
-    let now = Instant::now();
+    let context = Context { may_be_empty: step.may_be_empty, around: &shared.watches };
+    let (now, version) = (Instant::now(), shared.watches.version());
     for object in objects {
         let seen = shared.watches.get(&object.id);
         let before = judged.get(&object.id);
         let same = before.is_some_and(|before| match (&before.seen, &seen) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b) && before.version == version,
+            // Such a Job may have come, and gone, since.
+            (None, None) => !health::is_passing_job(&object.value),
             (Some(_), None) | (None, Some(_)) => false,
         });
         if same {
             continue;
         }
         let health = match &seen {
-            None => Health::Progressing("it does not exist yet".to_owned()),
+            None => health::gone(shared.watches.last(&object.id).as_deref()),
             Some(live) => {
                 let own = gates.iter().filter(|(spec, _)| edges::gate_is_of(spec, &object.id));
                 health::judge(live, own.map(|(spec, gate)| (spec.of.as_str(), gate)), context)
@@ -191,9 +246,17 @@ fn look<'a>(
         };
         let since = before.and_then(|before| before.stuck_since);
         let stuck_since = matches!(health, Health::Stuck(_)).then(|| since.unwrap_or(now));
-        judged.insert(&object.id, Judged { seen, health, stuck_since });
+        judged.insert(&object.id, Judged { seen, version, health, stuck_since });
     }
     Ok(())
+}
+
+/// The Jobs that are done, and that their time to live takes away.
+fn complete(shared: &Shared<'_>, judged: &BTreeMap<&ObjectId, Judged>) -> Vec<ObjectId> {
+    let last = |id: &ObjectId, judged: &Judged| judged.seen.clone().or_else(|| shared.watches.last(id));
+    let done =
+        judged.iter().filter(|(id, judged)| last(id, judged).is_some_and(|job| health::is_done_job(&job)));
+    done.map(|(id, _)| (*id).clone()).collect()
 }
 
 /// Waits until any wanted object changes, but no longer than `until`.
@@ -228,60 +291,23 @@ fn warn_ungated(shared: &Shared<'_>, step: &Step, judged: &BTreeMap<&ObjectId, J
 
 async fn not_ready(shared: &Shared<'_>, id: &ObjectId, reason: &str, started: Instant) -> Failure {
     let took = crate::model::duration::human(started.elapsed());
-    let chain = match shared.cluster() {
-        Ok(cluster) => crate::diagnose::causes(cluster, id, reason).await,
-        Err(_) => Vec::new(),
+    let diagnosis = match shared.cluster() {
+        Ok(cluster) => {
+            // The deadline has passed: the diagnosis has one of its own.
+            let found = crate::diagnose::diagnose(cluster, id, reason, &shared.operators);
+            tokio::time::timeout(DIAGNOSIS, found).await.ok()
+        }
+        Err(_) => None,
     };
+    let diagnosis = diagnosis.unwrap_or_else(|| Diagnosis {
+        chain: vec![Cause { object: id.to_string(), message: reason.to_owned() }],
+        fix: None,
+    });
+    let fix = diagnosis.fix.unwrap_or_else(|| "mend the cause".to_owned());
     Failure {
         code: Code(3001),
         message: format!("not ready after {took} (gate: {id})"),
-        chain,
-        hint: Some("mend the cause; `cozy install` goes on from here".to_owned()),
+        chain: diagnosis.chain,
+        hint: Some(format!("{fix}; `cozy install` goes on from here")),
     }
-}
-
-/// Discovery lags behind an established CRD, so ask until its kinds are served.
-async fn served(
-    shared: &Shared<'_>,
-    step: &Step,
-    objects: &[&Object],
-    deadline: Instant,
-) -> Result<(), Failure> {
-    let expected: Vec<(&&Object, GroupKind, String)> = objects
-        .iter()
-        .filter_map(|object| object.defines().map(|kind| (object, kind)))
-        .flat_map(|(object, kind)| {
-            let versions = object.value.pointer("/spec/versions").and_then(Value::as_array);
-            versions.into_iter().flatten().filter_map(move |version| {
-                let served = version.get("served").and_then(Value::as_bool) == Some(true);
-                let name = version.get("name")?.as_str()?.to_owned();
-                served.then(|| (object, kind.clone(), name))
-            })
-        })
-        .collect();
-    let Some((first, ..)) = expected.first() else { return Ok(()) };
-    let act = async || {
-        let cluster = shared.cluster()?;
-        let missing = || expected.iter().find(|(_, kind, version)| !cluster.serves(kind, version));
-        if missing().is_some() {
-            cluster.discover().await?;
-        }
-        match missing() {
-            None => Ok(()),
-            Some((object, ..)) => Err(ClusterError::NoSuchKind { object: object.id.to_string() }),
-        }
-    };
-    // The lag is expected: it is waited for, and said once.
-    let report = |retry: retry::Retry<'_>| {
-        if retry.attempt == 1 {
-            shared.report(EventKind::Waiting {
-                step: step.id.clone(),
-                object: first.id.to_string(),
-                reason: "established, not served in discovery yet".to_owned(),
-                remaining: expected.len(),
-                soft_failure: false,
-            });
-        }
-    };
-    retry::until(deadline, act, report).await.map_err(|error| super::run::failed(&error))
 }

@@ -4,5 +4,6 @@ mod apply;
 pub(crate) mod event;
 mod gate;
 pub(crate) mod hosts;
+mod probe;
 pub(crate) mod retry;
 pub(crate) mod run;

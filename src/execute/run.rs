@@ -17,8 +17,10 @@ use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::watch::Watches;
+use crate::diagnose::{Operators, patterns};
 use crate::error::causes;
 use crate::model::names::ComponentName;
+use crate::model::object::ObjectId;
 use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Step, StepId, Verb};
 
 /// How a plan is run.
@@ -50,6 +52,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) requests: Semaphore,
     /// What gates wait on.
     pub(crate) watches: Watches,
+    /// Who looks after custom resources.
+    pub(crate) operators: Operators,
     counts: Mutex<Counts>,
 }
 
@@ -70,8 +74,19 @@ impl<'a> Shared<'a> {
             requests: Semaphore::new(options.concurrency.max(1)),
             options,
             watches: Watches::new(),
+            operators: Operators::default(),
             counts: Mutex::default(),
         }
+    }
+
+    /// Takes what the plan says of who looks after custom resources, for diagnoses.
+    pub(crate) fn with_operators(mut self, plan: &Plan) -> Self {
+        for component in plan.components() {
+            let own = plan.steps.iter().filter(|step| step.id.component() == component);
+            self.operators
+                .add(own.flat_map(|step| &step.actions).filter_map(|action| action.object.as_deref()));
+        }
+        self
     }
 
     /// The cluster, or why there is none.
@@ -160,7 +175,10 @@ enum State {
 
 enum Done {
     Applied(usize, Inventory, Result<(), Failure>),
-    Gated(usize, Result<(), Failure>),
+    /// With the Jobs that were seen complete, and that will be gone when the next run looks.
+    Gated(usize, Result<Vec<ObjectId>, Failure>),
+    /// An inventory was written once more.
+    Recorded(ComponentName, Inventory),
 }
 
 /// Runs a plan. `stop` ends when nothing new may be started any more, with
@@ -181,6 +199,8 @@ pub(crate) async fn run(
         into: by_step(plan, |edge| edge.to),
         out_of: by_step(plan, |edge| edge.from),
         announced: BTreeSet::new(),
+        complete: BTreeMap::new(),
+        recording: BTreeSet::new(),
         failures: Vec::new(),
         stopped: None,
         last: None,
@@ -211,6 +231,10 @@ struct Loop<'a, 'b> {
     /// For each step the edges out of it.
     out_of: Vec<Vec<&'b Edge>>,
     announced: BTreeSet<&'b str>,
+    /// Jobs that were seen complete, which the inventory is still to remember.
+    complete: BTreeMap<ComponentName, Vec<ObjectId>>,
+    /// Components whose inventory is being written with such Jobs.
+    recording: BTreeSet<ComponentName>,
     failures: Vec<(String, Failure)>,
     stopped: Option<Outcome>,
     last: Option<usize>,
@@ -238,7 +262,7 @@ impl<'b> Loop<'_, 'b> {
             }
             if self.stopped.is_some() {
                 // What was sent is finished, so that the inventory is true; gates are not waited for.
-                while self.states.contains(&State::Applying) {
+                while self.states.contains(&State::Applying) || !self.recording.is_empty() {
                     match running.next().await {
                         Some(done) => self.done(done),
                         None => break,
@@ -252,9 +276,12 @@ impl<'b> Loop<'_, 'b> {
     /// Starts everything whose edges hold.
     fn start(&mut self, running: &mut FuturesUnordered<LocalBoxFuture<'b, Done>>) {
         let (shared, plan) = (self.shared, self.plan);
+        self.record(running);
         for (index, step) in plan.steps.iter().enumerate() {
             let deadline = Instant::now() + shared.options.timeout.unwrap_or(step.deadline);
-            if self.states[index] == State::Waiting && self.holds(index, Blocks::Apply) {
+            let recording =
+                matches!(&step.id, StepId::Stage(component, _) if self.recording.contains(component));
+            if self.states[index] == State::Waiting && !recording && self.holds(index, Blocks::Apply) {
                 self.states[index] = State::Applying;
                 self.started[index] = Some(shared.started.elapsed());
                 let objects = step.actions.iter().filter(|action| action.verb != Verb::Keep).count();
@@ -265,6 +292,7 @@ impl<'b> Loop<'_, 'b> {
                 };
                 running.push(
                     async move {
+                        gate::expect(shared, step, deadline).await;
                         let (inventory, result) = apply::apply(shared, step, inventory, deadline).await;
                         Done::Applied(index, inventory, result)
                     }
@@ -274,9 +302,40 @@ impl<'b> Loop<'_, 'b> {
             if self.states[index] == State::Applied && self.holds(index, Blocks::Ready) {
                 self.states[index] = State::Gating;
                 running.push(
-                    async move { Done::Gated(index, gate::wait(shared, step, deadline).await) }.boxed_local(),
+                    async move { Done::Gated(index, gate::wait(shared, plan, step, deadline).await) }
+                        .boxed_local(),
                 );
             }
+        }
+    }
+
+    /// Lets inventories remember Jobs, unless a step has the inventory in hand.
+    fn record(&mut self, running: &mut FuturesUnordered<LocalBoxFuture<'b, Done>>) {
+        let shared = self.shared;
+        for (component, jobs) in std::mem::take(&mut self.complete) {
+            let Some(mut inventory) = self.inventories.remove(&component) else {
+                self.complete.insert(component, jobs);
+                continue;
+            };
+            if jobs.iter().filter(|job| inventory.complete(job)).count() == 0 {
+                self.inventories.insert(component, inventory);
+                continue;
+            }
+            self.recording.insert(component.clone());
+            running.push(
+                async move {
+                    // Without it the Jobs run once more, which they must bear anyway.
+                    if let Ok(cluster) = shared.cluster()
+                        && let Err(error) = cluster.write_inventory(&component, &inventory).await
+                    {
+                        shared.report(EventKind::Warning {
+                            message: format!("the inventory of {component} could not be written: {error}"),
+                        });
+                    }
+                    Done::Recorded(component, inventory)
+                }
+                .boxed_local(),
+            );
         }
     }
 
@@ -306,7 +365,16 @@ impl<'b> Loop<'_, 'b> {
                     Err(failure) => self.fail(index, failure),
                 }
             }
-            Done::Gated(index, Ok(())) => {
+            Done::Recorded(component, inventory) => {
+                self.recording.remove(&component);
+                self.inventories.insert(component, inventory);
+            }
+            Done::Gated(index, Ok(complete)) => {
+                if let StepId::Stage(component, _) = &self.plan.steps[index].id
+                    && !complete.is_empty()
+                {
+                    self.complete.entry(component.clone()).or_default().extend(complete);
+                }
                 self.states[index] = State::Ready;
                 self.last = Some(index);
                 let plan = self.plan;
@@ -425,5 +493,6 @@ pub(crate) fn failed(error: &ClusterError) -> Failure {
     let said = error.to_string();
     let causes = causes(std::error::Error::source(error), &said);
     let message = std::iter::once(said).chain(causes).collect::<Vec<_>>().join(": ");
-    Failure { code: error.code(), message, chain: Vec::new(), hint: error.hint() }
+    let explained = patterns::explain(&message).map(|found| format!("{}: {}", found.cause, found.fix));
+    Failure { code: error.code(), message, chain: Vec::new(), hint: explained.or_else(|| error.hint()) }
 }

@@ -1,9 +1,17 @@
-//! Gates in CEL (the Common Expression Language) over one object.
+//! Gates in CEL (the Common Expression Language) over one object, and over
+//! others by `objects(kind, namespace, selector)`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
-use cel::{Context, ExecutionError, Program, Value as CelValue};
+use cel::common::ast::{EntryExpr, Expr, LiteralValue};
+use cel::{Context, ExecutionError, IdedExpr, Program, Value as CelValue};
 use serde_json::Value;
+
+use super::around::Around;
+use crate::model::object::GroupKind;
+use crate::model::selector::Selector;
 
 /// The longest expression. Longer ones are mistakes, and the parser recurses.
 const LONGEST: usize = 4096;
@@ -11,9 +19,45 @@ const LONGEST: usize = 4096;
 /// The deepest nesting of brackets, for the same reason.
 const DEEPEST: usize = 32;
 
+/// The functions of CEL that gates may use, besides operators and macros.
+const FUNCTIONS: &[&str] = &[
+    "bool",
+    "bytes",
+    "contains",
+    "double",
+    "dyn",
+    "endsWith",
+    "hasValue",
+    "int",
+    "matches",
+    "max",
+    "min",
+    "none",
+    "of",
+    "ofNonZeroValue",
+    "optMap",
+    "or",
+    "orValue",
+    "size",
+    "startsWith",
+    "string",
+    "type",
+    "uint",
+    "value",
+    OBJECTS,
+    "optional.of",
+    "optional.none",
+    "optional.ofNonZeroValue",
+];
+
+/// The function that gives other objects: `objects('Pod', namespace, selector)`.
+const OBJECTS: &str = "objects";
+
 /// An expression that was parsed.
 pub(crate) struct Gate {
     program: Program,
+    /// The kinds whose objects it asks for.
+    kinds: BTreeSet<GroupKind>,
 }
 
 /// Why an expression was refused.
@@ -25,6 +69,14 @@ pub(crate) enum GateError {
     /// It uses a variable that gates do not have.
     #[error("unknown variable `{0}`: gates see `object`")]
     Variable(String),
+    /// It uses a function that gates do not have.
+    #[error("unknown function `{0}`")]
+    Function(String),
+    /// It asks for objects in a way that is not known before it is evaluated.
+    #[error(
+        "`objects` takes a kind as text ('Pod', 'Deployment.apps'), a namespace ('' for all), and a label selector"
+    )]
+    Objects,
     /// It is too long or too deep.
     #[error("the expression is longer than {LONGEST} bytes or nested deeper than {DEEPEST} levels")]
     TooLarge,
@@ -37,7 +89,7 @@ pub(crate) enum Verdict {
     True,
     /// It does not.
     False,
-    /// A field that it reads is not there (yet).
+    /// What it reads is not there (yet).
     Missing(String),
     /// It cannot be evaluated, on this object or any.
     Error(String),
@@ -59,18 +111,49 @@ impl Gate {
             .map_err(|_| GateError::Syntax("the parser gave up".to_owned()))?
             .map_err(|error| GateError::Syntax(error.to_string()))?;
         let references = program.references();
-        let mut unknown =
-            references.variables().into_iter().filter(|name| *name != "object" && !name.starts_with('@'));
+        let mut unknown = references
+            .variables()
+            .into_iter()
+            .filter(|name| !["object", "optional"].contains(name) && !name.starts_with('@'));
         if let Some(unknown) = unknown.find(|name| !is_bound(expression, name)) {
             return Err(GateError::Variable(unknown.to_owned()));
         }
-        Ok(Self { program })
+        // Operators are functions, too, with names that no identifier has.
+        let is_operator = |name: &str| !name.starts_with(|first: char| first.is_ascii_alphabetic());
+        let mut functions = references.functions().into_iter();
+        if let Some(unknown) = functions.find(|name| !is_operator(name) && !FUNCTIONS.contains(name)) {
+            return Err(GateError::Function(unknown.to_owned()));
+        }
+        let mut kinds = BTreeSet::new();
+        asked_for(program.expression(), &mut kinds)?;
+        Ok(Self { program, kinds })
+    }
+
+    /// The kinds whose objects it asks for.
+    pub(crate) fn kinds(&self) -> &BTreeSet<GroupKind> {
+        &self.kinds
     }
 
     /// Evaluates it on an object.
-    pub(crate) fn evaluate(&self, object: &Value) -> Verdict {
+    pub(crate) fn evaluate(&self, object: &Value, around: &dyn Around) -> Verdict {
         let mut context = Context::default();
         if let Err(error) = context.add_variable("object", signed(object)) {
+            return Verdict::Error(error.to_string());
+        }
+        let mut known = BTreeMap::new();
+        for kind in &self.kinds {
+            match around.whole(kind) {
+                Some(objects) => drop(known.insert(kind.to_string(), objects)),
+                None => return Verdict::Missing(format!("objects of kind {kind} are not read yet")),
+            }
+        }
+        let objects = move |kind: Arc<String>, namespace: Arc<String>, selector: Arc<String>| {
+            let of = known.get(kind.as_str()).map(Vec::as_slice).unwrap_or_default();
+            select(of, &namespace, &selector).ok_or_else(|| {
+                ExecutionError::function_error(OBJECTS, format!("`{selector}` is not a label selector"))
+            })
+        };
+        if let Err(error) = context.add_function(OBJECTS, objects) {
             return Verdict::Error(error.to_string());
         }
         match self.program.execute(&context) {
@@ -79,6 +162,65 @@ impl Gate {
             Ok(other) => Verdict::Error(format!("the result is {other:?}, not a bool")),
             Err(ExecutionError::NoSuchKey(key)) => Verdict::Missing(format!("no field `{key}`")),
             Err(error) => Verdict::Error(error.to_string()),
+        }
+    }
+}
+
+/// The objects in a namespace (empty: in all) whose labels a selector takes; `None`: it is no selector.
+fn select(objects: &[Arc<Value>], namespace: &str, selector: &str) -> Option<CelValue> {
+    let selector = Selector::parse(selector)?;
+    let here = objects.iter().filter(|object| {
+        let own = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+        (namespace.is_empty() || own == namespace) && selector.takes(object.pointer("/metadata/labels"))
+    });
+    Some(CelValue::from(here.map(|object| signed(object)).collect::<Vec<_>>()))
+}
+
+/// Collects the kinds that `objects(…)` is asked for: they are watched before
+/// anything is evaluated, so they must be literals.
+fn asked_for(expression: &IdedExpr, kinds: &mut BTreeSet<GroupKind>) -> Result<(), GateError> {
+    match &expression.expr {
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Ok(()),
+        Expr::Call(call) => {
+            all(call.target.iter().map(|target| &**target).chain(&call.args), kinds)?;
+            if call.func_name != OBJECTS {
+                return Ok(());
+            }
+            match call.args.first().map(|first| &first.expr) {
+                Some(Expr::Literal(LiteralValue::String(kind)))
+                    if call.args.len() == 3 && call.target.is_none() =>
+                {
+                    let (kind, group) = kind.inner().split_once('.').unwrap_or((kind.inner(), ""));
+                    kinds.insert(GroupKind::new(group, kind));
+                    Ok(())
+                }
+                _ => Err(GateError::Objects),
+            }
+        }
+        Expr::Comprehension(inner) => all(
+            [&inner.iter_range, &inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result],
+            kinds,
+        ),
+        Expr::List(list) => all(&list.elements, kinds),
+        Expr::Select(select) => asked_for(&select.operand, kinds),
+        Expr::Map(map) => map.entries.iter().try_for_each(|entry| entry_asks(&entry.expr, kinds)),
+        Expr::Struct(made) => made.entries.iter().try_for_each(|entry| entry_asks(&entry.expr, kinds)),
+    }
+}
+
+fn all<'a>(
+    several: impl IntoIterator<Item = &'a IdedExpr>,
+    kinds: &mut BTreeSet<GroupKind>,
+) -> Result<(), GateError> {
+    several.into_iter().try_for_each(|inner| asked_for(inner, kinds))
+}
+
+fn entry_asks(entry: &EntryExpr, kinds: &mut BTreeSet<GroupKind>) -> Result<(), GateError> {
+    match entry {
+        EntryExpr::StructField(field) => asked_for(&field.value, kinds),
+        EntryExpr::MapEntry(entry) => {
+            asked_for(&entry.key, kinds)?;
+            asked_for(&entry.value, kinds)
         }
     }
 }
@@ -114,11 +256,40 @@ fn signed(value: &Value) -> CelValue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::around::{Listed, Nothing};
     use super::*;
     use serde_json::json;
 
     fn verdict(expression: &str, object: &Value) -> Verdict {
-        Gate::parse(expression).unwrap().evaluate(object)
+        Gate::parse(expression).unwrap().evaluate(object, &Nothing)
+    }
+
+    #[test]
+    fn relations_are_judged_when_the_others_are_known() {
+        let gate = Gate::parse(
+            "objects('Disk.x.example', object.metadata.namespace, 'of=' + object.metadata.name)\
+             .filter(d, d.status.phase == 'Bound').size() >= object.spec.disks",
+        );
+        let gate = gate.unwrap();
+        let kind = GroupKind::new("x.example", "Disk");
+        assert_eq!(gate.kinds().iter().collect::<Vec<_>>(), [&kind]);
+        let disk = |namespace: &str, of: &str, phase: &str| {
+            Arc::new(
+                json!({ "metadata": { "namespace": namespace, "labels": { "of": of } }, "status": { "phase": phase } }),
+            )
+        };
+        let object = json!({ "metadata": { "name": "a", "namespace": "n" }, "spec": { "disks": 2 } });
+        let judged = |disks: &[Arc<Value>]| {
+            let whole = [(kind.clone(), disks.to_vec())].into();
+            gate.evaluate(&object, &Listed { whole, ..Listed::default() })
+        };
+        let (good, bad) = (disk("n", "a", "Bound"), disk("n", "a", "Lost"));
+        let (elsewhere, others) = (disk("m", "a", "Bound"), disk("n", "b", "Bound"));
+        assert_eq!(judged(&[good.clone(), good.clone(), bad.clone()]), Verdict::True);
+        assert_eq!(judged(&[good.clone(), bad, elsewhere, others]), Verdict::False);
+        assert_eq!(judged(&[]), Verdict::False);
+        let unread = "objects of kind Disk.x.example are not read yet".to_owned();
+        assert_eq!(gate.evaluate(&object, &Nothing), Verdict::Missing(unread));
     }
 
     #[test]
@@ -136,6 +307,10 @@ mod tests {
     fn what_cannot_work_is_refused_when_it_is_parsed() {
         let refused = |text: &str| Gate::parse(text).err().map(|error| error.to_string());
         assert_eq!(refused("self.x == 1").as_deref(), Some("unknown variable `self`: gates see `object`"));
+        assert_eq!(refused("quantity(object.x) > 1").as_deref(), Some("unknown function `quantity`"));
+        for text in ["objects('Pod').size() > 0", "objects(object.kind, '', '').size() > 0"] {
+            assert!(refused(text).unwrap().starts_with("`objects` takes a kind as text"), "{text}");
+        }
         assert!(refused("object.").unwrap().starts_with("not a CEL expression"));
         assert!(refused(&"(".repeat(100)).unwrap().contains("nested deeper"));
     }

@@ -2,13 +2,23 @@
 //! union of kapp's, kstatus' and helm's, with their known holes closed. A
 //! field of the wrong type counts as missing.
 
+pub(crate) mod admission;
+pub(crate) mod around;
 pub(crate) mod cel;
 mod custom;
+#[cfg(test)]
+mod early;
+pub(crate) mod pods;
+mod storage;
+#[cfg(test)]
+mod tests;
 mod workloads;
 
 use std::time::Duration;
 
 use serde_json::Value;
+
+use around::Around;
 
 /// What an object's own JSON says about its readiness.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +42,14 @@ pub(crate) struct Soft {
     pub(crate) cause: SoftCause,
     /// In words.
     pub(crate) message: String,
+    /// It counts as a failure once it has lasted; a container that ended only a few times does not yet.
+    pub(crate) ripe: bool,
+}
+
+impl Soft {
+    fn new(cause: SoftCause, message: impl Into<String>) -> Self {
+        Self { cause, message: message.into(), ripe: true }
+    }
 }
 
 /// Failures that may pass.
@@ -45,31 +63,45 @@ pub(crate) enum SoftCause {
     PodFailed,
     /// A container's image cannot be pulled.
     ImagePull,
+    /// A container's image is not there, or not for us.
+    ImageRefused,
     /// A container keeps ending.
     CrashLoop,
+    /// A container's configuration names what is not there.
+    Configuration,
     /// No node takes the pod.
     Unschedulable,
+    /// The API server refuses a workload's pods.
+    PodsRefused,
+    /// An admission policy's expressions do not fit what they judge.
+    PolicyWarnings,
 }
 
 impl SoftCause {
     /// How long it may last before it counts as a failure.
     pub(crate) fn grace(self) -> Duration {
         match self {
+            Self::ImageRefused => Duration::from_secs(60),
             Self::ProgressDeadline
             | Self::NamesNotAccepted
             | Self::PodFailed
             | Self::ImagePull
             | Self::CrashLoop
-            | Self::Unschedulable => Duration::from_secs(180),
+            | Self::Configuration
+            | Self::Unschedulable
+            | Self::PodsRefused
+            | Self::PolicyWarnings => Duration::from_secs(180),
         }
     }
 }
 
 /// What a rule may need beyond the object.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Context {
+#[derive(Clone, Copy)]
+pub(crate) struct Context<'a> {
     /// A `DaemonSet` may match no node.
     pub(crate) may_be_empty: bool,
+    /// Other objects.
+    pub(crate) around: &'a dyn Around,
 }
 
 /// Kinds that only need to exist: group and kind.
@@ -81,7 +113,10 @@ const UNGATED: &[(&str, &str)] = &[
     ("", "LimitRange"),
     ("", "ResourceQuota"),
     ("", "Event"),
+    ("events.k8s.io", "Event"),
     ("", "PersistentVolume"),
+    ("", "PodTemplate"),
+    ("apps", "ControllerRevision"),
     ("batch", "CronJob"),
     ("discovery.k8s.io", "EndpointSlice"),
     ("networking.k8s.io", "NetworkPolicy"),
@@ -93,11 +128,22 @@ const UNGATED: &[(&str, &str)] = &[
     ("rbac.authorization.k8s.io", "RoleBinding"),
     ("scheduling.k8s.io", "PriorityClass"),
     ("storage.k8s.io", "CSIDriver"),
+    ("storage.k8s.io", "CSINode"),
+    ("storage.k8s.io", "CSIStorageCapacity"),
     ("storage.k8s.io", "StorageClass"),
+    ("storage.k8s.io", "VolumeAttributesClass"),
+    ("flowcontrol.apiserver.k8s.io", "FlowSchema"),
+    ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration"),
+    ("resource.k8s.io", "DeviceClass"),
+    ("resource.k8s.io", "ResourceClaim"),
+    ("resource.k8s.io", "ResourceClaimTemplate"),
+    ("resource.k8s.io", "ResourceSlice"),
+    ("certificates.k8s.io", "ClusterTrustBundle"),
+    ("networking.k8s.io", "IPAddress"),
     ("coordination.k8s.io", "Lease"),
-    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
-    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
     ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+    ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
 ];
 
 /// Whether objects of a kind are waited for at all.
@@ -106,7 +152,7 @@ pub(crate) fn is_gated(group: &str, kind: &str) -> bool {
 }
 
 /// Judges an object.
-pub(crate) fn health(object: &Value, context: Context) -> Health {
+pub(crate) fn health(object: &Value, context: Context<'_>) -> Health {
     if object.pointer("/metadata/deletionTimestamp").is_some() {
         return Health::Progressing("it is being deleted".to_owned());
     }
@@ -129,26 +175,34 @@ pub(crate) fn health(object: &Value, context: Context) -> Health {
             phase => Health::Progressing(format!("phase {}", phase.unwrap_or("unknown"))),
         },
         ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
-        ("apps", "Deployment") => workloads::deployment(object),
-        ("apps", "StatefulSet") => workloads::stateful_set(object),
-        ("apps", "DaemonSet") => workloads::daemon_set(object, context),
-        ("apps", "ReplicaSet") | ("", "ReplicationController") => workloads::replica_set(object),
-        ("batch", "Job") => workloads::job(object),
-        ("", "Pod") => workloads::pod(object),
+        ("apps", "Deployment") => pods::or_stuck(object, workloads::deployment(object), context),
+        ("apps", "StatefulSet") => pods::or_stuck(object, workloads::stateful_set(object), context),
+        ("apps", "DaemonSet") => pods::or_stuck(object, workloads::daemon_set(object, context), context),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => {
+            pods::or_stuck(object, workloads::replica_set(object), context)
+        }
+        ("batch", "Job") => pods::or_stuck(object, workloads::job(object), context),
+        ("", "Pod") => pods::pod(object),
+        ("", "Node") => node(object),
         ("", "Service") => service(object),
-        ("", "PersistentVolumeClaim") => match text(object, "/status/phase") {
-            Some("Bound") => Health::Ready,
-            Some("Lost") => Health::Failed("its volume is lost".to_owned()),
-            // Whether its class waits for a consumer is not in the object: see `plan`.
-            _ if object.pointer("/metadata/annotations/volume.kubernetes.io~1selected-node").is_none()
-                && object.pointer("/spec/volumeName").is_none()
-                && object.pointer("/status/phase").is_some() =>
-            {
-                Health::Progressing("not bound; its class may wait for the first pod that uses it".to_owned())
-            }
-            phase => Health::Progressing(format!("phase {}", phase.unwrap_or("unknown"))),
+        ("", "PersistentVolumeClaim") => storage::claim(object, context),
+        (
+            "admissionregistration.k8s.io",
+            "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration",
+        ) => admission::webhooks(object, context),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => admission::policy(object),
+        ("apiregistration.k8s.io", "APIService") => by_condition(object, "Available"),
+        ("policy", "PodDisruptionBudget") => match number(object, "/status/observedGeneration") {
+            Some(_) => Health::Ready,
+            None => Health::Progressing("not observed by its controller yet".to_owned()),
         },
-        ("policy", "PodDisruptionBudget") | ("autoscaling", "HorizontalPodAutoscaler") => Health::Ready,
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            let observed = object.pointer("/status/conditions").and_then(Value::as_array);
+            match observed {
+                Some(conditions) if !conditions.is_empty() => Health::Ready,
+                _ => Health::Progressing("not observed by its controller yet".to_owned()),
+            }
+        }
         ("networking.k8s.io", "Ingress") => {
             if first_ingress(object) {
                 Health::Ready
@@ -156,6 +210,7 @@ pub(crate) fn health(object: &Value, context: Context) -> Health {
                 Health::Progressing("no address yet".to_owned())
             }
         }
+        ("gateway.networking.k8s.io", "Gateway") => gateway(object),
         _ => custom::conventional(object),
     }
 }
@@ -165,14 +220,14 @@ pub(crate) fn health(object: &Value, context: Context) -> Health {
 pub(crate) fn judge<'a>(
     object: &Value,
     gates: impl IntoIterator<Item = (&'a str, &'a cel::Gate)>,
-    context: Context,
+    context: Context<'_>,
 ) -> Result<Health, String> {
     let mut gates = gates.into_iter().peekable();
     if gates.peek().is_none() {
         return Ok(health(object, context));
     }
     for (of, gate) in gates {
-        match gate.evaluate(object) {
+        match gate.evaluate(object, context.around) {
             cel::Verdict::True => {}
             cel::Verdict::False => {
                 return Ok(Health::Progressing(format!("the gate of {of} does not hold yet")));
@@ -185,7 +240,35 @@ pub(crate) fn judge<'a>(
             }
         }
     }
-    Ok(Health::Ready)
+    // A Service that a gate names is used: somebody must answer behind it.
+    let kind = (text(object, "/apiVersion"), text(object, "/kind"));
+    Ok(if kind == (Some("v1"), Some("Service")) {
+        admission::answered(object, context)
+    } else {
+        Health::Ready
+    })
+}
+
+/// What an object's last state says of it now that it is gone: a Job that
+/// was complete, and that its own time to live took away, has done its work.
+pub(crate) fn gone(last: Option<&Value>) -> Health {
+    match last {
+        Some(last) if is_done_job(last) => Health::Ready,
+        Some(_) => Health::Progressing("it was deleted".to_owned()),
+        None => Health::Progressing("it does not exist yet".to_owned()),
+    }
+}
+
+/// Whether an object is a Job that its time to live takes away once it has ended.
+pub(crate) fn is_passing_job(object: &Value) -> bool {
+    text(object, "/kind") == Some("Job")
+        && text(object, "/apiVersion").is_some_and(|version| version.starts_with("batch/"))
+        && object.pointer("/spec/ttlSecondsAfterFinished").is_some()
+}
+
+/// Whether an object is such a Job that has ended well.
+pub(crate) fn is_done_job(object: &Value) -> bool {
+    is_passing_job(object) && condition(object, "Complete").is_some_and(|found| found.is_true())
 }
 
 /// A status that speaks of an older generation.
@@ -200,10 +283,7 @@ fn definition(object: &Value) -> Health {
     if let Some(names) = condition(object, "NamesAccepted")
         && names.status == "False"
     {
-        return Health::Stuck(Soft {
-            cause: SoftCause::NamesNotAccepted,
-            message: said(object, "NamesAccepted"),
-        });
+        return Health::Stuck(Soft::new(SoftCause::NamesNotAccepted, said(object, "NamesAccepted")));
     }
     let holds = |name| condition(object, name).is_some_and(|condition| condition.is_true());
     match (holds("NamesAccepted"), holds("Established")) {
@@ -217,6 +297,45 @@ fn service(object: &Value) -> Health {
         Health::Ready
     } else {
         Health::Progressing("no load-balancer address yet".to_owned())
+    }
+}
+
+/// Taints of a node that is not up yet, or not any more.
+const NOT_UP: &[&str] = &[
+    "node.kubernetes.io/not-ready",
+    "node.kubernetes.io/unreachable",
+    "node.kubernetes.io/network-unavailable",
+    "node.cloudprovider.kubernetes.io/uninitialized",
+];
+
+fn node(object: &Value) -> Health {
+    let taints = object.pointer("/spec/taints").and_then(Value::as_array).into_iter().flatten();
+    let not_up = taints.filter_map(|taint| text(taint, "/key")).find(|key| NOT_UP.contains(key));
+    match (by_condition(object, "Ready"), not_up) {
+        (Health::Ready, Some(taint)) => Health::Progressing(format!("it has the taint {taint}")),
+        (health, _) => health,
+    }
+}
+
+fn gateway(object: &Value) -> Health {
+    match by_condition(object, "Programmed") {
+        Health::Ready => {
+            let addresses = object.pointer("/status/addresses").and_then(Value::as_array);
+            match addresses {
+                Some(addresses) if !addresses.is_empty() => Health::Ready,
+                _ => Health::Progressing("no address yet".to_owned()),
+            }
+        }
+        health => health,
+    }
+}
+
+/// Ready when one condition holds.
+fn by_condition(object: &Value, name: &str) -> Health {
+    if condition(object, name).is_some_and(|found| found.is_true()) {
+        Health::Ready
+    } else {
+        Health::Progressing(said(object, name))
     }
 }
 
@@ -276,112 +395,4 @@ fn text<'a>(value: &'a Value, pointer: &str) -> Option<&'a str> {
 
 fn number(value: &Value, pointer: &str) -> Option<i64> {
     value.pointer(pointer).and_then(Value::as_i64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better")]
-    fn of(object: Value) -> String {
-        match health(&object, Context::default()) {
-            Health::Ready => "ready".to_owned(),
-            Health::Progressing(reason) => format!("progressing: {reason}"),
-            Health::Stuck(soft) => format!("stuck: {}", soft.message),
-            Health::Failed(reason) => format!("failed: {reason}"),
-            Health::Unknown => "unknown".to_owned(),
-        }
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "tables of literals read better")]
-    fn with_status(api_version: &str, kind: &str, status: Value) -> Value {
-        json!({ "apiVersion": api_version, "kind": kind, "metadata": { "generation": 2 }, "status": status })
-    }
-
-    #[test]
-    fn what_is_being_deleted_or_stale_is_not_ready() {
-        assert_eq!(
-            of(
-                json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } })
-            ),
-            "progressing: it is being deleted"
-        );
-        assert_eq!(
-            of(with_status(
-                "x.example/v1",
-                "Thing",
-                json!({ "observedGeneration": 1, "conditions": [{ "type": "Ready", "status": "True" }] })
-            )),
-            "progressing: generation 2 not observed yet (status is of 1)"
-        );
-    }
-
-    #[test]
-    fn a_custom_resource_without_status_is_never_ready() {
-        let conditions = |list: Value| with_status("x.example/v1", "Thing", json!({ "conditions": list }));
-        assert_eq!(of(json!({ "apiVersion": "x.example/v1", "kind": "Thing", "metadata": {} })), "unknown");
-        assert_eq!(of(conditions(json!([{ "type": "Ready", "status": "True" }]))), "ready");
-        assert_eq!(
-            of(conditions(
-                json!([{ "type": "Ready", "status": "False", "reason": "Pending", "message": "wait" }])
-            )),
-            "progressing: Ready=False: Pending: wait"
-        );
-        assert_eq!(
-            of(conditions(json!([{ "type": "Ready", "status": "True", "observedGeneration": 1 }]))),
-            "progressing: Ready is of an older generation"
-        );
-        assert_eq!(
-            of(conditions(json!([{ "type": "Stalled", "status": "True", "reason": "No" }]))),
-            "failed: Stalled=True: No"
-        );
-    }
-
-    #[test]
-    fn definitions_services_and_namespaces_have_their_rules() {
-        let crd = |list: Value| {
-            with_status("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({ "conditions": list }))
-        };
-        assert_eq!(of(crd(json!([]))), "progressing: not established yet");
-        assert_eq!(
-            of(crd(
-                json!([{ "type": "Established", "status": "True" }, { "type": "NamesAccepted", "status": "True" }])
-            )),
-            "ready"
-        );
-        assert_eq!(
-            of(crd(json!([{ "type": "NamesAccepted", "status": "False", "reason": "PluralConflict" }]))),
-            "stuck: NamesAccepted=False: PluralConflict"
-        );
-        let balancer = |status: Value| json!({ "apiVersion": "v1", "kind": "Service", "spec": { "type": "LoadBalancer" }, "status": status });
-        assert_eq!(of(balancer(json!({ "loadBalancer": {} }))), "progressing: no load-balancer address yet");
-        assert_eq!(of(balancer(json!({ "loadBalancer": { "ingress": [{ "ip": "10.0.0.1" }] } }))), "ready");
-        assert_eq!(
-            of(with_status("v1", "Namespace", json!({ "phase": "Terminating" }))),
-            "progressing: phase Terminating"
-        );
-    }
-
-    #[test]
-    fn fields_of_wrong_types_count_as_missing() {
-        for status in
-            [json!(null), json!("x"), json!([1]), json!({ "conditions": "x", "replicas": "3", "phase": 7 })]
-        {
-            for (api_version, kind) in [
-                ("apps/v1", "Deployment"),
-                ("apps/v1", "StatefulSet"),
-                ("apps/v1", "DaemonSet"),
-                ("batch/v1", "Job"),
-                ("v1", "Pod"),
-                ("v1", "PersistentVolumeClaim"),
-                ("v1", "Namespace"),
-            ] {
-                assert!(
-                    of(with_status(api_version, kind, status.clone())).starts_with("progressing"),
-                    "{kind} {status}"
-                );
-            }
-        }
-    }
 }

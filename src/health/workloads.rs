@@ -31,13 +31,10 @@ pub(super) fn deployment(object: &Value) -> Health {
     if let Some(found) = condition(object, "Progressing")
         && found.reason == "ProgressDeadlineExceeded"
     {
-        return Health::Stuck(Soft {
-            cause: SoftCause::ProgressDeadline,
-            message: said(object, "Progressing"),
-        });
+        return Health::Stuck(Soft::new(SoftCause::ProgressDeadline, said(object, "Progressing")));
     }
     if condition(object, "ReplicaFailure").is_some_and(|found| found.is_true()) {
-        return progressing(said(object, "ReplicaFailure"));
+        return Health::Stuck(Soft::new(SoftCause::PodsRefused, said(object, "ReplicaFailure")));
     }
     let wanted = desired(object);
     let (updated, total) = (count(object, "updatedReplicas"), count(object, "replicas"));
@@ -67,24 +64,31 @@ pub(super) fn stateful_set(object: &Value) -> Health {
     if ready < wanted {
         return progressing(format!("{ready} of {wanted} replicas ready"));
     }
+    // Ready for as long as `minReadySeconds` asks for.
+    let available = count(object, "availableReplicas");
+    if available < wanted {
+        return progressing(format!("{available} of {wanted} replicas available"));
+    }
     // With OnDelete somebody else replaces the pods, whenever they like.
     if text(object, "/spec/updateStrategy/type") == Some("OnDelete") {
         return Health::Ready;
     }
     let partition = number(object, "/spec/updateStrategy/rollingUpdate/partition").unwrap_or(0);
-    let to_update = (wanted - partition).max(0);
+    // The partition counts ordinals, which need not begin at 0.
+    let first = number(object, "/spec/ordinals/start").unwrap_or(0);
+    let to_update = (first + wanted - partition).clamp(0, wanted);
     let updated = count(object, "updatedReplicas");
     if updated < to_update {
         return progressing(format!("{updated} of {to_update} replicas updated"));
     }
     let revision = |field: &str| text(object, &format!("/status/{field}"));
-    if partition == 0 && revision("updateRevision") != revision("currentRevision") {
+    if to_update == wanted && revision("updateRevision") != revision("currentRevision") {
         return progressing("the new revision is not current yet".to_owned());
     }
     Health::Ready
 }
 
-pub(super) fn daemon_set(object: &Value, context: Context) -> Health {
+pub(super) fn daemon_set(object: &Value, context: Context<'_>) -> Health {
     if let Some(health) = unobserved(object) {
         return health;
     }
@@ -132,57 +136,16 @@ pub(super) fn job(object: &Value) -> Health {
     }
 }
 
-/// Reasons of failed pods that somebody else replaces.
-const SUPERSEDED: &[&str] =
-    &["Evicted", "NodeShutdown", "Terminated", "Preempting", "NodeAffinity", "UnexpectedAdmissionError"];
-
-pub(super) fn pod(object: &Value) -> Health {
-    let phase = text(object, "/status/phase").unwrap_or("unknown");
-    match phase {
-        "Succeeded" => return Health::Ready,
-        "Failed" => {
-            let reason = text(object, "/status/reason").unwrap_or_default();
-            if SUPERSEDED.contains(&reason) {
-                return progressing(format!("{reason}: to be replaced"));
-            }
-            return Health::Stuck(Soft {
-                cause: SoftCause::PodFailed,
-                message: format!("the pod failed {reason}"),
-            });
-        }
-        _ => {}
-    }
-    if condition(object, "Ready").is_some_and(|found| found.is_true()) {
-        return Health::Ready;
-    }
-    let waiting = ["/status/initContainerStatuses", "/status/containerStatuses"]
-        .into_iter()
-        .filter_map(|pointer| object.pointer(pointer)?.as_array())
-        .flatten()
-        .find_map(|container| text(container, "/state/waiting/reason"));
-    match waiting {
-        Some(reason @ ("ImagePullBackOff" | "ErrImagePull" | "InvalidImageName")) => {
-            Health::Stuck(Soft { cause: SoftCause::ImagePull, message: reason.to_owned() })
-        }
-        Some("CrashLoopBackOff") => {
-            Health::Stuck(Soft { cause: SoftCause::CrashLoop, message: "CrashLoopBackOff".to_owned() })
-        }
-        _ if condition(object, "PodScheduled").is_some_and(|found| found.status == "False") => {
-            Health::Stuck(Soft { cause: SoftCause::Unschedulable, message: said(object, "PodScheduled") })
-        }
-        _ => progressing(format!("phase {phase}, not ready")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::around::Nothing;
     use super::super::{Context, Health, health};
     use serde_json::{Value, json};
 
     fn judge(kind: &str, spec: &Value, status: &Value) -> Health {
         let api_version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
         let object = json!({ "apiVersion": api_version, "kind": kind, "metadata": { "generation": 2 }, "spec": spec, "status": status });
-        health(&object, Context::default())
+        health(&object, Context { may_be_empty: false, around: &Nothing })
     }
 
     fn says(health: &Health, words: &str) -> bool {
@@ -208,7 +171,7 @@ mod tests {
 
     #[test]
     fn stateful_sets_honour_partition_on_delete_and_revision() {
-        let status = |updated: i64, revision: &str| json!({ "observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": revision });
+        let status = |updated: i64, revision: &str| json!({ "observedGeneration": 2, "replicas": 3, "readyReplicas": 3, "availableReplicas": 3, "updatedReplicas": updated, "currentRevision": "a", "updateRevision": revision });
         let rolling = json!({ "replicas": 3 });
         assert!(says(&judge("StatefulSet", &rolling, &status(1, "b")), "1 of 3 replicas updated"));
         assert!(says(&judge("StatefulSet", &rolling, &status(3, "b")), "revision"));
@@ -227,7 +190,7 @@ mod tests {
         assert_eq!(judge("DaemonSet", &json!({}), &status(1, 1)), Health::Ready);
         let empty =
             json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {}, "status": status(0, 0) });
-        assert_eq!(health(&empty, Context { may_be_empty: true }), Health::Ready);
+        assert_eq!(health(&empty, Context { may_be_empty: true, around: &Nothing }), Health::Ready);
     }
 
     #[test]

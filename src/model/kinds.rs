@@ -68,6 +68,14 @@ const BUILT_IN: &[(&str, &[&str], &[&str])] = &[
     ),
 ];
 
+/// Every built-in kind.
+#[cfg(test)]
+pub(crate) fn all_built_in() -> impl Iterator<Item = GroupKind> {
+    BUILT_IN.iter().flat_map(|(group, namespaced, cluster)| {
+        namespaced.iter().chain(*cluster).map(|kind| GroupKind::new(*group, *kind))
+    })
+}
+
 /// Where objects of a built-in kind live; `None` for every other kind.
 pub(crate) fn built_in(kind: &GroupKind) -> Option<Scope> {
     let (_, namespaced, cluster) = BUILT_IN.iter().find(|(group, ..)| *group == kind.group)?;

@@ -22,6 +22,7 @@ pub(crate) mod ranges;
 pub(crate) mod resolve;
 pub(crate) mod schema;
 pub(crate) mod secret;
+pub(crate) mod selector;
 pub(crate) mod suggest;
 #[cfg(test)]
 mod tests;

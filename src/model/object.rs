@@ -117,15 +117,6 @@ impl Object {
         self.value.pointer("/spec/service").filter(|service| !service.is_null())?;
         self.value.pointer("/spec/group")?.as_str()
     }
-
-    /// `apps/v1`, or `v1` for the core group.
-    pub(crate) fn api_version(&self) -> String {
-        if self.id.kind.group.is_empty() {
-            self.version.clone()
-        } else {
-            format!("{}/{}", self.id.kind.group, self.version)
-        }
-    }
 }
 
 /// Splits `apps/v1` into group and version; the core group is empty.

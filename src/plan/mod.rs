@@ -270,6 +270,8 @@ pub(crate) struct Action {
     pub(crate) object: Option<Arc<Object>>,
     /// What changes in our fields, for updates.
     pub(crate) changes: Vec<Change>,
+    /// A Job that was complete, and is gone by now: there is nothing to wait for.
+    pub(crate) finished: bool,
 }
 
 /// What is done to an object.

@@ -138,6 +138,8 @@ pub(crate) struct Live {
     pub(crate) same: bool,
     /// Its health rule holds.
     pub(crate) ready: bool,
+    /// It is a Job that was complete, and is gone by now.
+    pub(crate) finished: bool,
 }
 
 /// Makes the plan.
@@ -238,7 +240,8 @@ fn step(
                 Some(_) => Verb::Update,
             };
             let changes = live.map(|live| live.changes.clone()).unwrap_or_default();
-            Action { id: object.id.clone(), verb, object: Some(Arc::clone(object)), changes }
+            let finished = live.is_some_and(|live| live.finished);
+            Action { id: object.id.clone(), verb, object: Some(Arc::clone(object)), changes, finished }
         })
         .collect();
     let gates: Vec<GateSpec> = component
@@ -330,7 +333,13 @@ fn prune(desired: &Desired, observed: &Observed, steps: &mut Vec<Step>, edges: &
             id: StepId::Stage(component.clone(), Stage::Prune),
             actions: gone
                 .into_iter()
-                .map(|id| Action { id: id.clone(), verb: Verb::Delete, object: None, changes: Vec::new() })
+                .map(|id| Action {
+                    id: id.clone(),
+                    verb: Verb::Delete,
+                    object: None,
+                    changes: Vec::new(),
+                    finished: false,
+                })
                 .collect(),
             work: Vec::new(),
             gates: Vec::new(),

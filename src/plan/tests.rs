@@ -204,8 +204,8 @@ fn what_is_there_is_kept_what_differs_updated_what_is_gone_deleted_but_for_data(
         [&same, &changed, &new].map(|object| (Stage::Objects, Arc::clone(object))).into(),
     )]);
     let mut observed = Observed::default();
-    observed.objects.insert(same.id.clone(), Live { same: true, ready: true, changes: Vec::new() });
-    observed.objects.insert(changed.id.clone(), Live { same: false, ready: true, changes: Vec::new() });
+    observed.objects.insert(same.id.clone(), Live { same: true, ready: true, ..Live::default() });
+    observed.objects.insert(changed.id.clone(), Live { same: false, ready: true, ..Live::default() });
     let claim = named("v1", "PersistentVolumeClaim", Some("x"), "data");
     observed
         .inventories
@@ -228,7 +228,7 @@ fn a_plan_with_nothing_to_do_is_empty() {
     let object = named("v1", "ConfigMap", Some("x"), "a");
     let desired = of(vec![component("app", vec![(Stage::Objects, Arc::clone(&object))])]);
     let mut observed = Observed::default();
-    observed.objects.insert(object.id.clone(), Live { same: true, ready: true, changes: Vec::new() });
+    observed.objects.insert(object.id.clone(), Live { same: true, ready: true, ..Live::default() });
     observed.inventories.insert("app".parse().unwrap(), vec![object.id.clone()]);
     assert!(plan(&desired, &observed).unwrap().is_empty());
 }

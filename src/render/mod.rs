@@ -188,7 +188,10 @@ impl Job<'_> {
             match self.template(name, &context) {
                 Ok(found) => objects.extend(found.into_iter().map(|object| {
                     let stage = source_stage(&object);
-                    (if stage == Stage::Objects { Stage::Resources } else { stage }, object)
+                    // A webhook waits for whoever answers it, and that may stand beside it.
+                    let with_the_others =
+                        stage == Stage::Objects || object.id.kind.kind.ends_with("WebhookConfiguration");
+                    (if with_the_others { Stage::Resources } else { stage }, object)
                 })),
                 Err(error) => errors.push(error),
             }

@@ -42,7 +42,7 @@ fn step_json(step: &Step) -> Value {
 }
 
 fn action_json(action: &Action) -> Value {
-    let Action { id, verb, object: _, changes } = action;
+    let Action { id, verb, object: _, changes, finished: _ } = action;
     json!({ "object": id, "verb": verb, "changes": changes })
 }
 

@@ -195,7 +195,7 @@ fn action(verb: Verb, id: ObjectId, changes: &[(&str, Option<&str>, Option<&str>
         from: from.map(str::to_owned),
         to: to.map(str::to_owned),
     });
-    Action { id, verb, object: None, changes: changes.collect() }
+    Action { id, verb, object: None, changes: changes.collect(), finished: false }
 }
 
 /// The step that makes the cluster.

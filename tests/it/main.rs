@@ -304,3 +304,90 @@ fn a_secret_that_would_leave_its_secret_is_refused() {
     );
     assert!(!said.contains("canary"), "{said}");
 }
+
+/// The gate waits for who answers the webhook, and for its CA, which nobody but a controller fills in.
+#[test]
+fn a_webhook_beside_its_server_is_rehearsed() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["catalogue/templates/hook", "catalogue/bundles"] {
+        fs_err::create_dir_all(folder.path().join(part)).unwrap();
+    }
+    let head = "apiVersion: cozy/v1\nname: hook\n";
+    write(
+        &folder,
+        "catalogue/bundles/hook.yaml",
+        &format!("{head}kind: Bundle\nversion: 1.0.0\nsummary: x\ncomponents: {{ hook: {{}} }}\n"),
+    );
+    let component = "kind: Component\nsummary: x\ncategory: example\nversion: 1.0.0\nnamespace: { name: hook }\nresources: [objects.yaml]\n";
+    write(&folder, "catalogue/templates/hook/component.yaml", &format!("{head}{component}"));
+    write(
+        &folder,
+        "catalogue/templates/hook/objects.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: hook, namespace: hook }\nspec:\n  selector: { matchLabels: { app: hook } }\n  \
+         template: { metadata: { labels: { app: hook } }, spec: { containers: [{ name: c, image: x }] } }\n\
+         ---\napiVersion: v1\nkind: Service\nmetadata: { name: hook, namespace: hook }\nspec: { selector: { app: hook }, ports: [{ port: 443 }] }\n\
+         ---\napiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: { name: hook }\n\
+         webhooks:\n  - name: hook.example.org\n    sideEffects: None\n    admissionReviewVersions: [v1]\n    \
+         rules: [{ apiGroups: [''], apiVersions: [v1], operations: ['*'], resources: [configmaps] }]\n    \
+         clientConfig: { service: { namespace: hook, name: hook } }\n",
+    );
+    let cloud = write(
+        &folder,
+        "cozy.yaml",
+        &format!("{head}kind: Cloud\nbundle: hook\nkubernetes: {{ provider: existing }}\n"),
+    );
+    let catalogue = folder.path().join("catalogue");
+    let output =
+        cozy(&["install", "--rehearse", "--yes", "-f", &cloud, "--catalogue", catalogue.to_str().unwrap()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("Service hook/hook has no ready endpoint"), "{said}");
+}
+
+/// Rehearses `examples/edge.yaml` with faults.
+fn faulty(faults: &[&str], seed: &str) -> Output {
+    let mut arguments: Vec<&str> = REHEARSAL.to_vec();
+    arguments.extend(["-o", "json", "--seed", seed]);
+    for fault in faults {
+        arguments.extend(["--inject", fault]);
+    }
+    cozy(&arguments)
+}
+
+#[test]
+fn each_fault_ends_as_expected() {
+    for (fault, code) in [
+        ("api=429:20%", 0),
+        ("api=500:20%", 0),
+        ("api=lost:20%", 0),
+        ("api=latency:200ms", 0),
+        ("api=restart@62s+20s", 0),
+        ("watch=drop:5s", 0),
+        ("watch=stall@100s", 0),
+        ("watch=gone@80s", 0),
+        ("deployment/cert-manager=CrashLoopBackOff", 5),
+        ("deployment/cert-manager=CrashLoopBackOff+30s", 0),
+        ("daemonset/cilium=ErrImagePull", 5),
+        ("deployment/local-path-provisioner=Unschedulable", 5),
+        ("apiservice/v1beta1.metrics.k8s.io=down", 5),
+        ("Certificate/cozy-ca=silent", 5),
+        ("component/cilium=slow:3x", 0),
+        ("webhook/cert-manager-webhok=down", 2),
+        ("api=429", 2),
+        ("nope/x=silent", 2),
+    ] {
+        let output = faulty(&[fault], "0");
+        assert_eq!(output.status.code(), Some(code), "{fault}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn transient_faults_converge_with_every_seed_and_one_seed_gives_the_same_bytes() {
+    let transient = ["api=503:20%", "api=reset:20%", "api=lost:20%"];
+    for seed in 0..20 {
+        let output = faulty(&transient, &seed.to_string());
+        assert_eq!(output.status.code(), Some(0), "seed {seed}: {}", text(&output.stdout));
+    }
+    assert_eq!(faulty(&transient, "7").stdout, faulty(&transient, "7").stdout);
+    assert_ne!(faulty(&transient, "7").stdout, faulty(&transient, "8").stdout);
+}

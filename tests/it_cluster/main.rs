@@ -2,7 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod answer;
 mod behaviours;
+mod diagnosis;
+mod early;
+mod gates;
+mod made;
+mod proxy;
 #[path = "../../crates/sim/tests/suite/mod.rs"]
 mod suite;
 #[path = "../support/mod.rs"]

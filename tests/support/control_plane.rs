@@ -29,6 +29,11 @@ impl ControlPlane {
         SHARED.get_or_init(Self::start)
     }
 
+    /// One of its own for a test, as long as this test binary runs.
+    pub(crate) fn own() -> &'static Self {
+        Box::leak(Box::new(Self::start()))
+    }
+
     /// Starts one.
     fn start() -> Self {
         let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/cluster/bin");

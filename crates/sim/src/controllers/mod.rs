@@ -76,6 +76,13 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("batch", "v1", "Job", "jobs"),
     ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     ("", "v1", "Service", "services"),
+    ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+    (
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingWebhookConfiguration",
+        "validatingwebhookconfigurations",
+    ),
 ];
 
 /// Simulated work: the one place where virtual time passes in a controller.
@@ -344,6 +351,10 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
     }
     if kind == "PersistentVolumeClaim" {
         return volumes::bind(&objects, &world, &value).await;
+    }
+    if let Some(change) = outcome::certified(&value).filter(|_| config.pods) {
+        // One that was deleted meanwhile needs no certificate.
+        let _ = api.patch(&object.name_any(), &changes(), &Patch::Merge(&change)).await;
     }
     if let Some(last) = status.or_else(|| outcome::ended(&value, nodes)) {
         write(last).await;

@@ -1,0 +1,160 @@
+//! `cozy diagnose`: why components are not ready, down to the cause and the
+//! fix; with an archive for others to read, secrets removed.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::artefacts;
+use super::flow;
+use super::secrets;
+use crate::cluster::observe::Lists;
+use crate::cluster::{Cluster, connect};
+use crate::diagnose::{Operators, archive, diagnose};
+use crate::error::{Code, Exit, Problem};
+use crate::execute::event::Failure;
+use crate::model::cloud::Provider;
+use crate::model::names::ComponentName;
+use crate::plan::planner::{Desired, DesiredComponent};
+use crate::render::Missing;
+use crate::settings::Settings;
+use crate::ui::diagnosis::Block;
+use crate::ui::{Format, Ui};
+
+/// Flags of `cozy diagnose`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The component; all when none is named
+    component: Option<ComponentName>,
+    /// Write what others need to look at it, without secrets
+    #[arg(long, value_name = "FILE.tar.zst")]
+    archive: Option<PathBuf>,
+}
+
+/// A component with what is wrong with it.
+struct Found {
+    name: ComponentName,
+    objects: usize,
+    failures: Vec<Failure>,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let Args { component, archive: file } = args;
+    let mut loaded = flow::load(settings)?;
+    flow::known(&loaded, component.as_slice())?;
+    if loaded.file.cloud.kubernetes.provider != Provider::Existing {
+        return Err(Problem::new(
+            5001,
+            Exit::Failed,
+            "the cluster of hosts cannot be diagnosed by this version of cozy",
+            "with `kubernetes.provider: existing` and --kubeconfig the components of a cluster are diagnosed",
+        )
+        .into());
+    }
+    secrets::read(&mut loaded, settings)?;
+    if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
+        return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
+    }
+    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
+    let wanted: Vec<&DesiredComponent> = desired
+        .components
+        .iter()
+        .filter(|known| component.as_ref().is_none_or(|named| *named == known.name))
+        .collect();
+    let (found, files) = flow::runtime()?
+        .block_on(async {
+            let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
+            let cluster = Cluster::new(client).await?;
+            let found = look(&cluster, &desired, &wanted, settings.concurrency).await?;
+            let files = match file {
+                Some(_) => archive::collect(&cluster, &wanted).await,
+                None => BTreeMap::new(),
+            };
+            Ok((found, files))
+        })
+        .map_err(flow::cluster)?;
+    let healthy = found.iter().all(|component| component.failures.is_empty());
+    let document = document(loaded.file.cloud.name.as_str(), healthy, &found);
+    if let Some(path) = file {
+        write(path, files, &document)
+            .with_context(|| format!("cannot write the archive `{}`", path.display()))?;
+    }
+    match ui.format() {
+        Format::Text => ui.data(&text(&found, ui))?,
+        Format::Json | Format::Yaml => ui.json(&document)?,
+    }
+    Ok(if healthy { Exit::Done } else { Exit::Unhealthy })
+}
+
+async fn look(
+    cluster: &Cluster,
+    desired: &Desired,
+    wanted: &[&DesiredComponent],
+    concurrency: usize,
+) -> Result<Vec<Found>, crate::cluster::error::ClusterError> {
+    let mut operators = Operators::default();
+    for component in &desired.components {
+        operators.add(component.objects.iter().map(|(_, object)| &**object));
+    }
+    let lists = Lists::new(cluster);
+    let mut all = Vec::new();
+    for component in wanted {
+        let mut failures = Vec::new();
+        for (id, reason) in cluster.unwell(component, &lists, concurrency).await? {
+            let found = diagnose(cluster, &id, &reason, &operators).await;
+            failures.push(Failure {
+                code: Code(3001),
+                message: format!("{id} is not ready"),
+                chain: found.chain,
+                hint: found.fix,
+            });
+        }
+        all.push(Found { name: component.name.clone(), objects: component.objects.len(), failures });
+    }
+    Ok(all)
+}
+
+fn document(cloud: &str, healthy: bool, found: &[Found]) -> serde_json::Value {
+    let components: Vec<_> = found
+        .iter()
+        .map(|Found { name, objects, failures }| {
+            json!({ "name": name, "objects": objects, "healthy": failures.is_empty(), "failures": failures })
+        })
+        .collect();
+    json!({ "schema": "cozy/v1/diagnosis", "cloud": cloud, "healthy": healthy, "components": components })
+}
+
+fn text(found: &[Found], ui: &Ui) -> String {
+    let mut out = String::new();
+    for Found { name, objects, failures } in found {
+        if failures.is_empty() {
+            let _ = writeln!(out, "✓ {name}: {objects} objects, all ready");
+        }
+        for failure in failures {
+            let block = Block { component: name.as_str(), failure, blocks: &[], total: None };
+            out.push_str(&block.render(ui.paint()));
+        }
+    }
+    out
+}
+
+/// Writes the archive: readable by its owner only, and whole or not at all.
+fn write(path: &Path, files: BTreeMap<String, Vec<u8>>, document: &serde_json::Value) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut tar = tar::Builder::new(zstd::Encoder::new(file, 3)?);
+    let diagnosis = ("diagnosis.json".to_owned(), serde_json::to_vec_pretty(document)?);
+    for (name, contents) in std::iter::once(diagnosis).chain(files) {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(contents.len() as u64);
+        header.set_mode(0o600);
+        header.set_cksum();
+        tar.append_data(&mut header, name, contents.as_slice())?;
+    }
+    tar.into_inner()?.finish()?.persist(path)?;
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Follows the objects of one kind: a list in pages, then watches from where
+//! it ended, for as long as anybody listens. Nothing here decides anything.
+//!
+//! A watch is asked to end after [`PERIOD`], and is given up when it has not
+//! done so a little later: a connection that died without a word looks just
+//! like a kind of which nothing changes.
+
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::api::{Api, DynamicObject, ListParams, WatchEvent, WatchParams};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+/// How many objects are read at a time.
+const PAGE: u32 = 500;
+
+/// How long one watch lasts, in seconds: the server ends it then.
+const PERIOD: u32 = 30;
+
+/// How much longer than it should an answer may take before its connection counts as dead.
+const SLACK: Duration = Duration::from_secs(10);
+
+/// A watch that lasted so long worked.
+const LASTING: Duration = Duration::from_secs(1);
+
+/// The delay after the first failure; doubled each time.
+const FIRST: Duration = Duration::from_millis(50);
+
+/// The longest delay.
+const LONGEST: Duration = Duration::from_secs(5);
+
+/// Takes what happens.
+pub(super) trait Sink: Send {
+    /// A whole list begins.
+    fn begin(&mut self);
+    /// An object is like this now.
+    fn now(&mut self, object: DynamicObject);
+    /// An object was deleted in this state.
+    fn gone(&mut self, object: DynamicObject);
+    /// The list that began is whole: what it does not have is not there.
+    fn whole(&mut self);
+    /// The cluster does not answer; `None`: it does again.
+    fn trouble(&mut self, what: Option<String>);
+}
+
+/// Why following stopped for the moment.
+enum Stop {
+    /// As it should: the watch goes on from where it ended.
+    Ended,
+    /// The connection broke or died: the watch goes on from where it was.
+    Broken(String),
+    /// The server forgot what happened since, or refuses: only a new list helps.
+    Lost(String),
+}
+
+/// Follows a kind until it is dropped.
+pub(super) async fn follow(api: Api<DynamicObject>, mut sink: impl Sink) {
+    let mut wait = FIRST;
+    loop {
+        let (mut version, mut stop) = match list(&api, &mut sink).await {
+            Ok(version) => (version, Stop::Ended),
+            Err(what) => (String::new(), Stop::Lost(what)),
+        };
+        while !matches!(stop, Stop::Lost(_)) {
+            let (from, begun) = (version.clone(), Instant::now());
+            stop = watch(&api, &mut version, &mut sink).await;
+            let lasted = begun.elapsed() >= LASTING;
+            if version != from || lasted {
+                wait = FIRST;
+            }
+            if let Stop::Broken(what) = &stop {
+                sink.trouble(Some(what.clone()));
+            }
+            // Something between may end watches as soon as they begin.
+            if matches!(stop, Stop::Broken(_)) || matches!(stop, Stop::Ended) && !lasted {
+                sleep_until(Instant::now() + wait).await;
+                wait = (wait * 2).min(LONGEST);
+            }
+        }
+        if let Stop::Lost(what) = stop {
+            sink.trouble(Some(what));
+        }
+        sleep_until(Instant::now() + wait).await;
+        wait = (wait * 2).min(LONGEST);
+    }
+}
+
+/// Lists everything, and gives the version of the list.
+async fn list(api: &Api<DynamicObject>, sink: &mut impl Sink) -> Result<String, String> {
+    sink.begin();
+    // Without a version: what the cluster has agreed on, not what one server happens to remember.
+    let mut params = ListParams::default().limit(PAGE);
+    loop {
+        let limit = Duration::from_secs(PERIOD.into()) + SLACK;
+        let page = timeout(limit, api.list(&params)).await;
+        let page = page.map_err(|_| "no answer in time".to_owned())?.map_err(|error| said(&error))?;
+        page.items.into_iter().for_each(|object| sink.now(object));
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            sink.whole();
+            sink.trouble(None);
+            return page.metadata.resource_version.ok_or_else(|| "the list has no version".to_owned());
+        }
+    }
+}
+
+/// Watches once, and moves `version` on with what came.
+async fn watch(api: &Api<DynamicObject>, version: &mut String, sink: &mut impl Sink) -> Stop {
+    let params = WatchParams { timeout: Some(PERIOD), bookmarks: true, ..WatchParams::default() };
+    let end = Instant::now() + Duration::from_secs(PERIOD.into()) + SLACK;
+    let stream = match timeout(SLACK, api.watch(&params, version)).await {
+        Err(_) => return Stop::Broken("no answer in time".to_owned()),
+        Ok(Err(error @ kube::Error::Api(_))) => return Stop::Lost(said(&error)),
+        Ok(Err(error)) => return Stop::Broken(said(&error)),
+        Ok(Ok(stream)) => stream,
+    };
+    sink.trouble(None);
+    let mut stream = std::pin::pin!(stream);
+    loop {
+        let event = match timeout_at(end, stream.next()).await {
+            Err(_) => return Stop::Broken("the connection died".to_owned()),
+            Ok(None) => return Stop::Ended,
+            Ok(Some(Err(error @ kube::Error::Api(_)))) => return Stop::Lost(said(&error)),
+            Ok(Some(Err(error))) => return Stop::Broken(said(&error)),
+            Ok(Some(Ok(event))) => event,
+        };
+        let newest = match &event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
+                object.metadata.resource_version.clone()
+            }
+            WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version.clone()),
+            WatchEvent::Error(_) => None,
+        };
+        if let Some(newest) = newest {
+            *version = newest;
+        }
+        match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => sink.now(object),
+            WatchEvent::Deleted(object) => sink.gone(object),
+            WatchEvent::Bookmark(_) => {}
+            WatchEvent::Error(status) => return Stop::Lost(status.message.clone()),
+        }
+    }
+}
+
+/// A foreign error in one line.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    }
+}

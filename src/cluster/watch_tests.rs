@@ -1,0 +1,255 @@
+//! Watches against the embedded cluster on the virtual clock: what happens
+//! when a watch ends, is cut, comes too late, or dies without a word.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cozy_sim::{Options, Refusal};
+use http_body::{Body, Frame};
+use http_body_util::BodyExt as _;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::watch::Watches;
+use super::{ApplyMode, Cluster};
+use crate::health::around::{Around as _, Need};
+use crate::model::object::{GroupKind, Object};
+
+/// A body that says nothing more, and does not end, once it is dead.
+struct Mortal {
+    inner: http_body_util::combinators::UnsyncBoxBody<Bytes, kube::Error>,
+    dead: Arc<AtomicBool>,
+}
+
+impl Body for Mortal {
+    type Data = Bytes;
+    type Error = kube::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, kube::Error>>> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+}
+
+/// A cluster whose connections can be made to die.
+struct Bed {
+    simulated: cozy_sim::Cluster,
+    cluster: Cluster,
+    /// Kills the watches that are under way; others are not touched.
+    dead: Arc<std::sync::Mutex<Arc<AtomicBool>>>,
+}
+
+impl Bed {
+    async fn new() -> Self {
+        let simulated = cozy_sim::Cluster::new(Options::default());
+        let dead: Arc<std::sync::Mutex<Arc<AtomicBool>>> = Arc::default();
+        let (server, fuse) = (simulated.server(), Arc::clone(&dead));
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (mut server, fuse) = (server.clone(), Arc::clone(&fuse));
+            async move {
+                let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+                let response = tower::Service::call(&mut server, request).await?;
+                Ok::<_, kube::Error>(response.map(|body| {
+                    let inner = body.map_err(|never| match never {}).boxed_unsync();
+                    let dead = if is_watch { Arc::clone(&fuse.lock().unwrap()) } else { Arc::default() };
+                    Mortal { inner, dead }
+                }))
+            }
+        });
+        let cluster = Cluster::new(kube::Client::new(service, "default")).await.unwrap();
+        Self { simulated, cluster, dead }
+    }
+
+    /// All watches under way say nothing more.
+    fn kill_watches(&self) {
+        let fuse = std::mem::take(&mut *self.dead.lock().unwrap());
+        fuse.store(true, Ordering::Relaxed);
+    }
+
+    async fn apply(&self, object: &Object) {
+        self.cluster.apply(object, ApplyMode::default()).await.unwrap();
+    }
+
+    /// How many requests of a verb there were.
+    fn count(&self, verb: &str) -> u64 {
+        self.simulated.requests().by_verb.get(verb).copied().unwrap_or_default()
+    }
+}
+
+fn config(name: &str, data: &str) -> Object {
+    let value = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "default" }, "data": { "is": data },
+    });
+    Object::from_value(value).unwrap()
+}
+
+fn data(object: Option<Arc<Value>>) -> Option<String> {
+    Some(object?.pointer("/data/is")?.as_str()?.to_owned())
+}
+
+/// Waits until it holds, for a minute of the virtual clock at most; gives how long it took.
+async fn until(watches: &Watches, holds: impl Fn() -> bool) -> Duration {
+    let start = Instant::now();
+    let waited = timeout(Duration::from_secs(60), async {
+        loop {
+            let changed = watches.changed();
+            if holds() {
+                return;
+            }
+            changed.await;
+        }
+    });
+    waited.await.expect("not within a minute");
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_is_shared_goes_on_when_it_ends_and_reads_no_list_again() {
+    let bed = Bed::new().await;
+    let watches = Watches::new();
+    let (a, b) = (config("a", "1"), config("b", "1"));
+    bed.apply(&a).await;
+    bed.apply(&b).await;
+    watches.want(&bed.cluster, &a).await.unwrap();
+    watches.want(&bed.cluster, &b).await.unwrap();
+    assert_eq!(data(watches.get(&a.id)).as_deref(), Some("1"));
+    // The server ends each watch after half a minute; for ten minutes nothing happens.
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let quiet = timeout(Duration::from_secs(600), watches.changed());
+    let _ = quiet.await;
+    bed.apply(&config("a", "2")).await;
+    assert!(
+        until(&watches, || data(watches.get(&a.id)).as_deref() == Some("2")).await < Duration::from_secs(1)
+    );
+    assert_eq!(bed.count("list"), 1, "one list for both, and none when a watch ends");
+    assert!((18..=24).contains(&bed.count("watch")), "{} watches in ten minutes", bed.count("watch"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_dies_without_a_word_is_noticed() {
+    let bed = Bed::new().await;
+    let watches = Watches::new();
+    let a = config("a", "1");
+    bed.apply(&a).await;
+    watches.want(&bed.cluster, &a).await.unwrap();
+    bed.apply(&config("a", "2")).await;
+    until(&watches, || data(watches.get(&a.id)).as_deref() == Some("2")).await;
+    bed.kill_watches();
+    bed.apply(&config("a", "3")).await;
+    let took = until(&watches, || data(watches.get(&a.id)).as_deref() == Some("3")).await;
+    assert!(took > Duration::from_secs(20) && took <= Duration::from_secs(41), "{took:?}");
+    assert_eq!(bed.count("list"), 1, "it goes on from where it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_410_gone_a_new_list_tells_what_was_deleted_meanwhile() {
+    let bed = Bed::new().await;
+    let watches = Watches::new();
+    let (a, b) = (config("a", "1"), config("b", "1"));
+    bed.apply(&a).await;
+    bed.apply(&b).await;
+    watches.want(&bed.cluster, &a).await.unwrap();
+    watches.want(&bed.cluster, &b).await.unwrap();
+    bed.apply(&config("b", "1b")).await;
+    until(&watches, || data(watches.get(&b.id)).as_deref() == Some("1b")).await;
+    bed.kill_watches();
+    bed.cluster.delete(&a.id).await.unwrap();
+    bed.apply(&config("b", "2")).await;
+    bed.simulated.compact();
+    until(&watches, || watches.get(&a.id).is_none()).await;
+    until(&watches, || data(watches.get(&b.id)).as_deref() == Some("2")).await;
+    assert_eq!(data(watches.last(&a.id)).as_deref(), Some("1"), "the last state that was seen");
+    assert_eq!(bed.count("list"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_refuses_is_asked_again_and_named_meanwhile() {
+    let bed = Bed::new().await;
+    let watches = Watches::new();
+    let refusal = |verb: &str| Refusal {
+        verb: Some(verb.to_owned()),
+        object: "configmaps".to_owned(),
+        code: 503,
+        reason: "ServiceUnavailable".to_owned(),
+        message: "etcd is restarting".to_owned(),
+        times: Some(4),
+        ..Refusal::default()
+    };
+    bed.simulated.refuse(refusal("list"));
+    bed.simulated.refuse(refusal("watch"));
+    let a = config("a", "1");
+    bed.apply(&a).await;
+    watches.want(&bed.cluster, &a).await.unwrap();
+    until(&watches, || watches.trouble(&a.id.kind).is_some_and(|what| what.contains("etcd is restarting")))
+        .await;
+    bed.apply(&config("a", "2")).await;
+    until(&watches, || data(watches.get(&a.id)).as_deref() == Some("2")).await;
+    until(&watches, || watches.trouble(&a.id.kind).is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_wanted_and_looked_at_has_one_watch() {
+    let bed = Bed::new().await;
+    let watches = Watches::new();
+    let kind = GroupKind::new("", "ConfigMap");
+    let (a, b) = (config("a", "1"), config("b", "1"));
+    bed.apply(&a).await;
+    bed.apply(&b).await;
+    watches.want(&bed.cluster, &a).await.unwrap();
+    assert!(watches.whole(&kind).is_none(), "nobody asked for all of them");
+    watches.look_around(&bed.cluster, &Need::Whole(kind.clone())).unwrap();
+    until(&watches, || watches.whole(&kind).is_some()).await;
+    let own = |watches: &Watches| {
+        let whole = watches.whole(&kind).unwrap_or_default();
+        whole.iter().filter_map(|object| data(Some(Arc::clone(object)))).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(own(&watches), "1 1");
+    bed.apply(&config("b", "2")).await;
+    until(&watches, || own(&watches) == "1 2").await;
+    bed.cluster.delete(&b.id).await.unwrap();
+    until(&watches, || own(&watches) == "1").await;
+    bed.apply(&config("a", "3")).await;
+    until(&watches, || data(watches.get(&a.id)).as_deref() == Some("3")).await;
+    watches.forget(&a.id);
+    assert!(watches.get(&a.id).is_none());
+}
+
+/// Found by reading: the watch told of generation 1 after generation 2 was applied, which looked ready.
+#[tokio::test(start_paused = true)]
+async fn a_late_watch_does_not_bring_an_older_state_back() {
+    let bed = Bed::new().await;
+    let watches = Watches::new();
+    let (a, other) = (config("a", "old"), config("other", "x"));
+    bed.apply(&a).await;
+    bed.apply(&other).await;
+    // The watch of the kind runs already, and has not come to this object's changes.
+    watches.want(&bed.cluster, &other).await.unwrap();
+    bed.kill_watches();
+    for state in ["old-1", "old-2"] {
+        let patch = Patch::Merge(json!({ "data": { "is": state } }));
+        let api = bed.cluster.api(&a.id, "v1").unwrap();
+        api.patch("a", &PatchParams::default(), &patch).await.unwrap();
+    }
+    bed.cluster.apply(&config("a", "new"), ApplyMode { force: true, dry_run: false }).await.unwrap();
+    watches.want(&bed.cluster, &a).await.unwrap();
+    assert_eq!(data(watches.get(&a.id)).as_deref(), Some("new"));
+    // The next watch tells the whole history.
+    let before = bed.count("watch");
+    let mut seen = Vec::new();
+    while bed.count("watch") <= before + 1 {
+        let _ = timeout(Duration::from_secs(1), watches.changed()).await;
+        seen.extend(data(watches.get(&a.id)));
+    }
+    seen.dedup();
+    assert_eq!(seen, ["new"]);
+}

@@ -1,0 +1,57 @@
+//! What must not be shown: the values of the Secrets around what is diagnosed,
+//! wherever they turn up, in logs, events and messages.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+/// Shorter values are words that stand anywhere (`admin`, `true`).
+const SHORTEST: usize = 6;
+
+/// What stands for a value.
+pub(super) const MASK: &str = "[secret]";
+
+/// Values that must not be shown, the longest first.
+#[derive(Default)]
+pub(crate) struct Masks(Vec<String>);
+
+impl Masks {
+    /// Takes the values of Secrets: each as it is, line by line, and as base64.
+    pub(crate) fn of<'a>(secrets: impl IntoIterator<Item = &'a Value>) -> Self {
+        let mut values = Vec::new();
+        for secret in secrets {
+            let data = secret.get("data").and_then(Value::as_object).into_iter().flatten();
+            for encoded in data.filter_map(|(_, value)| value.as_str()) {
+                values.push(encoded.trim_end_matches('=').to_owned());
+                let text = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+                if let Some(text) = text {
+                    values.extend(text.lines().map(|line| line.trim().to_owned()));
+                    values.push(text);
+                }
+            }
+        }
+        values.retain(|value| value.len() >= SHORTEST);
+        values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        values.dedup();
+        Self(values)
+    }
+
+    /// A text without them.
+    pub(crate) fn mask(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), MASK))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_masked_as_they_are_and_as_base64() {
+        let encoded = STANDARD.encode("hunter2-canary\nsecond-line");
+        let masks = Masks::of(&[json!({ "data": { "password": encoded, "short": STANDARD.encode("yes") } })]);
+        let text = format!("login hunter2-canary failed, {encoded}, second-line, yes");
+        assert_eq!(masks.mask(&text), "login [secret] failed, [secret]=, [secret], yes");
+    }
+}

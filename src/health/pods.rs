@@ -1,0 +1,167 @@
+//! Pods: ready, ended, or in a state that looks like a failure; and whether a
+//! workload waits because of such a pod.
+
+use serde_json::Value;
+
+use super::{Context, Health, Soft, SoftCause, condition, said, text};
+use crate::model::object::GroupKind;
+
+/// How often a container has ended before it counts as one that will not run.
+const RESTARTS: u64 = 5;
+
+/// Reasons of failed pods that somebody else replaces.
+const SUPERSEDED: &[&str] =
+    &["Evicted", "NodeShutdown", "Terminated", "Preempting", "NodeAffinity", "UnexpectedAdmissionError"];
+
+/// A failed pod that somebody else replaces, or one on its way out: it says nothing of its workload.
+pub(crate) fn is_superseded(pod: &Value) -> bool {
+    pod.pointer("/metadata/deletionTimestamp").is_some()
+        || (text(pod, "/status/phase") == Some("Failed")
+            && text(pod, "/status/reason").is_some_and(|reason| SUPERSEDED.contains(&reason)))
+}
+
+/// Whether any rule looks at a pod: one that looks like a failure, or that waits for a claim.
+pub(super) fn matters(pod: &Value) -> bool {
+    !is_superseded(pod)
+        && match self::pod(pod) {
+            Health::Stuck(_) | Health::Failed(_) => true,
+            Health::Progressing(_) => claims(pod).next().is_some(),
+            Health::Ready | Health::Unknown => false,
+        }
+}
+
+fn claims(pod: &Value) -> impl Iterator<Item = &str> {
+    let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
+    volumes.filter_map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
+}
+
+/// Whether a pod uses a claim of its namespace.
+pub(super) fn uses_claim(pod: &Value, claim: &str) -> bool {
+    claims(pod).any(|used| used == claim)
+}
+
+/// Judges a pod.
+pub(crate) fn pod(object: &Value) -> Health {
+    let phase = text(object, "/status/phase").unwrap_or("unknown");
+    match phase {
+        "Succeeded" => return Health::Ready,
+        "Failed" => {
+            let reason = text(object, "/status/reason").unwrap_or_default();
+            if is_superseded(object) {
+                return Health::Progressing(format!("{reason}: to be replaced"));
+            }
+            let reason = Some(reason).filter(|reason| !reason.is_empty()).unwrap_or("without a reason");
+            return Health::Stuck(Soft::new(SoftCause::PodFailed, format!("the pod failed: {reason}")));
+        }
+        _ => {}
+    }
+    if condition(object, "Ready").is_some_and(|found| found.is_true()) {
+        return Health::Ready;
+    }
+    if let Some(soft) = containers(object).find_map(container) {
+        return Health::Stuck(soft);
+    }
+    if condition(object, "PodScheduled").is_some_and(|found| found.status == "False") {
+        return Health::Stuck(Soft::new(SoftCause::Unschedulable, said(object, "PodScheduled")));
+    }
+    Health::Progressing(format!("phase {phase}, not ready"))
+}
+
+/// The statuses of all containers, in the order in which they start.
+pub(crate) fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    ["/status/initContainerStatuses", "/status/containerStatuses"]
+        .into_iter()
+        .filter_map(|pointer| pod.pointer(pointer)?.as_array())
+        .flatten()
+}
+
+/// What looks like a failure in a container's status.
+fn container(status: &Value) -> Option<Soft> {
+    let name = text(status, "/name").unwrap_or("?");
+    let waiting = text(status, "/state/waiting/reason").unwrap_or_default();
+    let message = text(status, "/state/waiting/message").unwrap_or_default();
+    match waiting {
+        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
+            let cause = if is_refused(message) { SoftCause::ImageRefused } else { SoftCause::ImagePull };
+            return Some(Soft::new(cause, format!("container {name}: {waiting}")));
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            let words = format!("container {name}: {waiting}: {message}");
+            return Some(Soft::new(SoftCause::Configuration, words));
+        }
+        _ => {}
+    }
+    let restarts = status.get("restartCount").and_then(Value::as_u64).unwrap_or(0);
+    let exit = ["/state/terminated/exitCode", "/lastState/terminated/exitCode"]
+        .into_iter()
+        .find_map(|pointer| status.pointer(pointer)?.as_i64());
+    // Between two ends it runs for a moment: that is the same loop still.
+    let loops = waiting == "CrashLoopBackOff" || (restarts > 0 && exit.is_some_and(|code| code != 0));
+    let ready = status.get("ready").and_then(Value::as_bool) == Some(true);
+    (loops && !ready).then(|| {
+        let exit = exit.map_or_else(String::new, |code| format!(", exit {code}"));
+        let what = if waiting.is_empty() { "keeps ending" } else { waiting };
+        let message = format!("container {name}: {what} (restarts {restarts}{exit})");
+        Soft { cause: SoftCause::CrashLoop, message, ripe: restarts >= RESTARTS }
+    })
+}
+
+/// Whether a registry said that an image is not there, or not for us: trying
+/// again does not help. The kubelet has no code for it.
+fn is_refused(message: &str) -> bool {
+    let message = message.to_ascii_lowercase();
+    ["not found", "manifest unknown", "denied", "unauthorized", "authentication required", "403 forbidden"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
+/// A workload that is not ready because one of its pods looks like a failure
+/// is stuck as that pod is. Pods of older revisions do not count.
+pub(super) fn or_stuck(object: &Value, health: Health, context: Context<'_>) -> Health {
+    let Health::Progressing(reason) = health else { return health };
+    match worst(object, context) {
+        Some((pod, soft)) => {
+            Health::Stuck(Soft { message: format!("{reason}: Pod {pod}: {}", soft.message), ..soft })
+        }
+        None => Health::Progressing(reason),
+    }
+}
+
+fn worst(object: &Value, context: Context<'_>) -> Option<(String, Soft)> {
+    let namespace = text(object, "/metadata/namespace");
+    let uid = text(object, "/metadata/uid")?;
+    let owner = if text(object, "/kind") == Some("Deployment") {
+        newest_replica_set(uid, namespace, context)?
+    } else {
+        uid.to_owned()
+    };
+    let revision = text(object, "/status/updateRevision");
+    let all = context.around.all(&GroupKind::new("", "Pod"), namespace)?;
+    all.iter()
+        .filter(|pod| owned_by(pod, &owner))
+        // Its controller makes another one instead, or says itself that it has given up.
+        .filter(|pod| text(pod, "/status/phase") != Some("Failed"))
+        .filter(|pod| {
+            let own = text(pod, "/metadata/labels/controller-revision-hash");
+            revision.is_none() || own.is_none() || own == revision
+        })
+        .find_map(|pod| match self::pod(pod) {
+            Health::Stuck(soft) => Some((text(pod, "/metadata/name").unwrap_or_default().to_owned(), soft)),
+            Health::Ready | Health::Progressing(_) | Health::Failed(_) | Health::Unknown => None,
+        })
+}
+
+/// The uid of a Deployment's newest `ReplicaSet`.
+fn newest_replica_set(deployment: &str, namespace: Option<&str>, context: Context<'_>) -> Option<String> {
+    let all = context.around.all(&GroupKind::new("apps", "ReplicaSet"), namespace)?;
+    let revision =
+        |set: &Value| text(set, "/revision").and_then(|revision| revision.parse::<u64>().ok()).unwrap_or(0);
+    let newest = all.iter().filter(|set| owned_by(set, deployment)).max_by_key(|set| revision(set))?;
+    text(newest, "/metadata/uid").map(str::to_owned)
+}
+
+/// Whether an object's controller is the one with this uid.
+pub(crate) fn owned_by(object: &Value, uid: &str) -> bool {
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+    owners.into_iter().flatten().any(|owner| text(owner, "/uid") == Some(uid))
+}

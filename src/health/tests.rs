@@ -1,0 +1,107 @@
+//! The rules, as tables.
+
+use super::around::Nothing;
+use super::*;
+use serde_json::json;
+
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read better")]
+fn of(object: Value) -> String {
+    match health(&object, Context { may_be_empty: false, around: &Nothing }) {
+        Health::Ready => "ready".to_owned(),
+        Health::Progressing(reason) => format!("progressing: {reason}"),
+        Health::Stuck(soft) => format!("stuck: {}", soft.message),
+        Health::Failed(reason) => format!("failed: {reason}"),
+        Health::Unknown => "unknown".to_owned(),
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "tables of literals read better")]
+fn with_status(api_version: &str, kind: &str, status: Value) -> Value {
+    json!({ "apiVersion": api_version, "kind": kind, "metadata": { "generation": 2 }, "status": status })
+}
+
+#[test]
+fn what_is_being_deleted_or_stale_is_not_ready() {
+    assert_eq!(
+        of(
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "deletionTimestamp": "2026-01-01T00:00:00Z" } })
+        ),
+        "progressing: it is being deleted"
+    );
+    assert_eq!(
+        of(with_status(
+            "x.example/v1",
+            "Thing",
+            json!({ "observedGeneration": 1, "conditions": [{ "type": "Ready", "status": "True" }] })
+        )),
+        "progressing: generation 2 not observed yet (status is of 1)"
+    );
+}
+
+#[test]
+fn a_custom_resource_without_status_is_never_ready() {
+    let conditions = |list: Value| with_status("x.example/v1", "Thing", json!({ "conditions": list }));
+    assert_eq!(of(json!({ "apiVersion": "x.example/v1", "kind": "Thing", "metadata": {} })), "unknown");
+    assert_eq!(of(conditions(json!([{ "type": "Ready", "status": "True" }]))), "ready");
+    assert_eq!(
+        of(conditions(
+            json!([{ "type": "Ready", "status": "False", "reason": "Pending", "message": "wait" }])
+        )),
+        "progressing: Ready=False: Pending: wait"
+    );
+    assert_eq!(
+        of(conditions(json!([{ "type": "Ready", "status": "True", "observedGeneration": 1 }]))),
+        "progressing: Ready is of an older generation"
+    );
+    assert_eq!(
+        of(conditions(json!([{ "type": "Stalled", "status": "True", "reason": "No" }]))),
+        "failed: Stalled=True: No"
+    );
+}
+
+#[test]
+fn definitions_services_and_namespaces_have_their_rules() {
+    let crd = |list: Value| {
+        with_status("apiextensions.k8s.io/v1", "CustomResourceDefinition", json!({ "conditions": list }))
+    };
+    assert_eq!(of(crd(json!([]))), "progressing: not established yet");
+    assert_eq!(
+        of(crd(
+            json!([{ "type": "Established", "status": "True" }, { "type": "NamesAccepted", "status": "True" }])
+        )),
+        "ready"
+    );
+    assert_eq!(
+        of(crd(json!([{ "type": "NamesAccepted", "status": "False", "reason": "PluralConflict" }]))),
+        "stuck: NamesAccepted=False: PluralConflict"
+    );
+    let balancer = |status: Value| json!({ "apiVersion": "v1", "kind": "Service", "spec": { "type": "LoadBalancer" }, "status": status });
+    assert_eq!(of(balancer(json!({ "loadBalancer": {} }))), "progressing: no load-balancer address yet");
+    assert_eq!(of(balancer(json!({ "loadBalancer": { "ingress": [{ "ip": "10.0.0.1" }] } }))), "ready");
+    assert_eq!(
+        of(with_status("v1", "Namespace", json!({ "phase": "Terminating" }))),
+        "progressing: phase Terminating"
+    );
+}
+
+#[test]
+fn fields_of_wrong_types_count_as_missing() {
+    for status in
+        [json!(null), json!("x"), json!([1]), json!({ "conditions": "x", "replicas": "3", "phase": 7 })]
+    {
+        for (api_version, kind) in [
+            ("apps/v1", "Deployment"),
+            ("apps/v1", "StatefulSet"),
+            ("apps/v1", "DaemonSet"),
+            ("batch/v1", "Job"),
+            ("v1", "Pod"),
+            ("v1", "PersistentVolumeClaim"),
+            ("v1", "Namespace"),
+        ] {
+            assert!(
+                of(with_status(api_version, kind, status.clone())).starts_with("progressing"),
+                "{kind} {status}"
+            );
+        }
+    }
+}

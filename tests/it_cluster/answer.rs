@@ -1,0 +1,83 @@
+//! An admission webhook that refuses everything, over TLS with a certificate
+//! that a test chooses.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use rcgen::{CertificateParams, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// A webhook that runs as long as the process.
+pub(crate) struct Webhook {
+    pub(crate) port: u16,
+    /// Its own certificate as PEM in base64, as a `caBundle` has it.
+    pub(crate) ca: String,
+}
+
+impl Webhook {
+    /// Starts one; `expired`: its certificate is of the past.
+    pub(crate) fn start(expired: bool) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        if expired {
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 1, 2);
+        }
+        let certificate = params.self_signed(&key).unwrap();
+        let ca = base64::engine::general_purpose::STANDARD.encode(certificate.pem());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from(certificate.der().to_vec())],
+                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            )
+            .unwrap();
+        let config = Arc::new(config);
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                let mut stream = rustls::StreamOwned::new(connection, stream);
+                // Whoever does not trust the certificate hangs up.
+                let _ = refuse(&mut stream);
+            }
+        });
+        Self { port, ca }
+    }
+}
+
+fn refuse<S: std::io::Read + std::io::Write>(stream: &mut S) -> Option<()> {
+    let mut request = Vec::new();
+    let mut buffer = [0; 8192];
+    loop {
+        let read = stream.read(&mut buffer).ok().filter(|read| *read > 0)?;
+        request.extend_from_slice(&buffer[..read]);
+        let text = String::from_utf8_lossy(&request).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head
+            .lines()
+            .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() < length.unwrap_or(0) {
+            continue;
+        }
+        let review: serde_json::Value = serde_json::from_str(body).ok()?;
+        let answer = serde_json::json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "response": { "uid": review["request"]["uid"], "allowed": false, "status": { "message": "not on a Friday" } },
+        });
+        let answer = answer.to_string();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            answer.len()
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(answer.as_bytes()).ok()?;
+        return stream.flush().ok();
+    }
+}

@@ -1,0 +1,88 @@
+//! Clouds of components that a test writes itself, on the real control plane,
+//! and what `cozy` says of them.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use crate::support::control_plane::ControlPlane;
+
+/// A cloud whose components a test made.
+pub(crate) struct Made {
+    pub(crate) plane: &'static ControlPlane,
+    folder: tempfile::TempDir,
+    components: Vec<String>,
+    /// Instead of the control plane's own kubeconfig.
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+impl Made {
+    /// On a control plane that is its own: what a run finds of others, it prunes.
+    pub(crate) fn on(plane: &'static ControlPlane) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { plane, folder, components: Vec::new(), kubeconfig: None }
+    }
+
+    /// A place for a file.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Adds a component: its objects, and further lines of its `component.yaml`.
+    pub(crate) fn component(&mut self, name: &str, more: &str, objects: &str) -> &mut Self {
+        let folder = self.folder.path().join("catalogue/templates").join(name);
+        fs_err::create_dir_all(&folder).unwrap();
+        let text = format!(
+            "apiVersion: cozy/v1\nkind: Component\nname: {name}\nsummary: Made by a test\ncategory: example\n\
+             version: 1.0.0\nnamespace: {{ name: {name}, podSecurity: privileged }}\nresources: [objects.yaml]\n{more}\n"
+        );
+        fs_err::write(folder.join("component.yaml"), text).unwrap();
+        fs_err::write(folder.join("objects.yaml"), objects).unwrap();
+        if !self.components.iter().any(|known| known == name) {
+            self.components.push(name.to_owned());
+        }
+        self
+    }
+
+    fn write(&self) {
+        let bundles = self.folder.path().join("catalogue/bundles");
+        fs_err::create_dir_all(&bundles).unwrap();
+        let components: Vec<String> =
+            self.components.iter().map(|name| format!("  {name}: {{}}\n")).collect();
+        let components = components.concat();
+        let bundle = format!(
+            "apiVersion: cozy/v1\nkind: Bundle\nname: made\nversion: 1.0.0\nsummary: Made by a test\ncomponents:\n{components}"
+        );
+        fs_err::write(bundles.join("made.yaml"), bundle).unwrap();
+        let cloud = "apiVersion: cozy/v1\nkind: Cloud\nname: made\nbundle: made\nkubernetes: { provider: existing }\n";
+        fs_err::write(self.folder.path().join("cozy.yaml"), cloud).unwrap();
+    }
+
+    /// A command of cozy on this cloud.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.write();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cozy"));
+        command
+            .args(arguments)
+            .arg("--file")
+            .arg(self.folder.path().join("cozy.yaml"))
+            .arg("--catalogue")
+            .arg(self.folder.path().join("catalogue"))
+            .arg("--kubeconfig")
+            .arg(self.kubeconfig.clone().unwrap_or_else(|| self.plane.kubeconfig()))
+            .env("XDG_STATE_HOME", self.folder.path());
+        command
+    }
+
+    /// Runs, and must end with an exit code; gives stdout and stderr together.
+    pub(crate) fn expect(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.command(arguments).output().unwrap();
+        let text = both(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}:\n{text}");
+        text
+    }
+}
+
+/// What a process wrote, stdout first.
+pub(crate) fn both(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
