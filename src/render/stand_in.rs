@@ -147,7 +147,6 @@ impl Backend<'_> {
                 "name": format!("{name}.stand-in.example.org"),
                 "admissionReviewVersions": ["v1"],
                 "clientConfig": {
-                    "caBundle": "c3RhbmQtaW4=",
                     "service": { "name": self.name(), "namespace": self.namespace, "path": "/" },
                 },
                 "failurePolicy": "Fail",

@@ -42,8 +42,13 @@ pub(crate) fn answer(state: &State, request: &Request, place: &Place) -> Answer<
             document
         }
         Place::GroupVersion(name, version) => {
-            let group = groups(state).remove(name).ok_or_else(no_such_page)?;
-            let kinds = group.into_iter().find(|(served, _)| served == version).ok_or_else(no_such_page)?.1;
+            let group = groups(state).remove(name).unwrap_or_default();
+            let kinds = match group.into_iter().find(|(served, _)| served == version) {
+                Some((_, kinds)) => kinds,
+                // A server of its own answers for the group: what it serves is not known here.
+                None if state.is_aggregated(name, version)? => Vec::new(),
+                None => return Err(no_such_page()),
+            };
             let resources: Vec<_> = kinds.iter().flat_map(|kind| resources(kind)).collect();
             let version = api_version(name, version);
             json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": version, "resources": resources })

@@ -99,6 +99,23 @@ impl State {
         (!ready).then_some(Unreachable::NoEndpoints)
     }
 
+    /// Tells whether a server of its own answers for a group and version.
+    ///
+    /// # Errors
+    /// It should, and cannot be reached.
+    pub(crate) fn is_aggregated(&self, group: &str, version: &str) -> Answer<bool> {
+        let kind = self.builtin("apiregistration.k8s.io", "v1", "apiservices");
+        let Some(stored) = self.get(&kind, &Key::new("", &format!("{version}.{group}"))) else {
+            return Ok(false);
+        };
+        let object = stored.value(&kind);
+        let Some(service) = tree::at(&object, &["spec", "service"]) else { return Ok(false) };
+        match self.unreachable(tree::text(service, &["namespace"]), tree::text(service, &["name"])) {
+            None => Ok(true),
+            Some(_) => Err(Failure::new(503, "ServiceUnavailable", "service unavailable")),
+        }
+    }
+
     /// Says in an `APIService`'s status whether its backend can be reached.
     pub(crate) fn availability(&mut self, name: &str) {
         let kind = self.builtin("apiregistration.k8s.io", "v1", "apiservices");
