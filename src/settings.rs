@@ -22,8 +22,8 @@ pub(crate) struct GlobalArgs {
     /// A catalogue to lay over the built-in one (repeatable; the last wins)
     #[arg(long, global = true, value_name = "DIR", env = "COZY_CATALOGUE")]
     catalogue: Vec<PathBuf>,
-    /// The kubeconfig, for provider `existing`
-    #[arg(long, global = true, value_name = "PATH", env = "KUBECONFIG")]
+    /// The kubeconfig, for provider `existing`; else those of KUBECONFIG, or ~/.kube/config
+    #[arg(long, global = true, value_name = "PATH", env = "COZY_KUBECONFIG")]
     kubeconfig: Option<PathBuf>,
     /// The context in the kubeconfig
     #[arg(long, global = true, value_name = "NAME", env = "COZY_CONTEXT")]
@@ -68,7 +68,7 @@ pub(crate) struct Settings {
     pub(crate) file: String,
     /// Overlays of the catalogue, in order.
     pub(crate) catalogue: Vec<PathBuf>,
-    /// The kubeconfig.
+    /// The kubeconfig; `None`: those of `KUBECONFIG`, or the one in the user's home.
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Its context.
     pub(crate) context: Option<String>,
@@ -177,6 +177,28 @@ impl From<GlobalArgs> for Settings {
 /// A duration as a flag's value.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     text.parse::<Span>().map(|span| span.0).map_err(|error| error.to_string())
+}
+
+impl Settings {
+    /// The flags that say again which cloud and which cluster are meant, for a shell.
+    pub(crate) fn same(&self) -> String {
+        let file = (self.file != "cozy.yaml").then(|| ("file", self.file.clone()));
+        let catalogues = self.catalogue.iter().map(|path| ("catalogue", path.display().to_string()));
+        let kubeconfig = self.kubeconfig.iter().map(|path| ("kubeconfig", path.display().to_string()));
+        let context = self.context.iter().map(|name| ("context", name.clone()));
+        let flags = file.into_iter().chain(catalogues).chain(kubeconfig).chain(context);
+        flags.map(|(name, value)| format!(" --{name} {}", quoted(&value))).collect()
+    }
+}
+
+/// A word as a POSIX shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 /// This process as the holder of a lock.

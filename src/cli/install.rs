@@ -176,10 +176,12 @@ impl Run<'_> {
         for request in &rehearsed.not_simulated {
             self.ui.note(format!("not simulated: {request}"));
         }
+        let same = self.settings.same();
         Ok(self.end(
             &rehearsed.finished,
             log.as_deref(),
-            "cozy install on your hosts or cluster does the same for real",
+            &format!("cozy install{same} does the same for real"),
+            &format!("cozy install --rehearse{same} rehearses it again"),
         ))
     }
 
@@ -255,8 +257,14 @@ impl Run<'_> {
         }
         drop(shared);
         drop(reporter);
-        let next = format!("cozy status --file {}", self.settings.file);
-        Ok(self.end(&finished, log.as_deref(), &next))
+        let same = self.settings.same();
+        let next = if kubeadm {
+            format!("cozy install{same} changes nothing when all is well")
+        } else {
+            format!("cozy status{same}")
+        };
+        let again = format!("cozy install{same} goes on from here");
+        Ok(self.end(&finished, log.as_deref(), &next, &again))
     }
 
     async fn existing(&self) -> Result<Cluster, ClusterError> {
@@ -270,13 +278,13 @@ impl Run<'_> {
     }
 
     /// The timeline, the summary, and the diagnosis as the last thing on the screen.
-    fn end(&self, finished: &Finished, log: Option<&log::Log>, next: &str) -> Exit {
+    fn end(&self, finished: &Finished, log: Option<&log::Log>, next: &str, again: &str) -> Exit {
         if self.ui.format() == Format::Text {
             let timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
             let next = match finished.outcome {
                 Outcome::Done => next.to_owned(),
                 Outcome::Failed | Outcome::Interrupted | Outcome::Terminated | Outcome::LockLost => {
-                    format!("cozy install --file {} goes on from here", self.settings.file)
+                    again.to_owned()
                 }
             };
             self.ui.note(timeline.render(self.ui.width()).trim_end());

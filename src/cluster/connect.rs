@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::error::ClusterError;
 
@@ -22,15 +22,32 @@ pub(crate) async fn connect(
         Some(path) => Kubeconfig::read_from(path),
         None => Kubeconfig::read(),
     }
-    .map_err(|error| failed(Box::new(error)))?;
+    .map_err(|error| failed(unreadable(&error)))?;
     client(kubeconfig, context).await.map_err(failed)
 }
 
 /// Makes a client from a kubeconfig's text.
 pub(crate) async fn connect_text(text: &str) -> Result<kube::Client, ClusterError> {
     let failed = |source| ClusterError::Kubeconfig { path: None, source };
-    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| failed(error.into()))?;
+    let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| failed(unreadable(&error)))?;
     client(kubeconfig, None).await.map_err(failed)
+}
+
+/// How long a server may say nothing on a connection. The API server answers within 60 s
+/// (`--request-timeout`), and ends watches that were asked to end.
+const SILENCE: Duration = Duration::from_secs(70);
+
+/// Why a kubeconfig cannot be read, without its content: parsers quote it, and it holds keys and tokens.
+fn unreadable(error: &KubeconfigError) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        KubeconfigError::ReadConfig(source, _) => Box::new(std::io::Error::from(source.kind())),
+        KubeconfigError::Parse(source) => {
+            let place = source.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
+            format!("it is not a kubeconfig{}", place.unwrap_or_default()).into()
+        }
+        KubeconfigError::FindPath => "there is no kubeconfig: neither KUBECONFIG nor ~/.kube/config".into(),
+        other => other.to_string().lines().next().unwrap_or_default().to_owned().into(),
+    }
 }
 
 async fn client(
@@ -42,5 +59,8 @@ async fn client(
     // Retries are ours, so that they can be shown (execute::retry).
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
+    // A server that takes a connection and says nothing; watches hear a bookmark or end before that.
+    config.read_timeout = Some(SILENCE);
+    config.write_timeout = Some(SILENCE);
     Ok(kube::Client::try_from(config)?)
 }

@@ -114,9 +114,10 @@ impl ClusterError {
     /// refusal and a conflict stay what they are.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            // 404 on a write: the namespace or the kind is not there *yet*, as the plan's edges see to it.
-            Self::Refused { code, reason, .. } => {
-                matches!(code, 429 | 500 | 502 | 503 | 504) || (*code == 409 && reason == "Conflict")
+            Self::Refused { code, reason, message, .. } => {
+                let passes =
+                    matches!(code, 429 | 500 | 502 | 503 | 504) || (*code == 409 && reason == "Conflict");
+                passes && !is_untyped(message)
             }
             Self::Unreachable { source, .. } => !is_tls(&**source),
             Self::NoSuchKind { .. } => true,
@@ -167,4 +168,10 @@ impl ClusterError {
             Self::Damaged { .. } => Some("restore it, or delete it and run with --force-conflicts".to_owned()),
         }
     }
+}
+
+/// Whether an object does not fit its kind's schema. The API server answers that with 500 for server-side applies
+/// (`structured-merge-diff`), and only its words tell it from what passes.
+fn is_untyped(message: &str) -> bool {
+    message.contains("failed to create typed patch object")
 }

@@ -95,8 +95,11 @@ impl Writer<'_> {
     async fn one(&self, object: &Object, verb: Verb, ours: bool) -> Result<Written, ClusterError> {
         let mode = ApplyMode { force: self.shared.options.force_conflicts || ours, dry_run: false };
         let live = {
-            let _permit = self.shared.requests.acquire().await;
-            let act = async || self.shared.cluster()?.apply(object, mode).await;
+            let act = async || {
+                // Held for the request alone, so that others go on while this one waits to be tried again.
+                let _permit = self.shared.requests.acquire().await;
+                self.shared.cluster()?.apply(object, mode).await
+            };
             self.insist(&object.id.to_string(), act).await?
         };
         self.wrote(&object.id, verb);
@@ -116,8 +119,10 @@ impl Writer<'_> {
     }
 
     async fn save(&self, inventory: &Inventory) -> Result<(), ClusterError> {
-        let _permit = self.shared.requests.acquire().await;
-        let act = async || self.shared.cluster()?.write_inventory(self.component, inventory).await;
+        let act = async || {
+            let _permit = self.shared.requests.acquire().await;
+            self.shared.cluster()?.write_inventory(self.component, inventory).await
+        };
         self.insist(&format!("inventory of {}", self.component), act).await
     }
 

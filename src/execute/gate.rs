@@ -308,6 +308,6 @@ async fn not_ready(shared: &Shared<'_>, id: &ObjectId, reason: &str, started: In
         code: Code(3001),
         message: format!("not ready after {took} (gate: {id})"),
         chain: diagnosis.chain,
-        hint: Some(format!("{fix}; `cozy install` goes on from here")),
+        hint: Some(format!("{fix}; then run the same command again")),
     }
 }

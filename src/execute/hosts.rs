@@ -63,15 +63,15 @@ pub(super) async fn work(shared: &Shared<'_>, step: &Step, deadline: Instant) ->
             Ok(())
         }
         Ok(Err(failure)) => Err(failure),
-        Err(_) => Err(late(started.elapsed())),
+        Err(_) => Err(late(step, started.elapsed())),
     }
 }
 
-fn late(took: Duration) -> Failure {
+fn late(step: &Step, took: Duration) -> Failure {
     Failure {
-        code: Code(5036),
-        message: format!("not done after {}", crate::model::duration::human(took)),
+        code: Code(3006),
+        message: format!("{} is not done after {}", step.id, crate::model::duration::human(took)),
         chain: Vec::new(),
-        hint: Some("look what the host is at; `cozy install` goes on from here".to_owned()),
+        hint: Some("look what the host is at, and run the same command again".to_owned()),
     }
 }

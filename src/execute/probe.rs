@@ -70,7 +70,7 @@ pub(super) async fn ask(
                 object: object.id.to_string(),
                 message: format!("{}\n{}", probe.waits(), failed(&error).message),
             }],
-            hint: Some("mend the cause; `cozy install` goes on from here".to_owned()),
+            hint: Some("mend the cause, and run the same command again".to_owned()),
         })?;
     }
     Ok(())

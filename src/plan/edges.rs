@@ -238,9 +238,27 @@ impl Found<'_> {
             }
         }
         if pod.get("hostNetwork").and_then(Value::as_bool) != Some(true) {
+            if sources.cni.is_empty() {
+                self.no_network(id, sources);
+            }
             for &from in &sources.cni {
                 self.add(from, Milestone::Ready, Blocks::Ready, || Reason::Network { object: id.clone() });
             }
+        }
+    }
+
+    /// Without a pod network nothing runs: said once, for the first object that needs it.
+    fn no_network(&mut self, id: &ObjectId, sources: &Sources<'_>) {
+        let facility = Facility::Capability("cni".to_owned());
+        let said = |error: &PlanError| matches!(error, PlanError::Unprovided { facility: known, .. } if *known == facility);
+        if sources.provided.is_none_or(|provided| provided.contains(&facility))
+            || self.errors.iter().any(said)
+        {
+            return;
+        }
+        if let Some(StepId::Stage(component, _)) = self.steps.get(self.to).map(|step| &step.id) {
+            let component = component.clone();
+            self.errors.push(PlanError::Unprovided { component, object: id.clone(), facility });
         }
     }
 

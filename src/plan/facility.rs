@@ -70,6 +70,7 @@ impl fmt::Display for Facility {
             Self::Issuer { namespace, name } => write!(f, "Issuer {namespace}/{name}"),
             Self::ClusterIssuer(name) => write!(f, "ClusterIssuer {name}"),
             Self::LoadBalancer => f.write_str("a load-balancer address"),
+            Self::Capability(name) if name == "cni" => f.write_str("a pod network (`cni`)"),
             Self::Capability(name) => write!(f, "`{name}`"),
         }
     }

@@ -4,6 +4,7 @@
 //! No I/O, no time, no randomness: the same input renders the same bytes.
 
 mod chart;
+mod limits;
 mod scope;
 mod stand_in;
 mod template;
@@ -118,6 +119,7 @@ pub(crate) fn render(
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(limits::FUEL));
     let whitespace =
         SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
     environment.set_syntax(whitespace.expect("the default delimiters are valid"));
@@ -267,7 +269,14 @@ impl Job<'_> {
         };
         let template =
             self.environment.template_from_named_str(name, source).map_err(|error| failed(&error))?;
-        template.render(context).map_err(|error| failed(&error))
+        let mut output = limits::Output::default();
+        let written = template.render_captured_to(context, &mut output);
+        if output.is_full() {
+            let problem = format!("it renders more than {} MiB", limits::LARGEST >> 20);
+            return Err(self.error(2004, name, None, problem));
+        }
+        written.map_err(|error| failed(&error))?;
+        output.text().map_err(|problem| self.error(2004, name, None, problem))
     }
 
     /// A template's text with what every template sees.

@@ -391,3 +391,38 @@ fn transient_faults_converge_with_every_seed_and_one_seed_gives_the_same_bytes()
     assert_eq!(faulty(&transient, "7").stdout, faulty(&transient, "7").stdout);
     assert_ne!(faulty(&transient, "7").stdout, faulty(&transient, "8").stdout);
 }
+
+#[test]
+fn templates_end_and_kubeconfigs_are_not_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let component = |template: &str| {
+        let base = folder.path().join("templates/x");
+        fs_err::create_dir_all(&base).unwrap();
+        fs_err::create_dir_all(folder.path().join("bundles")).unwrap();
+        let contract = "apiVersion: cozy/v1\nkind: Component\nname: x\nsummary: x\ncategory: test\nversion: 1.0.0\nsource: { templates: [x.yaml.j2] }\n";
+        fs_err::write(base.join("component.yaml"), contract).unwrap();
+        fs_err::write(base.join("x.yaml.j2"), template).unwrap();
+        let bundle =
+            "apiVersion: cozy/v1\nkind: Bundle\nname: b\nversion: 1.0.0\nsummary: b\ncomponents: { x: {} }\n";
+        fs_err::write(folder.path().join("bundles/b.yaml"), bundle).unwrap();
+    };
+    let cloud = write(
+        &folder,
+        "cozy.yaml",
+        "apiVersion: cozy/v1\nkind: Cloud\nname: c\nbundle: b\nkubernetes: { provider: existing }\n",
+    );
+    let catalogue = folder.path().to_str().unwrap();
+    let validate = ["validate", "-f", &cloud, "--catalogue", catalogue];
+    component("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}");
+    let endless = cozy(&validate);
+    assert_eq!(endless.status.code(), Some(2), "{}", text(&endless.stderr));
+    assert!(text(&endless.stderr).contains("x.yaml.j2"), "{}", text(&endless.stderr));
+    component(&format!("{{% for a in range(50000) %}}\n# {}\n{{% endfor %}}", "x".repeat(1000)));
+    assert!(text(&cozy(&validate).stderr).contains("more than 16 MiB"), "{}", text(&cozy(&validate).stderr));
+    component("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a, namespace: default }\n");
+    let kubeconfig = write(&folder, "kubeconfig", "users:\n- user: { token: CANARY }\n  name: [\n");
+    let refused = cozy(&["status", "-f", &cloud, "--catalogue", catalogue, "--kubeconfig", &kubeconfig]);
+    let stderr = text(&refused.stderr);
+    assert!(stderr.contains("not a kubeconfig, line"), "{stderr}");
+    assert!(!stderr.contains("CANARY"), "{stderr}");
+}
