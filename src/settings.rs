@@ -187,7 +187,7 @@ impl Settings {
         let kubeconfig = self.kubeconfig.iter().map(|path| ("kubeconfig", path.display().to_string()));
         let context = self.context.iter().map(|name| ("context", name.clone()));
         let flags = file.into_iter().chain(catalogues).chain(kubeconfig).chain(context);
-        flags.map(|(name, value)| format!(" --{name} {}", quoted(&value))).collect()
+        flags.map(|(name, value)| format!(" --{name} {}", quoted(&value))).collect::<Vec<_>>().concat()
     }
 }
 
