@@ -11,6 +11,7 @@ pub(crate) mod facility;
 mod graph;
 pub(crate) mod planner;
 pub(crate) mod references;
+pub(crate) mod savings;
 #[cfg(test)]
 mod tests;
 
