@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::fetch::{self, Patience};
-use super::{artefacts, flow};
+use super::{artefacts, flow, lint as checks};
 use crate::catalogue;
 use crate::error::{Exit, Problem};
 use crate::execute::event::FetchedFrom;
@@ -118,13 +118,16 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             if !findings.is_empty() {
                 return Err(Problem::Findings(findings).into());
             }
-            let said = flow::lint(&catalogue);
+            let said = checks::lint(&catalogue);
             if said.is_empty() {
                 ui.note(format!(
                     "{} bundles and {} components are fine",
                     catalogue.bundles.len(),
                     catalogue.components.len()
                 ));
+                for note in checks::notes(catalogue) {
+                    ui.note(format!("note: {note}"));
+                }
                 Ok(Exit::Done)
             } else {
                 Err(Problem::Many(said).into())

@@ -10,6 +10,7 @@ mod flow;
 mod host;
 mod hosts;
 mod install;
+mod lint;
 mod plan;
 mod preflight;
 mod render;

@@ -45,7 +45,7 @@ pub(crate) fn drop_soft(
 }
 
 /// Whether `to` can be reached from `from`.
-fn reaches(steps: usize, edges: &[Edge], from: Node, to: Node) -> bool {
+pub(super) fn reaches(steps: usize, edges: &[Edge], from: Node, to: Node) -> bool {
     let next = successors(steps, edges);
     let mut seen = vec![false; steps * 2];
     let mut open = vec![from];

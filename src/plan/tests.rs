@@ -574,3 +574,16 @@ fn what_costs_most_is_named_with_what_it_saves() {
     let measured: Vec<_> = times.into_iter().map(Some).collect();
     assert_eq!(savings::measured(&plan, &measured), costs);
 }
+
+#[test]
+fn a_written_need_that_the_objects_imply_is_told() {
+    let cr = || (Stage::Objects, named("db.example/v1", "Database", Some("x"), "orders"));
+    let map = || (Stage::Objects, named("v1", "ConfigMap", Some("x"), "a"));
+    let desired = of(vec![
+        needing(component("app", vec![cr()]), &["operator/crds"]),
+        needing(component("other", vec![map()]), &["operator/crds"]),
+        component("operator", vec![(Stage::Crds, crd("db.example", "Database"))]),
+    ]);
+    let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+    assert_eq!(plan.implied_needs(), [("app", "operator/crds")]);
+}
