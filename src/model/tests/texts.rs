@@ -60,6 +60,10 @@ fn broken_texts() {
           |
           = help: write `key=value:NoSchedule`, `PreferNoSchedule` or `NoExecute`
     ");
+}
+
+#[test]
+fn broken_places() {
     assert_snapshot!(cloud("hosts: [{ local: true }]\nartifacts: { proxy: nope, mirror: 'file://rel' }"), @"
         error[C1226]: `nope` is not a URL that starts with http://, https://, socks5://, socks5h://
          --> cozy.yaml:6:21
