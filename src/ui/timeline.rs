@@ -156,9 +156,12 @@ impl Timeline {
             lines.push(format!("  objects         {}", text::written(end.counts)));
             push_names(&mut lines, "critical path", &end.critical, " → ");
         }
-        let failed: Vec<String> = self.failures.iter().map(|(name, ..)| name.clone()).collect();
+        let mut failed: Vec<String> = self.failures.iter().map(|(name, ..)| name.clone()).collect();
+        failed.dedup();
         push_names(&mut lines, "failed", &failed, ", ");
-        push_names(&mut lines, "not done", self.end.as_ref().map_or(&[][..], |end| &end.unfinished), ", ");
+        let unfinished = self.end.as_ref().map_or(&[][..], |end| &end.unfinished);
+        let others: Vec<String> = unfinished.iter().filter(|name| !failed.contains(name)).cloned().collect();
+        push_names(&mut lines, "not done", &others, ", ");
         let components = slowest(self.took.iter().map(|(name, took)| (clean(name), *took)));
         push_names(&mut lines, "slowest", &components, ", ");
         let gates = slowest(
