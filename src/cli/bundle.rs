@@ -119,19 +119,23 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
                 return Err(Problem::Findings(findings).into());
             }
             let said = checks::lint(&catalogue);
-            if said.is_empty() {
-                ui.note(format!(
-                    "{} bundles and {} components are fine",
-                    catalogue.bundles.len(),
-                    catalogue.components.len()
-                ));
-                for note in checks::notes(catalogue) {
-                    ui.note(format!("note: {note}"));
-                }
-                Ok(Exit::Done)
-            } else {
-                Err(Problem::Many(said).into())
+            if !said.is_empty() {
+                return Err(Problem::Many(said).into());
             }
+            let (bundles, components) = (catalogue.bundles.len(), catalogue.components.len());
+            let notes = checks::notes(catalogue);
+            match ui.format() {
+                Format::Text => {
+                    ui.note(format!("bundles: {bundles}, components: {components}: all are fine"));
+                    for note in notes {
+                        ui.note(format!("note: {note}"));
+                    }
+                }
+                Format::Json | Format::Yaml => ui.json(&json!({
+                    "schema": "cozy/v1/lint", "bundles": bundles, "components": components, "notes": notes,
+                }))?,
+            }
+            Ok(Exit::Done)
         }
     }
 }

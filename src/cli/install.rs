@@ -307,7 +307,14 @@ impl Run<'_> {
 
     fn open_log(&self) -> Option<Arc<log::Log>> {
         let folder = self.settings.logs.as_deref()?;
-        log::Log::create(folder, self.loaded.file.cloud.name.as_str(), Timestamp::now()).ok().map(Arc::new)
+        match log::Log::create(folder, self.loaded.file.cloud.name.as_str(), Timestamp::now()) {
+            Ok(log) => Some(Arc::new(log)),
+            Err(error) => {
+                // An install is worth more than its log.
+                self.ui.note(format!("this run has no log: {error}"));
+                None
+            }
+        }
     }
 
     /// The timeline, the summary, and the diagnosis as the last thing on the screen.
