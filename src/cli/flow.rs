@@ -67,8 +67,8 @@ pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<(Catalogue, Vec<F
 pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     let (bytes, name) = read(&settings.file)?;
     let mut files = files(settings)?;
-    let file = CloudFile::read(&bytes, &name);
-    if let Ok(file) = &file {
+    let (file, mut findings) = CloudFile::read_far(&bytes, &name);
+    if let Some(file) = &file {
         let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
         for (name, config) in &file.cloud.components {
             if let Some(path) = &config.path {
@@ -77,18 +77,19 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
             }
         }
     }
-    let (catalogue, mut findings) = Catalogue::load(&files);
-    let file = match file {
-        Ok(file) => file,
+    let (catalogue, found) = Catalogue::load(&files);
+    // A component that is broken is not unknown.
+    let whole = found.is_empty();
+    findings.extend(found);
+    let Some(file) = file.filter(|_| whole) else { return Err(Problem::Findings(findings).into()) };
+    let components = match catalogue.resolve(&file) {
+        Ok(components) if findings.is_empty() => components,
+        Ok(_) => return Err(Problem::Findings(findings).into()),
         Err(found) => {
             findings.extend(found);
             return Err(Problem::Findings(findings).into());
         }
     };
-    if !findings.is_empty() {
-        return Err(Problem::Findings(findings).into());
-    }
-    let components = catalogue.resolve(&file).map_err(Problem::Findings)?;
     Ok(Loaded { file, catalogue, components })
 }
 

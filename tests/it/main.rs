@@ -201,6 +201,32 @@ fn all_mistakes_are_shown_at_once_with_line_and_suggestion() {
 }
 
 #[test]
+fn mistakes_of_form_hide_none_of_meaning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(
+        &folder,
+        "cozy.yaml",
+        "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhots: 3\nversion: x\n\
+         hosts:\n  - { address: 10.0.0.1, prot: 22 }\n  - address: 10.0.0.2\n    role: 7\n\
+         network: { pods: 10.42.0.0/16, services: 10.42.0.0/16 }\n\
+         components:\n  cillium: { enabled: true }\n  cilium: { settings: { hubbel: true } }\n",
+    );
+    let stderr = text(&cozy(&["validate", "-f", &file]).stderr);
+    for words in [
+        "`hots`",
+        "`x` is not a version",
+        "`prot`",
+        "`role`",
+        "overlaps",
+        "`cillium`",
+        "`hubbel`",
+        "7 mistakes",
+    ] {
+        assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
+    }
+}
+
+#[test]
 fn without_a_terminal_nothing_is_asked() {
     let output = cozy(&[
         "install",
