@@ -11,7 +11,7 @@ use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::execute::run::Options;
 use crate::model::component::{Component, Resolved};
 use crate::plan::Plan;
-use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::plan::planner::{Allowed, Desired, DesiredComponent, Observed, plan};
 use crate::rehearsal::faults::Faults;
 use crate::rehearsal::{Rehearsal, Script};
 use crate::render::{Missing, render};
@@ -148,7 +148,8 @@ pub fn render_and_plan(input: &Input) -> Planned {
             stood_in: false,
         })
         .collect();
-    let desired = Desired { hosts: Vec::new(), components, allow_data_loss: false, load_balancer_pool: true };
+    let desired =
+        Desired { hosts: Vec::new(), components, allowed: Allowed::default(), load_balancer_pool: true };
     let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
     Planned { plan, desired }
 }

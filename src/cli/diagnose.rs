@@ -18,7 +18,7 @@ use crate::error::{Code, Exit, Problem};
 use crate::execute::event::Failure;
 use crate::model::cloud::Provider;
 use crate::model::names::ComponentName;
-use crate::plan::planner::{Desired, DesiredComponent};
+use crate::plan::planner::{Allowed, Desired, DesiredComponent};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Block;
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
+    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, Allowed::default());
     let wanted: Vec<&DesiredComponent> = desired
         .components
         .iter()

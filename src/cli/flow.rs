@@ -20,7 +20,7 @@ use crate::model::names::ComponentName;
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
 use crate::plan::PlanError;
-use crate::plan::planner::{Desired, DesiredComponent};
+use crate::plan::planner::{Allowed, Desired, DesiredComponent};
 use crate::provider::kubeadm::steps;
 use crate::render::{self, Missing, Rendered};
 use crate::settings::Settings;
@@ -240,7 +240,7 @@ pub(crate) fn samples<'a>(
 }
 
 /// What a cloud wants of its cluster.
-pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss: bool) -> Desired {
+pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed) -> Desired {
     let cloud = &loaded.file.cloud;
     let kubeadm = cloud.kubernetes.provider == Provider::Kubeadm;
     // Real hosts say later what is missing on them.
@@ -267,12 +267,13 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss:
         })
         .collect();
     let load_balancer_pool = !cloud.network.load_balancer.is_empty();
-    Desired { hosts, components, allow_data_loss, load_balancer_pool }
+    Desired { hosts, components, allowed, load_balancer_pool }
 }
 
 /// Errors of the planner for the user.
 pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
-    let said = errors
+    let of_cluster = errors.iter().all(PlanError::is_of_cluster);
+    let said: Vec<Said> = errors
         .into_iter()
         .map(|error| Said {
             code: error.code(),
@@ -280,6 +281,10 @@ pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
             hint: Some(error.hint().to_owned()),
         })
         .collect();
+    if of_cluster {
+        let summary = "what is in the cluster stands in the way: nothing was written".to_owned();
+        return Problem::Several { said, summary, exit: Exit::Failed }.into();
+    }
     Problem::Many(said).into()
 }
 

@@ -1,6 +1,5 @@
 //! `cozy install`: plan, confirm, run with gates; or the same as a rehearsal.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,12 +7,14 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::allow::Allow;
 use super::artefacts;
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
 use super::preflight::HostArgs;
 use super::{secrets, signals};
 use crate::cluster::error::ClusterError;
+use crate::cluster::inventory::Inventories;
 use crate::cluster::lease::{self, Lock};
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
@@ -23,7 +24,7 @@ use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Desired, Observed};
+use crate::plan::planner::{self, Allowed, Desired, Observed};
 use crate::provider::kubeadm::Runner;
 use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
 use crate::rehearsal::{Rehearsal, Script};
@@ -57,29 +58,16 @@ pub(super) struct Args {
     /// How long each component may take, instead of its own deadline
     #[arg(long, value_name = "DURATION", value_parser = settings::span, env = "COZY_TIMEOUT")]
     timeout: Option<Duration>,
-    /// Take over fields that other managers own
-    #[arg(long)]
-    force_conflicts: bool,
-    /// Allow to delete data: CRDs, namespaces, volumes
-    #[arg(long)]
-    allow_data_loss: bool,
+    #[command(flatten)]
+    allow: Allow,
     #[command(flatten)]
     hosts: HostArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args {
-        rehearse,
-        seed,
-        ref inject,
-        ref timeline,
-        yes,
-        timeout,
-        force_conflicts,
-        allow_data_loss,
-        ref hosts,
-    } = *args;
+    let Args { rehearse, seed, ref inject, ref timeline, yes, timeout, allow, ref hosts } = *args;
+    let allowed = Allowed::from(allow);
     if ui.format() == Format::Yaml {
         return Err(Problem::new(
             7003,
@@ -105,8 +93,8 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         return Ok(artefacts::interrupted(signal, "cozy install", ui));
     }
     let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
-    let options = Options { concurrency: settings.concurrency, force_conflicts, timeout };
+    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allowed);
+    let options = Options { concurrency: settings.concurrency, force_conflicts: allowed.conflicts, timeout };
     let run = Run {
         settings,
         ui,
@@ -237,7 +225,7 @@ impl Run<'_> {
                 cluster.observe(&desired, self.settings.concurrency).await.map_err(flow::cluster)?
             }
             // On bare servers the plan is made from rendered objects alone.
-            None => (Observed::nothing(false), BTreeMap::new()),
+            None => (Observed::nothing(false), Inventories::default()),
         };
         let version = match (&runner, &cluster) {
             (Some(runner), _) => runner.version().to_owned(),
@@ -255,7 +243,8 @@ impl Run<'_> {
             };
             let shared = Shared::new(cluster.as_ref(), hosts, &*reporter, self.options.clone());
             shared.report(facts.started(&plan, false));
-            let finished = run::run(&shared, &plan, inventories, std::future::pending().boxed_local()).await;
+            let finished =
+                run::run(&shared, &plan, inventories.all, std::future::pending().boxed_local()).await;
             return Ok(exit(&finished));
         }
         if !self.confirm(&plan, &facts, false)? {
@@ -278,7 +267,7 @@ impl Run<'_> {
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());
-            let work = run::run(&shared, &plan, inventories, stop.boxed_local());
+            let work = run::run(&shared, &plan, inventories.all, stop.boxed_local());
             work.await
         };
         if finished.outcome != Outcome::LockLost

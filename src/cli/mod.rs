@@ -1,5 +1,6 @@
 //! The command line: one file a command. clap lives here only.
 
+mod allow;
 mod artefacts;
 mod bundle;
 mod chart;

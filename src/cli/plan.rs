@@ -1,5 +1,6 @@
 //! `cozy plan`: what would happen, and why in this order.
 
+use super::allow::Allow;
 use super::artefacts;
 use super::flow::{self, Loaded};
 use super::secrets;
@@ -30,14 +31,13 @@ pub(super) struct Args {
     /// Plan against an empty cluster that is simulated, with stand-ins
     #[arg(long)]
     rehearse: bool,
-    /// Allow to delete data: CRDs, namespaces, volumes
-    #[arg(long)]
-    allow_data_loss: bool,
+    #[command(flatten)]
+    allow: Allow,
 }
 
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { diff, graph, exit_code, rehearse, allow_data_loss } = args;
+    let Args { diff, graph, exit_code, rehearse, allow } = args;
     let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
@@ -50,7 +50,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         return Ok(artefacts::interrupted(signal, "cozy plan", ui));
     }
     let missing = if simulated { Missing::StandIn } else { Missing::Refuse };
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
+    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow.into());
     let (plan, version) = if simulated {
         (
             planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?,

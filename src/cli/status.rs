@@ -9,7 +9,7 @@ use super::secrets;
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
-use crate::plan::planner::{Desired, Observed};
+use crate::plan::planner::{Allowed, Desired, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
@@ -44,7 +44,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
+    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, Allowed::default());
     let (observed, version) = flow::runtime()?
         .block_on(async {
             let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
@@ -101,7 +101,7 @@ fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
                         if !seen.ready {
                             line.unready.push(format!("{} is not ready", object.id));
                         }
-                        if !seen.same {
+                        if !seen.is_same() {
                             line.drifted.push(object.id.to_string());
                         }
                     }

@@ -1,6 +1,7 @@
 //! The cluster's side: the only user of kube's client. Connecting, discovery,
 //! applying, observing, watching, the inventory and the lock.
 
+pub(crate) mod apply;
 mod connect;
 pub(crate) mod error;
 mod follow;
@@ -9,6 +10,7 @@ pub(crate) mod lease;
 pub(crate) mod observe;
 mod owned;
 mod provided;
+mod verdict;
 pub(crate) mod watch;
 #[cfg(test)]
 mod watch_tests;
@@ -16,13 +18,14 @@ mod watch_tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+pub(crate) use apply::ApplyMode;
 pub(crate) use connect::{connect, connect_text};
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject};
 use kube::discovery::{ApiResource, Discovery, Scope};
 use serde_json::Value;
 
 use self::error::ClusterError;
-use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::model::object::{GroupKind, ObjectId};
 
 /// The one field manager of everything that cozy applies.
 pub(crate) const FIELD_MANAGER: &str = "cozy";
@@ -37,15 +40,6 @@ type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;
 pub(crate) struct Cluster {
     client: kube::Client,
     served: RwLock<Arc<Served>>,
-}
-
-/// How an object is applied.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ApplyMode {
-    /// Take fields over from other managers.
-    pub(crate) force: bool,
-    /// Ask what would be, and change nothing.
-    pub(crate) dry_run: bool,
 }
 
 impl Cluster {
@@ -146,44 +140,11 @@ impl Cluster {
         let served = self.served();
         Some(served.get(kind)?.first()?.0.plural.clone())
     }
-
-    /// Applies an object, and gives what the server made of it.
-    pub(crate) async fn apply(&self, object: &Object, mode: ApplyMode) -> Result<Value, ClusterError> {
-        let api = self.api(&object.id, &object.version)?;
-        let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
-        params.force = mode.force;
-        params.dry_run = mode.dry_run;
-        let answer = api.patch(&object.id.name, &params, &Patch::Apply(&object.value)).await;
-        answer.map(to_value).map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
-    }
-
-    /// Deletes an object; it may be gone already.
-    pub(crate) async fn delete(&self, id: &ObjectId) -> Result<(), ClusterError> {
-        let api = match self.api(id, "") {
-            Ok(api) => api,
-            // Nothing of a kind that is not served exists.
-            Err(ClusterError::NoSuchKind { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        match api.delete(&id.name, &DeleteParams::background()).await {
-            Ok(_) => Ok(()),
-            Err(error) => match ClusterError::from_kube("delete", &id.to_string(), error) {
-                error if error.is_not_found() => Ok(()),
-                error => Err(error),
-            },
-        }
-    }
 }
 
 /// An object of kube's as plain JSON, `apiVersion` and `kind` included.
 fn to_value(object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
-}
-
-/// The digests that the inventory keeps: of what was desired, and of what the
-/// server made of our fields.
-pub(crate) fn observed_digests(desired: &Object, live: &Value) -> (String, Option<String>) {
-    (owned::digest(&desired.value), owned::owned_digest(live))
 }
 
 impl Cluster {

@@ -48,7 +48,7 @@ pub(crate) async fn expect(shared: &Shared<'_>, step: &Step, deadline: Instant) 
 
 /// The Jobs that are made, and that their time to live takes away once they are done.
 fn passing(step: &Step) -> impl Iterator<Item = &Object> {
-    let made = step.actions.iter().filter(|action| action.verb == Verb::Create);
+    let made = step.actions.iter().filter(|action| matches!(action.verb, Verb::Create | Verb::Replace));
     made.filter_map(|action| action.object.as_deref()).filter(|object| health::is_passing_job(&object.value))
 }
 

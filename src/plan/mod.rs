@@ -9,7 +9,11 @@ pub(crate) mod diff;
 pub(crate) mod edges;
 pub(crate) mod facility;
 mod graph;
+pub(crate) mod live;
+#[cfg(test)]
+mod live_tests;
 pub(crate) mod planner;
+pub(crate) mod prune;
 pub(crate) mod references;
 pub(crate) mod savings;
 #[cfg(test)]
@@ -26,6 +30,7 @@ use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use facility::Facility;
+use live::FieldConflict;
 use planner::Phase;
 
 /// Everything that would happen.
@@ -41,10 +46,23 @@ pub(crate) struct Plan {
     /// Components whose objects are made from their contract (charts and
     /// manifests that are not at hand); only in rehearsals.
     pub(crate) stood_in: Vec<ComponentName>,
+    /// What nobody wants any more, and is kept all the same.
+    pub(crate) guarded: Vec<Guarded>,
     /// The longest chain of expected times: steps in order.
     pub(crate) critical_path: Vec<usize>,
     /// How long that chain takes.
     pub(crate) expected: Duration,
+}
+
+/// An object that would be deleted if that were allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Guarded {
+    /// The component whose inventory has it.
+    pub(crate) component: ComponentName,
+    /// The object.
+    pub(crate) object: ObjectId,
+    /// It says of itself that it is to be kept; else its deletion would lose data.
+    pub(crate) marked: bool,
 }
 
 /// One stage of one component, or one phase of a host.
@@ -271,8 +289,19 @@ pub(crate) struct Action {
     pub(crate) object: Option<Arc<Object>>,
     /// What changes in our fields, for updates.
     pub(crate) changes: Vec<Change>,
+    /// Fields that are taken over from other managers.
+    pub(crate) takes: Vec<FieldConflict>,
+    /// What is special about it, for people.
+    pub(crate) note: Option<String>,
     /// A Job that was complete, and is gone by now: there is nothing to wait for.
     pub(crate) finished: bool,
+}
+
+impl Action {
+    /// Nothing more is known of it.
+    pub(crate) fn new(id: ObjectId, verb: Verb) -> Self {
+        Self { id, verb, object: None, changes: Vec::new(), takes: Vec::new(), note: None, finished: false }
+    }
 }
 
 /// What is done to an object.
@@ -283,10 +312,23 @@ pub(crate) enum Verb {
     Create,
     /// It differs in fields that are ours.
     Update,
+    /// It differs in fields that only a new object can have: it is deleted, and made again.
+    Replace,
+    /// Others made it, and it becomes ours.
+    Adopt,
     /// Nothing is sent.
     Keep,
     /// It is in the inventory and not wanted any more.
     Delete,
+    /// It is taken out of the inventory, and left as it is.
+    Forget,
+}
+
+impl Verb {
+    /// Whether something is sent to the object.
+    pub(crate) fn writes(self) -> bool {
+        !matches!(self, Self::Keep | Self::Forget)
+    }
 }
 
 /// One field that changes. Values of Secrets are masked before they get here.
@@ -307,6 +349,10 @@ pub(crate) struct Counts {
     pub(crate) create: usize,
     /// To change.
     pub(crate) update: usize,
+    /// To delete and make again.
+    pub(crate) replace: usize,
+    /// To take over from those who made them.
+    pub(crate) adopt: usize,
     /// To leave alone.
     pub(crate) keep: usize,
     /// To delete.
@@ -319,8 +365,11 @@ impl Counts {
         match verb {
             Verb::Create => self.create += 1,
             Verb::Update => self.update += 1,
+            Verb::Replace => self.replace += 1,
+            Verb::Adopt => self.adopt += 1,
             Verb::Keep => self.keep += 1,
             Verb::Delete => self.delete += 1,
+            Verb::Forget => {}
         }
     }
 
@@ -417,6 +466,36 @@ pub(crate) enum PlanError {
         /// The Service.
         object: ObjectId,
     },
+    /// Other managers own fields that would change.
+    #[error("component `{component}`: {object} has fields that others own: {}", join(.conflicts))]
+    Conflict {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: ObjectId,
+        /// Each field with its manager.
+        conflicts: Vec<FieldConflict>,
+    },
+    /// An object would have to be deleted and made again.
+    #[error("component `{component}`: {object} cannot be changed as wanted: {}", join(.fields))]
+    Fixed {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: ObjectId,
+        /// The fields, each with the server's words.
+        fields: Vec<String>,
+    },
+    /// Others made an object.
+    #[error("component `{component}`: {object} exists, and is of no inventory{}", by(.managers))]
+    Foreign {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: ObjectId,
+        /// Who has fields in it.
+        managers: Vec<String>,
+    },
     /// Steps wait for each other.
     #[error("steps wait for each other: {path}")]
     Cycle {
@@ -425,7 +504,28 @@ pub(crate) enum PlanError {
     },
 }
 
+fn join<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn by(managers: &[String]) -> String {
+    let names: Vec<String> = managers.iter().map(|manager| format!("`{manager}`")).collect();
+    if names.is_empty() { String::new() } else { format!(": {} made it", names.join(", ")) }
+}
+
 impl PlanError {
+    /// Whether what is in the cluster stands in the way, and nothing that was written wrongly.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        match self {
+            Self::Conflict { .. } | Self::Fixed { .. } | Self::Foreign { .. } => true,
+            Self::UnknownKind { .. }
+            | Self::UnknownNeed { .. }
+            | Self::Unprovided { .. }
+            | Self::NoPool { .. }
+            | Self::Cycle { .. } => false,
+        }
+    }
+
     fn cycle<'a>(steps: &[Step], cycle: impl Iterator<Item = &'a Edge>) -> Self {
         let name = |index: usize| steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
         let mut path = String::new();
@@ -446,6 +546,10 @@ impl PlanError {
             Self::Cycle { .. } => Code(2503),
             Self::Unprovided { .. } => Code(2504),
             Self::NoPool { .. } => Code(2505),
+            Self::Fixed { .. } => Code(2506),
+            Self::Foreign { .. } => Code(2507),
+            // The same when it turns up while it is applied.
+            Self::Conflict { .. } => Code(4003),
         }
     }
 
@@ -462,6 +566,13 @@ impl PlanError {
             Self::NoPool { .. } => {
                 "give a range with `network: { loadBalancer: [10.0.0.200-10.0.0.220] }` in cozy.yaml"
             }
+            Self::Conflict { .. } => {
+                "`--force-conflicts` takes these fields over; `ignoreFields:` in component.yaml leaves them to their managers"
+            }
+            Self::Fixed { .. } => {
+                "take the change back; or delete the object with `kubectl delete`, where that loses nothing, and run the same command again"
+            }
+            Self::Foreign { .. } => "`--adopt` takes it over; else give one of the two another name",
             Self::Cycle { .. } => {
                 "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"
             }

@@ -1,21 +1,21 @@
 //! The planner: from what is wanted and what is there to what will be done.
 //! A pure function, so that every decision can be tested without a cluster.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::facility::Facility;
 use super::graph::{self, Schedule};
-use super::{Action, Blocks, Change, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId, Verb};
-use super::{edges, references};
+pub(crate) use super::live::{Live, Observed, Verdict};
+use super::{Action, Blocks, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId, Verb};
+use super::{edges, prune, references};
 use crate::model::component::{GateSpec, Provides};
 use crate::model::kinds;
 use crate::model::names::ComponentName;
-use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::model::object::{GroupKind, Object};
 
 /// How long one object takes to be applied, for the estimate only: 600 objects
 /// a second, a third of what a local API server was measured to take.
@@ -34,10 +34,21 @@ pub(crate) struct Desired {
     pub(crate) hosts: Vec<HostStep>,
     /// The components.
     pub(crate) components: Vec<DesiredComponent>,
-    /// Whether data may be deleted: CRDs, namespaces, volumes.
-    pub(crate) allow_data_loss: bool,
+    /// What the user allowed.
+    pub(crate) allowed: Allowed,
     /// There are addresses for load balancers.
     pub(crate) load_balancer_pool: bool,
+}
+
+/// What is only done when the user says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    /// Delete data: CRDs, namespaces, volumes, and what is marked to be kept.
+    pub(crate) data_loss: bool,
+    /// Take fields over from other managers.
+    pub(crate) conflicts: bool,
+    /// Take over objects that others made.
+    pub(crate) adopt: bool,
 }
 
 /// A phase of a host on its way into the cluster.
@@ -109,39 +120,6 @@ pub(crate) struct DesiredComponent {
     pub(crate) stood_in: bool,
 }
 
-/// What is there.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Observed {
-    /// The kinds that the cluster serves; `None`: there is no cluster yet.
-    pub(crate) served: Option<BTreeSet<GroupKind>>,
-    /// What the cluster has that objects use by a general name; `None`: there is a cluster, and nobody looked.
-    pub(crate) provided: Option<BTreeSet<Facility>>,
-    /// What is known of each wanted object that exists.
-    pub(crate) objects: BTreeMap<ObjectId, Live>,
-    /// What earlier runs applied, by component.
-    pub(crate) inventories: BTreeMap<ComponentName, Vec<ObjectId>>,
-}
-
-impl Observed {
-    /// What is known where no cluster was asked: `unseen`, there is one; else there is nothing yet.
-    pub(crate) fn nothing(unseen: bool) -> Self {
-        Self { provided: (!unseen).then(BTreeSet::new), ..Self::default() }
-    }
-}
-
-/// What is known of an object that exists.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Live {
-    /// Fields that would change; empty: nothing is to be sent.
-    pub(crate) changes: Vec<Change>,
-    /// It is as wanted, and our fields in it are recorded.
-    pub(crate) same: bool,
-    /// Its health rule holds.
-    pub(crate) ready: bool,
-    /// It is a Job that was complete, and is gone by now.
-    pub(crate) finished: bool,
-}
-
 /// Makes the plan.
 pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<PlanError>> {
     let mut steps = Vec::new();
@@ -151,6 +129,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         stages(component, observed, &mut steps, &mut edges);
     }
     let mut errors = unknown_kinds(desired, observed);
+    errors.extend(refusals(desired, observed));
     errors.extend(edges::needs(desired, observed, &steps, &mut edges));
     errors.extend(edges::inferred(desired, observed, &steps, &mut edges));
     // With the first server there is an API server; what others bring, gates wait for.
@@ -165,7 +144,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         };
         edges.extend((desired.hosts.len()..steps.len()).map(root));
     }
-    prune(desired, observed, &mut steps, &mut edges);
+    let guarded = prune::steps(desired, observed, &mut steps, &mut edges);
     let dropped = graph::drop_soft(steps.len(), &mut edges, |edge| edge.reason.softness(edge.blocks));
     if let Some(cycle) = graph::cycle(steps.len(), &edges) {
         errors.push(PlanError::cycle(&steps, cycle.iter().filter_map(|index| edges.get(*index))));
@@ -173,7 +152,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(finish(desired, steps, edges, dropped))
+    Ok(Plan { guarded, ..finish(desired, steps, edges, dropped) })
 }
 
 /// The steps on hosts, and the edges between them.
@@ -230,29 +209,17 @@ fn step(
     objects: &[(Stage, Arc<Object>)],
     observed: &Observed,
 ) -> Step {
-    let actions: Vec<Action> = objects
-        .iter()
-        .map(|(_, object)| {
-            let live = observed.objects.get(&object.id);
-            let verb = match live {
-                None => Verb::Create,
-                Some(live) if live.same => Verb::Keep,
-                Some(_) => Verb::Update,
-            };
-            let changes = live.map(|live| live.changes.clone()).unwrap_or_default();
-            let finished = live.is_some_and(|live| live.finished);
-            Action { id: object.id.clone(), verb, object: Some(Arc::clone(object)), changes, finished }
-        })
-        .collect();
+    let actions: Vec<Action> =
+        objects.iter().map(|(_, object)| action(object, observed.objects.get(&object.id))).collect();
     let gates: Vec<GateSpec> = component
         .gates
         .iter()
         .filter(|gate| objects.iter().any(|(_, object)| edges::gate_is_of(gate, &object.id)))
         .cloned()
         .collect();
-    let done = objects
-        .iter()
-        .all(|(_, object)| observed.objects.get(&object.id).is_some_and(|live| live.same && live.ready));
+    let done = objects.iter().all(|(_, object)| {
+        observed.objects.get(&object.id).is_some_and(|live| live.is_settled() && live.ready)
+    });
     let extra: Duration = gates.iter().filter_map(|gate| gate.expect).map(|span| span.0).sum();
     let expect = match stage {
         Stage::Crds => CRD_SERVED,
@@ -305,71 +272,85 @@ fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
         .collect()
 }
 
-/// Deletes what earlier runs applied and nobody wants any more, after
-/// everything that is wanted is ready.
-fn prune(desired: &Desired, observed: &Observed, steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
-    if observed.inventories.is_empty() {
-        return;
-    }
-    let wanted: HashSet<&ObjectId> = desired
-        .components
-        .iter()
-        .flat_map(|component| &component.objects)
-        .map(|(_, object)| &object.id)
-        .collect();
-    let others = steps.len();
-    for (component, inventory) in &observed.inventories {
-        let mut gone: Vec<&ObjectId> = inventory
-            .iter()
-            .filter(|id| !wanted.contains(id) && (desired.allow_data_loss || !holds_data(id)))
-            .collect();
-        let forgotten = !desired.components.iter().any(|wanted| wanted.name == *component);
-        if gone.is_empty() && !(forgotten && inventory.is_empty()) {
-            continue;
+/// What is done to one wanted object.
+fn action(object: &Arc<Object>, live: Option<&Live>) -> Action {
+    let mut action = Action::new(object.id.clone(), Verb::Create);
+    action.object = Some(Arc::clone(object));
+    let Some(live) = live else { return action };
+    action.verb = match &live.verdict {
+        _ if live.foreign.is_some() => Verb::Adopt,
+        Verdict::Same | Verdict::Finished => Verb::Keep,
+        Verdict::Change { .. } => Verb::Update,
+        Verdict::Fixed { .. } | Verdict::Going => Verb::Replace,
+    };
+    match &live.verdict {
+        Verdict::Same => {}
+        Verdict::Finished => action.finished = true,
+        Verdict::Change { changes, conflicts, refused } => {
+            action.changes.clone_from(changes);
+            action.takes.clone_from(conflicts);
+            action.note =
+                refused.as_ref().map(|words| format!("the API server refuses it as things are: {words}"));
         }
-        gone.reverse();
-        let to = steps.len();
-        steps.push(Step {
-            id: StepId::Stage(component.clone(), Stage::Prune),
-            actions: gone
-                .into_iter()
-                .map(|id| Action {
-                    id: id.clone(),
-                    verb: Verb::Delete,
-                    object: None,
-                    changes: Vec::new(),
-                    finished: false,
-                })
-                .collect(),
-            work: Vec::new(),
-            gates: Vec::new(),
-            may_be_empty: false,
-            grace: None,
-            expect: Duration::ZERO,
-            deadline: Duration::from_secs(600),
-            done: false,
-        });
-        edges.extend((0..others).map(|from| Edge {
-            from,
-            milestone: Milestone::Ready,
-            to,
-            blocks: Blocks::Apply,
-            reason: Reason::PruneOrder,
-        }));
+        Verdict::Fixed { fields } => {
+            action.note = Some(format!("only a new one can have {}", fields.join(", ")));
+        }
+        Verdict::Going => {
+            action.note = Some("it is being deleted, and made again when it is gone".to_owned())
+        }
     }
+    if let Some(managers) = live.foreign.as_ref().filter(|managers| !managers.is_empty()) {
+        action.note = Some(format!("{} made it", managers.join(", ")));
+    }
+    action
 }
 
-/// Objects whose deletion loses data that cozy cannot make again.
-fn holds_data(id: &ObjectId) -> bool {
-    matches!(
-        id.kind.kind.as_str(),
-        "CustomResourceDefinition" | "Namespace" | "PersistentVolume" | "PersistentVolumeClaim"
-    )
+/// Kinds of which a new object does what the old one did, and nothing is lost with that.
+fn is_safely_replaced(kind: &GroupKind) -> bool {
+    (kind.group.as_str(), kind.kind.as_str()) == ("batch", "Job")
+}
+
+/// What may not be done to objects that exist, unless the user says so.
+fn refusals(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
+    let objects = desired
+        .components
+        .iter()
+        .flat_map(|component| component.objects.iter().map(move |(_, object)| (&component.name, &object.id)));
+    let Allowed { data_loss: _, conflicts: force, adopt } = desired.allowed;
+    let mut errors = Vec::new();
+    for (component, object) in objects {
+        let Some(live) = observed.objects.get(object) else { continue };
+        let (component, object) = (component.clone(), object.clone());
+        if let Some(managers) = live.foreign.as_ref().filter(|_| !adopt) {
+            errors.push(PlanError::Foreign {
+                component: component.clone(),
+                object: object.clone(),
+                managers: managers.clone(),
+            });
+        }
+        match &live.verdict {
+            Verdict::Change { conflicts, .. }
+                if !force && conflicts.iter().any(|conflict| !conflict.ours) =>
+            {
+                let conflicts = conflicts.iter().filter(|conflict| !conflict.ours).cloned().collect();
+                errors.push(PlanError::Conflict { component, object, conflicts });
+            }
+            Verdict::Fixed { fields } if live.foreign.is_some() || !is_safely_replaced(&object.kind) => {
+                errors.push(PlanError::Fixed { component, object, fields: fields.clone() });
+            }
+            Verdict::Same
+            | Verdict::Finished
+            | Verdict::Change { .. }
+            | Verdict::Fixed { .. }
+            | Verdict::Going => {}
+        }
+    }
+    errors
 }
 
 /// How long a step's requests are expected to take.
 pub(super) fn apply_time(step: &Step) -> Duration {
-    let writes = step.actions.iter().filter(|action| action.verb != Verb::Keep).count();
+    let writes = step.actions.iter().filter(|action| action.verb.writes()).count();
     APPLY_EACH * u32::try_from(writes).unwrap_or(u32::MAX)
 }
 
@@ -403,6 +384,7 @@ fn finish(desired: &Desired, steps: Vec<Step>, mut edges: Vec<Edge>, mut dropped
             .filter(|component| component.stood_in)
             .map(|component| component.name.clone())
             .collect(),
+        guarded: Vec::new(),
         critical_path: path.into_iter().map(|old| position[old]).collect(),
         expected,
     }

@@ -15,7 +15,7 @@ use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::execute::run::Options;
 use crate::model::component::Provides;
 use crate::model::object::{Object, ObjectId};
-use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::plan::planner::{Allowed, Desired, DesiredComponent, Observed, plan};
 use crate::plan::{Blocks, Milestone, Plan, Reason, Stage, StepId};
 
 /// Remembers all events.
@@ -207,7 +207,7 @@ fn desired(shapes: &[Shape]) -> Desired {
     Desired {
         hosts: Vec::new(),
         components: components(shapes),
-        allow_data_loss: false,
+        allowed: Allowed::default(),
         load_balancer_pool: true,
     }
 }
