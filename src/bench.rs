@@ -2,7 +2,7 @@
 //! same functions that every command uses.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt as _;
 use serde_json::{Map, json};
@@ -148,8 +148,13 @@ pub fn render_and_plan(input: &Input) -> Planned {
             stood_in: false,
         })
         .collect();
-    let desired =
-        Desired { hosts: Vec::new(), components, allowed: Allowed::default(), load_balancer_pool: true };
+    let desired = Desired {
+        hosts: Vec::new(),
+        components,
+        autoscaled: BTreeSet::new(),
+        allowed: Allowed::default(),
+        load_balancer_pool: true,
+    };
     let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
     Planned { plan, desired }
 }

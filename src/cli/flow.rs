@@ -1,7 +1,7 @@
 //! The way that most commands share: files, catalogue, components, objects.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -19,8 +19,8 @@ use crate::model::finding::Finding;
 use crate::model::names::ComponentName;
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
-use crate::plan::PlanError;
 use crate::plan::planner::{Allowed, Desired, DesiredComponent};
+use crate::plan::{PlanError, send};
 use crate::provider::kubeadm::steps;
 use crate::render::{self, Missing, Rendered};
 use crate::settings::Settings;
@@ -267,7 +267,9 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
         })
         .collect();
     let load_balancer_pool = !cloud.network.load_balancer.is_empty();
-    Desired { hosts, components, allowed, load_balancer_pool }
+    let mut desired = Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool };
+    send::prepare(&mut desired, &BTreeSet::new());
+    desired
 }
 
 /// Errors of the planner for the user.

@@ -222,7 +222,7 @@ impl Run<'_> {
         desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
         let (observed, inventories) = match &cluster {
             Some(cluster) => {
-                cluster.observe(&desired, self.settings.concurrency).await.map_err(flow::cluster)?
+                cluster.observe(&mut desired, self.settings.concurrency).await.map_err(flow::cluster)?
             }
             // On bare servers the plan is made from rendered objects alone.
             None => (Observed::nothing(false), Inventories::default()),

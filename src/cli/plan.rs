@@ -50,21 +50,21 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         return Ok(artefacts::interrupted(signal, "cozy plan", ui));
     }
     let missing = if simulated { Missing::StandIn } else { Missing::Refuse };
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow.into());
+    let mut desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow.into());
     let (plan, version) = if simulated {
         (
             planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?,
             flow::version(&loaded.file.cloud),
         )
     } else {
-        flow::runtime()?.block_on(observed(settings, &desired))?
+        flow::runtime()?.block_on(observed(settings, &mut desired))?
     };
     let facts = OwnFacts::new(&loaded, &version);
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
     Ok(if exit_code && !plan.is_empty() { Exit::Changes } else { Exit::Done })
 }
 
-async fn observed(settings: &Settings, desired: &Desired) -> anyhow::Result<(Plan, String)> {
+async fn observed(settings: &Settings, desired: &mut Desired) -> anyhow::Result<(Plan, String)> {
     let client =
         connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await.map_err(flow::cluster)?;
     let cluster = Cluster::new(client).await.map_err(flow::cluster)?;

@@ -44,13 +44,13 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, Allowed::default());
+    let mut desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, Allowed::default());
     let (observed, version) = flow::runtime()?
         .block_on(async {
             let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
             let cluster = Cluster::new(client).await?;
             let version = cluster.version().await?;
-            Ok((cluster.observe(&desired, settings.concurrency).await?.0, version))
+            Ok((cluster.observe(&mut desired, settings.concurrency).await?.0, version))
         })
         .map_err(flow::cluster)?;
     let lines = sum_up(&desired, &observed);

@@ -4,13 +4,17 @@
 use std::collections::BTreeSet;
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::error::ClusterError;
 use super::inventory::Entry;
 use super::{Cluster, FIELD_MANAGER, to_value};
 use crate::model::object::{Object, ObjectId};
 use crate::plan::live::FieldConflict;
+
+/// Holds the replicas of what an autoscaler scales, from when they are not sent any more until it changes them:
+/// without any manager they would be the default.
+const HANDOVER_MANAGER: &str = "cozy-autoscaled";
 
 /// How an object is applied.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,9 +33,13 @@ pub(crate) fn claim(conflicts: Vec<FieldConflict>, entry: Option<&Entry>) -> Vec
     conflicts.into_iter().map(claimed).collect()
 }
 
+fn is_ours(conflict: &FieldConflict, ours: &BTreeSet<String>) -> bool {
+    conflict.manager == HANDOVER_MANAGER || ours.contains(&conflict.field)
+}
+
 /// Whether all fields were ours.
 fn are_ours(conflicts: &[FieldConflict], ours: &BTreeSet<String>) -> bool {
-    conflicts.iter().all(|conflict| ours.contains(&conflict.field))
+    conflicts.iter().all(|conflict| is_ours(conflict, ours))
 }
 
 impl Cluster {
@@ -76,6 +84,30 @@ impl Cluster {
             }
             other => other,
         }
+    }
+
+    /// Leaves the replicas of an object as they are, where they were ours and are an autoscaler's now.
+    pub(crate) async fn hand_over_replicas(
+        &self,
+        object: &Object,
+        entry: Option<&Entry>,
+    ) -> Result<(), ClusterError> {
+        if !entry.is_some_and(|entry| entry.paths().contains(".spec.replicas")) {
+            return Ok(());
+        }
+        let live = self.get(&object.id, &object.version).await?;
+        let Some(replicas) = live.as_ref().and_then(|live| live.pointer("/spec/replicas")) else {
+            return Ok(());
+        };
+        let value = json!({
+            "apiVersion": object.value.get("apiVersion"), "kind": object.id.kind.kind,
+            "metadata": { "name": object.id.name, "namespace": object.id.namespace },
+            "spec": { "replicas": replicas },
+        });
+        let api = self.api(&object.id, &object.version)?;
+        let params = PatchParams::apply(HANDOVER_MANAGER).validation_strict();
+        let answer = api.patch(&object.id.name, &params, &Patch::Apply(&value)).await;
+        answer.map(drop).map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
     }
 
     /// Whether an object that the server does not want as a change would be fine as a new one. It is validated

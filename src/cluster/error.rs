@@ -224,7 +224,9 @@ impl ClusterError {
 }
 
 /// Whether an object does not fit its kind's schema. The API server answers that with 500 for server-side applies
-/// (`structured-merge-diff`), and only its words tell it from what passes.
+/// (`structured-merge-diff`, and the conversion after it), and only its words tell it from what passes.
 fn is_untyped(message: &str) -> bool {
-    message.contains("failed to create typed patch object")
+    ["failed to create typed patch object", "failed to convert new object"]
+        .iter()
+        .any(|words| message.contains(words))
 }

@@ -20,7 +20,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) use apply::ApplyMode;
 pub(crate) use connect::{connect, connect_text};
-use kube::api::{Api, DynamicObject};
+use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::discovery::{ApiResource, Discovery, Scope};
 use serde_json::Value;
 
@@ -97,6 +97,14 @@ impl Cluster {
         self.served()
             .get(kind)
             .is_some_and(|versions| versions.iter().any(|(resource, _)| resource.version == version))
+    }
+
+    /// What objects of a kind say that they are; `version` empty: the preferred one.
+    fn types(&self, kind: &GroupKind, version: &str) -> Option<TypeMeta> {
+        let served = self.served();
+        let mut versions = served.get(kind)?.iter().map(|(resource, _)| resource);
+        let resource = versions.find(|resource| version.is_empty() || resource.version == version)?;
+        Some(TypeMeta { api_version: resource.api_version.clone(), kind: kind.kind.clone() })
     }
 
     /// The API of an object's kind and namespace; `version` empty: the preferred one.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -22,6 +22,7 @@ use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::edges::gate_is_of;
 use crate::plan::live::{Leftover, Live, Observed, Verdict};
 use crate::plan::planner::{Desired, DesiredComponent};
+use crate::plan::send;
 
 /// What is known of an object, by whichever inventory.
 struct Known<'a> {
@@ -39,13 +40,27 @@ struct Found {
 }
 
 impl Cluster {
+    /// Leaves replicas to the autoscalers that are in the cluster.
+    async fn leave_replicas(&self, desired: &mut Desired) -> Result<(), ClusterError> {
+        let lists = Lists::new(self);
+        let needs: Vec<Need> =
+            send::scalers().filter(|kind| self.plural(kind).is_some()).map(Need::Whole).collect();
+        let found = lists.around(&needs).await;
+        let scalers =
+            found.whole.values().flatten().filter_map(|live| Object::from_value((**live).clone()).ok());
+        let scaled = scalers.filter_map(|scaler| send::scaled(&scaler)).collect();
+        send::prepare(desired, &scaled);
+        Ok(())
+    }
+
     /// Observes everything that the plan of `desired` depends on. The inventories that it gives know more of objects
     /// that are as wanted than those in the cluster may.
     pub(crate) async fn observe(
         &self,
-        desired: &Desired,
+        desired: &mut Desired,
         concurrency: usize,
     ) -> Result<(Observed, Inventories), ClusterError> {
+        self.leave_replicas(desired).await?;
         let mut inventories = self.inventories().await?;
         let lists = Lists::new(self);
         let (found, leftovers) = {
@@ -296,12 +311,15 @@ impl<'a> Lists<'a> {
     ) -> Result<Vec<Arc<Value>>, ClusterError> {
         let everywhere = ObjectId { kind: kind.clone(), namespace: None, name: String::new() };
         let api = self.cluster.api(&everywhere, version)?;
+        // Items of a list do not say what they are.
+        let types = self.cluster.types(kind, version);
+        let typed = |object: DynamicObject| to_value(DynamicObject { types: types.clone(), ..object });
         let mut kept = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = api.list(&params).await;
             let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
-            kept.extend(page.items.into_iter().map(to_value).filter_map(&keep).map(Arc::new));
+            kept.extend(page.items.into_iter().map(typed).filter_map(&keep).map(Arc::new));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 return Ok(kept);

@@ -103,6 +103,9 @@ impl Writer<'_> {
             // Held for the request alone, so that others go on while this one waits to be tried again.
             let _permit = self.shared.requests.acquire().await;
             let cluster = self.shared.cluster()?;
+            if action.autoscaled {
+                cluster.hand_over_replicas(object, entry).await?;
+            }
             if self.shared.options.force_conflicts {
                 cluster.apply(object, ApplyMode { force: true, dry_run: false }).await
             } else {

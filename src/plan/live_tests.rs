@@ -126,14 +126,28 @@ fn data_and_what_is_marked_is_kept_and_named() {
             "old/prune Delete ConfigMap x/mine",
         ]
     "#);
-    let kept: Vec<String> = made.guarded.iter().map(|it| format!("{} {}", it.object, it.marked)).collect();
-    assert_eq!(kept, ["ConfigMap x/marked true", "PersistentVolumeClaim x/data false"]);
+    let kept: Vec<String> = made.guarded.iter().map(|it| format!("{} {}", it.object, it.why)).collect();
+    assert_eq!(
+        kept,
+        [
+            "ConfigMap x/marked is marked to be kept: `--allow-data-loss` deletes it",
+            "PersistentVolumeClaim x/data holds data: `--allow-data-loss` deletes it",
+        ]
+    );
     // What is kept is no work.
     let rest = known(&[("old", &[&claim], &[])]);
     assert!(plan(&desired, &rest).unwrap().is_empty());
     desired.allowed.data_loss = true;
     let made = plan(&desired, &observed).unwrap();
     assert_eq!((made.counts().delete, made.guarded.len()), (4, 0));
+    // But never what others stand on.
+    let (space, kind) = (named("v1", "Namespace", None, "x"), crd("db.example", "Database"));
+    let observed = known(&[("old", &[&space, &kind], &[])]);
+    let database = named("db.example/v1", "Database", Some("x"), "a");
+    let served = Some([database.id.kind.clone()].into());
+    desired.components.push(component("app", vec![(Stage::Objects, database)]));
+    let made = plan(&desired, &Observed { served, ..observed }).unwrap();
+    assert_eq!((made.counts().delete, made.guarded.len()), (0, 2));
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(crate) mod planner;
 pub(crate) mod prune;
 pub(crate) mod references;
 pub(crate) mod savings;
+pub(crate) mod send;
 #[cfg(test)]
 mod tests;
 
@@ -54,15 +55,37 @@ pub(crate) struct Plan {
     pub(crate) expected: Duration,
 }
 
-/// An object that would be deleted if that were allowed.
+/// An object that would be deleted, but for what speaks against it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Guarded {
     /// The component whose inventory has it.
     pub(crate) component: ComponentName,
     /// The object.
     pub(crate) object: ObjectId,
-    /// It says of itself that it is to be kept; else its deletion would lose data.
-    pub(crate) marked: bool,
+    /// Why.
+    pub(crate) why: Guard,
+}
+
+/// Why an object is kept that nobody wants any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Guard {
+    /// Its deletion would lose data.
+    Data,
+    /// It says of itself that it is to be kept.
+    Marked,
+    /// It is the namespace or the kind of objects that are wanted.
+    Used,
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Data => "holds data: `--allow-data-loss` deletes it",
+            Self::Marked => "is marked to be kept: `--allow-data-loss` deletes it",
+            Self::Used => "is used by objects that are wanted",
+        })
+    }
 }
 
 /// One stage of one component, or one phase of a host.
@@ -295,12 +318,23 @@ pub(crate) struct Action {
     pub(crate) note: Option<String>,
     /// A Job that was complete, and is gone by now: there is nothing to wait for.
     pub(crate) finished: bool,
+    /// Its replicas are an autoscaler's, and stay as they are until that changes them.
+    pub(crate) autoscaled: bool,
 }
 
 impl Action {
     /// Nothing more is known of it.
     pub(crate) fn new(id: ObjectId, verb: Verb) -> Self {
-        Self { id, verb, object: None, changes: Vec::new(), takes: Vec::new(), note: None, finished: false }
+        Self {
+            id,
+            verb,
+            object: None,
+            changes: Vec::new(),
+            takes: Vec::new(),
+            note: None,
+            finished: false,
+            autoscaled: false,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{edges, prune, references};
 use crate::model::component::{GateSpec, Provides};
 use crate::model::kinds;
 use crate::model::names::ComponentName;
-use crate::model::object::{GroupKind, Object};
+use crate::model::object::{GroupKind, Object, ObjectId};
 
 /// How long one object takes to be applied, for the estimate only: 600 objects
 /// a second, a third of what a local API server was measured to take.
@@ -34,6 +34,8 @@ pub(crate) struct Desired {
     pub(crate) hosts: Vec<HostStep>,
     /// The components.
     pub(crate) components: Vec<DesiredComponent>,
+    /// Objects whose replicas are left to an autoscaler.
+    pub(crate) autoscaled: BTreeSet<ObjectId>,
     /// What the user allowed.
     pub(crate) allowed: Allowed,
     /// There are addresses for load balancers.
@@ -126,7 +128,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     let mut edges = Vec::new();
     hosts(&desired.hosts, &mut steps, &mut edges);
     for component in &desired.components {
-        stages(component, observed, &mut steps, &mut edges);
+        stages(component, (desired, observed), &mut steps, &mut edges);
     }
     let mut errors = unknown_kinds(desired, observed);
     errors.extend(refusals(desired, observed));
@@ -180,12 +182,17 @@ fn hosts(hosts: &[HostStep], steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
 }
 
 /// The steps of one component, and the edges between them.
-fn stages(component: &DesiredComponent, observed: &Observed, steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
+fn stages(
+    component: &DesiredComponent,
+    known: (&Desired, &Observed),
+    steps: &mut Vec<Step>,
+    edges: &mut Vec<Edge>,
+) {
     let mut previous: Option<(usize, Stage)> = None;
     for objects in component.objects.chunk_by(|(a, _), (b, _)| a == b) {
         let Some((stage, _)) = objects.first() else { continue };
         let index = steps.len();
-        steps.push(step(component, *stage, objects, observed));
+        steps.push(step(component, *stage, objects, known));
         if let Some((from, before)) = previous {
             // CRDs must be served, hooks done, and a source ready, before what builds on them is sent.
             let ready = matches!(before, Stage::Crds | Stage::PreInstall)
@@ -207,10 +214,15 @@ fn step(
     component: &DesiredComponent,
     stage: Stage,
     objects: &[(Stage, Arc<Object>)],
-    observed: &Observed,
+    (desired, observed): (&Desired, &Observed),
 ) -> Step {
-    let actions: Vec<Action> =
-        objects.iter().map(|(_, object)| action(object, observed.objects.get(&object.id))).collect();
+    let actions: Vec<Action> = objects
+        .iter()
+        .map(|(_, object)| Action {
+            autoscaled: desired.autoscaled.contains(&object.id),
+            ..action(object, observed.objects.get(&object.id))
+        })
+        .collect();
     let gates: Vec<GateSpec> = component
         .gates
         .iter()

@@ -1,12 +1,12 @@
 //! What earlier runs applied and nobody wants any more: what of it is
 //! deleted, in which order, what is only forgotten, and what is kept.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use super::live::{Leftover, Observed};
 use super::planner::Desired;
-use super::{Action, Blocks, Edge, Guarded, Milestone, Reason, Stage, Step, StepId, Verb};
+use super::{Action, Blocks, Edge, Guard, Guarded, Milestone, Reason, Stage, Step, StepId, Verb};
 use crate::model::kinds;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, ObjectId};
@@ -21,11 +21,7 @@ pub(super) fn steps(
     steps: &mut Vec<Step>,
     edges: &mut Vec<Edge>,
 ) -> Vec<Guarded> {
-    let owners: HashMap<&ObjectId, &ComponentName> = desired
-        .components
-        .iter()
-        .flat_map(|component| component.objects.iter().map(move |(_, object)| (&object.id, &component.name)))
-        .collect();
+    let wanted = Wanted::of(desired);
     let mut guarded = Vec::new();
     let mut places: BTreeMap<&ComponentName, usize> = BTreeMap::new();
     let others = steps.len();
@@ -34,10 +30,10 @@ pub(super) fn steps(
         let Some(inventory) = observed.inventories.get(component) else { continue };
         let mut actions = Vec::new();
         for id in inventory.iter().rev() {
-            match fate(id, component, &owners, (desired, observed)) {
+            match fate(id, component, &wanted, (desired, observed)) {
                 Fate::Wanted => {}
-                Fate::Guarded(marked) => {
-                    guarded.push(Guarded { component: component.clone(), object: id.clone(), marked });
+                Fate::Guarded(why) => {
+                    guarded.push(Guarded { component: component.clone(), object: id.clone(), why });
                 }
                 Fate::Act(verb, note) => {
                     actions.push(Action { note, ..Action::new(id.clone(), verb) });
@@ -78,12 +74,48 @@ pub(super) fn steps(
     guarded
 }
 
+/// What is wanted.
+struct Wanted<'a> {
+    /// Whose each object is.
+    owners: HashMap<&'a ObjectId, &'a ComponentName>,
+    namespaces: HashSet<&'a str>,
+    kinds: HashSet<&'a GroupKind>,
+}
+
+impl<'a> Wanted<'a> {
+    fn of(desired: &'a Desired) -> Self {
+        let all = || {
+            desired.components.iter().flat_map(|component| {
+                component.objects.iter().map(move |(_, object)| (&object.id, &component.name))
+            })
+        };
+        Self {
+            owners: all().collect(),
+            namespaces: all().filter_map(|(id, _)| id.namespace.as_deref()).collect(),
+            kinds: all().map(|(id, _)| &id.kind).collect(),
+        }
+    }
+
+    /// Whether objects that are wanted cannot be without an object.
+    fn uses(&self, id: &ObjectId) -> bool {
+        match (id.kind.group.as_str(), id.kind.kind.as_str()) {
+            ("", "Namespace") => self.namespaces.contains(id.name.as_str()),
+            // Its name is the plural and the group.
+            ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+                let group = id.name.split_once('.').map_or("", |(_, group)| group);
+                self.kinds.iter().any(|kind| kind.group == group)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What becomes of an entry of an inventory.
 enum Fate {
     /// It stays.
     Wanted,
-    /// It is kept against the wish: it holds data, or is marked.
-    Guarded(bool),
+    /// It is kept against the wish.
+    Guarded(Guard),
     /// It is deleted, or forgotten.
     Act(Verb, Option<String>),
 }
@@ -91,10 +123,10 @@ enum Fate {
 fn fate(
     id: &ObjectId,
     component: &ComponentName,
-    owners: &HashMap<&ObjectId, &ComponentName>,
+    wanted: &Wanted<'_>,
     (desired, observed): (&Desired, &Observed),
 ) -> Fate {
-    match owners.get(id) {
+    match wanted.owners.get(id) {
         Some(owner) if *owner == component => return Fate::Wanted,
         Some(owner) => return Fate::Act(Verb::Forget, Some(format!("it is of {owner} now"))),
         None => {}
@@ -104,9 +136,10 @@ fn fate(
         Some(Leftover::Foreign) => {
             Fate::Act(Verb::Forget, Some("it was never applied, and what is there is of others".to_owned()))
         }
-        Some(Leftover::Marked) if !desired.allowed.data_loss => Fate::Guarded(true),
+        Some(Leftover::Marked) if !desired.allowed.data_loss => Fate::Guarded(Guard::Marked),
+        None | Some(Leftover::Marked) if wanted.uses(id) => Fate::Guarded(Guard::Used),
         None | Some(Leftover::Marked) if !desired.allowed.data_loss && holds_data(&id.kind) => {
-            Fate::Guarded(false)
+            Fate::Guarded(Guard::Data)
         }
         None | Some(Leftover::Marked) => Fate::Act(Verb::Delete, None),
     }

@@ -61,7 +61,13 @@ fn needing(mut component: DesiredComponent, needs: &[&str]) -> DesiredComponent 
 }
 
 pub(super) fn of(components: Vec<DesiredComponent>) -> Desired {
-    Desired { hosts: Vec::new(), components, allowed: Allowed::default(), load_balancer_pool: true }
+    Desired {
+        hosts: Vec::new(),
+        components,
+        autoscaled: std::collections::BTreeSet::new(),
+        allowed: Allowed::default(),
+        load_balancer_pool: true,
+    }
 }
 
 /// An object that is as wanted.

@@ -207,6 +207,7 @@ fn desired(shapes: &[Shape]) -> Desired {
     Desired {
         hosts: Vec::new(),
         components: components(shapes),
+        autoscaled: std::collections::BTreeSet::new(),
         allowed: Allowed::default(),
         load_balancer_pool: true,
     }

@@ -46,10 +46,10 @@ fn kept(plan: &Plan, width: usize) -> String {
     if plan.guarded.is_empty() {
         return String::new();
     }
-    let mut out = "not wanted any more, and kept (`--allow-data-loss` deletes it):\n".to_owned();
+    let mut out = "not wanted any more, and kept:\n".to_owned();
     for guarded in &plan.guarded {
-        let why = if guarded.marked { "is marked to be kept" } else { "holds data" };
-        let line = format!("  {} of {} {why}", clean(&guarded.object.to_string()), guarded.component);
+        let object = clean(&guarded.object.to_string());
+        let line = format!("  {object} of {} {}", guarded.component, guarded.why);
         out.push_str(&text::wrap(&line, width, 4));
         out.push('\n');
     }

@@ -43,13 +43,13 @@ fn step_json(step: &Step) -> Value {
 }
 
 fn action_json(action: &Action) -> Value {
-    let Action { id, verb, object: _, changes, takes, note, finished: _ } = action;
+    let Action { id, verb, object: _, changes, takes, note, finished: _, autoscaled: _ } = action;
     json!({ "object": id, "verb": verb, "changes": changes, "takes": takes, "note": note })
 }
 
 fn guarded_json(guarded: &Guarded) -> Value {
-    let Guarded { component, object, marked } = guarded;
-    json!({ "component": component, "object": object, "why": if *marked { "marked" } else { "data" } })
+    let Guarded { component, object, why } = guarded;
+    json!({ "component": component, "object": object, "why": why })
 }
 
 fn edge_json(plan: &Plan, edge: &Edge) -> Value {

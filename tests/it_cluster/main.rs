@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod answer;
+mod applying;
 mod behaviours;
 mod diagnosis;
 mod early;
 mod gates;
+mod leftovers;
 mod made;
 mod proxy;
 mod scenario;
