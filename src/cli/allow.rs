@@ -13,13 +13,13 @@ pub(super) struct Allow {
     #[arg(long)]
     adopt: bool,
     /// Allow to delete data: CRDs, namespaces, volumes, and what is marked to be kept
-    #[arg(long)]
-    allow_data_loss: bool,
+    #[arg(long = "allow-data-loss")]
+    data_loss: bool,
 }
 
 impl From<Allow> for Allowed {
     fn from(args: Allow) -> Self {
-        let Allow { force_conflicts: conflicts, adopt, allow_data_loss: data_loss } = args;
+        let Allow { force_conflicts: conflicts, adopt, data_loss } = args;
         Self { data_loss, conflicts, adopt }
     }
 }

@@ -11,12 +11,11 @@ use serde_json::json;
 use super::artefacts;
 use super::flow;
 use super::secrets;
+use crate::cluster::Cluster;
 use crate::cluster::observe::Lists;
-use crate::cluster::{Cluster, connect};
 use crate::diagnose::{Operators, archive, diagnose};
-use crate::error::{Code, Exit, Problem};
+use crate::error::{Code, Exit};
 use crate::execute::event::Failure;
-use crate::model::cloud::Provider;
 use crate::model::names::ComponentName;
 use crate::plan::planner::{Allowed, Desired, DesiredComponent};
 use crate::render::Missing;
@@ -46,15 +45,6 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let Args { component, archive: file } = args;
     let mut loaded = flow::load(settings)?;
     flow::known(&loaded, component.as_slice())?;
-    if loaded.file.cloud.kubernetes.provider != Provider::Existing {
-        return Err(Problem::new(
-            5001,
-            Exit::Failed,
-            "the cluster of hosts cannot be diagnosed by this version of cozy",
-            "with `kubernetes.provider: existing` and --kubeconfig the components of a cluster are diagnosed",
-        )
-        .into());
-    }
     secrets::read(&mut loaded, settings)?;
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
@@ -65,18 +55,15 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         .iter()
         .filter(|known| component.as_ref().is_none_or(|named| *named == known.name))
         .collect();
-    let (found, files) = flow::runtime()?
-        .block_on(async {
-            let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
-            let cluster = Cluster::new(client).await?;
-            let found = look(&cluster, &desired, &wanted, settings.concurrency).await?;
-            let files = match file {
-                Some(_) => archive::collect(&cluster, &wanted).await,
-                None => BTreeMap::new(),
-            };
-            Ok((found, files))
-        })
-        .map_err(flow::cluster)?;
+    let (found, files) = flow::runtime()?.block_on(async {
+        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+        let found = look(&cluster, &desired, &wanted, settings.concurrency).await.map_err(flow::cluster)?;
+        let files = match file {
+            Some(_) => archive::collect(&cluster, &wanted).await,
+            None => BTreeMap::new(),
+        };
+        anyhow::Ok((found, files))
+    })?;
     let healthy = found.iter().all(|component| component.failures.is_empty());
     let document = document(loaded.file.cloud.name.as_str(), healthy, &found);
     if let Some(path) = file {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use crate::catalogue;
+use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::event::Failure;
@@ -288,6 +289,33 @@ pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
         return Problem::Several { said, summary, exit: Exit::Failed }.into();
     }
     Problem::Many(said).into()
+}
+
+/// Where the kubeconfig of a cluster on hosts is kept: beside `cozy.yaml`.
+pub(crate) fn own_kubeconfig(cloud: &Cloud, settings: &Settings) -> PathBuf {
+    let folder = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
+    folder.join(format!("{}.kubeconfig", cloud.name))
+}
+
+/// Connects to the cluster of a cloud: the user's kubeconfig, or that of its hosts.
+///
+/// # Errors
+/// C5002 when there is no cluster on the hosts yet, as far as this folder knows.
+pub(crate) async fn connect(cloud: &Cloud, settings: &Settings) -> anyhow::Result<Cluster> {
+    let own = own_kubeconfig(cloud, settings);
+    let path = match (&settings.kubeconfig, cloud.kubernetes.provider) {
+        (Some(path), _) => Some(path.as_path()),
+        (None, Provider::Existing) => None,
+        (None, Provider::Kubeadm) if own.exists() => Some(own.as_path()),
+        (None, Provider::Kubeadm) => {
+            let said =
+                format!("there is no kubeconfig of cloud {}: `{}` is missing", cloud.name, own.display());
+            let hint = "`cozy install` writes it when the first server is up; --kubeconfig names another one";
+            return Err(Problem::new(5002, Exit::Failed, said, hint).into());
+        }
+    };
+    let connection = crate::cluster::connect(path, settings.context.as_deref()).await.map_err(cluster)?;
+    Cluster::new(connection).await.map_err(cluster)
 }
 
 /// An error of the cluster for the user.

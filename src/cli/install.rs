@@ -13,14 +13,13 @@ use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
 use super::preflight::HostArgs;
 use super::{secrets, signals};
+use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventories;
-use crate::cluster::lease::{self, Lock};
-use crate::cluster::{Cluster, connect};
+use crate::cluster::lease::Lock;
 use crate::error::{Exit, Problem};
-use crate::execute::event::{Outcome, Reporter};
+use crate::execute::event::{EventKind, Outcome, Reporter};
 use crate::execute::hosts::{Hosts, Simulated};
-use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
@@ -58,6 +57,9 @@ pub(super) struct Args {
     /// How long each component may take, instead of its own deadline
     #[arg(long, value_name = "DURATION", value_parser = settings::span, env = "COZY_TIMEOUT")]
     timeout: Option<Duration>,
+    /// How long to wait for another run that works on this cluster, instead of giving up
+    #[arg(long, value_name = "DURATION", value_parser = settings::span)]
+    wait_lock: Option<Duration>,
     #[command(flatten)]
     allow: Allow,
     #[command(flatten)]
@@ -66,7 +68,7 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { rehearse, seed, ref inject, ref timeline, yes, timeout, allow, ref hosts } = *args;
+    let Args { rehearse, seed, ref inject, ref timeline, yes, timeout, wait_lock, allow, ref hosts } = *args;
     let allowed = Allowed::from(allow);
     if ui.format() == Format::Yaml {
         return Err(Problem::new(
@@ -101,6 +103,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         loaded: &loaded,
         options,
         yes,
+        wait_lock: wait_lock.unwrap_or_default(),
         timeline: Arc::default(),
         picture: timeline.as_deref(),
     };
@@ -141,6 +144,8 @@ struct Run<'a> {
     loaded: &'a Loaded,
     options: Options,
     yes: bool,
+    /// How long another run is waited for.
+    wait_lock: Duration,
     timeline: Arc<Mutex<Timeline>>,
     /// Where the picture of the run goes.
     picture: Option<&'a str>,
@@ -217,48 +222,32 @@ impl Run<'_> {
         };
         let cluster = match &runner {
             Some(runner) => runner.cluster().await.map_err(flow::failure)?,
-            None => Some(self.existing().await.map_err(flow::cluster)?),
-        };
-        desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
-        let (observed, inventories) = match &cluster {
-            Some(cluster) => {
-                cluster.observe(&mut desired, self.settings.concurrency).await.map_err(flow::cluster)?
-            }
-            // On bare servers the plan is made from rendered objects alone.
-            None => (Observed::nothing(false), Inventories::default()),
+            None => Some(flow::connect(&self.loaded.file.cloud, self.settings).await?),
         };
         let version = match (&runner, &cluster) {
             (Some(runner), _) => runner.version().to_owned(),
             (None, Some(cluster)) => cluster.version().await.map_err(flow::cluster)?,
             (None, None) => String::new(),
         };
-        let plan = planner::plan(&desired, &observed).map_err(flow::no_plan)?;
+        desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
         let facts = OwnFacts::new(self.loaded, &version);
         let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
-        if plan.is_empty() {
-            self.show(&plan, &facts, false);
-            let reporter: Box<dyn Reporter> = match self.ui.format() {
-                Format::Text => Box::new(Tee(Vec::new())),
-                Format::Json | Format::Yaml => self.ui.reporter(),
-            };
-            let shared = Shared::new(cluster.as_ref(), hosts, &*reporter, self.options.clone());
-            shared.report(facts.started(&plan, false));
-            let finished =
-                run::run(&shared, &plan, inventories.all, std::future::pending().boxed_local()).await;
-            return Ok(exit(&finished));
-        }
-        if !self.confirm(&plan, &facts, false)? {
-            self.ui.note("declined: nothing was written");
-            return Ok(Exit::Failed);
-        }
-        // Before there is an API server, the names of the units on hosts exclude a second run.
-        let mut lock = match &cluster {
-            Some(cluster) => {
-                cluster.ensure_system_namespace().await.map_err(flow::cluster)?;
-                let holder = settings::holder("cozy install");
-                Some(cluster.lock(&holder, &ThisMachine, Timestamp::now()).await.map_err(flow::cluster)?)
+        let patience = Instant::now() + self.wait_lock;
+        let (plan, inventories, mut lock) = loop {
+            let (plan, inventories) = self.look(cluster.as_ref(), desired.clone()).await?;
+            if plan.is_empty() {
+                return self.nothing_to_do(&plan, (inventories, cluster.as_ref(), hosts), &facts).await;
             }
-            None => None,
+            if !self.confirm(&plan, &facts, false)? {
+                self.ui.note("declined: nothing was written");
+                return Ok(Exit::Failed);
+            }
+            // Before there is an API server, the names of the units on hosts exclude a second run.
+            let Some(cluster) = &cluster else { break (plan, inventories, None) };
+            if let Some(lock) = self.lock(cluster, &inventories, patience).await.map_err(flow::cluster)? {
+                break (plan, inventories, Some(lock));
+            }
+            self.ui.note("another run was at work: looking again");
         };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
@@ -289,9 +278,57 @@ impl Run<'_> {
         self.end(&plan, &finished, log.as_deref(), &words)
     }
 
-    async fn existing(&self) -> Result<Cluster, ClusterError> {
-        let (kubeconfig, context) = (self.settings.kubeconfig.as_deref(), self.settings.context.as_deref());
-        Cluster::new(connect(kubeconfig, context).await?).await
+    /// Looks at the cluster, and plans.
+    async fn look(
+        &self,
+        cluster: Option<&Cluster>,
+        mut desired: Desired,
+    ) -> anyhow::Result<(Plan, Inventories)> {
+        let (observed, inventories) = match cluster {
+            Some(cluster) => {
+                cluster.observe(&mut desired, self.settings.concurrency).await.map_err(flow::cluster)?
+            }
+            // On bare servers the plan is made from rendered objects alone.
+            None => (Observed::nothing(false), Inventories::default()),
+        };
+        Ok((planner::plan(&desired, &observed).map_err(flow::no_plan)?, inventories))
+    }
+
+    async fn nothing_to_do(
+        &self,
+        plan: &Plan,
+        (inventories, cluster, hosts): (Inventories, Option<&Cluster>, &dyn Hosts),
+        facts: &OwnFacts,
+    ) -> anyhow::Result<Exit> {
+        self.show(plan, facts, false);
+        let reporter: Box<dyn Reporter> = match self.ui.format() {
+            Format::Text => Box::new(Tee(Vec::new())),
+            Format::Json | Format::Yaml => self.ui.reporter(),
+        };
+        let shared = Shared::new(cluster, hosts, &*reporter, self.options.clone());
+        shared.report(facts.started(plan, false));
+        let finished = run::run(&shared, plan, inventories.all, std::future::pending().boxed_local()).await;
+        Ok(exit(&finished))
+    }
+
+    /// Takes the lock; `None`: another run had it since the cluster was looked at.
+    async fn lock(
+        &self,
+        cluster: &Cluster,
+        inventories: &Inventories,
+        patience: Instant,
+    ) -> Result<Option<Lock>, ClusterError> {
+        cluster.ensure_system_namespace().await?;
+        let locker = cluster.locker()?;
+        match locker.take(&settings::holder("cozy install"), &ThisMachine).await {
+            Ok(lock) if cluster.inventories().await?.state == inventories.state => Ok(Some(lock)),
+            Ok(lock) => lock.release().await.map(|()| None),
+            Err(ClusterError::Locked { holder }) if Instant::now() < patience => {
+                self.ui.note(format!("waiting for {holder}"));
+                locker.wait(&ThisMachine, patience).await.map(|()| None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn open_log(&self) -> Option<Arc<log::Log>> {
@@ -374,39 +411,16 @@ fn exit(finished: &Finished) -> Exit {
 async fn stop(shared: &Shared<'_>, lock: Option<&mut Lock>) -> Outcome {
     let lost = async {
         match lock {
-            Some(lock) => keep(lock).await,
+            Some(lock) => lock.keep().await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
         outcome = shared.interrupted(signals::listen()) => outcome,
-        () = lost => Outcome::LockLost,
-    }
-}
-
-/// How long one try to renew the lock may take.
-const ONE_TRY: Duration = Duration::from_secs(5);
-
-/// Renews the lock; ends when it is lost.
-async fn keep(lock: &mut Lock) {
-    let (mut renewed, mut wait) = (Instant::now(), lease::RENEW);
-    loop {
-        retry::pause(wait).await;
-        // A connection that died without a word is given up, and the next try gets another one.
-        let left = (renewed + lease::LIFETIME).saturating_duration_since(Instant::now());
-        let tried = tokio::time::timeout(left.min(ONE_TRY), lock.renew(Timestamp::now())).await;
-        let again = match tried {
-            Ok(Ok(())) => {
-                renewed = Instant::now();
-                true
-            }
-            Ok(Err(error)) => error.is_transient(),
-            Err(_) => true,
-        };
-        if !again || renewed.elapsed() >= lease::LIFETIME {
-            return;
+        message = lost => {
+            shared.report(EventKind::Warning { message });
+            Outcome::LockLost
         }
-        wait = if renewed.elapsed() < ONE_TRY { lease::RENEW } else { Duration::from_secs(1) };
     }
 }

@@ -4,9 +4,8 @@ use super::allow::Allow;
 use super::artefacts;
 use super::flow::{self, Loaded};
 use super::secrets;
-use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
-use crate::model::cloud::Provider;
+use crate::model::cloud::{Cloud, Provider};
 use crate::plan::Plan;
 use crate::plan::planner::{self, Desired, Observed};
 use crate::render::Missing;
@@ -57,17 +56,19 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             flow::version(&loaded.file.cloud),
         )
     } else {
-        flow::runtime()?.block_on(observed(settings, &mut desired))?
+        flow::runtime()?.block_on(observed(&loaded.file.cloud, settings, &mut desired))?
     };
     let facts = OwnFacts::new(&loaded, &version);
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
     Ok(if exit_code && !plan.is_empty() { Exit::Changes } else { Exit::Done })
 }
 
-async fn observed(settings: &Settings, desired: &mut Desired) -> anyhow::Result<(Plan, String)> {
-    let client =
-        connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await.map_err(flow::cluster)?;
-    let cluster = Cluster::new(client).await.map_err(flow::cluster)?;
+async fn observed(
+    cloud: &Cloud,
+    settings: &Settings,
+    desired: &mut Desired,
+) -> anyhow::Result<(Plan, String)> {
+    let cluster = flow::connect(cloud, settings).await?;
     let version = cluster.version().await.map_err(flow::cluster)?;
     let (observed, _) = cluster.observe(desired, settings.concurrency).await.map_err(flow::cluster)?;
     Ok((planner::plan(desired, &observed).map_err(flow::no_plan)?, version))
@@ -119,10 +120,7 @@ impl OwnFacts {
     pub(super) fn new(loaded: &Loaded, version: &str) -> Self {
         let cloud = &loaded.file.cloud;
         let bundle = loaded.catalogue.bundles.get(&cloud.bundle);
-        let provider = match cloud.kubernetes.provider {
-            Provider::Kubeadm => "kubeadm",
-            Provider::Existing => "existing",
-        };
+        let provider = cloud.kubernetes.provider.as_str();
         Self {
             cloud: cloud.name.to_string(),
             bundle: bundle.map_or_else(

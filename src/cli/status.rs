@@ -6,9 +6,9 @@ use serde_json::json;
 use super::artefacts;
 use super::flow;
 use super::secrets;
-use crate::cluster::{Cluster, connect};
-use crate::error::{Exit, Problem};
-use crate::model::cloud::Provider;
+use crate::cluster::nodes::NodeState;
+use crate::error::Exit;
+use crate::model::cloud::Cloud;
 use crate::plan::planner::{Allowed, Desired, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
@@ -31,33 +31,25 @@ struct Line {
 /// Runs the command.
 pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let mut loaded = flow::load(settings)?;
-    if loaded.file.cloud.kubernetes.provider != Provider::Existing {
-        return Err(Problem::new(
-            5001,
-            Exit::Failed,
-            "the status of hosts cannot be read by this version of cozy",
-            "with `kubernetes.provider: existing` and --kubeconfig the components of a cluster are shown",
-        )
-        .into());
-    }
     secrets::read(&mut loaded, settings)?;
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
     let mut desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, Allowed::default());
-    let (observed, version) = flow::runtime()?
-        .block_on(async {
-            let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
-            let cluster = Cluster::new(client).await?;
-            let version = cluster.version().await?;
-            Ok((cluster.observe(&mut desired, settings.concurrency).await?.0, version))
-        })
-        .map_err(flow::cluster)?;
+    let (observed, version, nodes) = flow::runtime()?.block_on(async {
+        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+        let look = async {
+            let (version, nodes) = (cluster.version().await?, cluster.nodes().await?);
+            Ok((cluster.observe(&mut desired, settings.concurrency).await?.0, version, nodes))
+        };
+        look.await.map_err(flow::cluster)
+    })?;
     let lines = sum_up(&desired, &observed);
-    let unhealthy = lines.iter().any(|line| line.ready < line.objects);
+    let unhealthy =
+        lines.iter().any(|line| line.ready < line.objects) || nodes.iter().any(|node| node.unready.is_some());
     let drifted = lines.iter().any(|line| !line.drifted.is_empty());
     match ui.format() {
-        Format::Text => ui.data(&tree(loaded.file.cloud.name.as_str(), &version, &lines))?,
+        Format::Text => ui.data(&tree(&loaded.file.cloud, &version, &nodes, &lines))?,
         Format::Json | Format::Yaml => {
             let components: Vec<_> = lines
                 .iter()
@@ -68,7 +60,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
                 .collect();
             ui.json(
                 &json!({ "schema": "cozy/v1/status", "cloud": loaded.file.cloud.name, "kubernetes": version,
-                "healthy": !unhealthy, "drift": drifted, "components": components }),
+                "healthy": !unhealthy, "drift": drifted, "nodes": nodes, "components": components }),
             )?;
         }
     }
@@ -112,9 +104,15 @@ fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
         .collect()
 }
 
-fn tree(cloud: &str, version: &str, lines: &[Line]) -> String {
+fn tree(cloud: &Cloud, version: &str, nodes: &[NodeState], lines: &[Line]) -> String {
     use std::fmt::Write as _;
-    let mut text = format!("cloud {cloud} · existing {version}\n");
+    let provider = cloud.kubernetes.provider.as_str();
+    let mut text = format!("cloud {} · {provider} {version}", cloud.name);
+    let unready: Vec<&NodeState> = nodes.iter().filter(|node| node.unready.is_some()).collect();
+    let _ = writeln!(text, " · {} of {} nodes ready", nodes.len() - unready.len(), nodes.len());
+    for node in unready {
+        let _ = writeln!(text, "├ ✗ node {:<15} {}", node.name, node.unready.as_deref().unwrap_or_default());
+    }
     for (index, line) in lines.iter().enumerate() {
         let last = index + 1 == lines.len();
         let mark = if line.ready == line.objects { "✓" } else { "✗" };

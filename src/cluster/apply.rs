@@ -1,6 +1,7 @@
 //! Writing objects: server-side apply by one field manager, which takes over
 //! no more than it may, and deletion.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -42,6 +43,20 @@ fn are_ours(conflicts: &[FieldConflict], ours: &BTreeSet<String>) -> bool {
     conflicts.iter().all(|conflict| is_ours(conflict, ours))
 }
 
+/// An object without the nulls that templates leave in its metadata: with `annotations: null` the server would give
+/// us everybody's annotations.
+fn without_null_metadata(value: &Value) -> Cow<'_, Value> {
+    let metadata = || value.get("metadata").and_then(Value::as_object).into_iter().flatten();
+    if !metadata().any(|(_, field)| field.is_null()) {
+        return Cow::Borrowed(value);
+    }
+    let mut value = value.clone();
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|_, field| !field.is_null());
+    }
+    Cow::Owned(value)
+}
+
 impl Cluster {
     /// Applies an object, and gives what the server made of it.
     pub(crate) async fn apply(&self, object: &Object, mode: ApplyMode) -> Result<Value, ClusterError> {
@@ -53,7 +68,7 @@ impl Cluster {
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = mode.force;
         params.dry_run = mode.dry_run;
-        let answer = api.patch(&object.id.name, &params, &Patch::Apply(value)).await;
+        let answer = api.patch(&object.id.name, &params, &Patch::Apply(&without_null_metadata(value))).await;
         answer.map(to_value).map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
     }
 

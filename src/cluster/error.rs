@@ -26,7 +26,7 @@ pub(crate) enum ClusterError {
         /// The server's words.
         message: String,
         /// Single fields that it refuses, each with its words.
-        causes: Vec<FieldRefusal>,
+        causes: Box<[FieldRefusal]>,
         /// When it wants to be asked again.
         retry_after: Option<Duration>,
     },
@@ -217,7 +217,9 @@ impl ClusterError {
             Self::Unreachable { .. } => Some("check that the API server runs and can be reached from here".to_owned()),
             Self::NoSuchKind { .. } => Some("its CustomResourceDefinition must be there first".to_owned()),
             Self::Kubeconfig { .. } => Some("name it with --kubeconfig and --context".to_owned()),
-            Self::Locked { .. } => Some("wait until it ends".to_owned()),
+            Self::Locked { .. } => Some(
+                "wait until it ends, or let `--wait-lock 10m` wait; `cozy unlock` frees the lock of a run that is dead".to_owned(),
+            ),
             Self::Damaged { .. } => Some("restore it, or delete it and run with --force-conflicts".to_owned()),
         }
     }

@@ -236,7 +236,7 @@ fn part_name(component: &str, bytes: &[u8]) -> String {
 }
 
 /// A Secret of the engine's own.
-fn secret(component: &str, name: &str, data: Value) -> Object {
+fn secret(component: &str, name: &str, data: &Value) -> Object {
     let value = json!({
         "apiVersion": "v1",
         "kind": "Secret",
@@ -260,21 +260,21 @@ struct Written {
 
 fn written(component: &str, inventory: &Inventory, largest: usize) -> Written {
     let packed = inventory.pack();
-    let head = |data: Value| secret(component, &head_name(component), data);
+    let head = |data: &Value| secret(component, &head_name(component), data);
     let format = STANDARD.encode(FORMAT.to_string());
     if packed.len() <= largest {
-        let head = head(json!({ "format": format, "inventory": STANDARD.encode(packed) }));
+        let head = head(&json!({ "format": format, "inventory": STANDARD.encode(packed) }));
         return Written { parts: BTreeMap::new(), head };
     }
     let parts: Vec<Object> = packed
         .chunks(largest)
         .map(|part| {
             let data = json!({ "part": STANDARD.encode(part) });
-            secret(component, &part_name(component, part), data)
+            secret(component, &part_name(component, part), &data)
         })
         .collect();
     let names: Vec<&str> = parts.iter().map(|part| part.id.name.as_str()).collect();
-    let head = head(json!({ "format": format, "parts": STANDARD.encode(names.join("\n")) }));
+    let head = head(&json!({ "format": format, "parts": STANDARD.encode(names.join("\n")) }));
     Written { parts: parts.into_iter().map(|part| (part.id.name.clone(), part)).collect(), head }
 }
 

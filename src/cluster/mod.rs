@@ -7,6 +7,7 @@ pub(crate) mod error;
 mod follow;
 pub(crate) mod inventory;
 pub(crate) mod lease;
+pub(crate) mod nodes;
 pub(crate) mod observe;
 mod owned;
 mod provided;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) use apply::ApplyMode;
+use connect::Connection;
 pub(crate) use connect::{connect, connect_text};
 use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::discovery::{ApiResource, Discovery, Scope};
@@ -38,32 +40,41 @@ type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;
 
 /// A cluster that can be reached.
 pub(crate) struct Cluster {
-    client: kube::Client,
+    connection: Connection,
     served: RwLock<Arc<Served>>,
 }
 
 impl Cluster {
-    /// Takes a client, and asks what the cluster serves.
-    pub(crate) async fn new(client: kube::Client) -> Result<Self, ClusterError> {
-        let cluster = Self { client, served: RwLock::default() };
+    /// Takes a connection, and asks what the cluster serves.
+    pub(crate) async fn new(connection: impl Into<Connection>) -> Result<Self, ClusterError> {
+        let cluster = Self { connection: connection.into(), served: RwLock::default() };
         cluster.discover().await?;
         Ok(cluster)
     }
 
+    fn client(&self) -> &kube::Client {
+        self.connection.client()
+    }
+
+    /// A client that shares no connection with that of most requests.
+    fn another_client(&self) -> Result<kube::Client, ClusterError> {
+        self.connection.another()
+    }
+
     /// The same cluster over another connection.
     pub(crate) fn through(self, client: kube::Client) -> Self {
-        Self { client, ..self }
+        Self { connection: client.into(), ..self }
     }
 
     /// The version of Kubernetes, `v1.36.3`.
     pub(crate) async fn version(&self) -> Result<String, ClusterError> {
-        let info = self.client.apiserver_version().await;
+        let info = self.client().apiserver_version().await;
         info.map(|info| info.git_version).map_err(|error| ClusterError::from_kube("get", "/version", error))
     }
 
     /// Asks again what the cluster serves.
     pub(crate) async fn discover(&self) -> Result<(), ClusterError> {
-        let discovery = Discovery::new(self.client.clone())
+        let discovery = Discovery::new(self.client().clone())
             .run_aggregated()
             .await
             .map_err(|error| ClusterError::from_kube("get", "the API's discovery", error))?;
@@ -117,9 +128,9 @@ impl Cluster {
             .ok_or_else(|| ClusterError::NoSuchKind { object: id.to_string() })?;
         Ok(match (scope, &id.namespace) {
             (Scope::Namespaced, Some(namespace)) => {
-                Api::namespaced_with(self.client.clone(), namespace, resource)
+                Api::namespaced_with(self.client().clone(), namespace, resource)
             }
-            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client.clone(), resource),
+            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client().clone(), resource),
         })
     }
 
@@ -140,7 +151,7 @@ impl Cluster {
         let failed = |error| ClusterError::from_kube("get", &path, error);
         let request = http::Request::get(&path).body(Vec::new());
         let request = request.map_err(|error| failed(kube::Error::HttpError(error)))?;
-        self.client.request_text(request).await.map(drop).map_err(failed)
+        self.client().request_text(request).await.map(drop).map_err(failed)
     }
 
     /// The plural under which a kind's objects are served.
@@ -170,7 +181,7 @@ impl Cluster {
         pod: &str,
         params: &kube::api::LogParams,
     ) -> Result<String, ClusterError> {
-        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client().clone(), namespace);
         let log = pods.logs(pod, params).await;
         log.map_err(|error| {
             ClusterError::from_kube("get", &format!("the log of Pod {namespace}/{pod}"), error)

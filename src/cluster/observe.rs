@@ -313,13 +313,13 @@ impl<'a> Lists<'a> {
         let api = self.cluster.api(&everywhere, version)?;
         // Items of a list do not say what they are.
         let types = self.cluster.types(kind, version);
-        let typed = |object: DynamicObject| to_value(DynamicObject { types: types.clone(), ..object });
+        let with_types = |object: DynamicObject| to_value(DynamicObject { types: types.clone(), ..object });
         let mut kept = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = api.list(&params).await;
             let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
-            kept.extend(page.items.into_iter().map(typed).filter_map(&keep).map(Arc::new));
+            kept.extend(page.items.into_iter().map(with_types).filter_map(&keep).map(Arc::new));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 return Ok(kept);

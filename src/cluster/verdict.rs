@@ -13,7 +13,7 @@ use crate::model::object::{Object, ObjectId};
 use crate::plan::diff;
 use crate::plan::live::{FieldConflict, Leftover, Verdict};
 
-/// The annotation of Helm's by which an object asks to be kept (helm.sh/docs/howto/charts_tips_and_tricks).
+/// The annotation of Helm's by which an object asks to be kept (`helm.sh/docs/howto/charts_tips_and_tricks`).
 const KEEP: (&str, &str) = ("helm.sh/resource-policy", "keep");
 
 /// The part of the control plane that makes objects of its own.
@@ -72,7 +72,7 @@ impl Cluster {
             Err(error) if error.is_transient() => Err(error),
             Err(ClusterError::Refused { code: 422, causes, message, .. }) => {
                 if self.is_fine_as_new(object).await? {
-                    return Ok(Verdict::Fixed { fields: fixed(causes, message) });
+                    return Ok(Verdict::Fixed { fields: fixed(&causes, &message) });
                 }
                 Ok(refused(conflicts, message))
             }
@@ -103,13 +103,13 @@ fn refused(conflicts: Vec<FieldConflict>, message: String) -> Verdict {
 
 /// The fields that cannot be changed, each with why. The server's words begin with the value, which may be long,
 /// and which the plan shows where it may be shown.
-fn fixed(causes: Vec<FieldRefusal>, message: String) -> Vec<String> {
+fn fixed(causes: &[FieldRefusal], message: &str) -> Vec<String> {
     let why = |message: &str| message.rsplit(": ").next().unwrap_or_default().to_owned();
     if causes.is_empty() {
-        return vec![why(&message)];
+        return vec![why(message)];
     }
     let mut fields: Vec<String> =
-        causes.into_iter().map(|cause| format!("{} ({})", cause.field, why(&cause.message))).collect();
+        causes.iter().map(|cause| format!("{} ({})", cause.field, why(&cause.message))).collect();
     fields.dedup();
     fields
 }
@@ -171,9 +171,9 @@ mod tests {
             cause("spec", "Forbidden: updates to statefulset spec are forbidden"),
         ];
         assert_eq!(
-            fixed(causes, String::new()),
+            fixed(&causes, ""),
             ["spec.template (field is immutable)", "spec (updates to statefulset spec are forbidden)"]
         );
-        assert_eq!(fixed(Vec::new(), "x: no".to_owned()), ["no"]);
+        assert_eq!(fixed(&[], "x: no"), ["no"]);
     }
 }

@@ -354,7 +354,7 @@ impl Watches {
             keeps: keeps.clone(),
             listed: BTreeSet::new(),
         };
-        let task = tasks.set.spawn(follow(Api::all_with(cluster.client.clone(), resource), keeper));
+        let task = tasks.set.spawn(follow(Api::all_with(cluster.client().clone(), resource), keeper));
         if let Some((_, before)) = tasks.running.insert(kind.clone(), (keeps, task)) {
             before.abort();
         }

@@ -299,6 +299,10 @@ impl<'b> Loop<'_, 'b> {
                 outcome = &mut stop, if self.stopped.is_none() => self.stopped = Some(outcome),
                 Some(done) = running.next() => self.done(done),
             }
+            if self.stopped == Some(Outcome::LockLost) {
+                // Another run may be at work: what was sent is cut off, and nothing is waited for.
+                return;
+            }
             if self.stopped.is_some() {
                 // What was sent is finished, so that the inventory is true; gates are not waited for.
                 while self.states.contains(&State::Applying) || !self.recording.is_empty() {

@@ -41,7 +41,8 @@ impl Webhook {
 
     fn answering(address: std::net::IpAddr, expired: bool, answer: Answer) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned(), "hook.guard.svc".to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(vec!["127.0.0.1".to_owned(), "hook.guard.svc".to_owned()]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         if expired {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);

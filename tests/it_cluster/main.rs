@@ -9,6 +9,7 @@ mod diagnosis;
 mod early;
 mod gates;
 mod leftovers;
+mod locking;
 mod made;
 mod proxy;
 mod scenario;
