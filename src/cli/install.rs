@@ -37,7 +37,6 @@ use crate::ui::{Format, Tee, Ui, log, plan as draw, prompt};
 
 /// Flags of `cozy install`.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags are what they are")]
 pub(super) struct Args {
     /// Run the whole plan on a simulated cluster; nothing real is touched
     #[arg(long)]

@@ -16,7 +16,6 @@ use crate::ui::{Format, Ui, graph, plan as draw, plan_json};
 
 /// Flags of `cozy plan`.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags are what they are")]
 pub(super) struct Args {
     /// Show each object that changes, field by field
     #[arg(long)]

@@ -171,7 +171,7 @@ impl Locker {
                 Ok(Some(held)) if held.alive => by = held.by,
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_transient() => {
-                    sleep_until(Instant::now() + Duration::from_secs(1)).await
+                    sleep_until(Instant::now() + Duration::from_secs(1)).await;
                 }
                 Err(error) => return Err(error),
             }
@@ -319,13 +319,11 @@ fn describe(lease: &Lease, holder: Option<&Holder>) -> String {
     let since = spec.and_then(|spec| spec.acquire_time.as_ref());
     let since =
         since.map_or_else(String::new, |time| format!(" since {}", time.0.strftime("%Y-%m-%d %H:%M:%S UTC")));
-    match holder {
-        Some(holder) => format!("`{}` (pid {}) on {}{since}", holder.command, holder.pid, holder.host),
-        None => {
-            let identity = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or("somebody");
-            format!("{identity}{since}")
-        }
+    if let Some(holder) = holder {
+        return format!("`{}` (pid {}) on {}{since}", holder.command, holder.pid, holder.host);
     }
+    let identity = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or("somebody");
+    format!("{identity}{since}")
 }
 
 #[cfg(test)]

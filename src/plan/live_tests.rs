@@ -12,8 +12,11 @@ use super::{Plan, Reason, Stage};
 use crate::model::names::ComponentName;
 use crate::model::object::Object;
 
+/// A component, its objects, and what it waited for.
+type Known<'a> = (&'a str, &'a [&'a Arc<Object>], &'a [&'a str]);
+
 /// What the inventories have, and what their components need.
-fn known(inventories: &[(&str, &[&Arc<Object>], &[&str])]) -> Observed {
+fn known(inventories: &[Known<'_>]) -> Observed {
     let mut observed = Observed::default();
     for (name, objects, needs) in inventories {
         let component: ComponentName = name.parse().unwrap();
@@ -169,8 +172,7 @@ fn what_the_user_must_allow_is_refused_all_at_once() {
     };
     let fixed =
         || Live { verdict: Verdict::Fixed { fields: vec!["spec (no)".to_owned()] }, ..change(Vec::new()) };
-    let mut observed = Observed::default();
-    observed.objects = [
+    let objects = [
         (taken.id.clone(), change(vec![conflict(".data.a", true), conflict(".data.b", false)])),
         (ours.id.clone(), change(vec![conflict(".data.a", true)])),
         (set.id.clone(), fixed()),
@@ -178,6 +180,7 @@ fn what_the_user_must_allow_is_refused_all_at_once() {
         (job.id.clone(), fixed()),
     ]
     .into();
+    let mut observed = Observed { objects, ..Observed::default() };
     let said = |desired: &Desired| -> Vec<String> {
         let errors = plan(desired, &observed).unwrap_err();
         errors.iter().map(|error| format!("{}: {error}; {}", error.code(), error.hint())).collect()

@@ -308,7 +308,7 @@ fn action(object: &Arc<Object>, live: Option<&Live>) -> Action {
             action.note = Some(format!("only a new one can have {}", fields.join(", ")));
         }
         Verdict::Going => {
-            action.note = Some("it is being deleted, and made again when it is gone".to_owned())
+            action.note = Some("it is being deleted, and made again when it is gone".to_owned());
         }
     }
     if let Some(managers) = live.foreign.as_ref().filter(|managers| !managers.is_empty()) {

@@ -163,7 +163,7 @@ mod tests {
             "data": { "a": "YQ==", "b": "old" }, "stringData": { "b": "c", "none": null } });
         assert_eq!(sent(&[secret], &[])[0]["data"], json!({ "a": "YQ==", "b": "Yw==" }));
         let other = json!({ "apiVersion": "x.example/v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": { "b": "c" } });
-        assert_eq!(sent(&[other.clone()], &[])[0], other);
+        assert_eq!(sent(std::slice::from_ref(&other), &[])[0], other);
     }
 
     #[test]

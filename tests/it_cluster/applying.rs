@@ -91,7 +91,7 @@ spec: { size: 1, colour: null }
 /// More of the component of those objects: nobody acts on its custom resource.
 const APP: &str = "needs: [label]\ngates: [{ cel: object.spec.size >= 0, of: Thing/t }]";
 
-const THINGS: &str = r#"
+const THINGS: &str = r"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: { name: things.resource.example }
@@ -112,7 +112,7 @@ spec:
               properties:
                 size: { type: integer, x-kubernetes-validations: [{ rule: self >= oldSelf, message: it cannot shrink }] }
                 colour: { type: string, default: blue }
-"#;
+";
 
 /// Each object with its version; of what controllers write to, with its generation.
 fn versions(plane: &ControlPlane) -> String {

@@ -25,11 +25,11 @@ impl Proxy {
         let open: Open = Arc::default();
         let connections = Arc::clone(&open);
         let parted = Arc::new(AtomicBool::new(false));
-        let part = Arc::clone(&parted);
+        let all = Arc::clone(&parted);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-                let silent = Arc::new(AtomicBool::new(part.load(Ordering::SeqCst)));
+                let silent = Arc::new(AtomicBool::new(all.load(Ordering::SeqCst)));
                 let both = [(&client, &server), (&server, &client)];
                 for (from, to) in both.map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()))
                 {
