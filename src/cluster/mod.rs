@@ -1,6 +1,7 @@
 //! The cluster's side: the only user of kube's client. Connecting, discovery,
 //! applying, observing, watching, the inventory and the lock.
 
+mod charts;
 mod connect;
 pub(crate) mod error;
 mod follow;
@@ -22,13 +23,11 @@ use kube::discovery::{ApiResource, Discovery, Scope};
 use serde_json::Value;
 
 use self::error::ClusterError;
+pub(crate) use crate::model::kept::SYSTEM_NAMESPACE;
 use crate::model::object::{GroupKind, Object, ObjectId};
 
 /// The one field manager of everything that cozy applies.
 pub(crate) const FIELD_MANAGER: &str = "cozy";
-
-/// The namespace of the engine itself: inventories and the lock.
-pub(crate) const SYSTEM_NAMESPACE: &str = "cozy-system";
 
 /// The versions at which a kind is served, the preferred one first.
 type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;

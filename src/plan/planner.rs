@@ -260,7 +260,7 @@ fn step(
             component.expect + extra
         }
         Stage::PreInstall | Stage::Objects | Stage::Resources | Stage::PostInstall => extra,
-        Stage::Namespaces | Stage::Webhooks | Stage::Prune => Duration::ZERO,
+        Stage::Generated | Stage::Namespaces | Stage::Webhooks | Stage::Prune => Duration::ZERO,
     };
     Step {
         id: StepId::Stage(component.name.clone(), stage),

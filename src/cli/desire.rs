@@ -1,0 +1,94 @@
+//! From what was loaded to what is wanted of a cluster: charts are told what the
+//! cluster has, and what they generated before.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::flow::{self, Loaded};
+use crate::cluster::Cluster;
+use crate::error::{Exit, Problem};
+use crate::model::kept::Kept;
+use crate::model::mask::Masks;
+use crate::model::names::ComponentName;
+use crate::plan::planner::Desired;
+use crate::render::{self, Known, Missing};
+
+/// How often charts may ask for more after an answer: a lookup may depend on another one's.
+const ROUNDS: usize = 10;
+
+/// What is wanted of a real cluster.
+pub(super) struct Wanted {
+    /// The components with their objects.
+    pub(super) desired: Desired,
+    /// What charts generated, and settings that are secret: nothing shows it.
+    pub(super) masks: Masks,
+    /// What was kept in the cluster when the objects were rendered.
+    before: BTreeMap<ComponentName, Kept>,
+}
+
+/// Renders the components for a cluster, or for one that is still to be made.
+pub(super) async fn wanted(
+    loaded: &Loaded,
+    cluster: Option<&Cluster>,
+    allow_data_loss: bool,
+) -> anyhow::Result<Wanted> {
+    let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
+    if let Some(cluster) = cluster {
+        let version = cluster.version().await.map_err(flow::cluster)?;
+        if let Some(facts) = facts.get_mut("cluster") {
+            facts["version"] = json!(version);
+        }
+        known.kept = cluster.kept().await.map_err(flow::cluster)?;
+        let inventories = cluster.inventories().await.map_err(flow::cluster)?;
+        let declared = loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
+        let declared = declared.map(|(kind, _)| kind).collect();
+        known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(|inventory| inventory.ids())));
+    }
+    let mut rounds = 0;
+    let rendered = loop {
+        let rendering = render::render(&loaded.components, &facts, &known);
+        let (Some(cluster), false) = (cluster, rendering.asked.is_empty()) else {
+            break rendering.result.map_err(flow::not_rendered)?;
+        };
+        rounds += 1;
+        if rounds > ROUNDS {
+            let lookup = rendering.asked.first().map(|lookup| format!("{} {}", lookup.kind, lookup.name));
+            return Err(Problem::new(
+                2023,
+                Exit::Usage,
+                format!("a chart looks up other objects each time it is rendered, {} at last", lookup.unwrap_or_default()),
+                "`lookup` must not depend on what is generated",
+            )
+            .into());
+        }
+        for component in rendering.result.into_iter().flatten() {
+            known.made.extend(component.kept.map(|kept| (component.component, kept)));
+        }
+        for lookup in rendering.asked {
+            let answer = cluster.lookup(&lookup).await.map_err(flow::cluster);
+            let answer = answer.with_context(|| format!("a chart looks up {} {}", lookup.kind, lookup.name))?;
+            known.answers.insert(lookup, answer);
+        }
+    };
+    let settings = loaded.components.iter().flat_map(|resolved| &resolved.secrets);
+    let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
+    let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
+    let masks = Masks::of_texts(settings.chain(generated));
+    Ok(Wanted { desired: flow::desired(loaded, rendered, allow_data_loss), masks, before: known.kept })
+}
+
+impl Wanted {
+    /// Makes sure that nobody else has generated values since: they would be overwritten.
+    pub(super) async fn check(&self, cluster: &Cluster) -> anyhow::Result<()> {
+        if cluster.kept().await.map_err(flow::cluster)? == self.before {
+            return Ok(());
+        }
+        let message = "another run has changed the cluster since this one was planned: nothing was written";
+        Err(Problem::new(6002, Exit::Locked, message, "run it again: it is planned anew").into())
+    }
+}
