@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::fetch::{self, Patience};
-use super::{artefacts, flow};
+use super::{artefacts, flow, lint as checks};
 use crate::catalogue;
 use crate::error::{Exit, Problem};
 use crate::execute::event::FetchedFrom;
@@ -118,17 +118,24 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             if !findings.is_empty() {
                 return Err(Problem::Findings(findings).into());
             }
-            let said = flow::lint(&catalogue);
-            if said.is_empty() {
-                ui.note(format!(
-                    "{} bundles and {} components are fine",
-                    catalogue.bundles.len(),
-                    catalogue.components.len()
-                ));
-                Ok(Exit::Done)
-            } else {
-                Err(Problem::Many(said).into())
+            let said = checks::lint(&catalogue);
+            if !said.is_empty() {
+                return Err(Problem::Many(said).into());
             }
+            let (bundles, components) = (catalogue.bundles.len(), catalogue.components.len());
+            let notes = checks::notes(catalogue);
+            match ui.format() {
+                Format::Text => {
+                    ui.note(format!("bundles: {bundles}, components: {components}: all are fine"));
+                    for note in notes {
+                        ui.note(format!("note: {note}"));
+                    }
+                }
+                Format::Json | Format::Yaml => ui.json(&json!({
+                    "schema": "cozy/v1/lint", "bundles": bundles, "components": components, "notes": notes,
+                }))?,
+            }
+            Ok(Exit::Done)
         }
     }
 }

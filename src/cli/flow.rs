@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
@@ -13,14 +12,11 @@ use crate::catalogue;
 use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::event::Failure;
-use crate::health::around::Listed;
-use crate::health::cel::{Gate, Verdict};
 use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, Resolved};
 use crate::model::finding::Finding;
 use crate::model::names::ComponentName;
-use crate::model::object::{GroupKind, split_api_version};
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
 use crate::plan::PlanError;
@@ -71,8 +67,8 @@ pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<(Catalogue, Vec<F
 pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     let (bytes, name) = read(&settings.file)?;
     let mut files = files(settings)?;
-    let file = CloudFile::read(&bytes, &name);
-    if let Ok(file) = &file {
+    let (file, mut findings) = CloudFile::read_far(&bytes, &name);
+    if let Some(file) = &file {
         let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
         for (name, config) in &file.cloud.components {
             if let Some(path) = &config.path {
@@ -81,18 +77,19 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
             }
         }
     }
-    let (catalogue, mut findings) = Catalogue::load(&files);
-    let file = match file {
-        Ok(file) => file,
+    let (catalogue, found) = Catalogue::load(&files);
+    // A component that is broken is not unknown.
+    let whole = found.is_empty();
+    findings.extend(found);
+    let Some(file) = file.filter(|_| whole) else { return Err(Problem::Findings(findings).into()) };
+    let components = match catalogue.resolve(&file) {
+        Ok(components) if findings.is_empty() => components,
+        Ok(_) => return Err(Problem::Findings(findings).into()),
         Err(found) => {
             findings.extend(found);
             return Err(Problem::Findings(findings).into());
         }
     };
-    if !findings.is_empty() {
-        return Err(Problem::Findings(findings).into());
-    }
-    let components = catalogue.resolve(&file).map_err(Problem::Findings)?;
     Ok(Loaded { file, catalogue, components })
 }
 
@@ -243,79 +240,6 @@ pub(crate) fn samples<'a>(
         .iter()
         .map(|gate| Ok((gate, all(&gate.samples.ready)?, all(&gate.samples.not_ready)?)))
         .collect()
-}
-
-/// What is wrong in a catalogue beyond its files' form: gates that judge
-/// their own samples wrongly, bundles that name what is not there.
-pub(crate) fn lint(catalogue: &Catalogue) -> Vec<Said> {
-    let said = |code: u16, message: String| Said { code: crate::error::Code(code), message, hint: None };
-    let mut found = Vec::new();
-    for bundle in catalogue.bundles.keys() {
-        match catalogue.flatten(bundle) {
-            Err(problem) => found.push(said(1208, format!("bundle `{bundle}`: {problem}"))),
-            Ok(entries) => {
-                let unknown = entries.keys().filter(|name| !catalogue.components.contains_key(*name));
-                found
-                    .extend(unknown.map(|name| {
-                        said(1209, format!("bundle `{bundle}`: there is no component `{name}`"))
-                    }));
-            }
-        }
-    }
-    for known in catalogue.components.values() {
-        let samples = match samples(&known.component, &known.files) {
-            Ok(samples) => samples,
-            Err(error) => {
-                found.push(error);
-                continue;
-            }
-        };
-        for (spec, ready, not_ready) in samples {
-            let Ok(gate) = Gate::parse(&spec.cel) else { continue };
-            for (objects, expected) in [(ready, true), (not_ready, false)] {
-                let (related, objects): (Vec<Value>, Vec<Value>) = objects
-                    .into_iter()
-                    .partition(|object| kind_of(object).is_some_and(|kind| is_related(&gate, spec, &kind)));
-                let mut around = Listed::default();
-                for kind in gate.kinds() {
-                    let own = related.iter().filter(|object| kind_of(object).as_ref() == Some(kind));
-                    around.whole.insert(kind.clone(), own.cloned().map(Arc::new).collect());
-                }
-                for object in objects {
-                    let verdict = gate.evaluate(&object, &around);
-                    let agrees = match &verdict {
-                        Verdict::True => expected,
-                        Verdict::False | Verdict::Missing(_) => !expected,
-                        Verdict::Error(_) => false,
-                    };
-                    if !agrees {
-                        let sample = if expected { "ready" } else { "notReady" };
-                        found.push(said(
-                            3002,
-                            format!(
-                                "component `{}`: the gate of {} says {verdict:?} of a sample in `{sample}`",
-                                known.component.name, spec.of
-                            ),
-                        ));
-                    }
-                }
-            }
-        }
-    }
-    found
-}
-
-/// The kind that a sample says it is.
-fn kind_of(object: &Value) -> Option<GroupKind> {
-    let text = |key: &str| object.get(key).and_then(Value::as_str);
-    Some(GroupKind::new(split_api_version(text("apiVersion")?).0, text("kind")?))
-}
-
-/// Whether samples of a kind are not judged themselves, but are what `objects()` gives.
-fn is_related(gate: &Gate, spec: &GateSpec, kind: &GroupKind) -> bool {
-    let of = spec.of.split('/').next().unwrap_or_default();
-    let judged = of.split_once('.').map_or(of == kind.kind, |_| of == kind.to_string());
-    !judged && gate.kinds().contains(kind)
 }
 
 /// What a cloud wants of its cluster.

@@ -29,6 +29,8 @@ use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
 use crate::rehearsal::{Rehearsal, Script};
 use crate::render::Missing;
 use crate::settings::{self, Settings, ThisMachine};
+use crate::ui::diagnosis::Facts;
+use crate::ui::picture::{self, Form, Picture};
 use crate::ui::table::table;
 use crate::ui::timeline::Timeline;
 use crate::ui::{Format, Tee, Ui, log, plan as draw, prompt};
@@ -46,6 +48,9 @@ pub(super) struct Args {
     /// Let something go wrong in the rehearsal, such as `api=503:5%`; `help` lists what can (repeatable)
     #[arg(long, value_name = "FAULT")]
     inject: Vec<String>,
+    /// Write when what happened, and why: FILE.svg, FILE.html or FILE.json
+    #[arg(long, value_name = "FILE", value_parser = timeline_file)]
+    timeline: Option<String>,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -64,8 +69,17 @@ pub(super) struct Args {
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { rehearse, seed, ref inject, yes, timeout, force_conflicts, allow_data_loss, ref hosts } =
-        *args;
+    let Args {
+        rehearse,
+        seed,
+        ref inject,
+        ref timeline,
+        yes,
+        timeout,
+        force_conflicts,
+        allow_data_loss,
+        ref hosts,
+    } = *args;
     if ui.format() == Format::Yaml {
         return Err(Problem::new(
             7003,
@@ -93,7 +107,15 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
     let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
     let options = Options { concurrency: settings.concurrency, force_conflicts, timeout };
-    let run = Run { settings, ui, loaded: &loaded, options, yes, timeline: Arc::default() };
+    let run = Run {
+        settings,
+        ui,
+        loaded: &loaded,
+        options,
+        yes,
+        timeline: Arc::default(),
+        picture: timeline.as_deref(),
+    };
     if rehearse {
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
         let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
@@ -101,6 +123,14 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         run.rehearsed(&desired, &plan, faults)
     } else {
         flow::runtime()?.block_on(run.real(desired, hosts))
+    }
+}
+
+/// A file that a timeline can be written to.
+fn timeline_file(file: &str) -> Result<String, String> {
+    match Form::of(file) {
+        Some(_) => Ok(file.to_owned()),
+        None => Err("name a file that ends in .svg, .html or .json".to_owned()),
     }
 }
 
@@ -124,6 +154,8 @@ struct Run<'a> {
     options: Options,
     yes: bool,
     timeline: Arc<Mutex<Timeline>>,
+    /// Where the picture of the run goes.
+    picture: Option<&'a str>,
 }
 
 impl Run<'_> {
@@ -177,12 +209,12 @@ impl Run<'_> {
             self.ui.note(format!("not simulated: {request}"));
         }
         let same = self.settings.same();
-        Ok(self.end(
-            &rehearsed.finished,
-            log.as_deref(),
-            &format!("cozy install{same} does the same for real"),
-            &format!("cozy install --rehearse{same} rehearses it again"),
-        ))
+        let (next, again) = (
+            format!("cozy install{same} does the same for real"),
+            format!("cozy install --rehearse{same} rehearses it again"),
+        );
+        let words = Words { facts: facts.borrow(true), next: &next, again: &again };
+        self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
     async fn real(&self, mut desired: Desired, hosts: &HostArgs) -> anyhow::Result<Exit> {
@@ -264,7 +296,8 @@ impl Run<'_> {
             format!("cozy status{same}")
         };
         let again = format!("cozy install{same} goes on from here");
-        Ok(self.end(&finished, log.as_deref(), &next, &again))
+        let words = Words { facts: facts.borrow(false), next: &next, again: &again };
+        self.end(&plan, &finished, log.as_deref(), &words)
     }
 
     async fn existing(&self) -> Result<Cluster, ClusterError> {
@@ -274,21 +307,43 @@ impl Run<'_> {
 
     fn open_log(&self) -> Option<Arc<log::Log>> {
         let folder = self.settings.logs.as_deref()?;
-        log::Log::create(folder, self.loaded.file.cloud.name.as_str(), Timestamp::now()).ok().map(Arc::new)
+        match log::Log::create(folder, self.loaded.file.cloud.name.as_str(), Timestamp::now()) {
+            Ok(log) => Some(Arc::new(log)),
+            Err(error) => {
+                // An install is worth more than its log.
+                self.ui.note(format!("this run has no log: {error}"));
+                None
+            }
+        }
     }
 
     /// The timeline, the summary, and the diagnosis as the last thing on the screen.
-    fn end(&self, finished: &Finished, log: Option<&log::Log>, next: &str, again: &str) -> Exit {
+    fn end(
+        &self,
+        plan: &Plan,
+        finished: &Finished,
+        log: Option<&log::Log>,
+        words: &Words<'_>,
+    ) -> anyhow::Result<Exit> {
+        let timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = self.picture {
+            let form = Form::of(file).unwrap_or(Form::Json);
+            let picture = Picture::new(plan, &words.facts, &timeline.course(plan));
+            fs_err::write(file, picture.render(form)?)?;
+        }
         if self.ui.format() == Format::Text {
-            let timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
             let next = match finished.outcome {
-                Outcome::Done => next.to_owned(),
+                Outcome::Done => words.next,
                 Outcome::Failed | Outcome::Interrupted | Outcome::Terminated | Outcome::LockLost => {
-                    again.to_owned()
+                    words.again
                 }
             };
+            let shorter = match finished.outcome {
+                Outcome::Done => picture::shorter(plan, &timeline.course(plan).costs),
+                _ => Vec::new(),
+            };
             self.ui.note(timeline.render(self.ui.width()).trim_end());
-            self.ui.note(timeline.summary(&next, self.ui.width()).trim_end());
+            self.ui.note(timeline.summary(&shorter, next, self.ui.width()).trim_end());
             if finished.outcome != Outcome::Done {
                 if let Some(log) = log {
                     self.ui.note(format!("log     {}", log.path().display()));
@@ -299,8 +354,17 @@ impl Run<'_> {
                 }
             }
         }
-        exit(finished)
+        Ok(exit(finished))
     }
+}
+
+/// What is said at the end of a run.
+struct Words<'a> {
+    facts: Facts<'a>,
+    /// What to type when all is done.
+    next: &'a str,
+    /// What to type when it is not.
+    again: &'a str,
 }
 
 fn exit(finished: &Finished) -> Exit {

@@ -10,6 +10,7 @@ mod flow;
 mod host;
 mod hosts;
 mod install;
+mod lint;
 mod plan;
 mod preflight;
 mod render;
@@ -20,10 +21,11 @@ mod status;
 mod validate;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use serde_json::json;
 
 use crate::error::{self, Exit};
 use crate::settings::{GlobalArgs, Settings};
-use crate::ui::Ui;
+use crate::ui::{Format, Ui};
 
 /// Turns fresh Linux servers into a cloud: one binary, one file, one command
 #[derive(Debug, Parser)]
@@ -132,7 +134,13 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
             Ok(Exit::Done)
         }
         Command::Version => {
-            ui.data(&format!("cozy {}\n", env!("CARGO_PKG_VERSION")))?;
+            let version = env!("CARGO_PKG_VERSION");
+            match ui.format() {
+                Format::Text => ui.data(&format!("cozy {version}\n"))?,
+                Format::Json | Format::Yaml => {
+                    ui.json(&json!({ "schema": "cozy/v1/version", "version": version }))?;
+                }
+            }
             Ok(Exit::Done)
         }
     }

@@ -11,6 +11,7 @@ use crate::plan::planner::{self, Desired, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Facts;
+use crate::ui::picture::{Course, Form, Picture};
 use crate::ui::{Format, Ui, graph, plan as draw, plan_json};
 
 /// Flags of `cozy plan`.
@@ -20,7 +21,7 @@ pub(super) struct Args {
     /// Show each object that changes, field by field
     #[arg(long)]
     diff: bool,
-    /// Write the graph with the reasons of its edges: FILE.dot, or `-` for text
+    /// Write the graph with the reasons of its edges: FILE.svg, FILE.html or FILE.dot, or `-` for text
     #[arg(long, value_name = "FILE")]
     graph: Option<String>,
     /// Exit with 3 when something would change
@@ -78,12 +79,16 @@ fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) 
         Some(file) if std::path::Path::new(file).extension().is_some_and(|extension| extension == "dot") => {
             fs_err::write(file, graph::graph_dot(plan))?;
         }
+        Some(file) if matches!(Form::of(file), Some(Form::Svg | Form::Html)) => {
+            let form = Form::of(file).unwrap_or(Form::Svg);
+            fs_err::write(file, Picture::new(plan, facts, &Course::expected(plan)).render(form)?)?;
+        }
         Some(file) => {
             return Err(Problem::new(
                 7002,
                 Exit::Usage,
                 format!("cannot write a graph as `{file}`"),
-                "name a file that ends in .dot, or `-` for text",
+                "name a file that ends in .svg, .html or .dot, or `-` for text",
             )
             .into());
         }

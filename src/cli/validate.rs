@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::artefacts;
 use super::flow;
-use crate::error::{Exit, Problem};
+use crate::error::{Exit, Problem, Said};
 use crate::model::finding::Finding;
 use crate::plan::planner::{self, Observed};
 use crate::render::Missing;
@@ -44,9 +44,30 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
                 ui.json(&document(findings))?;
                 Ok(Exit::Usage)
             }
+            (Format::Json | Format::Yaml, Some(problem)) => {
+                ui.json(&said(problem))?;
+                Ok(Exit::Usage)
+            }
             _ => Err(error),
         },
     }
+}
+
+/// Other problems as findings without a place.
+fn said(problem: &Problem) -> serde_json::Value {
+    let all: Vec<&Said> = match problem {
+        Problem::Findings(_) => Vec::new(),
+        Problem::Many(said) | Problem::Several { said, .. } => said.iter().collect(),
+        Problem::One(said, ..) => vec![said],
+    };
+    let findings: Vec<_> = all
+        .into_iter()
+        .map(|Said { code, message, hint }| {
+            json!({ "code": code, "level": "error", "message": message, "file": null, "line": null, "column": null,
+                "suggestion": null, "hint": hint })
+        })
+        .collect();
+    json!({ "schema": "cozy/v1/findings", "findings": findings })
 }
 
 /// Findings as data.

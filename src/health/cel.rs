@@ -19,6 +19,9 @@ const LONGEST: usize = 4096;
 /// The deepest nesting of brackets, for the same reason.
 const DEEPEST: usize = 32;
 
+/// How deep macros such as `all` may nest: what they take multiplies, and nothing stops them.
+const LOOPS: usize = 3;
+
 /// The functions of CEL that gates may use, besides operators and macros.
 const FUNCTIONS: &[&str] = &[
     "bool",
@@ -77,6 +80,9 @@ pub(crate) enum GateError {
         "`objects` takes a kind as text ('Pod', 'Deployment.apps'), a namespace ('' for all), and a label selector"
     )]
     Objects,
+    /// Its macros nest too deep.
+    #[error("macros such as `all` and `exists` nest deeper than {LOOPS} levels")]
+    Loops,
     /// It is too long or too deep.
     #[error("the expression is longer than {LONGEST} bytes or nested deeper than {DEEPEST} levels")]
     TooLarge,
@@ -124,9 +130,9 @@ impl Gate {
         if let Some(unknown) = functions.find(|name| !is_operator(name) && !FUNCTIONS.contains(name)) {
             return Err(GateError::Function(unknown.to_owned()));
         }
-        let mut kinds = BTreeSet::new();
-        asked_for(program.expression(), &mut kinds)?;
-        Ok(Self { program, kinds })
+        let mut asked = Asked::default();
+        asked_for(program.expression(), &mut asked)?;
+        Ok(Self { program, kinds: asked.kinds })
     }
 
     /// The kinds whose objects it asks for.
@@ -176,13 +182,21 @@ fn select(objects: &[Arc<Value>], namespace: &str, selector: &str) -> Option<Cel
     Some(CelValue::from(here.map(|object| signed(object)).collect::<Vec<_>>()))
 }
 
+/// What is found in an expression.
+#[derive(Debug, Default)]
+struct Asked {
+    kinds: BTreeSet<GroupKind>,
+    /// How many loops are around what is looked at.
+    loops: usize,
+}
+
 /// Collects the kinds that `objects(…)` is asked for: they are watched before
 /// anything is evaluated, so they must be literals.
-fn asked_for(expression: &IdedExpr, kinds: &mut BTreeSet<GroupKind>) -> Result<(), GateError> {
+fn asked_for(expression: &IdedExpr, asked: &mut Asked) -> Result<(), GateError> {
     match &expression.expr {
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Ok(()),
         Expr::Call(call) => {
-            all(call.target.iter().map(|target| &**target).chain(&call.args), kinds)?;
+            all(call.target.iter().map(|target| &**target).chain(&call.args), asked)?;
             if call.func_name != OBJECTS {
                 return Ok(());
             }
@@ -191,36 +205,40 @@ fn asked_for(expression: &IdedExpr, kinds: &mut BTreeSet<GroupKind>) -> Result<(
                     if call.args.len() == 3 && call.target.is_none() =>
                 {
                     let (kind, group) = kind.inner().split_once('.').unwrap_or((kind.inner(), ""));
-                    kinds.insert(GroupKind::new(group, kind));
+                    asked.kinds.insert(GroupKind::new(group, kind));
                     Ok(())
                 }
                 _ => Err(GateError::Objects),
             }
         }
-        Expr::Comprehension(inner) => all(
-            [&inner.iter_range, &inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result],
-            kinds,
-        ),
-        Expr::List(list) => all(&list.elements, kinds),
-        Expr::Select(select) => asked_for(&select.operand, kinds),
-        Expr::Map(map) => map.entries.iter().try_for_each(|entry| entry_asks(&entry.expr, kinds)),
-        Expr::Struct(made) => made.entries.iter().try_for_each(|entry| entry_asks(&entry.expr, kinds)),
+        Expr::Comprehension(inner) => {
+            // What is gone over is made before; only what is done with each nests.
+            asked_for(&inner.iter_range, asked)?;
+            asked.loops += 1;
+            if asked.loops > LOOPS {
+                return Err(GateError::Loops);
+            }
+            all([&inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result], asked)?;
+            asked.loops -= 1;
+            Ok(())
+        }
+        Expr::List(list) => all(&list.elements, asked),
+        Expr::Select(select) => asked_for(&select.operand, asked),
+        Expr::Map(map) => map.entries.iter().try_for_each(|entry| entry_asks(&entry.expr, asked)),
+        Expr::Struct(made) => made.entries.iter().try_for_each(|entry| entry_asks(&entry.expr, asked)),
     }
 }
 
-fn all<'a>(
-    several: impl IntoIterator<Item = &'a IdedExpr>,
-    kinds: &mut BTreeSet<GroupKind>,
-) -> Result<(), GateError> {
-    several.into_iter().try_for_each(|inner| asked_for(inner, kinds))
+fn all<'a>(several: impl IntoIterator<Item = &'a IdedExpr>, asked: &mut Asked) -> Result<(), GateError> {
+    several.into_iter().try_for_each(|inner| asked_for(inner, asked))
 }
 
-fn entry_asks(entry: &EntryExpr, kinds: &mut BTreeSet<GroupKind>) -> Result<(), GateError> {
+fn entry_asks(entry: &EntryExpr, asked: &mut Asked) -> Result<(), GateError> {
     match entry {
-        EntryExpr::StructField(field) => asked_for(&field.value, kinds),
+        EntryExpr::StructField(field) => asked_for(&field.value, asked),
         EntryExpr::MapEntry(entry) => {
-            asked_for(&entry.key, kinds)?;
-            asked_for(&entry.value, kinds)
+            asked_for(&entry.key, asked)?;
+            asked_for(&entry.value, asked)
         }
     }
 }
@@ -262,6 +280,19 @@ mod tests {
 
     fn verdict(expression: &str, object: &Value) -> Verdict {
         Gate::parse(expression).unwrap().evaluate(object, &Nothing)
+    }
+
+    #[test]
+    fn loops_in_loops_in_loops_are_refused() {
+        let nested = |levels: usize| {
+            let open: String =
+                (0..levels).map(|level| format!("[1,2].all(v{level}, ")).collect::<Vec<_>>().concat();
+            format!("{open}true{}", ")".repeat(levels))
+        };
+        assert!(Gate::parse(&nested(3)).is_ok());
+        assert_eq!(Gate::parse(&nested(4)).err(), Some(GateError::Loops));
+        let chained = "object.a.filter(x, x > 1).map(x, x).filter(x, true).map(x, x).exists(x, x == 2)";
+        assert!(Gate::parse(chained).is_ok());
     }
 
     #[test]

@@ -83,8 +83,15 @@ pub(super) fn typed<T: DeserializeOwned>(
     if !findings.is_empty() {
         return Err(findings);
     }
-    serde_json::from_value(root.to_json())
-        .map_err(|error| vec![Finding::error(1108, error.to_string()).on(source, root.range.clone())])
+    serde_path_to_error::deserialize(root.to_json()).map_err(|error| {
+        let path = error.path().iter().map(|segment| match segment {
+            serde_path_to_error::Segment::Seq { index } => index.to_string(),
+            other => other.to_string(),
+        });
+        let path: Vec<String> = path.collect();
+        let node = root.at(path.iter().map(String::as_str));
+        vec![Finding::error(1108, error.inner().to_string()).on(source, node.range.clone())]
+    })
 }
 
 impl Catalogue {

@@ -97,6 +97,11 @@ fn needs(
             let finding = finding.labelled(did_you_mean(stage, STAGES));
             findings.push(finding.hinted(format!("one of: {}", STAGES.join(", "))));
         }
+        if what == name.as_str() {
+            let message = format!("component `{name}` needs itself");
+            findings
+                .push(Finding::error(1231, message).on(&tree.source, range.clone()).hinted("take it out"));
+        }
         let capabilities =
             catalogue.components.values().flat_map(|known| &known.component.provides.capabilities);
         let mut all: Vec<&str> = capabilities.map(String::as_str).chain(PROVIDED).collect();

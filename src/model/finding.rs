@@ -17,6 +17,15 @@ pub(crate) struct Source {
     pub(crate) text: String,
 }
 
+impl Source {
+    /// A place, cut to its first line.
+    pub(crate) fn first_line(&self, range: &Range<usize>) -> Range<usize> {
+        let text = self.text.get(range.clone()).unwrap_or_default();
+        let line = text.lines().next().unwrap_or_default().trim_end();
+        range.start..range.start + line.len()
+    }
+}
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -63,9 +72,8 @@ impl Finding {
 
     /// Gives it a place, cut to its first line.
     pub(crate) fn on(mut self, source: &Arc<Source>, range: Range<usize>) -> Self {
-        let text = source.text.get(range.clone()).unwrap_or_default();
-        let line = text.lines().next().unwrap_or_default().trim_end();
-        self.place = Some((Arc::clone(source), range.start..range.start + line.len()));
+        let range = source.first_line(&range);
+        self.place = Some((Arc::clone(source), range));
         self
     }
 

@@ -9,7 +9,11 @@ use super::cloud::{Cloud, HostState, Provider};
 use super::finding::{Finding, Source};
 use super::names::is_dns_subdomain;
 use super::ranges::Range;
+use super::texts;
 use super::yaml::Node;
+
+/// What to do about addresses that nobody can reach.
+const PRIVATE: &str = "take addresses of your network, such as `10.0.0.200-10.0.0.220`";
 
 /// All mistakes in the meaning of a cloud that its schema allows.
 pub(crate) fn check(cloud: &Cloud, source: &Arc<Source>, root: &Node) -> Vec<Finding> {
@@ -18,6 +22,10 @@ pub(crate) fn check(cloud: &Cloud, source: &Arc<Source>, root: &Node) -> Vec<Fin
     checker.hosts();
     checker.devices();
     checker.servers();
+    checker.kubernetes();
+    checker.host_texts();
+    checker.artifacts();
+    checker.sizes();
     if let Some(version) = &cloud.version
         && semver::Version::parse(version.trim_start_matches('v')).is_err()
     {
@@ -51,6 +59,9 @@ impl Checker<'_> {
         for (key, text) in [("pods", &network.pods), ("services", &network.services)] {
             match Range::cidr(text) {
                 Ok(range) => {
+                    if let Err(problem) = texts::reachable(&range) {
+                        self.add(1228, &["network", key], format!("`{key}` ({text}): {problem}"), PRIVATE);
+                    }
                     if let Some((other, _)) = known.iter().find(|(_, other)| other.overlaps(&range)) {
                         let message = format!("`{key}` ({text}) overlaps {other}");
                         self.add(1201, &["network", key], message, "give each network a range of its own");
@@ -70,6 +81,9 @@ impl Checker<'_> {
             let path = ["network", "loadBalancer", at.as_str()];
             match Range::pool(text) {
                 Ok(range) => {
+                    if let Err(problem) = texts::reachable(&range) {
+                        self.add(1228, &path, format!("the pool {text}: {problem}"), PRIVATE);
+                    }
                     if let Some((other, _)) = known.iter().find(|(_, other)| other.overlaps(&range)) {
                         self.add(
                             1201,
@@ -188,6 +202,96 @@ impl Checker<'_> {
                     self.add(1205, &path, message, "each device stands once");
                 }
             }
+        }
+    }
+
+    fn kubernetes(&mut self) {
+        let kubernetes = &self.cloud.kubernetes;
+        if let Some(Err(problem)) = kubernetes.version.as_deref().map(texts::kubernetes) {
+            self.add(1223, &["kubernetes", "version"], problem, "leave it out for the newest that is known");
+        }
+        if let Some(Err(problem)) = kubernetes.endpoint.as_deref().map(texts::endpoint) {
+            self.add(1224, &["kubernetes", "endpoint"], problem, "write it like `api.example.org:6443`");
+        }
+    }
+
+    fn host_texts(&mut self) {
+        for (index, host) in self.cloud.hosts.iter().enumerate() {
+            let at = index.to_string();
+            if let Some(Err(problem)) = host.user.as_deref().map(texts::user) {
+                self.add(1227, &["hosts", &at, "user"], problem, "options of SSH belong into ~/.ssh/config");
+            }
+            for (key, value) in &host.labels {
+                if let Err(problem) = texts::label_key(key).and_then(|()| texts::label_value(value)) {
+                    let hint =
+                        "letters, digits, `-`, `_` and `.`, at most 63; a key may have a prefix and `/`";
+                    self.add(1225, &["hosts", &at, "labels", key], problem, hint);
+                }
+            }
+            for (number, taint) in host.taints.iter().enumerate() {
+                if let Err(problem) = texts::taint(taint) {
+                    let path = ["hosts", &at, "taints", &number.to_string()];
+                    self.add(1225, &path, problem, "write it like `key=value:NoSchedule`");
+                }
+            }
+        }
+    }
+
+    fn artifacts(&mut self) {
+        let artifacts = &self.cloud.artifacts;
+        let mirror = artifacts.mirror.as_deref();
+        if let Some(Err(problem)) =
+            mirror.map(|mirror| texts::url(mirror, &["https://", "http://", "oci://", "file://"]))
+        {
+            self.add(
+                1226,
+                &["artifacts", "mirror"],
+                problem,
+                "write it like `https://mirror.example.org/cozy`",
+            );
+        }
+        let proxy = artifacts.proxy.as_deref();
+        if let Some(Err(problem)) =
+            proxy.map(|proxy| texts::url(proxy, &["http://", "https://", "socks5://", "socks5h://"]))
+        {
+            self.add(1226, &["artifacts", "proxy"], problem, "write it like `http://proxy.example.org:3128`");
+        }
+        for (registry, endpoints) in &artifacts.registries {
+            for (number, endpoint) in endpoints.iter().enumerate() {
+                if let Err(problem) = texts::url(endpoint, &["https://", "http://"]) {
+                    let path = ["artifacts", "registries", registry, &number.to_string()];
+                    self.add(1226, &path, problem, "write it like `https://registry.example.org`");
+                }
+            }
+        }
+    }
+
+    /// kubeadm's limits: a tenth address for DNS, 20 bits of Services (`--service-cluster-ip-range`), and a range for
+    /// each node's pods (`--node-cidr-mask-size`: 24 bits of IPv4, 64 of IPv6).
+    fn sizes(&mut self) {
+        let network = &self.cloud.network;
+        let (Ok(pods), Ok(services)) = (Range::cidr(&network.pods), Range::cidr(&network.services)) else {
+            return;
+        };
+        if pods.is_v4() != services.is_v4() {
+            let message = "pods and Services have addresses of different families".to_owned();
+            self.add(1229, &["network"], message, "write both as IPv4, or both as IPv6");
+            return;
+        }
+        if !(4..=20).contains(&services.bits()) {
+            let message = format!("`services` ({}) must hold 16 to 1,048,576 addresses", network.services);
+            self.add(1230, &["network", "services"], message, "a `/16` is usual");
+        }
+        let each = if pods.is_v4() { 8 } else { 64 };
+        let nodes = pods.bits().checked_sub(each).map_or(0, |bits| 1_u128 << bits.min(100));
+        let hosts = self.cloud.hosts.len().max(1);
+        if nodes < hosts as u128 {
+            let message = format!(
+                "`pods` ({}) has ranges for {nodes} nodes, and the cloud has {hosts}: each takes a `/{}`",
+                network.pods,
+                if pods.is_v4() { 24 } else { 64 }
+            );
+            self.add(1230, &["network", "pods"], message, "a `/16` is usual");
         }
     }
 

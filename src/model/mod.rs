@@ -28,5 +28,6 @@ pub(crate) mod selector;
 pub(crate) mod suggest;
 #[cfg(test)]
 mod tests;
+pub(crate) mod texts;
 mod translate;
 mod yaml;

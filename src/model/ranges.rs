@@ -55,6 +55,16 @@ impl Range {
         Ok(Self { v4, first, last })
     }
 
+    /// IPv4, not IPv6.
+    pub(crate) fn is_v4(&self) -> bool {
+        self.v4
+    }
+
+    /// How many bits tell its addresses apart: 8 for a `/24` of IPv4.
+    pub(crate) fn bits(&self) -> u32 {
+        u128::BITS - (self.last - self.first).leading_zeros()
+    }
+
     /// Whether an address is common to both.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.v4 == other.v4 && self.first <= other.last && other.first <= self.last

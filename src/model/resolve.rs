@@ -3,6 +3,7 @@
 #![expect(clippy::too_many_lines, reason = "one pass over the components, with a finding at each turn")]
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::catalogue::{Catalogue, merge, typed};
@@ -24,21 +25,69 @@ pub(crate) struct CloudFile {
     pub(crate) warnings: Vec<Finding>,
     source: Arc<Source>,
     root: Node,
+    /// The places of what was left out, because its form is wrong.
+    left_out: Vec<Range<usize>>,
 }
 
 impl CloudFile {
     /// Reads `cozy.yaml`; all mistakes that can be seen without a catalogue.
     pub(crate) fn read(bytes: &[u8], name: &str) -> Result<Self, Vec<Finding>> {
-        let (source, root) = yaml::read(bytes, name)?;
-        let cloud: Cloud = typed(FileKind::Cloud, &source, &root)?;
-        let mut findings = meaning::check(&cloud, &source, &root);
-        if findings.iter().all(|finding| finding.level == Level::Warning) {
-            Ok(Self { cloud, warnings: findings, source, root })
-        } else {
-            sort(&mut findings);
-            Err(findings)
+        match Self::read_far(bytes, name) {
+            (Some(file), findings) if findings.is_empty() => Ok(file),
+            (_, findings) => Err(findings),
         }
     }
+
+    /// Reads `cozy.yaml` as far as it can be: what has the wrong form is found, and left out, so that the meaning of
+    /// the rest can be checked, too.
+    pub(crate) fn read_far(bytes: &[u8], name: &str) -> (Option<Self>, Vec<Finding>) {
+        let (source, root) = match yaml::read(bytes, name) {
+            Ok(read) => read,
+            Err(findings) => return (None, findings),
+        };
+        let (root, cloud, mut findings) = match typed::<Cloud>(FileKind::Cloud, &source, &root) {
+            Ok(cloud) => (root, cloud, Vec::new()),
+            Err(findings) => {
+                let left_out: Vec<Range<usize>> = places(&findings).collect();
+                let rest = root.without(&source, &left_out).and_then(|rest| {
+                    let cloud = typed::<Cloud>(FileKind::Cloud, &source, &rest).ok()?;
+                    Some((rest, cloud))
+                });
+                let Some((rest, cloud)) = rest else { return (None, findings) };
+                (rest, cloud, findings)
+            }
+        };
+        let mut file =
+            Self { cloud, warnings: Vec::new(), source, root, left_out: places(&findings).collect() };
+        let mut meant = meaning::check(&file.cloud, &file.source, &file.root);
+        file.keep_own(&mut meant);
+        let wrong = !findings.is_empty() || meant.iter().any(|found| found.level == Level::Error);
+        if wrong {
+            findings.extend(meant);
+        } else {
+            file.warnings = meant;
+        }
+        sort(&mut findings);
+        (Some(file), findings)
+    }
+
+    /// Takes out what is only found because something was left out.
+    fn keep_own(&self, findings: &mut Vec<Finding>) {
+        let holds = |finding: &Range<usize>| {
+            self.left_out.iter().any(|left| self.root.holds(&self.source, finding, left))
+        };
+        findings.retain(|found| {
+            !found
+                .place
+                .as_ref()
+                .is_some_and(|(source, range)| Arc::ptr_eq(source, &self.source) && holds(range))
+        });
+    }
+}
+
+/// Where findings are.
+fn places(findings: &[Finding]) -> impl Iterator<Item = Range<usize>> {
+    findings.iter().filter_map(|found| Some(found.place.as_ref()?.1.clone()))
 }
 
 /// Reads `cozy.yaml`; with a catalogue, what it says of bundles, components
@@ -59,7 +108,7 @@ pub(crate) fn read_cloud(
 impl Catalogue {
     /// What a cloud consists of, in the order of names.
     pub(crate) fn resolve(&self, file: &CloudFile) -> Result<Vec<Resolved>, Vec<Finding>> {
-        let CloudFile { cloud, warnings: _, source, root } = file;
+        let CloudFile { cloud, warnings: _, source, root, left_out: _ } = file;
         let finding = |code, path: &[&str], message: String, label: String, hint: Option<String>| {
             let mut finding =
                 Finding::error(code, message).on(source, root.at(path.iter().copied()).range.clone());
@@ -160,6 +209,7 @@ impl Catalogue {
                 artefact: None,
             });
         }
+        file.keep_own(&mut findings);
         if findings.is_empty() {
             Ok(resolved)
         } else {

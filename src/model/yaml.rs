@@ -76,6 +76,38 @@ impl Node {
         }
     }
 
+    /// The tree without what findings are about, keys with their values; `None`: nothing is left.
+    pub(crate) fn without(&self, source: &Source, places: &[Range<usize>]) -> Option<Self> {
+        if places.contains(&source.first_line(&self.range)) {
+            return None;
+        }
+        let value = match &self.value {
+            NodeValue::Scalar(value) => NodeValue::Scalar(value.clone()),
+            NodeValue::List(items) => {
+                NodeValue::List(items.iter().filter_map(|item| item.without(source, places)).collect())
+            }
+            NodeValue::Map(entries) => NodeValue::Map(
+                entries
+                    .iter()
+                    .filter(|(key, _)| !places.contains(&key.range))
+                    .filter_map(|(key, node)| Some((key.clone(), node.without(source, places)?)))
+                    .collect(),
+            ),
+        };
+        Some(Self { range: self.range.clone(), value })
+    }
+
+    /// Whether a finding is about something that holds a place.
+    pub(crate) fn holds(&self, source: &Source, finding: &Range<usize>, place: &Range<usize>) -> bool {
+        let inside = self.range.start <= place.start && place.end <= self.range.end;
+        let here = inside && source.first_line(&self.range) == *finding;
+        here || match &self.value {
+            NodeValue::Scalar(_) => false,
+            NodeValue::List(items) => items.iter().any(|item| item.holds(source, finding, place)),
+            NodeValue::Map(entries) => entries.iter().any(|(_, node)| node.holds(source, finding, place)),
+        }
+    }
+
     /// The node at a path, or the last one on the way that exists.
     pub(crate) fn at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> &Self {
         let mut node = self;

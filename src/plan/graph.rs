@@ -3,16 +3,18 @@
 
 use std::time::Duration;
 
-use super::{Blocks, Edge, Milestone, Step};
+use super::{Blocks, Edge, Milestone};
 
 /// A node: `2 * step` is "applied", `2 * step + 1` is "ready".
-type Node = usize;
+pub(super) type Node = usize;
 
-fn tail(edge: &Edge) -> Node {
+/// The node that an edge leaves from.
+pub(super) fn tail(edge: &Edge) -> Node {
     edge.from * 2 + usize::from(edge.milestone == Milestone::Ready)
 }
 
-fn head(edge: &Edge) -> Node {
+/// The node that an edge leads to.
+pub(super) fn head(edge: &Edge) -> Node {
     edge.to * 2 + usize::from(edge.blocks == Blocks::Ready)
 }
 
@@ -43,7 +45,7 @@ pub(crate) fn drop_soft(
 }
 
 /// Whether `to` can be reached from `from`.
-fn reaches(steps: usize, edges: &[Edge], from: Node, to: Node) -> bool {
+pub(super) fn reaches(steps: usize, edges: &[Edge], from: Node, to: Node) -> bool {
     let next = successors(steps, edges);
     let mut seen = vec![false; steps * 2];
     let mut open = vec![from];
@@ -121,18 +123,22 @@ pub(crate) struct Schedule {
 }
 
 impl Schedule {
-    /// Computes the schedule. `edges` must have no cycle.
-    pub(crate) fn new(steps: &[Step], edges: &[Edge], apply: impl Fn(&Step) -> Duration) -> Self {
-        let next = successors(steps.len(), edges);
-        let mut waits_for = vec![0_usize; steps.len() * 2];
+    /// Computes the schedule from what each step's requests and its gates take. `edges` must have no cycle.
+    pub(crate) fn new(
+        steps: usize,
+        edges: &[Edge],
+        apply: impl Fn(usize) -> Duration,
+        gate: impl Fn(usize) -> Duration,
+    ) -> Self {
+        let next = successors(steps, edges);
+        let mut waits_for = vec![0_usize; steps * 2];
         for (node, _) in next.iter().flatten() {
             waits_for[*node] += 1;
         }
-        let mut nodes: Vec<(Duration, Option<Node>)> = vec![(Duration::ZERO, None); steps.len() * 2];
+        let mut nodes: Vec<(Duration, Option<Node>)> = vec![(Duration::ZERO, None); steps * 2];
         let mut open: Vec<Node> = (0..nodes.len()).filter(|node| waits_for[*node] == 0).collect();
         while let Some(node) = open.pop() {
-            let step = &steps[node / 2];
-            nodes[node].0 += if node % 2 == 0 { apply(step) } else { step.expect };
+            nodes[node].0 += if node % 2 == 0 { apply(node / 2) } else { gate(node / 2) };
             let reached = nodes[node].0;
             for (after, _) in &next[node] {
                 let known = &mut nodes[*after];
@@ -156,16 +162,27 @@ impl Schedule {
         self.nodes.get(step * 2).map_or(Duration::ZERO, |node| node.0)
     }
 
+    /// When a step's gates hold.
+    pub(crate) fn ready(&self, step: usize) -> Duration {
+        self.nodes.get(step * 2 + 1).map_or(Duration::ZERO, |node| node.0)
+    }
+
     /// The longest chain, as steps in order, and how long it takes.
     pub(crate) fn critical_path(&self) -> (Vec<usize>, Duration) {
+        let (nodes, total) = self.critical_nodes();
+        let mut path: Vec<usize> = nodes.into_iter().map(|node| node / 2).collect();
+        path.dedup();
+        (path, total)
+    }
+
+    /// The longest chain, as nodes in order, and how long it takes.
+    pub(super) fn critical_nodes(&self) -> (Vec<Node>, Duration) {
         let last = (0..self.nodes.len()).max_by_key(|node| (self.nodes[*node].0, std::cmp::Reverse(*node)));
         let Some(last) = last else { return (Vec::new(), Duration::ZERO) };
         let mut path = Vec::new();
         let mut at = Some(last);
         while let Some(node) = at {
-            if path.last() != Some(&(node / 2)) {
-                path.push(node / 2);
-            }
+            path.push(node);
             at = self.nodes[node].1;
         }
         path.reverse();

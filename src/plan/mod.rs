@@ -11,6 +11,7 @@ pub(crate) mod facility;
 mod graph;
 pub(crate) mod planner;
 pub(crate) mod references;
+pub(crate) mod savings;
 #[cfg(test)]
 mod tests;
 
@@ -354,6 +355,30 @@ impl Plan {
     /// Nothing to write, and nothing to wait for.
     pub(crate) fn is_empty(&self) -> bool {
         self.steps.iter().all(|step| step.done)
+    }
+
+    /// Components with a written need that the edges found in their objects imply already, so that it could go.
+    pub(crate) fn implied_needs(&self) -> Vec<(&str, &str)> {
+        let mut needs: Vec<(&str, &str)> = Vec::new();
+        for edge in &self.edges {
+            if let (Reason::Needs(need), Some(step)) = (&edge.reason, self.steps.get(edge.to)) {
+                let written = (step.id.component(), need.as_str());
+                if !needs.contains(&written) {
+                    needs.push(written);
+                }
+            }
+        }
+        needs.retain(|(component, need)| {
+            let is_of = |edge: &&Edge| {
+                matches!(&edge.reason, Reason::Needs(written) if written == need)
+                    && self.steps.get(edge.to).is_some_and(|step| step.id.component() == *component)
+            };
+            let (own, others): (Vec<&Edge>, Vec<&Edge>) = self.edges.iter().partition(is_of);
+            let others: Vec<Edge> = others.into_iter().cloned().collect();
+            own.iter()
+                .all(|edge| graph::reaches(self.steps.len(), &others, graph::tail(edge), graph::head(edge)))
+        });
+        needs
     }
 
     /// Components in the order of their first step, each once.

@@ -367,13 +367,20 @@ fn holds_data(id: &ObjectId) -> bool {
     )
 }
 
+/// How long a step's requests are expected to take.
+pub(super) fn apply_time(step: &Step) -> Duration {
+    let writes = step.actions.iter().filter(|action| action.verb != Verb::Keep).count();
+    APPLY_EACH * u32::try_from(writes).unwrap_or(u32::MAX)
+}
+
 /// Orders the steps by when they are expected to start, and finds the critical path.
 fn finish(desired: &Desired, steps: Vec<Step>, mut edges: Vec<Edge>, mut dropped: Vec<Edge>) -> Plan {
-    let apply = |step: &Step| {
-        let writes = step.actions.iter().filter(|action| action.verb != Verb::Keep).count();
-        APPLY_EACH * u32::try_from(writes).unwrap_or(u32::MAX)
-    };
-    let schedule = Schedule::new(&steps, &edges, apply);
+    let schedule = Schedule::new(
+        steps.len(),
+        &edges,
+        |step| steps.get(step).map_or(Duration::ZERO, apply_time),
+        |step| steps.get(step).map_or(Duration::ZERO, |step| step.expect),
+    );
     let mut order: Vec<usize> = (0..steps.len()).collect();
     order.sort_by_key(|step| (schedule.applied(*step), *step));
     let mut position = vec![0; steps.len()];

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::facility::Facility;
 use super::planner::{Desired, DesiredComponent, HostStep, Live, Observed, Phase, plan};
+use super::savings::{self, Culprit};
 use super::{Plan, Reason, Stage, Verb};
 use crate::model::component::Provides;
 use crate::model::object::Object;
@@ -540,4 +541,49 @@ fn a_capability_of_the_cluster_can_be_needed() {
     let dns = [Facility::Capability("dns".to_owned())].into_iter().collect();
     assert!(plan(&of(app()), &Observed { provided: Some(dns), ..Observed::default() }).is_ok());
     assert!(plan(&of(app()), &Observed::nothing(false)).is_err());
+}
+
+#[test]
+fn what_costs_most_is_named_with_what_it_saves() {
+    // slow (60 s) and quick (10 s) go side by side, app (5 s) comes after both.
+    let with = |mut component: DesiredComponent, seconds: u64| {
+        component.expect = Duration::from_secs(seconds);
+        component
+    };
+    let pods = |name: &str| vec![(Stage::Objects, deployment("x", name, &json!({ "hostNetwork": true })))];
+    let desired = of(vec![
+        with(component("slow", pods("slow")), 60),
+        with(component("quick", pods("quick")), 10),
+        with(needing(component("app", pods("app")), &["slow", "quick"]), 5),
+    ]);
+    let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+    let costs = savings::expected(&plan);
+    let said: Vec<String> = savings::savings(&plan, &costs)
+        .iter()
+        .map(|saving| {
+            let what = match saving.what {
+                Culprit::Step(step) => plan.steps[step].id.to_string(),
+                Culprit::Edge(edge) => plan.edges[edge].reason.to_string(),
+            };
+            format!("{what}: {}s", saving.saves.as_secs())
+        })
+        .collect();
+    assert_eq!(said, ["slow/objects: 50s", "app/objects: 5s", "needs: slow: 5s"]);
+    let times = savings::times(&plan, &costs);
+    assert_eq!(times.iter().map(|times| times.ready.as_secs()).max(), Some(65));
+    let measured: Vec<_> = times.into_iter().map(Some).collect();
+    assert_eq!(savings::measured(&plan, &measured), costs);
+}
+
+#[test]
+fn a_written_need_that_the_objects_imply_is_told() {
+    let cr = || (Stage::Objects, named("db.example/v1", "Database", Some("x"), "orders"));
+    let map = || (Stage::Objects, named("v1", "ConfigMap", Some("x"), "a"));
+    let desired = of(vec![
+        needing(component("app", vec![cr()]), &["operator/crds"]),
+        needing(component("other", vec![map()]), &["operator/crds"]),
+        component("operator", vec![(Stage::Crds, crd("db.example", "Database"))]),
+    ]);
+    let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+    assert_eq!(plan.implied_needs(), [("app", "operator/crds")]);
 }

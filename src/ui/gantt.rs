@@ -116,7 +116,7 @@ fn axis(cells: usize, total: u64) -> (String, String) {
 }
 
 /// A round time between two ticks, so that their labels have room.
-fn tick(cells: usize, total: u64) -> u64 {
+pub(super) fn tick(cells: usize, total: u64) -> u64 {
     const ROUND: [u64; 18] = [
         1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000,
         1_800_000, 3_600_000, 14_400_000, 86_400_000,

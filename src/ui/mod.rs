@@ -13,6 +13,7 @@ mod live;
 mod live_lines;
 pub(crate) mod log;
 mod out;
+pub(crate) mod picture;
 mod plain;
 pub(crate) mod plan;
 pub(crate) mod plan_json;

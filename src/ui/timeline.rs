@@ -1,17 +1,19 @@
 //! What a run was like, told at its end: a chart, what was written, what took
 //! longest, the failures once more, and what to type next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::execute::event::{Event, EventKind, Failure, Outcome, Reporter};
 use crate::model::duration::human;
-use crate::plan::{Counts, StepId};
+use crate::plan::savings::{self, Times};
+use crate::plan::{Counts, Plan, StepId};
 
 use super::diagnosis::{Block, outcome};
 use super::gantt::{Row, Span, gantt};
 use super::out::lock;
+use super::picture::Course;
 use super::text::{self, Paint, clean};
 
 /// Collects events; renders when the run is over.
@@ -22,6 +24,7 @@ pub(crate) struct Timeline {
     took: BTreeMap<String, Duration>,
     gates: BTreeMap<(StepId, String), Duration>,
     failures: Vec<(String, Failure, Vec<String>)>,
+    failed: BTreeSet<StepId>,
     last: Duration,
     end: Option<End>,
 }
@@ -67,6 +70,7 @@ impl Timeline {
             EventKind::ComponentFailed { component, step, failure, blocks } => {
                 self.wait(step, None, event.at);
                 self.track(step, event.at).span.ready = Some(event.at);
+                self.failed.insert(step.clone());
                 self.failures.push((component.clone(), failure.clone(), blocks.clone()));
             }
             EventKind::RunFinished { outcome, counts, failed: _, unfinished, took, critical_path } => {
@@ -104,6 +108,24 @@ impl Timeline {
         }
     }
 
+    /// The course of a run, for its picture and what would make it shorter.
+    pub(crate) fn course(&self, plan: &Plan) -> Course {
+        let spans: Vec<Option<Span>> =
+            plan.steps.iter().map(|step| self.steps.get(&step.id).map(|track| track.span)).collect();
+        let failed: BTreeSet<usize> = (0..plan.steps.len())
+            .filter(|index| plan.steps.get(*index).is_some_and(|step| self.failed.contains(&step.id)))
+            .collect();
+        let times: Vec<Option<Times>> = spans
+            .iter()
+            .map(|span| {
+                let span = (*span)?;
+                Some(Times { started: span.started, applied: span.applied?, ready: span.ready? })
+            })
+            .collect();
+        let end = self.end.as_ref().map_or_else(String::new, |end| outcome(end.outcome, end.took));
+        Course { spans, costs: savings::measured(plan, &times), failed, total: self.last, end }
+    }
+
     /// The chart.
     pub(crate) fn render(&self, width: usize) -> String {
         let critical = self.end.as_ref().map_or(&[][..], |end| &end.critical);
@@ -126,23 +148,27 @@ impl Timeline {
         format!("{}\n{}", text::cut(legend, width), gantt(&rows, self.last, width))
     }
 
-    /// What was done, what took longest, and the command to type next.
-    pub(crate) fn summary(&self, next: &str, width: usize) -> String {
+    /// What was done, what took longest, what would make it shorter, and the command to type next.
+    pub(crate) fn summary(&self, shorter: &[String], next: &str, width: usize) -> String {
         let mut lines = Vec::new();
         if let Some(end) = &self.end {
             lines.push(outcome(end.outcome, end.took));
             lines.push(format!("  objects         {}", text::written(end.counts)));
             push_names(&mut lines, "critical path", &end.critical, " → ");
         }
-        let failed: Vec<String> = self.failures.iter().map(|(name, ..)| name.clone()).collect();
+        let mut failed: Vec<String> = self.failures.iter().map(|(name, ..)| name.clone()).collect();
+        failed.dedup();
         push_names(&mut lines, "failed", &failed, ", ");
-        push_names(&mut lines, "not done", self.end.as_ref().map_or(&[][..], |end| &end.unfinished), ", ");
+        let unfinished = self.end.as_ref().map_or(&[][..], |end| &end.unfinished);
+        let others: Vec<String> = unfinished.iter().filter(|name| !failed.contains(name)).cloned().collect();
+        push_names(&mut lines, "not done", &others, ", ");
         let components = slowest(self.took.iter().map(|(name, took)| (clean(name), *took)));
         push_names(&mut lines, "slowest", &components, ", ");
         let gates = slowest(
             self.gates.iter().map(|((step, object), took)| (format!("{} of {step}", clean(object)), *took)),
         );
         push_names(&mut lines, "slowest gates", &gates, ", ");
+        push_names(&mut lines, "less without", shorter, ", ");
         if !next.is_empty() {
             lines.push(format!("  next            {next}"));
         }
@@ -232,31 +258,32 @@ mod tests {
 
     #[test]
     fn summaries_end_with_what_to_type() {
-        let done = timeline(&samples::run()).summary("cozy status", 80);
-        let failed = timeline(&samples::failing_run()).summary("cozy install", 80);
-        assert_snapshot!(format!("{done}{failed}"), @r"
-        done in 2m41s
-          objects         86 created
-          critical path   kubernetes → cilium → cert-manager → issuers
-          slowest         cert-manager 1m18s, kubernetes 1m02s, cilium 48s
-          slowest gates   Deployment cert-manager/cert-manager of cert-manager/objects
-                          28s
-          next            cozy status
-        failed after 2m03s
-          objects         11 created, 1 changed, 2 left alone
-          critical path   kubernetes → linstor
-          failed          linstor
-          not done        vm-images
-          slowest         kubernetes 1m
-          slowest gates   Deployment linstor/linstor of linstor/objects 1m01s
-          next            cozy install
+        let done = timeline(&samples::run()).summary(&["1m cilium/objects".to_owned()], "cozy status", 80);
+        let failed = timeline(&samples::failing_run()).summary(&[], "cozy install", 80);
+        assert_snapshot!(format!("{done}{failed}"), @"
+            done in 2m41s
+              objects         86 created
+              critical path   kubernetes → cilium → cert-manager → issuers
+              slowest         cert-manager 1m18s, kubernetes 1m02s, cilium 48s
+              slowest gates   Deployment cert-manager/cert-manager of cert-manager/objects
+                              28s
+              less without    1m cilium/objects
+              next            cozy status
+            failed after 2m03s
+              objects         11 created, 1 changed, 2 left alone
+              critical path   kubernetes → linstor
+              failed          linstor
+              not done        vm-images
+              slowest         kubernetes 1m
+              slowest gates   Deployment linstor/linstor of linstor/objects 1m01s
+              next            cozy install
         ");
     }
 
     #[test]
     fn nothing_happened() {
         let timeline = Timeline::default();
-        assert_eq!(timeline.summary("cozy plan", 80), "  next            cozy plan\n");
+        assert_eq!(timeline.summary(&[], "cozy plan", 80), "  next            cozy plan\n");
         assert!(timeline.render(80).starts_with("timeline"));
         assert_eq!(timeline.failures(Paint(false)), "");
     }

@@ -201,6 +201,32 @@ fn all_mistakes_are_shown_at_once_with_line_and_suggestion() {
 }
 
 #[test]
+fn mistakes_of_form_hide_none_of_meaning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = write(
+        &folder,
+        "cozy.yaml",
+        "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhots: 3\nversion: x\n\
+         hosts:\n  - { address: 10.0.0.1, prot: 22 }\n  - address: 10.0.0.2\n    role: 7\n\
+         network: { pods: 10.42.0.0/16, services: 10.42.0.0/16 }\n\
+         components:\n  cillium: { enabled: true }\n  cilium: { settings: { hubbel: true } }\n",
+    );
+    let stderr = text(&cozy(&["validate", "-f", &file]).stderr);
+    for words in [
+        "`hots`",
+        "`x` is not a version",
+        "`prot`",
+        "`role`",
+        "overlaps",
+        "`cillium`",
+        "`hubbel`",
+        "7 mistakes",
+    ] {
+        assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
+    }
+}
+
+#[test]
 fn without_a_terminal_nothing_is_asked() {
     let output = cozy(&[
         "install",
@@ -425,4 +451,40 @@ fn templates_end_and_kubeconfigs_are_not_printed() {
     let stderr = text(&refused.stderr);
     assert!(stderr.contains("not a kubeconfig, line"), "{stderr}");
     assert!(!stderr.contains("CANARY"), "{stderr}");
+}
+
+#[test]
+fn a_run_is_drawn_as_a_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["run.svg", "run.html", "run.json"] {
+        let file = folder.path().join(name);
+        let mut arguments = REHEARSAL.to_vec();
+        arguments.extend(["--timeline", file.to_str().unwrap()]);
+        assert_eq!(cozy(&arguments).status.code(), Some(0));
+        let drawn = fs_err::read_to_string(&file).unwrap();
+        assert!(
+            drawn.contains("kubernetes on node-3")
+                && drawn.contains("has pods on the pod network") == (name != "run.svg")
+        );
+    }
+    let graph = folder.path().join("plan.html");
+    let planned = cozy(&["plan", "-f", "examples/edge.yaml", "--graph", graph.to_str().unwrap()]);
+    assert_eq!(planned.status.code(), Some(0), "{}", text(&planned.stderr));
+    assert!(fs_err::read_to_string(&graph).unwrap().contains("What would make it shorter"));
+    let mut wrong = REHEARSAL.to_vec();
+    wrong.extend(["--timeline", "run.png"]);
+    assert_eq!(cozy(&wrong).status.code(), Some(2));
+}
+
+#[test]
+fn a_rehearsal_takes_as_long_as_its_plan_says() {
+    for example in ["examples/edge.yaml", "examples/edge-single.yaml"] {
+        let plan = cozy(&["plan", "-f", example, "-o", "json"]);
+        let plan: serde_json::Value = serde_json::from_slice(&plan.stdout).unwrap();
+        let run = cozy(&["install", "--rehearse", "-f", example, "--yes", "-o", "json"]);
+        let last: serde_json::Value =
+            serde_json::from_str(text(&run.stdout).lines().last().unwrap()).unwrap();
+        let (expected, took) = (plan["expectedMs"].as_f64().unwrap(), last["tookMs"].as_f64().unwrap());
+        assert!((took / expected - 1.0).abs() < 0.05, "{example}: expected {expected} ms, took {took} ms");
+    }
 }

@@ -13,6 +13,7 @@ use crate::ui::findings::render;
 mod bundle;
 mod cloud;
 mod component;
+mod texts;
 mod yaml;
 
 const SCHEMA: &str = r#"{ "type": "object", "additionalProperties": false, "properties": {

@@ -1,0 +1,135 @@
+//! What `cozy bundle lint` says of a catalogue beyond its files' form.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::flow::{self, Loaded, samples};
+use crate::error::{Code, Said};
+use crate::health::around::Listed;
+use crate::health::cel::{Gate, Verdict};
+use crate::model::catalogue::Catalogue;
+use crate::model::component::{GateSpec, Resolved};
+use crate::model::names::BundleName;
+use crate::model::object::{GroupKind, split_api_version};
+use crate::model::resolve::CloudFile;
+use crate::plan::planner::{self, Observed};
+use crate::render::Missing;
+
+/// What is wrong in a catalogue beyond its files' form: gates that judge
+/// their own samples wrongly, bundles that name what is not there.
+pub(super) fn lint(catalogue: &Catalogue) -> Vec<Said> {
+    let said = |code: u16, message: String| Said { code: Code(code), message, hint: None };
+    let mut found = Vec::new();
+    for bundle in catalogue.bundles.keys() {
+        match catalogue.flatten(bundle) {
+            Err(problem) => found.push(said(1208, format!("bundle `{bundle}`: {problem}"))),
+            Ok(entries) => {
+                let unknown = entries.keys().filter(|name| !catalogue.components.contains_key(*name));
+                found
+                    .extend(unknown.map(|name| {
+                        said(1209, format!("bundle `{bundle}`: there is no component `{name}`"))
+                    }));
+            }
+        }
+    }
+    for known in catalogue.components.values() {
+        let samples = match samples(&known.component, &known.files) {
+            Ok(samples) => samples,
+            Err(error) => {
+                found.push(error);
+                continue;
+            }
+        };
+        for (spec, ready, not_ready) in samples {
+            let Ok(gate) = Gate::parse(&spec.cel) else { continue };
+            for (objects, expected) in [(ready, true), (not_ready, false)] {
+                let (related, objects): (Vec<Value>, Vec<Value>) = objects
+                    .into_iter()
+                    .partition(|object| kind_of(object).is_some_and(|kind| is_related(&gate, spec, &kind)));
+                let mut around = Listed::default();
+                for kind in gate.kinds() {
+                    let own = related.iter().filter(|object| kind_of(object).as_ref() == Some(kind));
+                    around.whole.insert(kind.clone(), own.cloned().map(Arc::new).collect());
+                }
+                for object in objects {
+                    let verdict = gate.evaluate(&object, &around);
+                    let agrees = match &verdict {
+                        Verdict::True => expected,
+                        Verdict::False | Verdict::Missing(_) => !expected,
+                        Verdict::Error(_) => false,
+                    };
+                    if !agrees {
+                        let sample = if expected { "ready" } else { "notReady" };
+                        found.push(said(
+                            3002,
+                            format!(
+                                "component `{}`: the gate of {} says {verdict:?} of a sample in `{sample}`",
+                                known.component.name, spec.of
+                            ),
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// The kind that a sample says it is.
+fn kind_of(object: &Value) -> Option<GroupKind> {
+    let text = |key: &str| object.get(key).and_then(Value::as_str);
+    Some(GroupKind::new(split_api_version(text("apiVersion")?).0, text("kind")?))
+}
+
+/// Whether samples of a kind are not judged themselves, but are what `objects()` gives.
+fn is_related(gate: &Gate, spec: &GateSpec, kind: &GroupKind) -> bool {
+    let of = spec.of.split('/').next().unwrap_or_default();
+    let judged = of.split_once('.').map_or(of == kind.kind, |_| of == kind.to_string());
+    !judged && gate.kinds().contains(kind)
+}
+
+/// What the graphs of a catalogue's bundles show: written needs that are implied already, and edges that were left
+/// out. Each bundle is planned as a cloud of one server; one that needs settings is not.
+pub(super) fn notes(mut catalogue: Catalogue) -> Vec<String> {
+    let bundles: Vec<BundleName> = catalogue.bundles.keys().cloned().collect();
+    let mut notes = Vec::new();
+    for bundle in &bundles {
+        let Some((file, components)) = example(&catalogue, bundle) else { continue };
+        let loaded = Loaded { file, catalogue, components };
+        notes.extend(graph(&loaded, bundle).unwrap_or_default());
+        catalogue = loaded.catalogue;
+    }
+    notes
+}
+
+/// A cloud of one server with a bundle's components.
+fn example(catalogue: &Catalogue, bundle: &BundleName) -> Option<(CloudFile, Vec<Resolved>)> {
+    let text = format!(
+        "apiVersion: cozy/v1\nkind: Cloud\nname: lint\nbundle: {bundle}\ndomain: example.org\n\
+         hosts: [{{ address: 192.0.2.11, devices: [/dev/disk/by-id/lint] }}]\n\
+         network: {{ loadBalancer: [192.0.2.100-192.0.2.110] }}\n"
+    );
+    let file = CloudFile::read(text.as_bytes(), "lint").ok()?;
+    let components = catalogue.resolve(&file).ok()?;
+    Some((file, components))
+}
+
+fn graph(loaded: &Loaded, bundle: &BundleName) -> Option<Vec<String>> {
+    let rendered = flow::rendered(loaded, Missing::StandIn).ok()?;
+    let plan = planner::plan(&flow::desired(loaded, rendered, false), &Observed::nothing(false)).ok()?;
+    let name = |index: usize| plan.steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
+    let implied = plan.implied_needs().into_iter().map(|(component, need)| {
+        format!(
+            "bundle `{bundle}`: component `{component}` need not say `needs: {need}`: its objects imply it"
+        )
+    });
+    let dropped = plan.dropped.iter().map(|edge| {
+        let (from, to) = (name(edge.from), name(edge.to));
+        format!(
+            "bundle `{bundle}`: {to} does not wait for {from}, which would close a cycle: {}",
+            edge.reason
+        )
+    });
+    Some(implied.chain(dropped).collect())
+}

@@ -1,0 +1,324 @@
+//! What holds for every graph: nothing deadlocks, nothing starts before its edges hold, all is done when the plan
+//! says, and an edge goes with its reason.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::faults::Faults;
+use super::{Rehearsal, Script};
+use crate::execute::event::{Event, EventKind, Outcome, Reporter};
+use crate::execute::run::Options;
+use crate::model::component::Provides;
+use crate::model::object::{Object, ObjectId};
+use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::plan::{Blocks, Milestone, Plan, Reason, Stage, StepId};
+
+/// Remembers all events.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<Event>>);
+
+impl Reporter for Recorder {
+    fn report(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+/// What a random component is like. Its links are to components before it, all around.
+#[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is drawn by itself")]
+struct Shape {
+    needs: Vec<prop::sample::Index>,
+    kinds: Vec<prop::sample::Index>,
+    secrets: Vec<prop::sample::Index>,
+    namespace_of: Option<prop::sample::Index>,
+    expect: u64,
+    network: bool,
+    webhook: bool,
+    api: bool,
+    claims: bool,
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    let links = || prop::collection::vec(any::<prop::sample::Index>(), 0..3);
+    let flags = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.2), any::<bool>());
+    (links(), links(), links(), prop::option::of(any::<prop::sample::Index>()), 0_u64..90, flags).prop_map(
+        |(needs, kinds, secrets, namespace_of, expect, (network, webhook, api, claims))| Shape {
+            needs,
+            kinds,
+            secrets,
+            namespace_of,
+            expect,
+            network,
+            webhook,
+            api,
+            claims,
+        },
+    )
+}
+
+fn object(value: Value) -> Arc<Object> {
+    Arc::new(Object::from_value(value).unwrap())
+}
+
+fn deployment(name: &str, namespace: &str, spec: &Value) -> Value {
+    let mut pod = json!({ "containers": [{ "name": "main", "image": "example.org/a:1" }] });
+    pod.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": namespace },
+        "spec": {
+            "selector": { "matchLabels": { "app": name } },
+            "template": { "metadata": { "labels": { "app": name } }, "spec": pod },
+        },
+    })
+}
+
+/// Makes the components: `c0` gives pods their network, storage and a default class.
+fn components(shapes: &[Shape]) -> Vec<DesiredComponent> {
+    shapes.iter().enumerate().map(|(number, shape)| component(number, shape)).collect()
+}
+
+/// A webhook and an aggregated API, answered by the component's own pods.
+fn served(objects: &mut Vec<(Stage, Arc<Object>)>, shape: &Shape, number: usize, namespace: &str) {
+    let name = format!("c{number}");
+    if shape.webhook || shape.api {
+        objects.push((
+            Stage::Objects,
+            object(json!({
+                "apiVersion": "v1", "kind": "Service", "metadata": { "name": name, "namespace": namespace },
+                "spec": { "selector": { "app": name }, "ports": [{ "port": 443 }] },
+            })),
+        ));
+    }
+    if shape.webhook {
+        objects.push((Stage::Webhooks, object(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+            "metadata": { "name": name },
+            "webhooks": [{
+                "name": format!("{name}.example.org"), "admissionReviewVersions": ["v1"], "sideEffects": "None",
+                "clientConfig": { "service": { "name": name, "namespace": namespace } },
+                "rules": [{ "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["secrets"] }],
+            }],
+        }))));
+    }
+    if shape.api {
+        objects.push((Stage::Webhooks, object(json!({
+            "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService",
+            "metadata": { "name": format!("v1.a{number}.example.org") },
+            "spec": { "group": format!("a{number}.example.org"), "version": "v1", "groupPriorityMinimum": 100,
+                "versionPriority": 100, "insecureSkipTLSVerify": true,
+                "service": { "name": name, "namespace": namespace } },
+        }))));
+    }
+}
+
+fn component(number: usize, shape: &Shape) -> DesiredComponent {
+    let name = format!("c{number}");
+    let own = format!("ns-{number}");
+    let before = |index: &prop::sample::Index| (number > 0).then(|| index.index(number));
+    let namespace =
+        shape.namespace_of.as_ref().and_then(before).map_or(own.clone(), |other| format!("ns-{other}"));
+    let mut objects = vec![
+        (
+            Stage::Namespaces,
+            object(json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": own } })),
+        ),
+        (
+            Stage::Crds,
+            object(json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": { "name": format!("things.g{number}.example.org") },
+                "spec": {
+                    "group": format!("g{number}.example.org"), "scope": "Namespaced",
+                    "names": { "kind": "Thing", "plural": "things", "singular": "thing", "listKind": "ThingList" },
+                    "versions": [{ "name": "v1", "served": true, "storage": true, "subresources": { "status": {} },
+                        "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
+                },
+            })),
+        ),
+        (
+            Stage::Objects,
+            object(json!({
+                "apiVersion": "v1", "kind": "Secret", "metadata": { "name": format!("s{number}"), "namespace": namespace },
+            })),
+        ),
+    ];
+    let mut volumes = Vec::new();
+    // Secrets of others that are in the namespace of this one's pods.
+    for other in shape.secrets.iter().filter_map(before) {
+        volumes.push(json!({ "name": format!("v{}", volumes.len()), "secret": { "secretName": format!("s{other}"), "optional": false } }));
+    }
+    if shape.claims {
+        objects.push((Stage::Objects, object(json!({
+            "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": name, "namespace": namespace },
+            "spec": { "accessModes": ["ReadWriteOnce"], "storageClassName": "fast",
+                "resources": { "requests": { "storage": "1Gi" } } },
+        }))));
+        volumes.push(json!({ "name": "data", "persistentVolumeClaim": { "claimName": name } }));
+    }
+    let host_network = number == 0 || !shape.network;
+    let pod = json!({ "volumes": volumes, "hostNetwork": host_network });
+    objects.push((Stage::Objects, object(deployment(&name, &namespace, &pod))));
+    for (index, other) in shape.kinds.iter().filter_map(before).enumerate() {
+        objects.push((
+            Stage::Resources,
+            object(json!({
+                "apiVersion": format!("g{other}.example.org/v1"), "kind": "Thing",
+                "metadata": { "name": format!("{name}-{index}"), "namespace": namespace },
+            })),
+        ));
+    }
+    served(&mut objects, shape, number, &namespace);
+    let mut provides = Provides::default();
+    if number == 0 {
+        provides.capabilities = vec!["cni".to_owned()];
+        objects.push((
+            Stage::Objects,
+            object(json!({
+                "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": { "name": "fast" },
+                "provisioner": "example.org/fast", "volumeBindingMode": "WaitForFirstConsumer",
+            })),
+        ));
+        let mut daemons = deployment("cni", &namespace, &pod);
+        daemons["kind"] = json!("DaemonSet");
+        objects.push((Stage::Objects, object(daemons)));
+    }
+    objects.sort_by_key(|(stage, _)| *stage);
+    DesiredComponent {
+        name: name.parse().unwrap(),
+        objects,
+        needs: shape.needs.iter().filter_map(before).map(|other| format!("c{other}")).collect(),
+        ignore_edges: Vec::new(),
+        provides,
+        gates: Vec::new(),
+        expect: Duration::from_secs(shape.expect),
+        deadline: Duration::from_secs(600),
+        may_be_empty: false,
+        grace: None,
+        stood_in: false,
+    }
+}
+
+fn desired(shapes: &[Shape]) -> Desired {
+    Desired {
+        hosts: Vec::new(),
+        components: components(shapes),
+        allow_data_loss: false,
+        load_balancer_pool: true,
+    }
+}
+
+/// Rehearses a plan: how it ended, and its events.
+fn rehearse(desired: &Desired, plan: &Plan) -> (Outcome, Vec<Event>) {
+    let rehearsal = Rehearsal {
+        nodes: 3,
+        script: Script::new(plan, desired, [], Faults::default()),
+        started: EventKind::Warning { message: String::new() },
+        options: Options { concurrency: 32, force_conflicts: false, timeout: None },
+        signal: std::future::pending().boxed(),
+    };
+    let recorder = Recorder::default();
+    let rehearsed = rehearsal.run(plan, &recorder).unwrap();
+    assert_eq!(rehearsed.not_simulated, [""; 0]);
+    (rehearsed.finished.outcome, recorder.0.into_inner().unwrap())
+}
+
+/// When each step reached what: its place among the events.
+#[derive(Default)]
+struct Reached {
+    started: BTreeMap<StepId, usize>,
+    applied: BTreeMap<StepId, usize>,
+    ready: BTreeMap<StepId, usize>,
+}
+
+impl Reached {
+    fn new(events: &[Event]) -> Self {
+        let mut reached = Self::default();
+        for (place, event) in events.iter().enumerate() {
+            match &event.kind {
+                EventKind::StepStarted { step, .. } => drop(reached.started.insert(step.clone(), place)),
+                EventKind::StepApplied { step } => drop(reached.applied.insert(step.clone(), place)),
+                EventKind::StepReady { step, .. } => drop(reached.ready.insert(step.clone(), place)),
+                _ => {}
+            }
+        }
+        reached
+    }
+}
+
+/// The object whose looks are an inferred edge's reason.
+fn shown_by(reason: &Reason) -> Option<&ObjectId> {
+    match reason {
+        Reason::Kind { object, .. }
+        | Reason::Namespace { object, .. }
+        | Reason::Reference { object, .. }
+        | Reason::Provided { object, .. }
+        | Reason::Api { object, .. }
+        | Reason::Admission { object, .. }
+        | Reason::Network { object } => Some(object),
+        Reason::Backend { caller, .. } => Some(caller),
+        Reason::Needs(_) | Reason::StageOrder | Reason::Kubernetes | Reason::Quorum | Reason::PruneOrder => {
+            None
+        }
+    }
+}
+
+/// A rehearsal takes most of a second where nothing is optimized: a twentieth of what `PROPTEST_CASES` says.
+fn cases() -> u32 {
+    ProptestConfig::default().cases / 20
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_graph_is_done_in_order_and_in_time(shapes in prop::collection::vec(shape(), 1..9)) {
+        let desired = desired(&shapes);
+        let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+        let (outcome, events) = rehearse(&desired, &plan);
+        prop_assert_eq!(outcome, Outcome::Done, "{:#?}", events.iter().rev().take(8).collect::<Vec<_>>());
+        let reached = Reached::new(&events);
+        for edge in &plan.edges {
+            let (from, to) = (&plan.steps[edge.from].id, &plan.steps[edge.to].id);
+            let first = match edge.milestone {
+                Milestone::Applied => reached.applied[from],
+                Milestone::Ready => reached.ready[from],
+            };
+            let second = match edge.blocks {
+                Blocks::Apply => reached.started[to],
+                Blocks::Ready => reached.ready[to],
+            };
+            prop_assert!(first < second, "{from} -> {to}: {}", edge.reason);
+        }
+        let took = events.last().map_or(Duration::ZERO, |event| event.at);
+        let limit = plan.expected.mul_f64(1.05) + Duration::from_millis(500);
+        prop_assert!(took <= limit, "expected {:?}, took {took:?}", plan.expected);
+    }
+
+    #[test]
+    fn an_edge_goes_with_its_reason(shapes in prop::collection::vec(shape(), 2..8), pick in any::<prop::sample::Index>()) {
+        let whole = desired(&shapes);
+        let before = plan(&whole, &Observed::nothing(false)).unwrap();
+        let reasons: Vec<&Reason> = before.edges.iter().map(|edge| &edge.reason).collect();
+        let shown: Vec<&ObjectId> = reasons.iter().filter_map(|reason| shown_by(reason)).collect();
+        prop_assume!(!shown.is_empty());
+        let gone = (*pick.get(&shown)).clone();
+        let mut less = whole.clone();
+        for component in &mut less.components {
+            component.objects.retain(|(_, object)| object.id != gone);
+        }
+        // What others need of it may be missing now; then there is no plan, and no edge.
+        if let Ok(after) = plan(&less, &Observed::nothing(false)) {
+            for edge in after.edges.iter().chain(&after.dropped) {
+                prop_assert_ne!(shown_by(&edge.reason), Some(&gone), "{}", edge.reason);
+            }
+            let known = |reason: &Reason| before.edges.iter().chain(&before.dropped).any(|edge| edge.reason == *reason);
+            let new = after.edges.iter().find(|edge| !known(&edge.reason) && shown_by(&edge.reason).is_none());
+            prop_assert!(new.is_none(), "{:?}", new.map(|edge| edge.reason.to_string()));
+        }
+    }
+}
