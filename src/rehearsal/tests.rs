@@ -1,5 +1,5 @@
 //! What holds for every graph: nothing deadlocks, nothing starts before its edges hold, all is done when the plan
-//! says, and an edge goes with its reason.
+//! says, and an edge goes with its reason. What is waited for becomes ready.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -321,4 +321,95 @@ proptest! {
             prop_assert!(new.is_none(), "{:?}", new.map(|edge| edge.reason.to_string()));
         }
     }
+}
+
+/// One object of each kind with a rule of its own that no other test rehearses: API version, kind, spec.
+fn waited_for() -> Vec<(&'static str, &'static str, Value)> {
+    let template = json!({
+        "metadata": { "labels": { "app": "a" } },
+        "spec": { "containers": [{ "name": "main", "image": "example.org/a:1" }] },
+    });
+    let rules = json!([{ "apiGroups": ["x.test"], "apiVersions": ["v1"], "operations": ["*"], "resources": ["things"] }]);
+    let target = json!({ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "a" });
+    vec![
+        ("v1", "Pod", template["spec"].clone()),
+        ("v1", "ReplicationController", json!({ "selector": { "app": "a" }, "template": template })),
+        (
+            "apps/v1",
+            "ReplicaSet",
+            json!({ "selector": { "matchLabels": { "app": "a" } }, "template": template }),
+        ),
+        ("policy/v1", "PodDisruptionBudget", json!({ "selector": { "matchLabels": { "app": "a" } } })),
+        ("autoscaling/v2", "HorizontalPodAutoscaler", json!({ "maxReplicas": 3, "scaleTargetRef": target })),
+        (
+            "networking.k8s.io/v1",
+            "Ingress",
+            json!({ "defaultBackend": { "service": { "name": "a", "port": { "number": 80 } } } }),
+        ),
+        (
+            "admissionregistration.k8s.io/v1",
+            "ValidatingAdmissionPolicy",
+            json!({ "matchConstraints": { "resourceRules": rules }, "validations": [{ "expression": "true" }] }),
+        ),
+        ("gateway.networking.k8s.io/v1", "GatewayClass", json!({ "controllerName": "example.org/a" })),
+        ("gateway.networking.k8s.io/v1", "Gateway", json!({ "gatewayClassName": "a" })),
+        ("resource.k8s.io/v1", "DeviceClass", json!({})),
+    ]
+}
+
+#[test]
+fn every_kind_that_is_waited_for_becomes_ready() {
+    let shape = Shape {
+        needs: Vec::new(),
+        kinds: Vec::new(),
+        secrets: Vec::new(),
+        namespace_of: None,
+        expect: 3,
+        network: false,
+        webhook: false,
+        api: false,
+        claims: false,
+    };
+    let mut desired = desired(&[shape]);
+    let component = &mut desired.components[0];
+    let schema =
+        json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
+    for (kind, plural, scope) in
+        [("Gateway", "gateways", "Namespaced"), ("GatewayClass", "gatewayclasses", "Cluster")]
+    {
+        component.objects.push((
+            Stage::Crds,
+            object(json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": { "name": format!("{plural}.gateway.networking.k8s.io") },
+                "spec": {
+                    "group": "gateway.networking.k8s.io", "scope": scope,
+                    "names": { "kind": kind, "plural": plural },
+                    "versions": [{
+                        "name": "v1", "served": true, "storage": true, "subresources": { "status": {} }, "schema": schema,
+                    }],
+                },
+            })),
+        ));
+    }
+    for (api_version, kind, spec) in waited_for() {
+        let metadata = match kind {
+            "ValidatingAdmissionPolicy" | "DeviceClass" | "GatewayClass" => json!({ "name": "a" }),
+            _ => json!({ "name": "a", "namespace": "ns-0" }),
+        };
+        let value = json!({ "apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec });
+        component.objects.push((Stage::Objects, object(value)));
+    }
+    component.objects.sort_by_key(|(stage, _)| *stage);
+    let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+    let (outcome, events) = rehearse(&desired, &plan);
+    let last: Vec<_> = events.iter().rev().take(8).collect();
+    assert_eq!(outcome, Outcome::Done, "{last:#?}");
+    // Nothing was given up on: a kind that has no status for a while is taken for ready with a warning.
+    let warnings = events
+        .iter()
+        .filter(|event| matches!(&event.kind, EventKind::Warning { message } if !message.is_empty()));
+    assert_eq!(warnings.count(), 0, "{last:#?}");
+    // Three seconds until there is a network, and three with it.
+    assert!(events.last().unwrap().at < Duration::from_millis(6500), "{last:#?}");
 }

@@ -1,5 +1,5 @@
-//! An admission webhook that refuses everything, over TLS with a certificate
-//! that a test chooses.
+//! An admission webhook over TLS with a certificate that a test chooses: it
+//! refuses everything, or lets everything pass.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -7,6 +7,13 @@ use std::sync::Arc;
 use base64::Engine as _;
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+/// What a webhook answers.
+#[derive(Clone, Copy)]
+enum Answer {
+    Refuse,
+    Allow,
+}
 
 /// A webhook that runs as long as the process.
 pub(crate) struct Webhook {
@@ -16,10 +23,20 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    /// Starts one; `expired`: its certificate is of the past.
+    /// Starts one that refuses; `expired`: its certificate is of the past.
     pub(crate) fn start(expired: bool) -> Self {
+        Self::answering([127, 0, 0, 1].into(), expired, Answer::Refuse)
+    }
+
+    /// Starts one that lets everything pass, at an address that endpoints may have.
+    pub(crate) fn allowing(address: std::net::IpAddr) -> Self {
+        Self::answering(address, false, Answer::Allow)
+    }
+
+    fn answering(address: std::net::IpAddr, expired: bool, answer: Answer) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        let mut params =
+            CertificateParams::new(vec!["127.0.0.1".to_owned(), "hook.guard.svc".to_owned()]).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         if expired {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -38,21 +55,21 @@ impl Webhook {
             )
             .unwrap();
         let config = Arc::new(config);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let listener = TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
                 let mut stream = rustls::StreamOwned::new(connection, stream);
                 // Whoever does not trust the certificate hangs up.
-                let _ = refuse(&mut stream);
+                let _ = review(&mut stream, answer);
             }
         });
         Self { port, ca }
     }
 }
 
-fn refuse<S: std::io::Read + std::io::Write>(stream: &mut S) -> Option<()> {
+fn review<S: std::io::Read + std::io::Write>(stream: &mut S, answer: Answer) -> Option<()> {
     let mut request = Vec::new();
     let mut buffer = [0; 8192];
     loop {
@@ -67,10 +84,14 @@ fn refuse<S: std::io::Read + std::io::Write>(stream: &mut S) -> Option<()> {
             continue;
         }
         let review: serde_json::Value = serde_json::from_str(body).ok()?;
-        let answer = serde_json::json!({
-            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-            "response": { "uid": review["request"]["uid"], "allowed": false, "status": { "message": "not on a Friday" } },
-        });
+        let mut response = match answer {
+            Answer::Refuse => {
+                serde_json::json!({ "allowed": false, "status": { "message": "not on a Friday" } })
+            }
+            Answer::Allow => serde_json::json!({ "allowed": true }),
+        };
+        response["uid"] = review["request"]["uid"].clone();
+        let answer = serde_json::json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response });
         let answer = answer.to_string();
         let head = format!(
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",

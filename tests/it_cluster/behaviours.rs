@@ -17,7 +17,7 @@ fn on_the_real_server<F: Future<Output = ()>>(test: impl FnOnce(kube::Client) ->
 }
 
 /// Connects as an administrator.
-async fn client(plane: &ControlPlane) -> kube::Client {
+pub(crate) async fn client(plane: &ControlPlane) -> kube::Client {
     // Whoever comes first installs it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
@@ -84,4 +84,32 @@ fn the_suite_has_at_least_200_behaviours() {
     )
     .unwrap();
     assert!(scripts + tests >= 200, "{scripts} scripts and {tests} tests");
+}
+
+/// What a rehearsal does not know, it would wait for in vain.
+#[test]
+fn every_kind_of_the_real_server_is_simulated() {
+    on_the_real_server(|client| async move {
+        let real = kinds(client).await;
+        let embedded = kinds(cozy_sim::Cluster::new(cozy_sim::Options::default()).client()).await;
+        let missing: Vec<_> = real.difference(&embedded).collect();
+        assert_eq!(missing, Vec::<&String>::new());
+    });
+}
+
+/// What a server serves of its own: group, version, kind, plural and scope. Tests put further kinds on the real one.
+async fn kinds(client: kube::Client) -> std::collections::BTreeSet<String> {
+    let discovery = kube::discovery::Discovery::new(client).run_aggregated().await.unwrap();
+    // Events are one kind in two groups, of which the embedded cluster has the older.
+    let own = |group: &&kube::discovery::ApiGroup| {
+        !group.name().contains("example") && group.name() != "events.k8s.io"
+    };
+    let resources = discovery.groups().filter(own).flat_map(kube::discovery::ApiGroup::recommended_resources);
+    resources
+        // Reviews and bindings are questions, not objects.
+        .filter(|(_, capabilities)| capabilities.supports_operation("patch"))
+        .map(|(resource, capabilities)| {
+            format!("{} {} {} {:?}", resource.api_version, resource.kind, resource.plural, capabilities.scope)
+        })
+        .collect()
 }

@@ -9,6 +9,8 @@ mod early;
 mod gates;
 mod made;
 mod proxy;
+mod scenario;
+mod served;
 #[path = "../../crates/sim/tests/suite/mod.rs"]
 mod suite;
 #[path = "../support/mod.rs"]

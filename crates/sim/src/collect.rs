@@ -31,7 +31,7 @@ impl State {
         }
     }
 
-    /// Lets go of a claim that no pod uses, and of a volume that no claim is bound to.
+    /// Lets go of a claim that no pod uses, of a volume that no claim is bound to, and of a class of attributes.
     fn unprotect(&mut self, id: &Arc<ResourceId>, key: &Key) {
         let Some(kind) = self.kind_of(id) else { return };
         let Some(stored) = self.get(&kind, key).filter(|stored| stored.deleting) else { return };
@@ -46,7 +46,11 @@ impl State {
             tree::text(&stored.value(&kind), &["status", "phase"]) == "Bound"
         };
         if !used {
-            let short = if kind.plural() == "persistentvolumes" { "pv" } else { "pvc" };
+            let short = match kind.plural() {
+                "persistentvolumes" => "pv",
+                "volumeattributesclasses" => "vac",
+                _ => "pvc",
+            };
             self.drop_finalizer(&kind, key, &format!("kubernetes.io/{short}-protection"));
         }
     }

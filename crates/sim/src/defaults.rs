@@ -38,10 +38,26 @@ pub(crate) fn fill(state: &mut State, kind: &Kind, live: Option<&Value>, it: &mu
         ("batch", "cronjobs") => cron_job(it),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => binding(it),
         ("storage.k8s.io", "storageclasses") => class(it),
+        ("storage.k8s.io", "csidrivers") => driver(spec(it)),
+        ("storage.k8s.io", "volumeattributesclasses") => protect(it, live, "kubernetes.io/vac-protection"),
         ("networking.k8s.io", "networkpolicies") => policy(it),
         ("networking.k8s.io", "ingresses") => default(status(it), "loadBalancer", json!({})),
         ("admissionregistration.k8s.io", "mutatingwebhookconfigurations") => webhooks(it, true),
         ("admissionregistration.k8s.io", "validatingwebhookconfigurations") => webhooks(it, false),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies" | "mutatingadmissionpolicies") => {
+            default(spec(it), "failurePolicy", "Fail");
+            matched(inner(spec(it), "matchConstraints"));
+        }
+        (
+            "admissionregistration.k8s.io",
+            "validatingadmissionpolicybindings" | "mutatingadmissionpolicybindings",
+        ) => {
+            if let Some(resources) = spec(it).get_mut("matchResources") {
+                matched(as_map(resources));
+            }
+        }
+        ("resource.k8s.io", "resourceclaims") => devices(spec(it)),
+        ("resource.k8s.io", "resourceclaimtemplates") => devices(inner(spec(it), "spec")),
         ("scheduling.k8s.io", "priorityclasses") => {
             default(as_map(it), "preemptionPolicy", "PreemptLowerPriority");
         }
@@ -446,6 +462,29 @@ fn autoscaler(it: &mut Value) {
     default(spec(it), "metrics", json!([cpu]));
 }
 
+/// What an admission policy matches.
+fn matched(resources: &mut Map<String, Value>) {
+    default(resources, "matchPolicy", "Equivalent");
+    default(resources, "namespaceSelector", json!({}));
+    default(resources, "objectSelector", json!({}));
+    for field in ["resourceRules", "excludeResourceRules"] {
+        for rule in items_mut(resources, field).iter_mut().map(as_map) {
+            default(rule, "scope", "*");
+        }
+    }
+}
+
+/// What a claim asks of devices.
+fn devices(claim: &mut Map<String, Value>) {
+    for request in items_mut(inner(claim, "devices"), "requests").iter_mut().map(as_map) {
+        let Some(exactly) = request.get_mut("exactly").map(as_map) else { continue };
+        default(exactly, "allocationMode", "ExactCount");
+        if exactly.get("allocationMode").is_some_and(|mode| mode == "ExactCount") {
+            default(exactly, "count", 1);
+        }
+    }
+}
+
 fn binding(it: &mut Value) {
     let map = as_map(it);
     let role = inner(map, "roleRef");
@@ -456,6 +495,15 @@ fn binding(it: &mut Value) {
         if subject.get("kind").is_some_and(|kind| kind != "ServiceAccount") {
             default(subject, "apiGroup", "rbac.authorization.k8s.io");
         }
+    }
+}
+
+fn driver(spec: &mut Map<String, Value>) {
+    default(spec, "attachRequired", true);
+    default(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
+    default(spec, "volumeLifecycleModes", json!(["Persistent"]));
+    for off in ["podInfoOnMount", "requiresRepublish", "seLinuxMount", "storageCapacity"] {
+        default(spec, off, false);
     }
 }
 

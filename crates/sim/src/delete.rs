@@ -161,7 +161,10 @@ pub(crate) fn remove(state: &mut State, kind: &Kind, key: &Key, how: &Deletion) 
         state.later(lag, Chore::EmptyNamespace(key.name.clone()));
     } else if definition {
         state.later(lag, Chore::DropCustom(key.name.clone()));
-    } else if kind.group().is_empty() && kind.plural().starts_with("persistentvolume") {
+    } else if kind.is("", "persistentvolumes")
+        || kind.is("", "persistentvolumeclaims")
+        || kind.is("storage.k8s.io", "volumeattributesclasses")
+    {
         state.later(lag, Chore::Unprotect(kind.id.clone(), key.clone()));
     }
     if wait.is_some() {

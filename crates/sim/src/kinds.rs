@@ -119,6 +119,7 @@ fn parse(line: &str) -> Option<Kind> {
     let mut words = line.split_whitespace();
     let group = words.next().map(|group| if group == "-" { "" } else { group })?;
     let (version, kind, plural, flags) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let type_name = types::of_kind(group, kind);
     Some(Kind {
         id: Arc::new(ResourceId { group: group.to_owned(), plural: plural.to_owned() }),
         version: version.to_owned(),
@@ -132,8 +133,8 @@ fn parse(line: &str) -> Option<Kind> {
         categories: flags.contains('a').then(|| "all".to_owned()).into_iter().collect(),
         custom: false,
         schema: None,
-        type_name: types::of_kind(kind),
-        shape: shape_of_builtin(kind),
+        type_name,
+        shape: shape_of_builtin(type_name.unwrap_or(kind)),
         prefix: prefix(&api_version(group, version), kind),
     })
 }

@@ -74,8 +74,11 @@ pub(crate) fn fields(name: &str) -> Option<&'static Fields> {
 }
 
 /// Answers the name of the type that a kind has, which lives as long as the table.
-pub(crate) fn of_kind(kind: &str) -> Option<&'static str> {
-    types().get_key_value(kind).map(|(name, _)| *name)
+/// Where two types have one name, that of the later group has the group's first word at its end.
+pub(crate) fn of_kind(group: &str, kind: &str) -> Option<&'static str> {
+    let first = group.split('.').next().unwrap_or_default();
+    let found = types().get_key_value(format!("{kind}_{first}").as_str());
+    found.or_else(|| types().get_key_value(kind)).map(|(name, _)| *name)
 }
 
 fn field(text: &'static str) -> Option<(&'static str, Field)> {

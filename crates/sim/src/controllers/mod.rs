@@ -45,7 +45,8 @@ pub struct Controllers {
     pub trouble: Says<Trouble>,
     /// How long things take of which nothing is said.
     pub usual: Duration,
-    /// Makes pods, endpoints and volumes, too. Off where the cluster's own controllers do.
+    /// Does the work of Kubernetes' own controllers, too. Off where they run: then only what a cloud and operators do
+    /// is left: addresses of load balancers, volumes of CSI drivers, statuses of custom resources.
     pub pods: bool,
     /// Says of a `DaemonSet` whether its pods give all others their network. Without it there is one from the start;
     /// with it, nodes are not ready before, and only pods on the host's network run.
@@ -74,8 +75,15 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
     ("apps", "v1", "StatefulSet", "statefulsets"),
     ("apps", "v1", "DaemonSet", "daemonsets"),
     ("batch", "v1", "Job", "jobs"),
+    ("apps", "v1", "ReplicaSet", "replicasets"),
+    ("", "v1", "ReplicationController", "replicationcontrollers"),
+    ("", "v1", "Pod", "pods"),
     ("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     ("", "v1", "Service", "services"),
+    ("networking.k8s.io", "v1", "Ingress", "ingresses"),
+    ("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    ("admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
     ("admissionregistration.k8s.io", "v1", "MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
     (
         "admissionregistration.k8s.io",
@@ -84,6 +92,9 @@ const KINDS: &[(&str, &str, &str, &str)] = &[
         "validatingwebhookconfigurations",
     ),
 ];
+
+/// Those of [`KINDS`] that a cloud or a driver finishes.
+const CLOUDS: &[&str] = &["Ingress", "PersistentVolumeClaim", "Service"];
 
 /// Simulated work: the one place where virtual time passes in a controller.
 #[expect(clippy::disallowed_methods, reason = "work that takes its time on the virtual clock")]
@@ -100,7 +111,9 @@ pub async fn run_controllers(client: Client, config: Controllers) {
     }
     let shared = Shared { client: client.clone(), config, world };
     let (found, mut kinds) = mpsc::unbounded_channel();
-    for (group, version, kind, plural) in KINDS {
+    for (group, version, kind, plural) in
+        KINDS.iter().filter(|(_, _, kind, _)| shared.config.pods || CLOUDS.contains(kind))
+    {
         let gvk = GroupVersionKind::gvk(group, version, kind);
         // The receiver lives as long as this function.
         let _ = found.send(ApiResource::from_gvk_with_plural(&gvk, plural));
@@ -270,7 +283,7 @@ async fn custom_kinds(client: Client, found: mpsc::UnboundedSender<ApiResource>)
 async fn one_kind(shared: Shared, resource: ApiResource) {
     let api: Api<DynamicObject> = Api::all_with(shared.client.clone(), &resource);
     let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
-    let mut done: BTreeSet<(String, i64)> = BTreeSet::new();
+    let mut done: BTreeSet<(String, i64, bool)> = BTreeSet::new();
     let mut running = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -279,8 +292,12 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
                 None => return,
                 Some(Err(_)) => {}
                 Some(Ok(object)) => {
-                    let key = (object.uid().unwrap_or_default(), object.metadata.generation.unwrap_or(0));
-                    if object.metadata.deletion_timestamp.is_none() && done.insert(key) {
+                    let scheduled = object.annotations().contains_key(volumes::SELECTED_NODE);
+                    let key = (object.uid().unwrap_or_default(), object.metadata.generation.unwrap_or(0), scheduled);
+                    // What a workload made is part of its work.
+                    let owned = matches!(resource.kind.as_str(), "Pod" | "ReplicaSet")
+                        && object.owner_references().iter().any(|owner| owner.controller == Some(true));
+                    if !owned && object.metadata.deletion_timestamp.is_none() && done.insert(key) {
                         running.push(finish(shared.clone(), resource.clone(), object));
                     }
                 }
@@ -310,7 +327,7 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
             api.patch_status(&object.name_any(), &params, &Patch::Merge(&json!({ "status": status }))).await;
     };
     let nodes = outcome::nodes(&client, &resource).await;
-    if let Some(first) = outcome::begun(&value, nodes) {
+    if let Some(first) = outcome::begun(&value, nodes).filter(|_| config.pods) {
         write(first).await;
     }
     let namespace = object.namespace().unwrap_or_default();
@@ -321,7 +338,10 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
         services::serve(&objects, &world, &value).await;
     }
     let pods = match kind {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "Job" => Some(pods::make(&client, &world, &value).await),
+        "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicaSet" | "ReplicationController" => {
+            Some(pods::make(&client, &world, &value).await)
+        }
+        "Pod" => Some(pods::alone(&client, &world, &value).await),
         _ => None,
     };
     if pods.as_ref().is_some_and(pods::Pods::need_network) {
@@ -349,8 +369,13 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
     if config.network.as_ref().is_some_and(|network| network(&value).is_some()) && world.connect() {
         nodes_ready(&client, true).await;
     }
-    if kind == "PersistentVolumeClaim" {
-        return volumes::bind(&objects, &world, &value).await;
+    if resource.kind == "PersistentVolumeClaim" && !custom {
+        if config.pods {
+            volumes::bind(&objects, &world, &value).await;
+        } else {
+            volumes::provision(&objects, &value).await;
+        }
+        return;
     }
     if let Some(change) = outcome::certified(&value).filter(|_| config.pods) {
         // One that was deleted meanwhile needs no certificate.

@@ -39,6 +39,9 @@ pub(super) fn begun(object: &Value, nodes: usize) -> Option<Value> {
         }
         "StatefulSet" => Some(json!({ "observedGeneration": observed, "replicas": replicas(object) })),
         "DaemonSet" => Some(json!({ "observedGeneration": observed, "desiredNumberScheduled": nodes })),
+        "ReplicaSet" | "ReplicationController" => {
+            Some(json!({ "observedGeneration": observed, "replicas": replicas(object) }))
+        }
         "PersistentVolumeClaim" => Some(json!({ "phase": "Pending" })),
         _ => None,
     }
@@ -84,7 +87,20 @@ pub(super) fn ended(object: &Value, nodes: usize) -> Option<Value> {
             "succeeded": object.pointer("/spec/completions").and_then(Value::as_i64).unwrap_or(1),
             "conditions": [{ "type": "Complete", "status": "True", "reason": "CompletionsReached" }],
         })),
-        "PersistentVolumeClaim" => Some(json!({ "phase": "Bound" })),
+        "ReplicaSet" | "ReplicationController" => Some(json!({
+            "observedGeneration": observed, "replicas": wanted, "fullyLabeledReplicas": wanted,
+            "readyReplicas": wanted, "availableReplicas": wanted,
+        })),
+        "PodDisruptionBudget" => Some(json!({
+            "observedGeneration": observed, "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0,
+            "expectedPods": 0,
+        })),
+        "HorizontalPodAutoscaler" => Some(json!({
+            "observedGeneration": observed, "desiredReplicas": 0,
+            "conditions": [{ "type": "AbleToScale", "status": "True", "reason": "SucceededGetScale" }],
+        })),
+        "ValidatingAdmissionPolicy" => Some(json!({ "observedGeneration": observed, "typeChecking": {} })),
+        "Ingress" => Some(json!({ "loadBalancer": { "ingress": [{ "ip": "192.0.2.1" }] } })),
         "Service" if object.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer") => {
             Some(json!({ "loadBalancer": { "ingress": [{ "ip": "192.0.2.1" }] } }))
         }

@@ -94,6 +94,13 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
     Pods { objects, workload, owner, made }
 }
 
+/// Takes in a pod that nobody controls.
+pub(super) async fn alone<'a>(client: &'a Client, world: &'a World, pod: &'a Value) -> Pods<'a> {
+    let objects = Objects { client, namespace: tree::text(pod, &["metadata", "namespace"]) };
+    volumes::used(client, world, pod).await;
+    Pods { objects, workload: pod, owner: Value::Null, made: vec![(pod.clone(), Instant::now())] }
+}
+
 async fn create(objects: &Objects<'_>, pod: &Value) -> Option<Value> {
     for _ in 0..TRIES {
         match objects.create("v1", "Pod", "pods", pod).await {
@@ -161,8 +168,11 @@ async fn replica_set(objects: &Objects<'_>, deployment: &Value, template: &mut V
 impl Pods<'_> {
     /// Tells whether the pods need a network of their own.
     pub(super) fn need_network(&self) -> bool {
-        let host = tree::at(self.workload, &["spec", "template", "spec", "hostNetwork"]);
-        host.is_none_or(|it| it != true)
+        let of_pod: &[&str] = match tree::text(self.workload, &["kind"]) {
+            "Pod" => &["spec", "hostNetwork"],
+            _ => &["spec", "template", "spec", "hostNetwork"],
+        };
+        tree::at(self.workload, of_pod).is_none_or(|it| it != true)
     }
 
     /// Lets something go wrong with the pods.

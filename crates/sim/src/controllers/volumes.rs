@@ -48,42 +48,72 @@ pub(super) async fn used(client: &Client, world: &World, pod: &Value) {
     }
 }
 
+/// The annotation by which the scheduler tells a driver that a claim's pod has its node.
+pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
 /// Binds a claim to a new volume, unless its class wants to see a pod first.
 pub(super) async fn bind(objects: &Objects<'_>, world: &World, claim: &Value) {
     let name = tree::text(claim, &["metadata", "name"]);
-    let class_name = tree::text(claim, &["spec", "storageClassName"]);
-    let everywhere = Objects { client: objects.client, namespace: "" };
-    let class = everywhere.get("storage.k8s.io/v1", "StorageClass", "storageclasses", class_name).await;
-    let class = class.unwrap_or_default();
-    let waits = tree::text(&class, &["volumeBindingMode"]) == "WaitForFirstConsumer";
-    if waits && !world.known().used.contains(&(objects.namespace.to_owned(), name.to_owned())) {
+    let class = class_of(objects, claim).await;
+    if waits(&class) && !world.known().used.contains(&(objects.namespace.to_owned(), name.to_owned())) {
         return;
     }
-    let volume = format!("pvc-{}", tree::text(claim, &["metadata", "uid"]));
-    let (spec, driver) = (&claim["spec"], tree::text(&class, &["provisioner"]));
-    let driver = if driver.is_empty() { "simulated" } else { driver };
-    let reclaim = class.get("reclaimPolicy").cloned().unwrap_or(json!("Delete"));
-    let capacity = json!({ "storage": spec["resources"]["requests"]["storage"] });
-    let made = json!({
-        "apiVersion": "v1", "kind": "PersistentVolume",
-        "metadata": { "name": volume, "annotations": { "pv.kubernetes.io/provisioned-by": driver } },
-        "spec": {
-            "capacity": capacity, "accessModes": spec["accessModes"], "volumeMode": spec["volumeMode"],
-            "persistentVolumeReclaimPolicy": reclaim, "storageClassName": class_name,
-            "csi": { "driver": driver, "volumeHandle": volume },
-            "claimRef": {
-                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": objects.namespace, "name": name,
-                "uid": claim["metadata"]["uid"],
-            },
-        },
-    });
-    // Bound twice is bound.
-    let _ = everywhere.create("v1", "PersistentVolume", "persistentvolumes", &made).await;
+    let volume = make(objects, claim, &class).await;
+    let everywhere = Objects { client: objects.client, namespace: "" };
     let bound = json!({ "status": { "phase": "Bound" } });
     everywhere.change_status("v1", "PersistentVolume", "persistentvolumes", &volume, &bound).await;
     let change = json!({ "spec": { "volumeName": volume } });
     objects.change("v1", "PersistentVolumeClaim", "persistentvolumeclaims", name, &change).await;
+    let spec = &claim["spec"];
+    let capacity = json!({ "storage": spec["resources"]["requests"]["storage"] });
     let bound =
         json!({ "status": { "phase": "Bound", "capacity": capacity, "accessModes": spec["accessModes"] } });
     objects.change_status("v1", "PersistentVolumeClaim", "persistentvolumeclaims", name, &bound).await;
+}
+
+/// Makes the volume of a claim, as a CSI driver's provisioner does; Kubernetes' own controller binds them.
+pub(super) async fn provision(objects: &Objects<'_>, claim: &Value) {
+    let class = class_of(objects, claim).await;
+    let scheduled = tree::at(claim, &["metadata", "annotations", SELECTED_NODE]).is_some();
+    let bound = !tree::text(claim, &["spec", "volumeName"]).is_empty();
+    if !bound && !class.is_null() && (scheduled || !waits(&class)) {
+        make(objects, claim, &class).await;
+    }
+}
+
+async fn class_of(objects: &Objects<'_>, claim: &Value) -> Value {
+    let name = tree::text(claim, &["spec", "storageClassName"]);
+    let everywhere = Objects { client: objects.client, namespace: "" };
+    let class = everywhere.get("storage.k8s.io/v1", "StorageClass", "storageclasses", name).await;
+    class.unwrap_or_default()
+}
+
+fn waits(class: &Value) -> bool {
+    tree::text(class, &["volumeBindingMode"]) == "WaitForFirstConsumer"
+}
+
+/// Makes a volume that is meant for a claim, and answers its name.
+async fn make(objects: &Objects<'_>, claim: &Value, class: &Value) -> String {
+    let volume = format!("pvc-{}", tree::text(claim, &["metadata", "uid"]));
+    let (spec, driver) = (&claim["spec"], tree::text(class, &["provisioner"]));
+    let driver = if driver.is_empty() { "simulated" } else { driver };
+    let reclaim = class.get("reclaimPolicy").cloned().unwrap_or(json!("Delete"));
+    let made = json!({
+        "apiVersion": "v1", "kind": "PersistentVolume",
+        "metadata": { "name": volume, "annotations": { "pv.kubernetes.io/provisioned-by": driver } },
+        "spec": {
+            "capacity": { "storage": spec["resources"]["requests"]["storage"] },
+            "accessModes": spec["accessModes"], "volumeMode": spec["volumeMode"],
+            "persistentVolumeReclaimPolicy": reclaim, "storageClassName": spec["storageClassName"],
+            "csi": { "driver": driver, "volumeHandle": volume },
+            "claimRef": {
+                "apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": objects.namespace,
+                "name": claim["metadata"]["name"], "uid": claim["metadata"]["uid"],
+            },
+        },
+    });
+    // Made twice is made.
+    let everywhere = Objects { client: objects.client, namespace: "" };
+    let _ = everywhere.create("v1", "PersistentVolume", "persistentvolumes", &made).await;
+    volume
 }
