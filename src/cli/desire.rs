@@ -10,21 +10,26 @@ use serde_json::json;
 use super::flow::{self, Loaded};
 use crate::cluster::Cluster;
 use crate::error::{Exit, Problem};
-use crate::model::kept::Kept;
+use crate::model::kept::{self, Kept};
 use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
-use crate::plan::planner::Desired;
+use crate::plan::Plan;
+use crate::plan::planner::{self, Desired, Observed};
 use crate::render::{self, Known, Missing};
+use crate::ui::Ui;
 
 /// How often charts may ask for more after an answer: a lookup may depend on another one's.
 const ROUNDS: usize = 10;
 
 /// What is wanted of a real cluster.
+#[derive(Debug)]
 pub(super) struct Wanted {
     /// The components with their objects.
     pub(super) desired: Desired,
     /// What charts generated, and settings that are secret: nothing shows it.
     pub(super) masks: Masks,
+    /// Components whose generated values were kept, and are not there any more.
+    lost: Vec<ComponentName>,
     /// What was kept in the cluster when the objects were rendered.
     before: BTreeMap<ComponentName, Kept>,
 }
@@ -38,6 +43,7 @@ pub(super) async fn wanted(
     let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
+    let mut lost = Vec::new();
     if let Some(cluster) = cluster {
         let version = cluster.version().await.map_err(flow::cluster)?;
         if let Some(facts) = facts.get_mut("cluster") {
@@ -45,9 +51,15 @@ pub(super) async fn wanted(
         }
         known.kept = cluster.kept().await.map_err(flow::cluster)?;
         let inventories = cluster.inventories().await.map_err(flow::cluster)?;
+        let once = |name: &ComponentName| {
+            inventories.get(name).is_some_and(|inventory| inventory.was_applied(&kept::secret(name)))
+        };
+        let all = loaded.components.iter().map(|resolved| &resolved.component.name);
+        lost.extend(all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned());
         let declared = loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
         let declared = declared.map(|(kind, _)| kind).collect();
-        known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(|inventory| inventory.ids())));
+        known.apis =
+            Some(cluster.apis(&declared, inventories.values().flat_map(|inventory| inventory.ids())));
     }
     let mut rounds = 0;
     let rendered = loop {
@@ -61,7 +73,10 @@ pub(super) async fn wanted(
             return Err(Problem::new(
                 2023,
                 Exit::Usage,
-                format!("a chart looks up other objects each time it is rendered, {} at last", lookup.unwrap_or_default()),
+                format!(
+                    "a chart looks up other objects each time it is rendered, {} at last",
+                    lookup.unwrap_or_default()
+                ),
                 "`lookup` must not depend on what is generated",
             )
             .into());
@@ -71,7 +86,8 @@ pub(super) async fn wanted(
         }
         for lookup in rendering.asked {
             let answer = cluster.lookup(&lookup).await.map_err(flow::cluster);
-            let answer = answer.with_context(|| format!("a chart looks up {} {}", lookup.kind, lookup.name))?;
+            let answer =
+                answer.with_context(|| format!("a chart looks up {} {}", lookup.kind, lookup.name))?;
             known.answers.insert(lookup, answer);
         }
     };
@@ -79,10 +95,24 @@ pub(super) async fn wanted(
     let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
     let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
     let masks = Masks::of_texts(settings.chain(generated));
-    Ok(Wanted { desired: flow::desired(loaded, rendered, allow_data_loss), masks, before: known.kept })
+    Ok(Wanted { desired: flow::desired(loaded, rendered, allow_data_loss), masks, lost, before: known.kept })
 }
 
 impl Wanted {
+    /// Plans it, and says what is lost; the plan shows nothing that is secret.
+    pub(super) fn plan(&self, observed: &Observed, ui: &Ui) -> anyhow::Result<Plan> {
+        for name in &self.lost {
+            ui.note(format!(
+                "warning: {} is lost: the passwords and certificates that the chart of component `{name}` generates \
+                 are made anew",
+                kept::secret(name)
+            ));
+        }
+        let mut plan = planner::plan(&self.desired, observed).map_err(flow::no_plan)?;
+        plan.mask(&self.masks);
+        Ok(plan)
+    }
+
     /// Makes sure that nobody else has generated values since: they would be overwritten.
     pub(super) async fn check(&self, cluster: &Cluster) -> anyhow::Result<()> {
         if cluster.kept().await.map_err(flow::cluster)? == self.before {

@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::artefacts;
+use super::desire;
 use super::flow;
 use super::secrets;
 use crate::cluster::observe::Lists;
@@ -19,7 +20,6 @@ use crate::execute::event::Failure;
 use crate::model::cloud::Provider;
 use crate::model::names::ComponentName;
 use crate::plan::planner::{Desired, DesiredComponent};
-use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Block;
 use crate::ui::{Format, Ui};
@@ -59,24 +59,20 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
-    let wanted: Vec<&DesiredComponent> = desired
-        .components
-        .iter()
-        .filter(|known| component.as_ref().is_none_or(|named| *named == known.name))
-        .collect();
-    let (found, files) = flow::runtime()?
-        .block_on(async {
-            let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
-            let cluster = Cluster::new(client).await?;
-            let found = look(&cluster, &desired, &wanted, settings.concurrency).await?;
-            let files = match file {
-                Some(_) => archive::collect(&cluster, &wanted).await,
-                None => BTreeMap::new(),
-            };
-            Ok((found, files))
-        })
-        .map_err(flow::cluster)?;
+    let (found, files) = flow::runtime()?.block_on(async {
+        let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await;
+        let cluster = Cluster::new(client.map_err(flow::cluster)?).await.map_err(flow::cluster)?;
+        let desired = desire::wanted(&loaded, Some(&cluster), false).await?.desired;
+        let all = desired.components.iter();
+        let wanted: Vec<&DesiredComponent> =
+            all.filter(|known| component.as_ref().is_none_or(|named| *named == known.name)).collect();
+        let found = look(&cluster, &desired, &wanted, settings.concurrency).await;
+        let files = match file {
+            Some(_) => archive::collect(&cluster, &wanted).await,
+            None => BTreeMap::new(),
+        };
+        Ok::<_, anyhow::Error>((found.map_err(flow::cluster)?, files))
+    })?;
     let healthy = found.iter().all(|component| component.failures.is_empty());
     let document = document(loaded.file.cloud.name.as_str(), healthy, &found);
     if let Some(path) = file {

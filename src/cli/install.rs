@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::artefacts;
+use super::desire;
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
 use super::preflight::HostArgs;
@@ -104,8 +105,6 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, (!rehearse).then_some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy install", ui));
     }
-    let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
     let options = Options { concurrency: settings.concurrency, force_conflicts, timeout };
     let run = Run {
         settings,
@@ -117,12 +116,13 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         picture: timeline.as_deref(),
     };
     if rehearse {
+        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allow_data_loss);
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
         let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)
     } else {
-        flow::runtime()?.block_on(run.real(desired, hosts))
+        flow::runtime()?.block_on(run.real(hosts, allow_data_loss))
     }
 }
 
@@ -217,7 +217,7 @@ impl Run<'_> {
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
-    async fn real(&self, mut desired: Desired, hosts: &HostArgs) -> anyhow::Result<Exit> {
+    async fn real(&self, hosts: &HostArgs, allow_data_loss: bool) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let runner = if kubeadm {
             match super::hosts::runner(hosts, self.loaded, self.settings, self.ui).await? {
@@ -231,10 +231,11 @@ impl Run<'_> {
             Some(runner) => runner.cluster().await.map_err(flow::failure)?,
             None => Some(self.existing().await.map_err(flow::cluster)?),
         };
-        desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
+        let mut wanted = desire::wanted(self.loaded, cluster.as_ref(), allow_data_loss).await?;
+        wanted.desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
         let (observed, inventories) = match &cluster {
             Some(cluster) => {
-                cluster.observe(&desired, self.settings.concurrency).await.map_err(flow::cluster)?
+                cluster.observe(&wanted.desired, self.settings.concurrency).await.map_err(flow::cluster)?
             }
             // On bare servers the plan is made from rendered objects alone.
             None => (Observed::nothing(false), BTreeMap::new()),
@@ -244,7 +245,7 @@ impl Run<'_> {
             (None, Some(cluster)) => cluster.version().await.map_err(flow::cluster)?,
             (None, None) => String::new(),
         };
-        let plan = planner::plan(&desired, &observed).map_err(flow::no_plan)?;
+        let plan = wanted.plan(&observed, self.ui)?;
         let facts = OwnFacts::new(self.loaded, &version);
         let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
         if plan.is_empty() {
@@ -267,14 +268,22 @@ impl Run<'_> {
             Some(cluster) => {
                 cluster.ensure_system_namespace().await.map_err(flow::cluster)?;
                 let holder = settings::holder("cozy install");
-                Some(cluster.lock(&holder, &ThisMachine, Timestamp::now()).await.map_err(flow::cluster)?)
+                let lock = cluster.lock(&holder, &ThisMachine, Timestamp::now()).await;
+                let lock = lock.map_err(flow::cluster)?;
+                if let Err(error) = wanted.check(cluster).await {
+                    // What it says does not change where the lock cannot be given back.
+                    let _ = lock.release().await;
+                    return Err(error);
+                }
+                Some(lock)
             }
             None => None,
         };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let shared =
-            Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone()).with_operators(&plan);
+        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone())
+            .with_operators(&plan)
+            .with_masks(wanted.masks.clone());
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());

@@ -1,13 +1,14 @@
 //! `cozy plan`: what would happen, and why in this order.
 
 use super::artefacts;
+use super::desire;
 use super::flow::{self, Loaded};
 use super::secrets;
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Desired, Observed};
+use crate::plan::planner::{self, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Facts;
@@ -49,28 +50,34 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     if let Err(signal) = artefacts::attach(&mut loaded, settings, (!simulated).then_some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy plan", ui));
     }
-    let missing = if simulated { Missing::StandIn } else { Missing::Refuse };
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow_data_loss);
     let (plan, version) = if simulated {
+        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allow_data_loss);
         (
             planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?,
             flow::version(&loaded.file.cloud),
         )
     } else {
-        flow::runtime()?.block_on(observed(settings, &desired))?
+        flow::runtime()?.block_on(observed(settings, &loaded, allow_data_loss, ui))?
     };
     let facts = OwnFacts::new(&loaded, &version);
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
     Ok(if exit_code && !plan.is_empty() { Exit::Changes } else { Exit::Done })
 }
 
-async fn observed(settings: &Settings, desired: &Desired) -> anyhow::Result<(Plan, String)> {
+async fn observed(
+    settings: &Settings,
+    loaded: &Loaded,
+    allow_data_loss: bool,
+    ui: &Ui,
+) -> anyhow::Result<(Plan, String)> {
     let client =
         connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await.map_err(flow::cluster)?;
     let cluster = Cluster::new(client).await.map_err(flow::cluster)?;
     let version = cluster.version().await.map_err(flow::cluster)?;
-    let (observed, _) = cluster.observe(desired, settings.concurrency).await.map_err(flow::cluster)?;
-    Ok((planner::plan(desired, &observed).map_err(flow::no_plan)?, version))
+    let wanted = desire::wanted(loaded, Some(&cluster), allow_data_loss).await?;
+    let observed = cluster.observe(&wanted.desired, settings.concurrency).await;
+    let (observed, _) = observed.map_err(flow::cluster)?;
+    Ok((wanted.plan(&observed, ui)?, version))
 }
 
 fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {

@@ -4,13 +4,13 @@
 use serde_json::json;
 
 use super::artefacts;
-use super::flow;
+use super::desire;
+use super::flow::{self, Loaded};
 use super::secrets;
 use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
 use crate::plan::planner::{Desired, Observed};
-use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
 
@@ -44,15 +44,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, false);
-    let (observed, version) = flow::runtime()?
-        .block_on(async {
-            let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await?;
-            let cluster = Cluster::new(client).await?;
-            let version = cluster.version().await?;
-            Ok((cluster.observe(&desired, settings.concurrency).await?.0, version))
-        })
-        .map_err(flow::cluster)?;
+    let (desired, observed, version) = flow::runtime()?.block_on(seen(&loaded, settings))?;
     let lines = sum_up(&desired, &observed);
     let unhealthy = lines.iter().any(|line| line.ready < line.objects);
     let drifted = lines.iter().any(|line| !line.drifted.is_empty());
@@ -77,6 +69,15 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         (false, true) => Exit::Changes,
         (false, false) => Exit::Done,
     })
+}
+
+async fn seen(loaded: &Loaded, settings: &Settings) -> anyhow::Result<(Desired, Observed, String)> {
+    let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await;
+    let cluster = Cluster::new(client.map_err(flow::cluster)?).await.map_err(flow::cluster)?;
+    let version = cluster.version().await.map_err(flow::cluster)?;
+    let desired = desire::wanted(loaded, Some(&cluster), false).await?.desired;
+    let (observed, _) = cluster.observe(&desired, settings.concurrency).await.map_err(flow::cluster)?;
+    Ok((desired, observed, version))
 }
 
 fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {

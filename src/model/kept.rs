@@ -26,6 +26,22 @@ const LARGEST: usize = 1 << 20;
 
 const PREFIX: &str = "cozy-generated-";
 
+/// The Secret that holds what is kept of a component.
+pub(crate) fn secret(component: &ComponentName) -> ObjectId {
+    ObjectId {
+        kind: GroupKind::new("", "Secret"),
+        namespace: Some(SYSTEM_NAMESPACE.to_owned()),
+        name: format!("{PREFIX}{component}"),
+    }
+}
+
+/// Whether an object is such a Secret.
+pub(crate) fn is_secret(id: &ObjectId) -> bool {
+    id.kind == GroupKind::new("", "Secret")
+        && id.namespace.as_deref() == Some(SYSTEM_NAMESPACE)
+        && id.name.starts_with(PREFIX)
+}
+
 /// What is kept of one component.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -151,11 +167,7 @@ impl Kept {
         if text.len() > LARGEST {
             return Err(text.len());
         }
-        let id = ObjectId {
-            kind: GroupKind::new("", "Secret"),
-            namespace: Some(SYSTEM_NAMESPACE.to_owned()),
-            name: format!("{PREFIX}{component}"),
-        };
+        let id = secret(component);
         let value = json!({
             "apiVersion": "v1",
             "kind": "Secret",
@@ -179,7 +191,8 @@ impl Kept {
         let component = name.strip_prefix(PREFIX).unwrap_or(name).parse();
         let component = component.map_err(|error: super::names::InvalidName| error.to_string())?;
         let data = secret.pointer("/data/generated").and_then(Value::as_str);
-        let bytes = STANDARD.decode(data.ok_or("it has no `generated`")?).map_err(|error| error.to_string())?;
+        let bytes =
+            STANDARD.decode(data.ok_or("it has no `generated`")?).map_err(|error| error.to_string())?;
         let kept = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
         Ok((component, kept))
     }
@@ -234,6 +247,9 @@ mod tests {
         let of = |data: &str| json!({ "metadata": { "name": "cozy-generated-shop" }, "data": { "generated": data } });
         assert!(Kept::read(&of("e30=")).unwrap_err().contains("missing field"));
         assert!(Kept::read(&of("?")).is_err());
-        assert_eq!(Kept::read(&json!({ "metadata": { "name": "cozy-generated-shop" } })).unwrap_err(), "it has no `generated`");
+        assert_eq!(
+            Kept::read(&json!({ "metadata": { "name": "cozy-generated-shop" } })).unwrap_err(),
+            "it has no `generated`"
+        );
     }
 }

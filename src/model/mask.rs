@@ -22,6 +22,12 @@ fn lines(text: &str) -> Vec<String> {
 #[derive(Clone, Default)]
 pub(crate) struct Masks(Vec<String>);
 
+impl std::fmt::Debug for Masks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Masks of {}", self.0.len())
+    }
+}
+
 impl Masks {
     /// Takes the values of Secrets: each as it is, line by line, and as base64.
     pub(crate) fn of<'a>(secrets: impl IntoIterator<Item = &'a Value>) -> Self {

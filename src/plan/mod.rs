@@ -347,7 +347,10 @@ impl Plan {
     /// Takes what nobody is to see out of what it shows.
     pub(crate) fn mask(&mut self, masks: &Masks) {
         let actions = self.steps.iter_mut().flat_map(|step| &mut step.actions);
-        for value in actions.flat_map(|action| &mut action.changes).flat_map(|change| [&mut change.from, &mut change.to]) {
+        for value in actions
+            .flat_map(|action| &mut action.changes)
+            .flat_map(|change| [&mut change.from, &mut change.to])
+        {
             *value = value.take().map(|value| masks.mask(&value));
         }
     }

@@ -13,9 +13,9 @@ use super::graph::{self, Schedule};
 use super::{Action, Blocks, Change, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId, Verb};
 use super::{edges, references};
 use crate::model::component::{GateSpec, Provides};
-use crate::model::kinds;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::model::{kept, kinds};
 
 /// How long one object takes to be applied, for the estimate only: 600 objects
 /// a second, a third of what a local API server was measured to take.
@@ -364,7 +364,7 @@ fn holds_data(id: &ObjectId) -> bool {
     matches!(
         id.kind.kind.as_str(),
         "CustomResourceDefinition" | "Namespace" | "PersistentVolume" | "PersistentVolumeClaim"
-    )
+    ) || kept::is_secret(id) // The passwords of the data in volumes that stay.
 }
 
 /// How long a step's requests are expected to take.

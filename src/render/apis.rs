@@ -47,11 +47,7 @@ const BUILT_IN: &[(&str, &[&str], u32)] = &[
         ],
         31,
     ),
-    (
-        "admissionregistration.k8s.io/v1",
-        &["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"],
-        36,
-    ),
+    ("admissionregistration.k8s.io/v1", &["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], 36),
     ("apiextensions.k8s.io/v1", &["CustomResourceDefinition"], 31),
     ("apiregistration.k8s.io/v1", &["APIService"], 31),
     ("apps/v1", &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"], 31),
@@ -79,11 +75,7 @@ const BUILT_IN: &[(&str, &[&str], u32)] = &[
     ("node.k8s.io/v1", &["RuntimeClass"], 31),
     ("policy/v1", &["PodDisruptionBudget"], 31),
     ("rbac.authorization.k8s.io/v1", &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"], 31),
-    (
-        "resource.k8s.io/v1",
-        &["DeviceClass", "ResourceClaim", "ResourceClaimTemplate", "ResourceSlice"],
-        34,
-    ),
+    ("resource.k8s.io/v1", &["DeviceClass", "ResourceClaim", "ResourceClaimTemplate", "ResourceSlice"], 34),
     ("scheduling.k8s.io/v1", &["PriorityClass"], 31),
     (
         "storage.k8s.io/v1",
@@ -112,7 +104,8 @@ pub(crate) fn served<'a>(kinds: impl IntoIterator<Item = (&'a GroupKind, &'a str
         .into_iter()
         .flat_map(|(kind, version)| {
             let group = &kind.group;
-            let api_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+            let api_version =
+                if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
             names(&api_version, &kind.kind)
         })
         .collect()

@@ -52,7 +52,12 @@ impl Job<'_> {
         let rendered = rendered.map_err(broken)?;
         secret.map_err(|size| {
             let what = format!("chart {} {} generates values", chart.name, chart.version);
-            self.error(2022, "component.yaml", None, format!("{what} of {size} bytes, more than a Secret holds"))
+            self.error(
+                2022,
+                "component.yaml",
+                None,
+                format!("{what} of {size} bytes, more than a Secret holds"),
+            )
         })?;
         let crds = rendered.crds.iter().map(|crd| (None, crd.path.as_str(), crd.text.as_str()));
         let manifests = rendered.manifests.iter().map(|one| (None, one.path.as_str(), one.text.as_str()));

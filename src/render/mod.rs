@@ -27,8 +27,8 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 use serde_json::{Map, Value};
 
-use self::job::{Done, Job};
 pub(crate) use self::apis::served;
+use self::job::{Done, Job};
 pub(crate) use self::stand_in::declared;
 pub(crate) use self::world::Lookup;
 use crate::error::Code;
@@ -132,16 +132,14 @@ pub(crate) struct Rendering {
 pub(crate) fn render(components: &[Resolved], facts: &Map<String, Value>, known: &Known) -> Rendering {
     let environment = environment();
     let version = facts.get("cluster").and_then(|cluster| cluster.get("version")).and_then(Value::as_str);
-    let mut apis =
-        known.apis.clone().unwrap_or_else(|| apis::built_in(version.unwrap_or_default()));
+    let mut apis = known.apis.clone().unwrap_or_else(|| apis::built_in(version.unwrap_or_default()));
     let facts: Vec<(&str, minijinja::Value)> =
         facts.iter().map(|(key, value)| (key.as_str(), minijinja::Value::from(Serde(value)))).collect();
     let render_one = |resolved: &Resolved, apis: &BTreeSet<String>| {
         Job { resolved, environment: &environment, facts: &facts, known, apis }.run()
     };
-    let is_chart = |resolved: &Resolved| {
-        resolved.component.source.chart.is_some() && resolved.artefact.is_some()
-    };
+    let is_chart =
+        |resolved: &Resolved| resolved.component.source.chart.is_some() && resolved.artefact.is_some();
     let none = BTreeSet::new();
     let part = |part: &[Resolved]| -> Vec<Option<Done>> {
         part.iter().map(|resolved| (!is_chart(resolved)).then(|| render_one(resolved, &none))).collect()
@@ -223,4 +221,3 @@ fn text_filter(
     };
     Ok(minijinja::Value::from_safe_string(text))
 }
-

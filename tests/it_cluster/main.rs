@@ -4,6 +4,7 @@
 
 mod answer;
 mod behaviours;
+mod charts;
 mod diagnosis;
 mod early;
 mod gates;
