@@ -118,7 +118,8 @@ fn what_a_chart_generates_is_kept_and_shown_nowhere() {
     assert_eq!(secrets(&made), first);
     let revision = ["-n", "shop", "get", "configmap", "careless", "-o", "jsonpath={.data.revision}"];
     assert_eq!(made.plane.ask(&revision), "2");
-    assert!(made.expect(&["install", "--yes"], 0).contains("nothing to do"));
+    let diff = made.expect(&["plan", "--diff"], 0);
+    assert!(diff.contains("nothing to do"), "{diff}");
 
     // Drift is mended, and the diff does not say what to.
     let drift = r#"{"data":{"token":"theirs"}}"#;
@@ -139,7 +140,8 @@ fn what_a_chart_generates_is_kept_and_shown_nowhere() {
     let (looked_up, generated) = (6..8, (0..6).chain(8..9));
     assert!(looked_up.clone().all(|index| second[index] == first[index]));
     assert!(generated.clone().all(|index| second[index] != first[index]));
-    assert!(made.expect(&["install", "--yes"], 0).contains("nothing to do"));
+    let diff = made.expect(&["plan", "--diff", "--exit-code"], 0);
+    assert!(diff.contains("nothing to do"), "{diff}");
 
     // A damaged one is no reason to generate anew.
     let damage = r#"{"data":{"generated":"e30="}}"#;
