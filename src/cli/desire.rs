@@ -9,7 +9,9 @@ use serde_json::json;
 
 use super::flow::{self, Loaded};
 use crate::cluster::Cluster;
+use crate::cluster::inventory::Inventory;
 use crate::error::{Exit, Problem};
+use crate::model::component::Resolved;
 use crate::model::kept::{self, Kept};
 use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
@@ -32,6 +34,14 @@ pub(super) struct Wanted {
     lost: Vec<ComponentName>,
     /// What was kept in the cluster when the objects were rendered.
     before: BTreeMap<ComponentName, Kept>,
+}
+
+/// Refuses what is wrong whatever a cluster says, before anybody connects to one.
+pub(super) fn refuse(loaded: &Loaded) -> anyhow::Result<()> {
+    let others = loaded.components.iter().filter(|resolved| resolved.artefact.is_none());
+    let others: Vec<Resolved> = others.cloned().collect();
+    let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
+    flow::rendered_with(&others, &facts, Missing::Refuse).map(drop)
 }
 
 /// Renders the components for a cluster, or for one that is still to be made.
@@ -58,8 +68,7 @@ pub(super) async fn wanted(
         lost.extend(all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned());
         let declared = loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
         let declared = declared.map(|(kind, _)| kind).collect();
-        known.apis =
-            Some(cluster.apis(&declared, inventories.values().flat_map(|inventory| inventory.ids())));
+        known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
     }
     let mut rounds = 0;
     let rendered = loop {

@@ -59,6 +59,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
+    desire::refuse(&loaded)?;
     let (found, files) = flow::runtime()?.block_on(async {
         let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await;
         let cluster = Cluster::new(client.map_err(flow::cluster)?).await.map_err(flow::cluster)?;

@@ -122,6 +122,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)
     } else {
+        desire::refuse(&loaded)?;
         flow::runtime()?.block_on(run.real(hosts, allow_data_loss))
     }
 }

@@ -57,6 +57,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
             flow::version(&loaded.file.cloud),
         )
     } else {
+        desire::refuse(&loaded)?;
         flow::runtime()?.block_on(observed(settings, &loaded, allow_data_loss, ui))?
     };
     let facts = OwnFacts::new(&loaded, &version);

@@ -44,6 +44,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
+    desire::refuse(&loaded)?;
     let (desired, observed, version) = flow::runtime()?.block_on(seen(&loaded, settings))?;
     let lines = sum_up(&desired, &observed);
     let unhealthy = lines.iter().any(|line| line.ready < line.objects);

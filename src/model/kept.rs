@@ -233,8 +233,8 @@ mod tests {
     #[test]
     fn what_is_not_used_any_more_makes_room_and_the_rest_must_fit() {
         let mut kept = Kept::now(None, Digest::of(b""), Timestamp::UNIX_EPOCH);
-        kept.put(key("randAlphaNum", 0), &[b'a'; 600_000]);
-        kept.put(key("randAlphaNum", 1), &[b'b'; 600_000]);
+        kept.put(key("randAlphaNum", 0), &vec![b'a'; 600_000]);
+        kept.put(key("randAlphaNum", 1), &vec![b'b'; 600_000]);
         let both: BTreeSet<Key> = [key("randAlphaNum", 0), key("randAlphaNum", 1)].into();
         assert_eq!(kept.object(&shop(), &both).unwrap_err() / 100_000, 16);
         let secret = kept.object(&shop(), &[key("randAlphaNum", 1)].into()).unwrap();

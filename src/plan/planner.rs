@@ -202,7 +202,8 @@ fn hosts(hosts: &[HostStep], steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
 
 /// The steps of one component, and the edges between them.
 fn stages(component: &DesiredComponent, observed: &Observed, steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
-    let (mut previous, mut open): (Option<(usize, Stage)>, Option<(usize, Stage)>) = (None, None);
+    let mut previous: Option<(usize, Stage)> = None;
+    let mut open = previous;
     for objects in component.objects.chunk_by(|(a, _), (b, _)| a == b) {
         let Some((stage, _)) = objects.first() else { continue };
         let index = steps.len();

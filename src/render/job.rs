@@ -96,7 +96,9 @@ impl Job<'_> {
         let kept = traces.kept.take();
         if !errors.is_empty() {
             let masks = Masks::of_texts(kept.iter().flat_map(|(kept, _)| kept.secrets()));
-            errors.iter_mut().for_each(|error| error.problem = masks.mask(&error.problem));
+            for error in &mut errors {
+                error.problem = masks.mask(&error.problem);
+            }
             return Err(errors);
         }
         for (_, object) in &mut objects {
