@@ -32,6 +32,8 @@ pub(super) struct Wanted {
     pub(super) masks: Masks,
     /// Components whose generated values were kept, and are not there any more.
     lost: Vec<ComponentName>,
+    /// Whether there are any.
+    charts: bool,
     /// What was kept in the cluster when the objects were rendered.
     before: BTreeMap<ComponentName, Kept>,
 }
@@ -54,21 +56,25 @@ pub(super) async fn wanted(
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
     let mut lost = Vec::new();
+    let charts = loaded.components.iter().any(Resolved::is_chart);
     if let Some(cluster) = cluster {
         let version = cluster.version().await.map_err(flow::cluster)?;
         if let Some(facts) = facts.get_mut("cluster") {
             facts["version"] = json!(version);
         }
-        known.kept = cluster.kept().await.map_err(flow::cluster)?;
-        let inventories = cluster.inventories().await.map_err(flow::cluster)?;
-        let once = |name: &ComponentName| {
-            inventories.get(name).is_some_and(|inventory| inventory.was_applied(&kept::secret(name)))
-        };
-        let all = loaded.components.iter().map(|resolved| &resolved.component.name);
-        lost.extend(all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned());
-        let declared = loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
-        let declared = declared.map(|(kind, _)| kind).collect();
-        known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
+        if charts {
+            known.kept = cluster.kept().await.map_err(flow::cluster)?;
+            let inventories = cluster.inventories().await.map_err(flow::cluster)?;
+            let once = |name: &ComponentName| {
+                inventories.get(name).is_some_and(|inventory| inventory.was_applied(&kept::secret(name)))
+            };
+            let all = loaded.components.iter().map(|resolved| &resolved.component.name);
+            lost.extend(all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned());
+            let declared =
+                loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
+            let declared = declared.map(|(kind, _)| kind).collect();
+            known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
+        }
     }
     let mut rounds = 0;
     let rendered = loop {
@@ -104,7 +110,13 @@ pub(super) async fn wanted(
     let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
     let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
     let masks = Masks::of_texts(settings.chain(generated));
-    Ok(Wanted { desired: flow::desired(loaded, rendered, allow_data_loss), masks, lost, before: known.kept })
+    Ok(Wanted {
+        desired: flow::desired(loaded, rendered, allow_data_loss),
+        masks,
+        lost,
+        charts,
+        before: known.kept,
+    })
 }
 
 impl Wanted {
@@ -124,7 +136,7 @@ impl Wanted {
 
     /// Makes sure that nobody else has generated values since: they would be overwritten.
     pub(super) async fn check(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        if cluster.kept().await.map_err(flow::cluster)? == self.before {
+        if !self.charts || cluster.kept().await.map_err(flow::cluster)? == self.before {
             return Ok(());
         }
         let message = "another run has changed the cluster since this one was planned: nothing was written";

@@ -138,14 +138,12 @@ pub(crate) fn render(components: &[Resolved], facts: &Map<String, Value>, known:
     let render_one = |resolved: &Resolved, apis: &BTreeSet<String>| {
         Job { resolved, environment: &environment, facts: &facts, known, apis }.run()
     };
-    let is_chart =
-        |resolved: &Resolved| resolved.component.source.chart.is_some() && resolved.artefact.is_some();
     let none = BTreeSet::new();
     let part = |part: &[Resolved]| -> Vec<Option<Done>> {
-        part.iter().map(|resolved| (!is_chart(resolved)).then(|| render_one(resolved, &none))).collect()
+        part.iter().map(|resolved| (!resolved.is_chart()).then(|| render_one(resolved, &none))).collect()
     };
     let mut done = in_parallel(components, part);
-    if components.iter().any(is_chart) {
+    if components.iter().any(Resolved::is_chart) {
         // A chart sees what the components before it bring.
         for index in apis::order(components) {
             let (Some(resolved), Some(slot)) = (components.get(index), done.get_mut(index)) else { continue };
