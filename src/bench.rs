@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::plan::planner::{Allowed, Desired, DesiredComponent, Observed, plan};
 use crate::rehearsal::faults::Faults;
 use crate::rehearsal::{Rehearsal, Script};
-use crate::render::{Missing, render};
+use crate::render::{Known, Missing, render};
 
 /// A cloud of many components.
 pub struct Input {
@@ -129,7 +129,8 @@ impl Planned {
 /// Never: its input is constant.
 pub fn render_and_plan(input: &Input) -> Planned {
     let facts = [("cloud".to_owned(), json!({ "name": "bench" }))].into_iter().collect();
-    let rendered = render(&input.components, &facts, Missing::Refuse).expect("a constant template renders");
+    let rendered = render(&input.components, &facts, &Known::nothing(Missing::Refuse)).result;
+    let rendered = rendered.expect("a constant template renders");
     let components = input
         .components
         .iter()

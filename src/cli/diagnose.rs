@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::artefacts;
+use super::desire;
 use super::flow;
 use super::secrets;
 use crate::cluster::Cluster;
@@ -18,7 +19,6 @@ use crate::error::{Code, Exit};
 use crate::execute::event::Failure;
 use crate::model::names::ComponentName;
 use crate::plan::planner::{Allowed, Desired, DesiredComponent};
-use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Block;
 use crate::ui::{Format, Ui};
@@ -49,14 +49,13 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, Allowed::default());
-    let wanted: Vec<&DesiredComponent> = desired
-        .components
-        .iter()
-        .filter(|known| component.as_ref().is_none_or(|named| *named == known.name))
-        .collect();
+    desire::refuse(&loaded)?;
     let (found, files) = flow::runtime()?.block_on(async {
         let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+        let desired = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?.desired;
+        let all = desired.components.iter();
+        let wanted: Vec<&DesiredComponent> =
+            all.filter(|known| component.as_ref().is_none_or(|named| *named == known.name)).collect();
         let found = look(&cluster, &desired, &wanted, settings.concurrency).await.map_err(flow::cluster)?;
         let files = match file {
             Some(_) => archive::collect(&cluster, &wanted).await,

@@ -23,7 +23,7 @@ use crate::model::suggest::did_you_mean;
 use crate::plan::planner::{Allowed, Desired, DesiredComponent};
 use crate::plan::{PlanError, send};
 use crate::provider::kubeadm::steps;
-use crate::render::{self, Missing, Rendered};
+use crate::render::{self, Known, Missing, RenderError, Rendered};
 use crate::settings::Settings;
 use crate::ui::Ui;
 
@@ -193,24 +193,27 @@ pub(crate) fn version(cloud: &Cloud) -> String {
     cloud.kubernetes.version.clone().unwrap_or_else(|| KUBERNETES.to_owned())
 }
 
-/// Renders the components of a cloud.
+/// Renders the components of a cloud without a cluster: what charts generate is made up.
 pub(crate) fn rendered(loaded: &Loaded, missing: Missing) -> anyhow::Result<Vec<Rendered>> {
     rendered_with(&loaded.components, &facts(&loaded.file.cloud, &loaded.components, None), missing)
 }
 
-/// Renders some components with given facts.
+/// Renders some components with given facts, and without a cluster.
 pub(crate) fn rendered_with(
     components: &[Resolved],
     facts: &Map<String, Value>,
     missing: Missing,
 ) -> anyhow::Result<Vec<Rendered>> {
-    render::render(components, facts, missing).map_err(|errors| {
-        let said = errors
-            .into_iter()
-            .map(|error| Said { code: error.code, message: error.to_string(), hint: error.hint })
-            .collect();
-        Problem::Many(said).into()
-    })
+    render::render(components, facts, &Known::nothing(missing)).result.map_err(not_rendered)
+}
+
+/// Errors of rendering for the user.
+pub(crate) fn not_rendered(errors: Vec<RenderError>) -> anyhow::Error {
+    let said = errors
+        .into_iter()
+        .map(|error| Said { code: error.code, message: error.to_string(), hint: error.hint })
+        .collect();
+    Problem::Many(said).into()
 }
 
 /// A gate, objects for which it holds, and objects for which it does not.

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::allow::Allow;
 use super::artefacts;
+use super::desire::{self, Wanted};
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
 use super::preflight::HostArgs;
@@ -23,7 +24,7 @@ use crate::execute::hosts::{Hosts, Simulated};
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Allowed, Desired, Observed};
+use crate::plan::planner::{self, Allowed, Desired, HostStep, Observed};
 use crate::provider::kubeadm::Runner;
 use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
 use crate::rehearsal::{Rehearsal, Script};
@@ -93,8 +94,6 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, (!rehearse).then_some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy install", ui));
     }
-    let missing = if rehearse { Missing::StandIn } else { Missing::Refuse };
-    let desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allowed);
     let options = Options { concurrency: settings.concurrency, force_conflicts: allowed.conflicts, timeout };
     let run = Run {
         settings,
@@ -102,17 +101,20 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         loaded: &loaded,
         options,
         yes,
+        allowed,
         wait_lock: wait_lock.unwrap_or_default(),
         timeline: Arc::default(),
         picture: timeline.as_deref(),
     };
     if rehearse {
+        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allowed);
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
         let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)
     } else {
-        flow::runtime()?.block_on(run.real(desired, hosts))
+        desire::refuse(&loaded)?;
+        flow::runtime()?.block_on(run.real(hosts))
     }
 }
 
@@ -143,6 +145,7 @@ struct Run<'a> {
     loaded: &'a Loaded,
     options: Options,
     yes: bool,
+    allowed: Allowed,
     /// How long another run is waited for.
     wait_lock: Duration,
     timeline: Arc<Mutex<Timeline>>,
@@ -209,7 +212,7 @@ impl Run<'_> {
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
-    async fn real(&self, mut desired: Desired, hosts: &HostArgs) -> anyhow::Result<Exit> {
+    async fn real(&self, hosts: &HostArgs) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let runner = if kubeadm {
             match super::hosts::runner(hosts, self.loaded, self.settings, self.ui).await? {
@@ -228,12 +231,12 @@ impl Run<'_> {
             (None, Some(cluster)) => cluster.version().await.map_err(flow::cluster)?,
             (None, None) => String::new(),
         };
-        desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
+        let steps = runner.as_ref().map(Runner::steps).unwrap_or_default();
         let facts = OwnFacts::new(self.loaded, &version);
         let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
         let patience = Instant::now() + self.wait_lock;
-        let (plan, inventories, mut lock) = loop {
-            let (plan, inventories) = self.look(cluster.as_ref(), desired.clone()).await?;
+        let (masks, plan, inventories, mut lock) = loop {
+            let (wanted, plan, inventories) = self.look(cluster.as_ref(), &steps).await?;
             if plan.is_empty() {
                 return self.nothing_to_do(&plan, (inventories, cluster.as_ref(), hosts), &facts).await;
             }
@@ -242,16 +245,18 @@ impl Run<'_> {
                 return Ok(Exit::Failed);
             }
             // Before there is an API server, the names of the units on hosts exclude a second run.
-            let Some(cluster) = &cluster else { break (plan, inventories, None) };
-            if let Some(lock) = self.lock(cluster, &inventories, patience).await.map_err(flow::cluster)? {
-                break (plan, inventories, Some(lock));
+            let Some(cluster) = &cluster else { break (wanted.masks, plan, inventories, None) };
+            let lock = self.lock(cluster, (&wanted, &inventories), patience).await;
+            if let Some(lock) = lock.map_err(flow::cluster)? {
+                break (wanted.masks, plan, inventories, Some(lock));
             }
             self.ui.note("another run was at work: looking again");
         };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let shared =
-            Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone()).with_operators(&plan);
+        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone())
+            .with_operators(&plan)
+            .with_masks(masks);
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());
@@ -281,16 +286,20 @@ impl Run<'_> {
     async fn look(
         &self,
         cluster: Option<&Cluster>,
-        mut desired: Desired,
-    ) -> anyhow::Result<(Plan, Inventories)> {
+        steps: &[HostStep],
+    ) -> anyhow::Result<(Wanted, Plan, Inventories)> {
+        let mut wanted = desire::wanted(self.loaded, cluster, self.allowed).await?;
+        wanted.desired.hosts = steps.to_vec();
         let (observed, inventories) = match cluster {
             Some(cluster) => {
-                cluster.observe(&mut desired, self.settings.concurrency).await.map_err(flow::cluster)?
+                let seen = cluster.observe(&mut wanted.desired, self.settings.concurrency).await;
+                seen.map_err(flow::cluster)?
             }
             // On bare servers the plan is made from rendered objects alone.
             None => (Observed::nothing(false), Inventories::default()),
         };
-        Ok((planner::plan(&desired, &observed).map_err(flow::no_plan)?, inventories))
+        let plan = wanted.plan(&observed, self.ui)?;
+        Ok((wanted, plan, inventories))
     }
 
     async fn nothing_to_do(
@@ -314,14 +323,19 @@ impl Run<'_> {
     async fn lock(
         &self,
         cluster: &Cluster,
-        inventories: &Inventories,
+        (wanted, inventories): (&Wanted, &Inventories),
         patience: Instant,
     ) -> Result<Option<Lock>, ClusterError> {
         cluster.ensure_system_namespace().await?;
         let locker = cluster.locker()?;
         match locker.take(&settings::holder("cozy install"), &ThisMachine).await {
-            Ok(lock) if cluster.inventories().await?.state == inventories.state => Ok(Some(lock)),
-            Ok(lock) => lock.release().await.map(|()| None),
+            Ok(lock) => {
+                let same = cluster.inventories().await?.state == inventories.state;
+                if same && wanted.is_current(cluster).await? {
+                    return Ok(Some(lock));
+                }
+                lock.release().await.map(|()| None)
+            }
             Err(ClusterError::Locked { holder }) if Instant::now() < patience => {
                 self.ui.note(format!("waiting for {holder}"));
                 locker.wait(&ThisMachine, patience).await.map(|()| None)

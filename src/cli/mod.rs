@@ -5,6 +5,7 @@ mod artefacts;
 mod bundle;
 mod chart;
 mod component;
+mod desire;
 mod diagnose;
 mod fetch;
 mod flow;

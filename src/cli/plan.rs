@@ -2,12 +2,13 @@
 
 use super::allow::Allow;
 use super::artefacts;
+use super::desire;
 use super::flow::{self, Loaded};
 use super::secrets;
 use crate::error::{Exit, Problem};
-use crate::model::cloud::{Cloud, Provider};
+use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Desired, Observed};
+use crate::plan::planner::{self, Allowed, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Facts;
@@ -47,15 +48,15 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     if let Err(signal) = artefacts::attach(&mut loaded, settings, (!simulated).then_some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy plan", ui));
     }
-    let missing = if simulated { Missing::StandIn } else { Missing::Refuse };
-    let mut desired = flow::desired(&loaded, flow::rendered(&loaded, missing)?, allow.into());
     let (plan, version) = if simulated {
+        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allow.into());
         (
             planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?,
             flow::version(&loaded.file.cloud),
         )
     } else {
-        flow::runtime()?.block_on(observed(&loaded.file.cloud, settings, &mut desired))?
+        desire::refuse(&loaded)?;
+        flow::runtime()?.block_on(observed(settings, &loaded, allow.into(), ui))?
     };
     let facts = OwnFacts::new(&loaded, &version);
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
@@ -63,14 +64,17 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
 }
 
 async fn observed(
-    cloud: &Cloud,
     settings: &Settings,
-    desired: &mut Desired,
+    loaded: &Loaded,
+    allowed: Allowed,
+    ui: &Ui,
 ) -> anyhow::Result<(Plan, String)> {
-    let cluster = flow::connect(cloud, settings).await?;
+    let cluster = flow::connect(&loaded.file.cloud, settings).await?;
     let version = cluster.version().await.map_err(flow::cluster)?;
-    let (observed, _) = cluster.observe(desired, settings.concurrency).await.map_err(flow::cluster)?;
-    Ok((planner::plan(desired, &observed).map_err(flow::no_plan)?, version))
+    let mut wanted = desire::wanted(loaded, Some(&cluster), allowed).await?;
+    let observed = cluster.observe(&mut wanted.desired, settings.concurrency).await;
+    let (observed, _) = observed.map_err(flow::cluster)?;
+    Ok((wanted.plan(&observed, ui)?, version))
 }
 
 fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {

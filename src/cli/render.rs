@@ -8,6 +8,7 @@ use super::chart;
 use super::flow;
 use crate::error::Exit;
 use crate::model::names::ComponentName;
+use crate::plan::Stage;
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
@@ -39,7 +40,9 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     let missing = if stand_in { Missing::StandIn } else { Missing::Refuse };
     let rendered = flow::rendered_with(&loaded.components, &facts, missing)?;
     let objects = rendered.iter().flat_map(|component| {
-        component.objects.iter().map(move |(stage, object)| (component, stage, object))
+        // The engine's own Secrets hold what is made up here.
+        let shown = component.objects.iter().filter(|(stage, _)| *stage != Stage::Generated);
+        shown.map(move |(stage, object)| (component, stage, object))
     });
     match ui.format() {
         Format::Json => {

@@ -4,13 +4,13 @@
 use serde_json::json;
 
 use super::artefacts;
-use super::flow;
+use super::desire;
+use super::flow::{self, Loaded};
 use super::secrets;
 use crate::cluster::nodes::NodeState;
 use crate::error::Exit;
 use crate::model::cloud::Cloud;
 use crate::plan::planner::{Allowed, Desired, Observed};
-use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
 
@@ -35,15 +35,8 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
-    let mut desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::Refuse)?, Allowed::default());
-    let (observed, version, nodes) = flow::runtime()?.block_on(async {
-        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
-        let look = async {
-            let (version, nodes) = (cluster.version().await?, cluster.nodes().await?);
-            Ok((cluster.observe(&mut desired, settings.concurrency).await?.0, version, nodes))
-        };
-        look.await.map_err(flow::cluster)
-    })?;
+    desire::refuse(&loaded)?;
+    let Seen { desired, observed, version, nodes } = flow::runtime()?.block_on(seen(&loaded, settings))?;
     let lines = sum_up(&desired, &observed);
     let unhealthy =
         lines.iter().any(|line| line.ready < line.objects) || nodes.iter().any(|node| node.unready.is_some());
@@ -69,6 +62,23 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         (false, true) => Exit::Changes,
         (false, false) => Exit::Done,
     })
+}
+
+/// What was seen of a cluster.
+struct Seen {
+    desired: Desired,
+    observed: Observed,
+    version: String,
+    nodes: Vec<NodeState>,
+}
+
+async fn seen(loaded: &Loaded, settings: &Settings) -> anyhow::Result<Seen> {
+    let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+    let version = cluster.version().await.map_err(flow::cluster)?;
+    let nodes = cluster.nodes().await.map_err(flow::cluster)?;
+    let mut desired = desire::wanted(loaded, Some(&cluster), Allowed::default()).await?.desired;
+    let (observed, _) = cluster.observe(&mut desired, settings.concurrency).await.map_err(flow::cluster)?;
+    Ok(Seen { desired, observed, version, nodes })
 }
 
 fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {

@@ -2,6 +2,7 @@
 //! applying, observing, watching, the inventory and the lock.
 
 pub(crate) mod apply;
+mod charts;
 mod connect;
 pub(crate) mod error;
 mod follow;
@@ -27,13 +28,11 @@ use kube::discovery::{ApiResource, Discovery, Scope};
 use serde_json::Value;
 
 use self::error::ClusterError;
+pub(crate) use crate::model::kept::SYSTEM_NAMESPACE;
 use crate::model::object::{GroupKind, ObjectId};
 
 /// The one field manager of everything that cozy applies.
 pub(crate) const FIELD_MANAGER: &str = "cozy";
-
-/// The namespace of the engine itself: inventories and the lock.
-pub(crate) const SYSTEM_NAMESPACE: &str = "cozy-system";
 
 /// The versions at which a kind is served, the preferred one first.
 type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;

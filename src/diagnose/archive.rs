@@ -7,8 +7,8 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use super::look::Look;
-use super::mask::{MASK, Masks};
 use crate::cluster::Cluster;
+use crate::model::mask::{MASK, Masks};
 use crate::model::object::GroupKind;
 use crate::plan::planner::DesiredComponent;
 

@@ -3,12 +3,11 @@
 //! what to do. Secrets are masked. Nothing here decides what a run does.
 //!
 //! - `walk`: from object to object; `workloads`: from a workload to a container's last words
-//! - `archive`: files for others; `look`: the reading; `mask`: what must not be shown
+//! - `archive`: files for others; `look`: the reading
 //! - `patterns`: what messages mean
 
 pub(crate) mod archive;
 mod look;
-mod mask;
 pub(crate) mod patterns;
 mod walk;
 mod workloads;
@@ -19,9 +18,9 @@ use kube::api::ListParams;
 
 use crate::cluster::Cluster;
 use crate::execute::event::Cause;
+use crate::model::mask::Masks;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use look::Look;
-use mask::Masks;
 
 /// What is known of why something is not ready.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

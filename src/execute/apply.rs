@@ -33,7 +33,8 @@ pub(crate) async fn apply(
             let writer = Writer { shared, step, component, deadline };
             let written = match stage {
                 Stage::Prune => writer.prune(&mut inventory).await,
-                Stage::Namespaces
+                Stage::Generated
+                | Stage::Namespaces
                 | Stage::Crds
                 | Stage::PreInstall
                 | Stage::Objects

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::error::Code;
+use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::plan::{Counts, StepId, Verb};
 
@@ -193,6 +194,33 @@ pub(crate) enum EventKind {
         /// Components on the chain that decided how long it took, first to last.
         critical_path: Vec<String>,
     },
+}
+
+impl EventKind {
+    /// Takes what nobody is to see out of the words of others.
+    pub(crate) fn mask(&mut self, masks: &Masks) {
+        let mask = |text: &mut String| *text = masks.mask(text);
+        match self {
+            Self::Waiting { reason, .. } | Self::Retry { reason, .. } => mask(reason),
+            Self::Warning { message } => mask(message),
+            Self::ComponentFailed { failure, .. } => {
+                mask(&mut failure.message);
+                failure.chain.iter_mut().for_each(|cause| mask(&mut cause.message));
+                failure.hint.iter_mut().for_each(mask);
+            }
+            Self::RunStarted { .. }
+            | Self::StepStarted { .. }
+            | Self::Object { .. }
+            | Self::StepApplied { .. }
+            | Self::StepReady { .. }
+            | Self::ComponentReady { .. }
+            | Self::Fetching { .. }
+            | Self::FetchProgress { .. }
+            | Self::Fetched { .. }
+            | Self::Interrupted { .. }
+            | Self::RunFinished { .. } => {}
+        }
+    }
 }
 
 /// Where an artefact came from.

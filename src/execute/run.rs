@@ -19,6 +19,7 @@ use crate::cluster::inventory::Inventory;
 use crate::cluster::watch::Watches;
 use crate::diagnose::{Operators, patterns};
 use crate::error::causes;
+use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::model::object::ObjectId;
 use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Stage, Step, StepId, Verb};
@@ -54,6 +55,8 @@ pub(crate) struct Shared<'a> {
     pub(crate) watches: Watches,
     /// Who looks after custom resources.
     pub(crate) operators: Operators,
+    /// What no event says.
+    masks: Masks,
     counts: Mutex<Counts>,
 }
 
@@ -75,6 +78,7 @@ impl<'a> Shared<'a> {
             options,
             watches: Watches::new(),
             operators: Operators::default(),
+            masks: Masks::default(),
             counts: Mutex::default(),
         }
     }
@@ -86,6 +90,12 @@ impl<'a> Shared<'a> {
             self.operators
                 .add(own.flat_map(|step| &step.actions).filter_map(|action| action.object.as_deref()));
         }
+        self
+    }
+
+    /// Takes what no event may say.
+    pub(crate) fn with_masks(mut self, masks: Masks) -> Self {
+        self.masks = masks;
         self
     }
 
@@ -103,7 +113,8 @@ impl<'a> Shared<'a> {
     }
 
     /// Reports what happens now.
-    pub(crate) fn report(&self, kind: EventKind) {
+    pub(crate) fn report(&self, mut kind: EventKind) {
+        kind.mask(&self.masks);
         self.reporter.report(&Event { at: self.started.elapsed(), kind });
     }
 

@@ -255,3 +255,10 @@ pub(crate) struct Resolved {
     /// The chart's or manifest's bytes, where it is at hand.
     pub(crate) artefact: Option<Bytes>,
 }
+
+impl Resolved {
+    /// Whether it is a chart that is at hand.
+    pub(crate) fn is_chart(&self) -> bool {
+        self.component.source.chart.is_some() && self.artefact.is_some()
+    }
+}

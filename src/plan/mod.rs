@@ -28,6 +28,7 @@ use serde::{Serialize, Serializer};
 
 use crate::error::Code;
 use crate::model::component::GateSpec;
+use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use facility::Facility;
@@ -154,6 +155,8 @@ impl Serialize for StepId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Stage {
+    /// What is kept of a chart: the values that it generated, before the objects that use them.
+    Generated,
     /// `Namespace` objects.
     Namespaces,
     /// `CustomResourceDefinition` objects.
@@ -175,6 +178,7 @@ pub(crate) enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Generated => "generated",
             Self::Namespaces => "namespaces",
             Self::Crds => "crds",
             Self::PreInstall => "pre-install",
@@ -421,6 +425,17 @@ impl Plan {
     /// Counts what is done to objects.
     pub(crate) fn counts(&self) -> Counts {
         Counts::of(&self.steps)
+    }
+
+    /// Takes what nobody is to see out of what it shows.
+    pub(crate) fn mask(&mut self, masks: &Masks) {
+        let actions = self.steps.iter_mut().flat_map(|step| &mut step.actions);
+        for value in actions
+            .flat_map(|action| &mut action.changes)
+            .flat_map(|change| [&mut change.from, &mut change.to])
+        {
+            *value = value.take().map(|value| masks.mask(&value));
+        }
     }
 
     /// Nothing to write, and nothing to wait for.

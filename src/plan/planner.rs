@@ -189,24 +189,24 @@ fn stages(
     edges: &mut Vec<Edge>,
 ) {
     let mut previous: Option<(usize, Stage)> = None;
+    let mut open = previous;
     for objects in component.objects.chunk_by(|(a, _), (b, _)| a == b) {
         let Some((stage, _)) = objects.first() else { continue };
         let index = steps.len();
-        steps.push(step(component, *stage, objects, known));
-        if let Some((from, before)) = previous {
+        let step = step(component, *stage, objects, known);
+        let done = step.done;
+        steps.push(step);
+        // What is done waits for nobody: behind it the last stage that is not done counts, too.
+        let before = previous.into_iter().chain(open.filter(|_| open != previous));
+        edges.extend(before.map(|(from, before)| {
             // CRDs must be served, hooks done, and a source ready, before what builds on them is sent.
             let ready = matches!(before, Stage::Crds | Stage::PreInstall)
                 || matches!(stage, Stage::Resources | Stage::PostInstall);
             let milestone = if ready { Milestone::Ready } else { Milestone::Applied };
-            edges.push(Edge {
-                from,
-                milestone,
-                to: index,
-                blocks: Blocks::Apply,
-                reason: Reason::StageOrder,
-            });
-        }
+            Edge { from, milestone, to: index, blocks: Blocks::Apply, reason: Reason::StageOrder }
+        }));
         previous = Some((index, *stage));
+        open = if done { open } else { previous };
     }
 }
 
@@ -239,7 +239,7 @@ fn step(
             component.expect + extra
         }
         Stage::PreInstall | Stage::Objects | Stage::Resources | Stage::PostInstall => extra,
-        Stage::Namespaces | Stage::Webhooks | Stage::Prune => Duration::ZERO,
+        Stage::Generated | Stage::Namespaces | Stage::Webhooks | Stage::Prune => Duration::ZERO,
     };
     Step {
         id: StepId::Stage(component.name.clone(), stage),
@@ -399,5 +399,55 @@ fn finish(desired: &Desired, steps: Vec<Step>, mut edges: Vec<Edge>, mut dropped
         guarded: Vec::new(),
         critical_path: path.into_iter().map(|old| position[old]).collect(),
         expected,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_stage_waits_for_a_changed_one_also_behind_one_that_is_done() {
+        let object = |kind: &str, name: &str| {
+            let value =
+                json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name, "namespace": "a" } });
+            Arc::new(Object::from_value(value).unwrap())
+        };
+        let objects = vec![
+            (Stage::Generated, object("Secret", "generated")),
+            (Stage::Namespaces, object("ConfigMap", "stands-for-a-namespace")),
+            (Stage::Objects, object("ConfigMap", "b")),
+            (Stage::PostInstall, object("ConfigMap", "c")),
+        ];
+        let component = DesiredComponent {
+            name: "a".parse().unwrap(),
+            objects: objects.clone(),
+            needs: Vec::new(),
+            ignore_edges: Vec::new(),
+            provides: Provides::default(),
+            gates: Vec::new(),
+            expect: Duration::ZERO,
+            deadline: Duration::ZERO,
+            may_be_empty: false,
+            grace: None,
+            stood_in: false,
+        };
+        let there = Live { verdict: Verdict::Same, ready: true, recorded: true, foreign: None };
+        let observed = Observed {
+            objects: objects
+                .iter()
+                .skip(1)
+                .take(1)
+                .map(|(_, object)| (object.id.clone(), there.clone()))
+                .collect(),
+            ..Observed::default()
+        };
+        let desired = Desired { components: vec![component], ..Desired::default() };
+        let plan = plan(&desired, &observed).unwrap();
+        let edges: Vec<_> = plan.edges.iter().map(|edge| (edge.from, edge.to, edge.milestone)).collect();
+        let (applied, ready) = (Milestone::Applied, Milestone::Ready);
+        assert_eq!(edges, [(0, 1, applied), (0, 2, applied), (1, 2, applied), (2, 3, ready)]);
     }
 }

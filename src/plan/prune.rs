@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::live::{Leftover, Observed};
 use super::planner::Desired;
 use super::{Action, Blocks, Edge, Guard, Guarded, Milestone, Reason, Stage, Step, StepId, Verb};
+use crate::model::kept;
 use crate::model::kinds;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, ObjectId};
@@ -138,7 +139,7 @@ fn fate(
         }
         Some(Leftover::Marked) if !desired.allowed.data_loss => Fate::Guarded(Guard::Marked),
         None | Some(Leftover::Marked) if wanted.uses(id) => Fate::Guarded(Guard::Used),
-        None | Some(Leftover::Marked) if !desired.allowed.data_loss && holds_data(&id.kind) => {
+        None | Some(Leftover::Marked) if !desired.allowed.data_loss && holds_data(id) => {
             Fate::Guarded(Guard::Data)
         }
         None | Some(Leftover::Marked) => Fate::Act(Verb::Delete, None),
@@ -146,12 +147,12 @@ fn fate(
 }
 
 /// Objects whose deletion loses data that cozy cannot make again.
-fn holds_data(kind: &GroupKind) -> bool {
+fn holds_data(id: &ObjectId) -> bool {
     matches!(
-        (kind.group.as_str(), kind.kind.as_str()),
+        (id.kind.group.as_str(), id.kind.kind.as_str()),
         ("apiextensions.k8s.io", "CustomResourceDefinition")
             | ("", "Namespace" | "PersistentVolume" | "PersistentVolumeClaim")
-    )
+    ) || kept::is_secret(id) // The passwords of the data in volumes that stay.
 }
 
 /// When objects of a kind go within their component; the next turn waits until those before are gone: custom

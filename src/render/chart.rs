@@ -2,10 +2,12 @@
 //! its hooks as stages of their own.
 
 use bytes::Bytes;
-use cozy_chart::{Environment, Event, KubeVersion, Limits, Release, ValueKey, ValueSource, Values};
-use serde_json::Value;
+use cozy_chart::{Event, KubeVersion, Limits, Release, ValueSource, Values};
+use serde_json::{Value, json};
 
-use super::{Job, Missing, RenderError, source_stage, stand_in, yaml};
+use super::job::{Job, Traces, source_stage};
+use super::world::World;
+use super::{Missing, RenderError, stand_in, yaml};
 use crate::model::artefact::Digest;
 use crate::model::component::Chart;
 use crate::model::object::Object;
@@ -13,7 +15,12 @@ use crate::plan::Stage;
 
 impl Job<'_> {
     /// The objects of a chart that is at hand.
-    pub(super) fn chart(&self, chart: &Chart, bytes: &Bytes) -> Result<Vec<(Stage, Object)>, RenderError> {
+    pub(super) fn chart(
+        &self,
+        chart: &Chart,
+        bytes: &Bytes,
+        traces: &mut Traces,
+    ) -> Result<Vec<(Stage, Object)>, RenderError> {
         let component = &self.resolved.component;
         let fail = |problem: String| self.error(2020, "component.yaml", None, problem);
         let broken =
@@ -32,17 +39,26 @@ impl Job<'_> {
             release.capabilities.kube = KubeVersion::parse(&version).map_err(&fail)?;
         }
         let loaded = cozy_chart::Chart::from_archive(bytes, &Limits::default()).map_err(broken)?;
-        let mut world = World { made_up: self.missing == Missing::StandIn, generated: None };
+        release.capabilities.api_versions = self.apis.iter().cloned().collect();
+        let inputs = json!([Digest::of(bytes), release.name, namespace, values.to_json().map_err(&fail)?]);
+        let mut world = World::new(&component.name, self.known, Digest::of(inputs.to_string().as_bytes()));
+        (release.revision, release.is_upgrade) = (world.kept.revision, world.kept.revision > 1);
         let rendered = cozy_chart::render(&loaded, &values, &release, &mut world);
-        if let Some(key) = world.generated {
-            let mut error = fail(format!(
-                "chart {} {}: {} generates a value with `{}`, and would generate another one each time",
-                chart.name, chart.version, key.template, key.function
-            ));
-            error.hint = Some("give the value in `values:`, so that the chart generates none".to_owned());
-            return Err(error);
-        }
+        let World { kept, used, asked, .. } = world;
+        traces.asked = asked;
+        let secret = kept.object(&component.name, &used);
+        // Also where rendering failed, so that the error is masked.
+        let secret = secret.map(|secret| traces.kept.insert((kept, secret)));
         let rendered = rendered.map_err(broken)?;
+        secret.map_err(|size| {
+            let what = format!("chart {} {} generates values", chart.name, chart.version);
+            self.error(
+                2022,
+                "component.yaml",
+                None,
+                format!("{what} of {size} bytes, more than a Secret holds"),
+            )
+        })?;
         let crds = rendered.crds.iter().map(|crd| (None, crd.path.as_str(), crd.text.as_str()));
         let manifests = rendered.manifests.iter().map(|one| (None, one.path.as_str(), one.text.as_str()));
         let hooks = rendered.hooks.iter().filter_map(|hook| {
@@ -58,7 +74,7 @@ impl Job<'_> {
                 found.into_iter().map(|object| (stage.unwrap_or_else(|| source_stage(&object)), object)),
             );
         }
-        if self.missing == Missing::StandIn {
+        if self.known.missing == Missing::StandIn {
             // Kinds that the component's operator defines when it runs.
             let known: Vec<_> = objects.iter().filter_map(|(_, object)| object.defines()).collect();
             let made = stand_in::objects(component).into_iter();
@@ -84,32 +100,5 @@ fn hook_stage(events: &[Event]) -> Option<Stage> {
         Some(Stage::PostInstall)
     } else {
         None
-    }
-}
-
-/// The world of a chart without a cluster. What it generates is made up from
-/// where it is generated in rehearsals, and refused on real clusters.
-struct World {
-    made_up: bool,
-    /// The first value that would have been generated.
-    generated: Option<ValueKey>,
-}
-
-impl Environment for World {
-    fn kept(&mut self, key: &ValueKey) -> Option<Vec<u8>> {
-        if !self.made_up {
-            self.generated.get_or_insert_with(|| key.clone());
-        }
-        // Enough for any function, and the same each time. It never reaches a cluster.
-        let digest = Digest::of(format!("{key:?}").as_bytes());
-        let digits = digest.to_string();
-        Some(match key.function {
-            "randInt" | "randNumeric" => b"0".to_vec(),
-            "uuidv4" | "encryptAES" => digest.bytes().iter().take(16).copied().collect(),
-            function if function.starts_with("gen") && function != "genPrivateKey" => {
-                format!("made up {digits}\0made up {digits}").into_bytes()
-            }
-            _ => digits.into_bytes(),
-        })
     }
 }

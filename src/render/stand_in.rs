@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::model::component::Component;
 use crate::model::kinds;
-use crate::model::object::Object;
+use crate::model::object::{GroupKind, Object};
 
 /// What `provides:` declares, as objects.
 pub(crate) fn objects(component: &Component) -> Vec<Object> {
@@ -56,6 +56,12 @@ pub(crate) fn objects(component: &Component) -> Vec<Object> {
         .chain(apis)
         .filter_map(|value| Object::from_value(value).ok())
         .collect()
+}
+
+/// The kinds that a component declares to bring, each with its version.
+pub(crate) fn declared(component: &Component) -> impl Iterator<Item = (GroupKind, &str)> {
+    let split = component.provides.kinds.iter().filter_map(|kind| split(kind));
+    split.map(|(kind, version, group)| (GroupKind::new(group, kind), version))
 }
 
 /// A CRD for `Certificate.cert-manager.io` or `Certificate.v1.cert-manager.io`.

@@ -75,8 +75,35 @@ impl Made {
             .arg(self.folder.path().join("catalogue"))
             .arg("--kubeconfig")
             .arg(self.kubeconfig.clone().unwrap_or_else(|| self.plane.kubeconfig()))
-            .env("XDG_STATE_HOME", self.folder.path());
+            .env("XDG_STATE_HOME", self.folder.path())
+            .env("XDG_CACHE_HOME", self.folder.path().join("cache"));
         command
+    }
+
+    /// Adds a component that is a chart of these files, at a version.
+    pub(crate) fn chart(&mut self, name: &str, version: &str, files: &[(&str, &str)]) -> &mut Self {
+        let folder = self.folder.path().join("charts");
+        for (path, text) in files {
+            let path = folder.join(version).join(name).join(path);
+            fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+            fs_err::write(path, text).unwrap();
+        }
+        let metadata = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
+        fs_err::write(folder.join(version).join(name).join("Chart.yaml"), metadata).unwrap();
+        let packed = Command::new("tar")
+            .arg("-czf")
+            .arg(folder.join(format!("{name}-{version}.tgz")))
+            .arg("-C")
+            .arg(folder.join(version))
+            .arg(name)
+            .status()
+            .unwrap();
+        assert!(packed.success());
+        let source = format!(
+            "source: {{ chart: {{ repository: \"file://{}\", name: {name}, version: {version} }} }}",
+            folder.display()
+        );
+        self.component(name, &source, "")
     }
 
     /// Runs, and must end with an exit code; gives stdout and stderr together.

@@ -5,6 +5,7 @@
 mod answer;
 mod applying;
 mod behaviours;
+mod charts;
 mod diagnosis;
 mod early;
 mod gates;

@@ -60,6 +60,11 @@ pub trait Environment {
         SystemTime::now()
     }
 
+    /// When a certificate that is made now begins.
+    fn issued(&mut self) -> SystemTime {
+        self.now()
+    }
+
     /// The local time zone's name, as `TZ` gives it; `None`: the system's.
     fn time_zone(&mut self) -> Option<Rc<str>> {
         None

@@ -28,6 +28,8 @@ pub struct Release {
     pub namespace: String,
     /// Whether it is an upgrade, not an installation.
     pub is_upgrade: bool,
+    /// What `.Release.Revision` says; `helm template` says 1, also of upgrades.
+    pub revision: u32,
     /// What templates are told of the cluster.
     pub capabilities: Capabilities,
     /// `--skip-schema-validation`
@@ -43,6 +45,7 @@ impl Release {
             name: name.into(),
             namespace: namespace.into(),
             is_upgrade: false,
+            revision: 1,
             capabilities: Capabilities::default(),
             skip_schema: false,
             limits: Limits::default(),
@@ -81,7 +84,7 @@ pub fn render(
             ("Namespace", Value::text(&release.namespace)),
             ("IsUpgrade", Value::Bool(release.is_upgrade)),
             ("IsInstall", Value::Bool(!release.is_upgrade)),
-            ("Revision", Value::Int(1)),
+            ("Revision", Value::Int(i64::from(release.revision))),
             ("Service", Value::text("Helm")),
         ]),
         capabilities: release.capabilities.to_value(),

@@ -59,6 +59,14 @@ impl Values {
         Ok(Self(base))
     }
 
+    /// The values as JSON, with sorted keys: equal values are equal texts.
+    ///
+    /// # Errors
+    /// With words, where they hold what JSON cannot: not a number, infinity.
+    pub fn to_json(&self) -> Result<String, String> {
+        json::write(&self.0, json::Style { html: false, pretty: false })
+    }
+
     /// Values from JSON, which is a map.
     #[must_use]
     pub fn from_json(json: serde_json::Value) -> Self {

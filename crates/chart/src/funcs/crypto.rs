@@ -4,6 +4,8 @@
 mod certificates;
 mod keys;
 
+pub use certificates::validity;
+
 use aes::Aes256;
 use cbc::cipher::block_padding::{NoPadding, Pkcs7};
 use cbc::cipher::{BlockDecryptMut as _, BlockEncryptMut as _, KeyIvInit as _};
@@ -76,7 +78,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let hash = bcrypt_of(engine, bytes(a, 1))?;
         Ok(Value::text(format!("{user}:{}", hash.string_text().unwrap_or_default())))
     }),
-    fixed("derivePassword", &[Uint32, Text, Text, Text, Text], |_, a| {
+    fixed("derivePassword", &[Uint32, Text, Text, Text, Text], |engine, a| {
+        engine.spend(KEY / 2)?;
         let counter = match arg(a, 0) {
             Value::Uint(number, _) => u32::try_from(*number).map_err(|_| "the counter overflows uint32")?,
             _ => 0,
@@ -99,6 +102,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     fixed("decryptAES", &[Text, Text], |_, a| decrypted(bytes(a, 0), bytes(a, 1))),
     fixed("genPrivateKey", &[Text], |engine, a| {
+        engine.spend(4 * KEY)?;
         let kind = text(a, 0).into_owned();
         let key = engine.generated("genPrivateKey", printed(a), |environment| {
             keys::generate(&kind, environment).map(String::into_bytes)
@@ -123,6 +127,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         certificates::leaf(engine, "genSignedCertWithKey", a, Some(arg(a, 4)), Some(&text(a, 5)))
     }),
 ];
+
+/// What a key counts for, in bytes that are written: it takes about as long to make.
+const KEY: usize = 2 << 20;
 
 /// A number below a limit, each as likely as the other.
 fn below(environment: &mut dyn Environment, limit: u64) -> Result<u64, String> {
@@ -165,6 +172,7 @@ fn bcrypt_of(engine: &mut Engine<'_>, password: &[u8]) -> Answer {
         let problem = "failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes";
         return Ok(Value::text(problem));
     }
+    engine.spend(KEY / 4)?;
     let shown = String::from_utf8_lossy(password).into_owned();
     let hash = engine.generated("bcrypt", shown, |environment| {
         let mut salt = [0; 16];

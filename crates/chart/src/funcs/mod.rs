@@ -20,6 +20,8 @@ mod toml;
 mod urls;
 mod words;
 
+pub use crypto::validity;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;

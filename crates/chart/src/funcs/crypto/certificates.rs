@@ -1,7 +1,7 @@
 //! Certificates as sprig makes them with Go's `crypto/x509`.
 
 use std::rc::Rc;
-use std::time::UNIX_EPOCH;
+use std::time::{Duration as Span, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -9,7 +9,7 @@ use rcgen::{
 };
 use time::{Duration, OffsetDateTime};
 
-use super::keys;
+use super::{KEY, keys};
 use crate::environment::Environment;
 use crate::exec::{Engine, Stop};
 use crate::format;
@@ -30,6 +30,17 @@ fn unpacked(kept: &[u8]) -> Value {
     value(parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
 }
 
+/// From when to when a certificate is valid; what was kept of a function that
+/// makes one begins with it.
+pub fn validity(kept: &[u8]) -> Option<(SystemTime, SystemTime)> {
+    let text = String::from_utf8_lossy(kept.split(|byte| *byte == MARK).next()?);
+    let (label, der) = keys::first_block(&text)?;
+    let (_, cert) = x509_parser::parse_x509_certificate(&der).ok().filter(|_| label == "CERTIFICATE")?;
+    let time = |seconds: i64| UNIX_EPOCH.checked_add(Span::from_secs(u64::try_from(seconds).ok()?));
+    let validity = cert.validity();
+    Some((time(validity.not_before.timestamp())?, time(validity.not_after.timestamp())?))
+}
+
 /// A key that is given, or a new one.
 fn key_or_new(given: Option<&str>) -> Result<KeyPair, String> {
     match given {
@@ -46,7 +57,7 @@ fn template(environment: &mut dyn Environment, name: &str, days: i64) -> Result<
     let mut serial = [0; 16];
     environment.random(&mut serial)?;
     params.serial_number = Some(SerialNumber::from_slice(&serial));
-    let since = environment.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = environment.issued().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(since.as_secs()).unwrap_or(0);
     let now = OffsetDateTime::from_unix_timestamp(seconds).map_err(|error| error.to_string())?;
     params.not_before = now;
@@ -66,6 +77,7 @@ pub(super) fn authority(
     a: &[Value],
     key: Option<&str>,
 ) -> Answer {
+    engine.spend(KEY)?;
     let (name, days) = (text(a, 0).into_owned(), int(a, 1));
     let kept = engine.generated(function, printed(a), |environment| {
         let pair = key_or_new(key)?;
@@ -91,6 +103,7 @@ pub(super) fn leaf(
     signer: Option<&Value>,
     key: Option<&str>,
 ) -> Answer {
+    engine.spend(KEY)?;
     let (name, days) = (text(a, 0).into_owned(), int(a, 3));
     let mut names = Vec::new();
     for address in texts(arg(a, 1), "error parsing ip")? {

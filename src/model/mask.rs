@@ -1,5 +1,5 @@
-//! What must not be shown: the values of the Secrets around what is diagnosed,
-//! wherever they turn up, in logs, events and messages.
+//! What must not be shown: values of Secrets, and what charts generate, wherever
+//! they turn up, in logs, events and messages.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,11 +9,24 @@ use serde_json::Value;
 const SHORTEST: usize = 6;
 
 /// What stands for a value.
-pub(super) const MASK: &str = "[secret]";
+pub(crate) const MASK: &str = "[secret]";
+
+/// A text, and its lines.
+fn lines(text: &str) -> Vec<String> {
+    // Every PEM begins and ends with the same words.
+    let said = text.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
+    said.chain([text]).map(str::to_owned).collect()
+}
 
 /// Values that must not be shown, the longest first.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Masks(Vec<String>);
+
+impl std::fmt::Debug for Masks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Masks of {}", self.0.len())
+    }
+}
 
 impl Masks {
     /// Takes the values of Secrets: each as it is, line by line, and as base64.
@@ -24,12 +37,19 @@ impl Masks {
             for encoded in data.filter_map(|(_, value)| value.as_str()) {
                 values.push(encoded.trim_end_matches('=').to_owned());
                 let text = STANDARD.decode(encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-                if let Some(text) = text {
-                    values.extend(text.lines().map(|line| line.trim().to_owned()));
-                    values.push(text);
-                }
+                values.extend(text.into_iter().flat_map(|text| lines(&text)));
             }
         }
+        Self::new(values)
+    }
+
+    /// Takes texts: each as it is, line by line, and as base64.
+    pub(crate) fn of_texts(texts: impl IntoIterator<Item = String>) -> Self {
+        let encoded = |text: &String| STANDARD.encode(text).trim_end_matches('=').to_owned();
+        Self::new(texts.into_iter().flat_map(|text| [vec![encoded(&text)], lines(&text)].concat()).collect())
+    }
+
+    fn new(mut values: Vec<String>) -> Self {
         values.retain(|value| value.len() >= SHORTEST);
         values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         values.dedup();

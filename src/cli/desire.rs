@@ -1,0 +1,138 @@
+//! From what was loaded to what is wanted of a cluster: charts are told what the
+//! cluster has, and what they generated before.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::flow::{self, Loaded};
+use crate::cluster::Cluster;
+use crate::cluster::error::ClusterError;
+use crate::cluster::inventory::Inventory;
+use crate::error::{Exit, Problem};
+use crate::model::component::Resolved;
+use crate::model::kept::{self, Kept};
+use crate::model::mask::Masks;
+use crate::model::names::ComponentName;
+use crate::plan::Plan;
+use crate::plan::planner::{self, Allowed, Desired, Observed};
+use crate::render::{self, Known, Missing};
+use crate::ui::Ui;
+
+/// How often charts may ask for more after an answer: a lookup may depend on another one's.
+const ROUNDS: usize = 10;
+
+/// What is wanted of a real cluster.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The components with their objects.
+    pub(super) desired: Desired,
+    /// What charts generated, and settings that are secret: nothing shows it.
+    pub(super) masks: Masks,
+    /// Components whose generated values were kept, and are not there any more.
+    lost: Vec<ComponentName>,
+    /// Whether there are any.
+    charts: bool,
+    /// What was kept in the cluster when the objects were rendered.
+    before: BTreeMap<ComponentName, Kept>,
+}
+
+/// Refuses what is wrong whatever a cluster says, before anybody connects to one.
+pub(super) fn refuse(loaded: &Loaded) -> anyhow::Result<()> {
+    let others = loaded.components.iter().filter(|resolved| resolved.artefact.is_none());
+    let others: Vec<Resolved> = others.cloned().collect();
+    let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
+    flow::rendered_with(&others, &facts, Missing::Refuse).map(drop)
+}
+
+/// Renders the components for a cluster, or for one that is still to be made.
+pub(super) async fn wanted(
+    loaded: &Loaded,
+    cluster: Option<&Cluster>,
+    allowed: Allowed,
+) -> anyhow::Result<Wanted> {
+    let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
+    let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+    let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
+    let mut lost = Vec::new();
+    let charts = loaded.components.iter().any(Resolved::is_chart);
+    if let Some(cluster) = cluster {
+        let version = cluster.version().await.map_err(flow::cluster)?;
+        if let Some(facts) = facts.get_mut("cluster") {
+            facts["version"] = json!(version);
+        }
+        if charts {
+            known.kept = cluster.kept().await.map_err(flow::cluster)?;
+            let inventories = cluster.inventories().await.map_err(flow::cluster)?.all;
+            let once = |name: &ComponentName| {
+                inventories.get(name).is_some_and(|inventory| {
+                    inventory.get(&kept::secret(name)).is_some_and(|entry| entry.desired.is_some())
+                })
+            };
+            let all = loaded.components.iter().map(|resolved| &resolved.component.name);
+            lost.extend(all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned());
+            let declared =
+                loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
+            let declared = declared.map(|(kind, _)| kind).collect();
+            known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
+        }
+    }
+    let mut rounds = 0;
+    let rendered = loop {
+        let rendering = render::render(&loaded.components, &facts, &known);
+        let (Some(cluster), false) = (cluster, rendering.asked.is_empty()) else {
+            break rendering.result.map_err(flow::not_rendered)?;
+        };
+        rounds += 1;
+        if rounds > ROUNDS {
+            let lookup = rendering.asked.first().map(|lookup| format!("{} {}", lookup.kind, lookup.name));
+            return Err(Problem::new(
+                2023,
+                Exit::Usage,
+                format!(
+                    "a chart looks up other objects each time it is rendered, {} at last",
+                    lookup.unwrap_or_default()
+                ),
+                "`lookup` must not depend on what is generated",
+            )
+            .into());
+        }
+        for component in rendering.result.into_iter().flatten() {
+            known.made.extend(component.kept.map(|kept| (component.component, kept)));
+        }
+        for lookup in rendering.asked {
+            let answer = cluster.lookup(&lookup).await.map_err(flow::cluster);
+            let answer =
+                answer.with_context(|| format!("a chart looks up {} {}", lookup.kind, lookup.name))?;
+            known.answers.insert(lookup, answer);
+        }
+    };
+    let settings = loaded.components.iter().flat_map(|resolved| &resolved.secrets);
+    let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
+    let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
+    let masks = Masks::of_texts(settings.chain(generated));
+    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, charts, before: known.kept })
+}
+
+impl Wanted {
+    /// Plans it, and says what is lost; the plan shows nothing that is secret.
+    pub(super) fn plan(&self, observed: &Observed, ui: &Ui) -> anyhow::Result<Plan> {
+        for name in &self.lost {
+            ui.note(format!(
+                "warning: {} is lost: the passwords and certificates that the chart of component `{name}` generates \
+                 are made anew",
+                kept::secret(name)
+            ));
+        }
+        let mut plan = planner::plan(&self.desired, observed).map_err(flow::no_plan)?;
+        plan.mask(&self.masks);
+        Ok(plan)
+    }
+
+    /// Whether nobody else has generated values since: they would be overwritten.
+    pub(super) async fn is_current(&self, cluster: &Cluster) -> Result<bool, ClusterError> {
+        Ok(!self.charts || cluster.kept().await? == self.before)
+    }
+}

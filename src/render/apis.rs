@@ -1,0 +1,158 @@
+//! The API versions that charts see (`.Capabilities.APIVersions`): what
+//! Kubernetes has built in, and what the components before a chart bring. What
+//! later components bring is never seen, so that a second plan sees the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::{Rendered, stand_in};
+use crate::model::component::Resolved;
+use crate::model::object::GroupKind;
+
+/// What Kubernetes 1.36 serves by default, as a kube-apiserver without flags
+/// says it: API version, kinds, the minor version that served them first (31:
+/// every supported one).
+const BUILT_IN: &[(&str, &[&str], u32)] = &[
+    (
+        "v1",
+        &[
+            "Binding",
+            "ComponentStatus",
+            "ConfigMap",
+            "Endpoints",
+            "Event",
+            "LimitRange",
+            "Namespace",
+            "Node",
+            "PersistentVolume",
+            "PersistentVolumeClaim",
+            "Pod",
+            "PodTemplate",
+            "ReplicationController",
+            "ResourceQuota",
+            "Secret",
+            "Service",
+            "ServiceAccount",
+        ],
+        31,
+    ),
+    (
+        "admissionregistration.k8s.io/v1",
+        &[
+            "MutatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+            "ValidatingWebhookConfiguration",
+        ],
+        31,
+    ),
+    ("admissionregistration.k8s.io/v1", &["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], 36),
+    ("apiextensions.k8s.io/v1", &["CustomResourceDefinition"], 31),
+    ("apiregistration.k8s.io/v1", &["APIService"], 31),
+    ("apps/v1", &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"], 31),
+    ("authentication.k8s.io/v1", &["SelfSubjectReview", "TokenReview"], 31),
+    (
+        "authorization.k8s.io/v1",
+        &[
+            "LocalSubjectAccessReview",
+            "SelfSubjectAccessReview",
+            "SelfSubjectRulesReview",
+            "SubjectAccessReview",
+        ],
+        31,
+    ),
+    ("autoscaling/v1", &["HorizontalPodAutoscaler"], 31),
+    ("autoscaling/v2", &["HorizontalPodAutoscaler"], 31),
+    ("batch/v1", &["CronJob", "Job"], 31),
+    ("certificates.k8s.io/v1", &["CertificateSigningRequest"], 31),
+    ("coordination.k8s.io/v1", &["Lease"], 31),
+    ("discovery.k8s.io/v1", &["EndpointSlice"], 31),
+    ("events.k8s.io/v1", &["Event"], 31),
+    ("flowcontrol.apiserver.k8s.io/v1", &["FlowSchema", "PriorityLevelConfiguration"], 31),
+    ("networking.k8s.io/v1", &["Ingress", "IngressClass", "NetworkPolicy"], 31),
+    ("networking.k8s.io/v1", &["IPAddress", "ServiceCIDR"], 33),
+    ("node.k8s.io/v1", &["RuntimeClass"], 31),
+    ("policy/v1", &["PodDisruptionBudget"], 31),
+    ("rbac.authorization.k8s.io/v1", &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"], 31),
+    ("resource.k8s.io/v1", &["DeviceClass", "ResourceClaim", "ResourceClaimTemplate", "ResourceSlice"], 34),
+    ("scheduling.k8s.io/v1", &["PriorityClass"], 31),
+    (
+        "storage.k8s.io/v1",
+        &["CSIDriver", "CSINode", "CSIStorageCapacity", "StorageClass", "VolumeAttachment"],
+        31,
+    ),
+    ("storage.k8s.io/v1", &["VolumeAttributesClass"], 34),
+];
+
+/// What a version of Kubernetes has built in, `v1.36.3`; an unknown one has what the newest has.
+pub(super) fn built_in(version: &str) -> BTreeSet<String> {
+    let mut parts = version.trim_start_matches('v').split('.');
+    let minor = parts.nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(u32::MAX);
+    let there = BUILT_IN.iter().filter(|(_, _, since)| *since <= minor);
+    there.flat_map(|(version, kinds, _)| kinds.iter().flat_map(|kind| names(version, kind))).collect()
+}
+
+/// An API version, alone and with a kind.
+fn names(api_version: &str, kind: &str) -> [String; 2] {
+    [api_version.to_owned(), format!("{api_version}/{kind}")]
+}
+
+/// The names of kinds at their versions.
+pub(crate) fn served<'a>(kinds: impl IntoIterator<Item = (&'a GroupKind, &'a str)>) -> BTreeSet<String> {
+    kinds
+        .into_iter()
+        .flat_map(|(kind, version)| {
+            let group = &kind.group;
+            let api_version =
+                if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
+            names(&api_version, &kind.kind)
+        })
+        .collect()
+}
+
+/// What a component brings: by its CRDs, by aggregated APIs, and by what it declares.
+pub(super) fn brought(resolved: &Resolved, rendered: &Rendered) -> BTreeSet<String> {
+    let mut found: BTreeSet<String> = stand_in::declared(&resolved.component)
+        .flat_map(|(kind, version)| served([(&kind, version)]))
+        .collect();
+    for (_, object) in &rendered.objects {
+        if let Some(kind) = object.defines() {
+            let versions = object.value.pointer("/spec/versions").and_then(Value::as_array);
+            let versions = versions.into_iter().flatten().filter(|version| version["served"] == true);
+            let versions = versions.filter_map(|version| version["name"].as_str());
+            found.extend(served(versions.map(|version| (&kind, version))));
+        } else if let Some(group) = object.aggregates() {
+            let version = object.value.pointer("/spec/version").and_then(Value::as_str);
+            found.extend(version.map(|version| format!("{group}/{version}")));
+        }
+    }
+    found
+}
+
+/// The order in which charts see each other: after what they need, and by name.
+pub(super) fn order(components: &[Resolved]) -> Vec<usize> {
+    let mut offers: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, Resolved { component, .. }) in components.iter().enumerate() {
+        let names = component.provides.capabilities.iter().map(String::as_str);
+        for name in names.chain([component.name.as_str()]) {
+            offers.entry(name).or_default().push(index);
+        }
+    }
+    let mut left: BTreeSet<usize> = (0..components.len()).collect();
+    let mut order = Vec::with_capacity(left.len());
+    while let Some(first) = left.first().copied() {
+        let waits = |index: &usize| {
+            let needs = components.get(*index).map(|resolved| resolved.component.needs.as_slice());
+            needs.unwrap_or_default().iter().any(|need| {
+                let name = need.split('/').next().unwrap_or(need);
+                offers.get(name).into_iter().flatten().any(|other| other != index && left.contains(other))
+            })
+        };
+        // Those that wait for each other are refused by the planner.
+        let next = left.iter().copied().find(|index| !waits(index)).unwrap_or(first);
+        left.remove(&next);
+        order.push(next);
+    }
+    order
+}

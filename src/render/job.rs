@@ -1,0 +1,397 @@
+//! The rendering of one component: its templates, its source, the user's
+//! patches, and what is refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use minijinja::value::Serde;
+use minijinja::{Environment, ErrorKind};
+use serde_json::{Value, json};
+
+use super::world::Lookup;
+use super::{Known, Missing, RenderError, Rendered, limits, stand_in, template, yaml};
+use crate::error::Code;
+use crate::model::artefact::Digest;
+use crate::model::cloud::ObjectPatch;
+use crate::model::component::{NamespaceSpec, PodSecurity, Resolved};
+use crate::model::kept::Kept;
+use crate::model::mask::Masks;
+use crate::model::object::{GroupKind, Object};
+use crate::model::secret;
+use crate::plan::Stage;
+
+/// The rendering of one component.
+pub(super) struct Job<'a> {
+    pub(super) resolved: &'a Resolved,
+    pub(super) environment: &'a Environment<'static>,
+    pub(super) facts: &'a [(&'a str, minijinja::Value)],
+    pub(super) known: &'a Known,
+    /// The API versions that a chart sees.
+    pub(super) apis: &'a BTreeSet<String>,
+}
+
+/// What a component's chart has to do with the world.
+#[derive(Debug, Default)]
+pub(super) struct Traces {
+    /// What is kept of it, with the Secret.
+    pub(super) kept: Option<(Kept, Object)>,
+    /// What it asked of a cluster, and was not told.
+    pub(super) asked: BTreeSet<Lookup>,
+}
+
+/// One component rendered, or why not, with what its chart asked of a cluster.
+pub(super) type Done = (Result<Rendered, Vec<RenderError>>, BTreeSet<Lookup>);
+
+impl Job<'_> {
+    pub(super) fn run(&self) -> Done {
+        let mut traces = Traces::default();
+        let rendered = self.rendered(&mut traces);
+        (rendered, traces.asked)
+    }
+
+    fn rendered(&self, traces: &mut Traces) -> Result<Rendered, Vec<RenderError>> {
+        let component = &self.resolved.component;
+        let mut errors = Vec::new();
+        let mut stood_in = None;
+        let mut objects = Vec::new();
+        if let Some(namespace) = &component.namespace {
+            objects.extend(namespace_object(namespace).map(|object| (Stage::Namespaces, object)));
+        }
+        let context = self.context();
+        for name in component.source.templates.iter().flatten() {
+            match self.template(name, &context) {
+                Ok(found) => objects.extend(found.into_iter().map(|object| (source_stage(&object), object))),
+                Err(error) => errors.push(error),
+            }
+        }
+        match self.source(traces) {
+            Ok(Sourced::Objects(found)) => {
+                objects.extend(found.into_iter().map(|object| (source_stage(&object), object)));
+            }
+            Ok(Sourced::Staged(found)) => objects.extend(found),
+            Ok(Sourced::StoodIn(why)) => {
+                stood_in = Some(why);
+                objects.extend(
+                    stand_in::objects(component).into_iter().map(|object| (source_stage(&object), object)),
+                );
+            }
+            Err(error) => errors.push(error),
+        }
+        for name in &component.resources {
+            match self.template(name, &context) {
+                Ok(found) => objects.extend(found.into_iter().map(|object| {
+                    let stage = source_stage(&object);
+                    // A webhook waits for whoever answers it, and that may stand beside it.
+                    let with_the_others =
+                        stage == Stage::Objects || object.id.kind.kind.ends_with("WebhookConfiguration");
+                    (if with_the_others { Stage::Resources } else { stage }, object)
+                })),
+                Err(error) => errors.push(error),
+            }
+        }
+        if let Err(mut found) = self.patch(&mut objects) {
+            errors.append(&mut found);
+        }
+        errors.extend(objects.iter().filter_map(|(_, object)| self.leak(object)));
+        let kept = traces.kept.take();
+        if !errors.is_empty() {
+            let masks = Masks::of_texts(kept.iter().flat_map(|(kept, _)| kept.secrets()));
+            for error in &mut errors {
+                error.problem = masks.mask(&error.problem);
+            }
+            return Err(errors);
+        }
+        for (_, object) in &mut objects {
+            self.leave_to_others(object);
+        }
+        let (kept, secret) = kept.unzip();
+        objects.extend(secret.map(|secret| (Stage::Generated, secret)));
+        objects.sort_by_key(|(stage, _)| *stage);
+        let objects = objects.into_iter().map(|(stage, object)| (stage, Arc::new(object))).collect();
+        Ok(Rendered { component: component.name.clone(), objects, stood_in, kept })
+    }
+
+    fn context(&self) -> minijinja::Value {
+        let component = &self.resolved.component;
+        let namespace = component.namespace.as_ref().map(|namespace| namespace.name.as_str());
+        let mut settings = Value::Object(self.resolved.settings.clone());
+        self.resolved.secrets.iter().for_each(|secret| secret.put(&mut settings));
+        let own = [
+            ("settings", minijinja::Value::from(Serde(&settings))),
+            ("namespace", minijinja::Value::from(Serde(namespace))),
+            ("component", minijinja::Value::from(component.name.as_str())),
+        ];
+        let all: BTreeMap<&str, minijinja::Value> = self.facts.iter().cloned().chain(own).collect();
+        minijinja::Value::from(Serde(all))
+    }
+
+    pub(super) fn error(&self, code: u16, file: &str, line: Option<u64>, problem: String) -> RenderError {
+        RenderError {
+            code: Code(code),
+            component: self.resolved.component.name.clone(),
+            file: Some(file.to_owned()),
+            line,
+            problem: secret::mask(problem, &self.resolved.secrets),
+            hint: None,
+        }
+    }
+
+    fn text(&self, name: &str) -> Result<&str, RenderError> {
+        let bytes = self
+            .resolved
+            .files
+            .get(name)
+            .ok_or_else(|| self.error(2001, name, None, "the file does not exist".to_owned()))?;
+        std::str::from_utf8(bytes)
+            .map_err(|_| self.error(2002, name, None, "the file is not UTF-8".to_owned()))
+    }
+
+    fn rendered_with(&self, name: &str, context: &minijinja::Value) -> Result<String, RenderError> {
+        let source = self.text(name)?;
+        if let Some(fault) = template::check(source).into_iter().next() {
+            let mut error = self.error(2003, name, Some(fault.line as u64), fault.problem);
+            error.hint = Some(fault.fix);
+            return Err(error);
+        }
+        let failed = |error: &minijinja::Error| {
+            let line = error.line().map(|line| line as u64);
+            let mut failed = self.error(2004, name, line, message_of(error));
+            if error.kind() == ErrorKind::UndefinedError {
+                failed.hint = Some(
+                    "templates see `cloud`, `cluster`, `network`, `storage`, `components`, `settings`, `namespace` \
+                     and `component`; a setting needs a default in the schema"
+                        .to_owned(),
+                );
+            }
+            failed
+        };
+        let template =
+            self.environment.template_from_named_str(name, source).map_err(|error| failed(&error))?;
+        let mut output = limits::Output::default();
+        let written = template.render_captured_to(context, &mut output);
+        if output.is_full() {
+            let problem = format!("it renders more than {} MiB", limits::LARGEST >> 20);
+            return Err(self.error(2004, name, None, problem));
+        }
+        written.map_err(|error| failed(&error))?;
+        output.text().map_err(|problem| self.error(2004, name, None, problem))
+    }
+
+    /// A template's text with what every template sees.
+    pub(super) fn rendered_text(&self, name: &str) -> Result<String, RenderError> {
+        self.rendered_with(name, &self.context())
+    }
+
+    fn template(&self, name: &str, context: &minijinja::Value) -> Result<Vec<Object>, RenderError> {
+        let text = self.rendered_with(name, context)?;
+        let documents = yaml::read(&text).map_err(|error| {
+            let shown =
+                text.lines().nth(usize::try_from(error.line).unwrap_or(1).saturating_sub(1)).unwrap_or("");
+            let problem = format!(
+                "what it renders is not YAML: line {} of the output, `{}`: {}",
+                error.line,
+                shown.trim(),
+                error.problem
+            );
+            self.error(2005, name, None, problem)
+        })?;
+        self.objects(name, documents, "of the output")
+    }
+
+    pub(super) fn objects(
+        &self,
+        name: &str,
+        documents: Vec<yaml::Document>,
+        of: &str,
+    ) -> Result<Vec<Object>, RenderError> {
+        let mut objects = Vec::with_capacity(documents.len());
+        for yaml::Document { line, value } in documents {
+            let fail = |problem: String| self.error(2006, name, None, format!("line {line} {of}: {problem}"));
+            let is_list =
+                value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
+            match value {
+                Value::Null => {}
+                Value::Object(mut map) if is_list && map.contains_key("items") => {
+                    let Some(Value::Array(items)) = map.remove("items") else {
+                        return Err(fail("`items` is not a list".to_owned()));
+                    };
+                    for item in items {
+                        objects.push(Object::from_value(item).map_err(|error| fail(error.to_string()))?);
+                    }
+                }
+                value => objects.push(Object::from_value(value).map_err(|error| fail(error.to_string()))?),
+            }
+        }
+        Ok(objects)
+    }
+
+    fn source(&self, traces: &mut Traces) -> Result<Sourced, RenderError> {
+        let component = &self.resolved.component;
+        if let Some(manifest) = &component.source.manifest {
+            if let Some(file) = &manifest.file {
+                let found = Digest::of(self.text(file)?.as_bytes()).to_string();
+                if found != manifest.sha256 {
+                    let problem =
+                        format!("its sha256 is {found}, but component.yaml pins {}", manifest.sha256);
+                    let mut error = self.error(2007, file, None, problem);
+                    error.hint =
+                        Some("if the change is wanted, write the new digest into component.yaml".to_owned());
+                    return Err(error);
+                }
+                let documents = yaml::read(self.text(file)?)
+                    .map_err(|error| self.error(2005, file, Some(error.line), error.problem))?;
+                return self.objects(file, documents, "of the file").map(Sourced::Objects);
+            }
+            let url = manifest.url.as_deref().unwrap_or_default();
+            if let Some(bytes) = &self.resolved.artefact {
+                let text = std::str::from_utf8(bytes)
+                    .map_err(|_| self.error(2002, url, None, "the manifest is not UTF-8".to_owned()))?;
+                let documents = yaml::read(text)
+                    .map_err(|error| self.error(2005, url, Some(error.line), error.problem))?;
+                return self.objects(url, documents, "of the manifest").map(Sourced::Objects);
+            }
+            return self.not_at_hand(&format!("manifest {url}"));
+        }
+        if let Some(chart) = &component.source.chart {
+            if let Some(bytes) = &self.resolved.artefact {
+                return self.chart(chart, bytes, traces).map(Sourced::Staged);
+            }
+            return self.not_at_hand(&format!("chart {} {}", chart.name, chart.version));
+        }
+        Ok(Sourced::Objects(Vec::new()))
+    }
+
+    fn not_at_hand(&self, what: &str) -> Result<Sourced, RenderError> {
+        match self.known.missing {
+            Missing::StandIn => Ok(Sourced::StoodIn(what.to_owned())),
+            Missing::Refuse => {
+                let mut error = self.error(2008, "component.yaml", None, format!("{what} is not at hand"));
+                error.hint =
+                    Some("fetch it with `cozy fetch`, or stand in for it with --stand-in".to_owned());
+                Err(error)
+            }
+        }
+    }
+
+    /// A secret in an object that is no Secret.
+    fn leak(&self, object: &Object) -> Option<RenderError> {
+        if object.id.kind == GroupKind::new("", "Secret") {
+            return None;
+        }
+        let secret = secret::found_in(&object.value, &self.resolved.secrets)?;
+        Some(RenderError {
+            code: Code(2013),
+            component: self.resolved.component.name.clone(),
+            file: None,
+            line: None,
+            problem: format!("the secret setting `{}` ends up in {}", secret.name(), object.id),
+            hint: Some("put it into a Secret, and refer to that".to_owned()),
+        })
+    }
+
+    /// Takes out the fields that the component leaves to other managers.
+    fn leave_to_others(&self, object: &mut Object) {
+        let fields = self.resolved.component.ignore_fields.iter().filter(|fields| {
+            fields.kind == object.id.kind.kind
+                && fields.name.as_ref().is_none_or(|name| *name == object.id.name)
+        });
+        for pointer in fields.flat_map(|fields| &fields.paths) {
+            let Some((parent, key)) = pointer.rsplit_once('/') else { continue };
+            let key = key.replace("~1", "/").replace("~0", "~");
+            if let Some(map) = object.value.pointer_mut(parent).and_then(Value::as_object_mut) {
+                map.shift_remove(&key);
+            }
+        }
+    }
+
+    fn patch(&self, objects: &mut [(Stage, Object)]) -> Result<(), Vec<RenderError>> {
+        let mut errors = Vec::new();
+        for (index, patch) in self.resolved.patches.iter().enumerate() {
+            let fail = |problem: String| RenderError {
+                code: Code(2009),
+                component: self.resolved.component.name.clone(),
+                file: None,
+                line: None,
+                problem: format!("patches[{index}]: {problem}"),
+                hint: None,
+            };
+            let operations: json_patch::Patch =
+                match serde_json::from_value(Value::Array(patch.patch.clone())) {
+                    Ok(operations) => operations,
+                    Err(error) => {
+                        errors.push(fail(format!("not a JSON patch (RFC 6902): {error}")));
+                        continue;
+                    }
+                };
+            let mut matched = false;
+            for (_, object) in objects.iter_mut().filter(|(_, object)| targets(patch, object)) {
+                matched = true;
+                if let Err(error) = json_patch::patch(&mut object.value, &operations) {
+                    errors.push(fail(format!("{}: {error}", object.id)));
+                    continue;
+                }
+                match Object::from_value(std::mem::take(&mut object.value)) {
+                    Ok(patched) => *object = patched,
+                    Err(error) => errors.push(fail(format!("{}: {error}", object.id))),
+                }
+            }
+            if !matched {
+                errors.push(fail(format!("matches no object of kind `{}`", patch.target.kind)));
+            }
+        }
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+enum Sourced {
+    Objects(Vec<Object>),
+    StoodIn(String),
+    /// A chart's objects, in their stages.
+    Staged(Vec<(Stage, Object)>),
+}
+
+fn targets(patch: &ObjectPatch, object: &Object) -> bool {
+    let target = &patch.target;
+    let agrees = |wanted: &Option<String>, found: Option<&str>| {
+        wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
+    };
+    target.kind == object.id.kind.kind
+        && agrees(&target.group, Some(&object.id.kind.group))
+        && agrees(&target.name, Some(&object.id.name))
+        && agrees(&target.namespace, object.id.namespace.as_deref())
+}
+
+/// The stage of an object that comes from a component's source.
+pub(super) fn source_stage(object: &Object) -> Stage {
+    match (object.id.kind.group.as_str(), object.id.kind.kind.as_str()) {
+        ("", "Namespace") => Stage::Namespaces,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => Stage::Crds,
+        ("admissionregistration.k8s.io", _) | ("apiregistration.k8s.io", "APIService") => Stage::Webhooks,
+        _ => Stage::Objects,
+    }
+}
+
+/// The namespace of a component, with its Pod Security Standards level.
+fn namespace_object(namespace: &NamespaceSpec) -> Option<Object> {
+    let level = match namespace.pod_security {
+        PodSecurity::Privileged => "privileged",
+        PodSecurity::Baseline => "baseline",
+        PodSecurity::Restricted => "restricted",
+    };
+    Object::from_value(json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": namespace.name.as_str(),
+            "labels": { "pod-security.kubernetes.io/enforce": level },
+        },
+    }))
+    .ok()
+}
+
+fn message_of(error: &minijinja::Error) -> String {
+    match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    }
+}
