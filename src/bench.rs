@@ -2,7 +2,7 @@
 //! same functions that every command uses.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt as _;
 use serde_json::{Map, json};
@@ -11,7 +11,7 @@ use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::execute::run::Options;
 use crate::model::component::{Component, Resolved};
 use crate::plan::Plan;
-use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::plan::planner::{Allowed, Desired, DesiredComponent, Observed, plan};
 use crate::rehearsal::faults::Faults;
 use crate::rehearsal::{Rehearsal, Script};
 use crate::render::{Known, Missing, render};
@@ -147,9 +147,16 @@ pub fn render_and_plan(input: &Input) -> Planned {
             may_be_empty: false,
             grace: None,
             stood_in: false,
+            idle: Vec::new(),
         })
         .collect();
-    let desired = Desired { hosts: Vec::new(), components, allow_data_loss: false, load_balancer_pool: true };
+    let desired = Desired {
+        hosts: Vec::new(),
+        components,
+        autoscaled: BTreeSet::new(),
+        allowed: Allowed::default(),
+        load_balancer_pool: true,
+    };
     let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
     Planned { plan, desired }
 }

@@ -208,6 +208,9 @@ pub(crate) fn holder(command: &str) -> Holder {
     Holder {
         machine: read("/etc/machine-id"),
         boot: read("/proc/sys/kernel/random/boot_id"),
+        pid_namespace: fs_err::read_link("/proc/self/ns/pid")
+            .map(|link| link.display().to_string())
+            .unwrap_or_default(),
         pid,
         started: started(pid).unwrap_or_default(),
         host: read("/proc/sys/kernel/hostname"),
@@ -232,6 +235,7 @@ impl Liveness for ThisMachine {
         let same_boot = !holder.machine.is_empty()
             && holder.machine == here.machine
             && holder.boot == here.boot
+            && holder.pid_namespace == here.pid_namespace
             && holder.host == here.host;
         same_boot && started(holder.pid) != Some(holder.started)
     }

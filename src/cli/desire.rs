@@ -1,22 +1,20 @@
 //! From what was loaded to what is wanted of a cluster: charts are told what the
 //! cluster has, and what they generated before.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::flow::{self, Loaded};
 use crate::cluster::Cluster;
-use crate::cluster::inventory::Inventory;
+use crate::cluster::inventory::{Inventories, Inventory};
 use crate::error::{Exit, Problem};
 use crate::model::component::Resolved;
 use crate::model::kept::{self, Kept};
 use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Desired, Observed};
+use crate::plan::planner::{self, Allowed, Desired, Observed};
 use crate::render::{self, Known, Missing};
 use crate::ui::Ui;
 
@@ -32,10 +30,6 @@ pub(super) struct Wanted {
     pub(super) masks: Masks,
     /// Components whose generated values were kept, and are not there any more.
     lost: Vec<ComponentName>,
-    /// Whether there are any.
-    charts: bool,
-    /// What was kept in the cluster when the objects were rendered.
-    before: BTreeMap<ComponentName, Kept>,
 }
 
 /// Refuses what is wrong whatever a cluster says, before anybody connects to one.
@@ -50,26 +44,34 @@ pub(super) fn refuse(loaded: &Loaded) -> anyhow::Result<()> {
 pub(super) async fn wanted(
     loaded: &Loaded,
     cluster: Option<&Cluster>,
-    allow_data_loss: bool,
+    allowed: Allowed,
 ) -> anyhow::Result<Wanted> {
     let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
     let mut lost = Vec::new();
-    let charts = loaded.components.iter().any(Resolved::is_chart);
     if let Some(cluster) = cluster {
         let version = cluster.version().await.map_err(flow::cluster)?;
         if let Some(facts) = facts.get_mut("cluster") {
             facts["version"] = json!(version);
         }
-        if charts {
+        if loaded.components.iter().any(Resolved::is_chart) {
             known.kept = cluster.kept().await.map_err(flow::cluster)?;
-            let inventories = cluster.inventories().await.map_err(flow::cluster)?;
+            let inventories = cluster.inventories().await.map_err(flow::cluster)?.all;
             let once = |name: &ComponentName| {
-                inventories.get(name).is_some_and(|inventory| inventory.was_applied(&kept::secret(name)))
+                let entry = inventories.get(name).and_then(|inventory| inventory.get(&kept::secret(name)));
+                entry.is_some_and(|entry| entry.desired.is_some())
             };
             let all = loaded.components.iter().map(|resolved| &resolved.component.name);
             lost.extend(all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned());
+            let unfinished = known.kept.iter().filter(|(name, kept)| {
+                kept.is_unfinished(|kind, of| {
+                    let entries = inventories.get(*name).into_iter().flat_map(Inventory::entries);
+                    let mut own = entries.filter(|(id, _)| id.kind.kind == kind && id.name == of);
+                    own.any(|(_, entry)| entry.complete)
+                })
+            });
+            known.unfinished = unfinished.map(|(name, _)| name.clone()).collect();
             let declared =
                 loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
             let declared = declared.map(|(kind, _)| kind).collect();
@@ -110,18 +112,17 @@ pub(super) async fn wanted(
     let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
     let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
     let masks = Masks::of_texts(settings.chain(generated));
-    Ok(Wanted {
-        desired: flow::desired(loaded, rendered, allow_data_loss),
-        masks,
-        lost,
-        charts,
-        before: known.kept,
-    })
+    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost })
 }
 
 impl Wanted {
-    /// Plans it, and says what is lost; the plan shows nothing that is secret.
-    pub(super) fn plan(&self, observed: &Observed, ui: &Ui) -> anyhow::Result<Plan> {
+    /// Looks at the cluster, plans, and says what is lost; the plan shows nothing that is secret.
+    pub(super) async fn plan(
+        mut self,
+        cluster: Option<&Cluster>,
+        concurrency: usize,
+        ui: &Ui,
+    ) -> anyhow::Result<(Plan, Inventories)> {
         for name in &self.lost {
             ui.note(format!(
                 "warning: {} is lost: the passwords and certificates that the chart of component `{name}` generates \
@@ -129,17 +130,13 @@ impl Wanted {
                 kept::secret(name)
             ));
         }
-        let mut plan = planner::plan(&self.desired, observed).map_err(flow::no_plan)?;
+        let (observed, inventories) = match cluster {
+            Some(cluster) => cluster.observe(&mut self.desired, concurrency).await.map_err(flow::cluster)?,
+            // On bare servers the plan is made from rendered objects alone.
+            None => (Observed::nothing(false), Inventories::default()),
+        };
+        let mut plan = planner::plan(&self.desired, &observed).map_err(flow::no_plan)?;
         plan.mask(&self.masks);
-        Ok(plan)
-    }
-
-    /// Makes sure that nobody else has generated values since: they would be overwritten.
-    pub(super) async fn check(&self, cluster: &Cluster) -> anyhow::Result<()> {
-        if !self.charts || cluster.kept().await.map_err(flow::cluster)? == self.before {
-            return Ok(());
-        }
-        let message = "another run has changed the cluster since this one was planned: nothing was written";
-        Err(Problem::new(6002, Exit::Locked, message, "run it again: it is planned anew").into())
+        Ok((plan, inventories))
     }
 }

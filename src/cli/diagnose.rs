@@ -12,14 +12,13 @@ use super::artefacts;
 use super::desire;
 use super::flow;
 use super::secrets;
+use crate::cluster::Cluster;
 use crate::cluster::observe::Lists;
-use crate::cluster::{Cluster, connect};
 use crate::diagnose::{Operators, archive, diagnose};
-use crate::error::{Code, Exit, Problem};
+use crate::error::{Code, Exit};
 use crate::execute::event::Failure;
-use crate::model::cloud::Provider;
 use crate::model::names::ComponentName;
-use crate::plan::planner::{Desired, DesiredComponent};
+use crate::plan::planner::{Allowed, Desired, DesiredComponent};
 use crate::settings::Settings;
 use crate::ui::diagnosis::Block;
 use crate::ui::{Format, Ui};
@@ -46,33 +45,23 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let Args { component, archive: file } = args;
     let mut loaded = flow::load(settings)?;
     flow::known(&loaded, component.as_slice())?;
-    if loaded.file.cloud.kubernetes.provider != Provider::Existing {
-        return Err(Problem::new(
-            5001,
-            Exit::Failed,
-            "the cluster of hosts cannot be diagnosed by this version of cozy",
-            "with `kubernetes.provider: existing` and --kubeconfig the components of a cluster are diagnosed",
-        )
-        .into());
-    }
     secrets::read(&mut loaded, settings)?;
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
     desire::refuse(&loaded)?;
     let (found, files) = flow::runtime()?.block_on(async {
-        let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await;
-        let cluster = Cluster::new(client.map_err(flow::cluster)?).await.map_err(flow::cluster)?;
-        let desired = desire::wanted(&loaded, Some(&cluster), false).await?.desired;
+        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+        let desired = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?.desired;
         let all = desired.components.iter();
         let wanted: Vec<&DesiredComponent> =
             all.filter(|known| component.as_ref().is_none_or(|named| *named == known.name)).collect();
-        let found = look(&cluster, &desired, &wanted, settings.concurrency).await;
+        let found = look(&cluster, &desired, &wanted, settings.concurrency).await.map_err(flow::cluster)?;
         let files = match file {
             Some(_) => archive::collect(&cluster, &wanted).await,
             None => BTreeMap::new(),
         };
-        Ok::<_, anyhow::Error>((found.map_err(flow::cluster)?, files))
+        anyhow::Ok((found, files))
     })?;
     let healthy = found.iter().all(|component| component.failures.is_empty());
     let document = document(loaded.file.cloud.name.as_str(), healthy, &found);

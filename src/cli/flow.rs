@@ -1,7 +1,7 @@
 //! The way that most commands share: files, catalogue, components, objects.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
 use crate::catalogue;
+use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::event::Failure;
@@ -19,8 +20,8 @@ use crate::model::finding::Finding;
 use crate::model::names::ComponentName;
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
-use crate::plan::PlanError;
-use crate::plan::planner::{Desired, DesiredComponent};
+use crate::plan::planner::{Allowed, Desired, DesiredComponent};
+use crate::plan::{PlanError, send};
 use crate::provider::kubeadm::steps;
 use crate::render::{self, Known, Missing, RenderError, Rendered};
 use crate::settings::Settings;
@@ -243,7 +244,7 @@ pub(crate) fn samples<'a>(
 }
 
 /// What a cloud wants of its cluster.
-pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss: bool) -> Desired {
+pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed) -> Desired {
     let cloud = &loaded.file.cloud;
     let kubeadm = cloud.kubernetes.provider == Provider::Kubeadm;
     // Real hosts say later what is missing on them.
@@ -266,16 +267,20 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allow_data_loss:
                 may_be_empty: component.may_be_empty,
                 grace: component.grace.map(|grace| grace.0),
                 stood_in: rendered.stood_in.is_some(),
+                idle: rendered.idle.iter().map(|object| object.id.clone()).collect(),
             }
         })
         .collect();
     let load_balancer_pool = !cloud.network.load_balancer.is_empty();
-    Desired { hosts, components, allow_data_loss, load_balancer_pool }
+    let mut desired = Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool };
+    send::prepare(&mut desired, &BTreeSet::new());
+    desired
 }
 
 /// Errors of the planner for the user.
 pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
-    let said = errors
+    let of_cluster = errors.iter().all(PlanError::is_of_cluster);
+    let said: Vec<Said> = errors
         .into_iter()
         .map(|error| Said {
             code: error.code(),
@@ -283,7 +288,38 @@ pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
             hint: Some(error.hint().to_owned()),
         })
         .collect();
+    if of_cluster {
+        let summary = "what is in the cluster stands in the way: nothing was written".to_owned();
+        return Problem::Several { said, summary, exit: Exit::Failed }.into();
+    }
     Problem::Many(said).into()
+}
+
+/// Where the kubeconfig of a cluster on hosts is kept: beside `cozy.yaml`.
+pub(crate) fn own_kubeconfig(cloud: &Cloud, settings: &Settings) -> PathBuf {
+    let folder = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
+    folder.join(format!("{}.kubeconfig", cloud.name))
+}
+
+/// Connects to the cluster of a cloud: the user's kubeconfig, or that of its hosts.
+///
+/// # Errors
+/// C5002 when there is no cluster on the hosts yet, as far as this folder knows.
+pub(crate) async fn connect(cloud: &Cloud, settings: &Settings) -> anyhow::Result<Cluster> {
+    let own = own_kubeconfig(cloud, settings);
+    let path = match (&settings.kubeconfig, cloud.kubernetes.provider) {
+        (Some(path), _) => Some(path.as_path()),
+        (None, Provider::Existing) => None,
+        (None, Provider::Kubeadm) if own.exists() => Some(own.as_path()),
+        (None, Provider::Kubeadm) => {
+            let said =
+                format!("there is no kubeconfig of cloud {}: `{}` is missing", cloud.name, own.display());
+            let hint = "`cozy install` writes it when the first server is up; --kubeconfig names another one";
+            return Err(Problem::new(5002, Exit::Failed, said, hint).into());
+        }
+    };
+    let connection = crate::cluster::connect(path, settings.context.as_deref()).await.map_err(cluster)?;
+    Cluster::new(connection).await.map_err(cluster)
 }
 
 /// An error of the cluster for the user.

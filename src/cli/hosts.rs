@@ -39,8 +39,7 @@ pub(super) async fn runner(
     let images = images(&mirror)?;
     let itself = itself()?;
     let supplies = Supplies { lock: &lock, mirror, images: &images, itself: &itself };
-    let folder = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
-    let kubeconfig = folder.join(format!("{}.kubeconfig", cloud.name));
+    let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
     let parts = Parts { cloud: cloud.clone(), nodes, sessions: found.sessions, kubeconfig };
     let runner = Runner::new(parts, &supplies).await.map_err(|error| host(&error))?;
     runner.verify(&supplies).map_err(locked)?;

@@ -1,6 +1,5 @@
 //! `cozy install`: plan, confirm, run with gates; or the same as a rehearsal.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -8,23 +7,24 @@ use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::allow::Allow;
 use super::artefacts;
 use super::desire;
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
 use super::preflight::HostArgs;
 use super::{secrets, signals};
+use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
-use crate::cluster::lease::{self, Lock};
-use crate::cluster::{Cluster, connect};
+use crate::cluster::inventory::Inventories;
+use crate::cluster::lease::Lock;
 use crate::error::{Exit, Problem};
-use crate::execute::event::{Outcome, Reporter};
+use crate::execute::event::{EventKind, Outcome, Reporter};
 use crate::execute::hosts::{Hosts, Simulated};
-use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Desired, Observed};
+use crate::plan::planner::{self, Allowed, Desired, Observed};
 use crate::provider::kubeadm::Runner;
 use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
 use crate::rehearsal::{Rehearsal, Script};
@@ -38,7 +38,6 @@ use crate::ui::{Format, Tee, Ui, log, plan as draw, prompt};
 
 /// Flags of `cozy install`.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags are what they are")]
 pub(super) struct Args {
     /// Run the whole plan on a simulated cluster; nothing real is touched
     #[arg(long)]
@@ -58,29 +57,19 @@ pub(super) struct Args {
     /// How long each component may take, instead of its own deadline
     #[arg(long, value_name = "DURATION", value_parser = settings::span, env = "COZY_TIMEOUT")]
     timeout: Option<Duration>,
-    /// Take over fields that other managers own
-    #[arg(long)]
-    force_conflicts: bool,
-    /// Allow to delete data: CRDs, namespaces, volumes
-    #[arg(long)]
-    allow_data_loss: bool,
+    /// How long to wait for another run that works on this cluster, instead of giving up
+    #[arg(long, value_name = "DURATION", value_parser = settings::span)]
+    wait_lock: Option<Duration>,
+    #[command(flatten)]
+    allow: Allow,
     #[command(flatten)]
     hosts: HostArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args {
-        rehearse,
-        seed,
-        ref inject,
-        ref timeline,
-        yes,
-        timeout,
-        force_conflicts,
-        allow_data_loss,
-        ref hosts,
-    } = *args;
+    let Args { rehearse, seed, ref inject, ref timeline, yes, timeout, wait_lock, allow, ref hosts } = *args;
+    let allowed = Allowed::from(allow);
     if ui.format() == Format::Yaml {
         return Err(Problem::new(
             7003,
@@ -105,25 +94,26 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, (!rehearse).then_some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy install", ui));
     }
-    let options = Options { concurrency: settings.concurrency, force_conflicts, timeout };
+    let options = Options { concurrency: settings.concurrency, force_conflicts: allowed.conflicts, timeout };
     let run = Run {
         settings,
         ui,
         loaded: &loaded,
         options,
         yes,
+        wait_lock: wait_lock.unwrap_or_default(),
         timeline: Arc::default(),
         picture: timeline.as_deref(),
     };
     if rehearse {
-        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allow_data_loss);
+        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allowed);
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
         let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)
     } else {
         desire::refuse(&loaded)?;
-        flow::runtime()?.block_on(run.real(hosts, allow_data_loss))
+        flow::runtime()?.block_on(run.real(hosts, allowed))
     }
 }
 
@@ -154,6 +144,8 @@ struct Run<'a> {
     loaded: &'a Loaded,
     options: Options,
     yes: bool,
+    /// How long another run is waited for.
+    wait_lock: Duration,
     timeline: Arc<Mutex<Timeline>>,
     /// Where the picture of the run goes.
     picture: Option<&'a str>,
@@ -218,7 +210,7 @@ impl Run<'_> {
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
-    async fn real(&self, hosts: &HostArgs, allow_data_loss: bool) -> anyhow::Result<Exit> {
+    async fn real(&self, hosts: &HostArgs, allowed: Allowed) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let runner = if kubeadm {
             match super::hosts::runner(hosts, self.loaded, self.settings, self.ui).await? {
@@ -230,65 +222,44 @@ impl Run<'_> {
         };
         let cluster = match &runner {
             Some(runner) => runner.cluster().await.map_err(flow::failure)?,
-            None => Some(self.existing().await.map_err(flow::cluster)?),
-        };
-        let mut wanted = desire::wanted(self.loaded, cluster.as_ref(), allow_data_loss).await?;
-        wanted.desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
-        let (observed, inventories) = match &cluster {
-            Some(cluster) => {
-                cluster.observe(&wanted.desired, self.settings.concurrency).await.map_err(flow::cluster)?
-            }
-            // On bare servers the plan is made from rendered objects alone.
-            None => (Observed::nothing(false), BTreeMap::new()),
+            None => Some(flow::connect(&self.loaded.file.cloud, self.settings).await?),
         };
         let version = match (&runner, &cluster) {
             (Some(runner), _) => runner.version().to_owned(),
             (None, Some(cluster)) => cluster.version().await.map_err(flow::cluster)?,
             (None, None) => String::new(),
         };
-        let plan = wanted.plan(&observed, self.ui)?;
         let facts = OwnFacts::new(self.loaded, &version);
         let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
-        if plan.is_empty() {
-            self.show(&plan, &facts, false);
-            let reporter: Box<dyn Reporter> = match self.ui.format() {
-                Format::Text => Box::new(Tee(Vec::new())),
-                Format::Json | Format::Yaml => self.ui.reporter(),
-            };
-            let shared = Shared::new(cluster.as_ref(), hosts, &*reporter, self.options.clone());
-            shared.report(facts.started(&plan, false));
-            let finished = run::run(&shared, &plan, inventories, std::future::pending().boxed_local()).await;
-            return Ok(exit(&finished));
-        }
-        if !self.confirm(&plan, &facts, false)? {
-            self.ui.note("declined: nothing was written");
-            return Ok(Exit::Failed);
-        }
-        // Before there is an API server, the names of the units on hosts exclude a second run.
-        let mut lock = match &cluster {
-            Some(cluster) => {
-                cluster.ensure_system_namespace().await.map_err(flow::cluster)?;
-                let holder = settings::holder("cozy install");
-                let lock = cluster.lock(&holder, &ThisMachine, Timestamp::now()).await;
-                let lock = lock.map_err(flow::cluster)?;
-                if let Err(error) = wanted.check(cluster).await {
-                    // What it says does not change where the lock cannot be given back.
-                    let _ = lock.release().await;
-                    return Err(error);
-                }
-                Some(lock)
+        let patience = Instant::now() + self.wait_lock;
+        let (plan, inventories, masks, mut lock) = loop {
+            let mut wanted = desire::wanted(self.loaded, cluster.as_ref(), allowed).await?;
+            wanted.desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
+            let masks = wanted.masks.clone();
+            let planned = wanted.plan(cluster.as_ref(), self.settings.concurrency, self.ui);
+            let (plan, inventories) = planned.await?;
+            if plan.is_empty() {
+                return self.nothing_to_do(&plan, (inventories, cluster.as_ref(), hosts), &facts).await;
             }
-            None => None,
+            if !self.confirm(&plan, &facts, false)? {
+                self.ui.note("declined: nothing was written");
+                return Ok(Exit::Failed);
+            }
+            // Before there is an API server, the names of the units on hosts exclude a second run.
+            let Some(cluster) = &cluster else { break (plan, inventories, masks, None) };
+            if let Some(lock) = self.lock(cluster, &inventories, patience).await.map_err(flow::cluster)? {
+                break (plan, inventories, masks, Some(lock));
+            }
+            self.ui.note("another run was at work: looking again");
         };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone())
-            .with_operators(&plan)
-            .with_masks(wanted.masks.clone());
+        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
+        let shared = shared.with_operators(&plan).with_masks(masks);
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());
-            let work = run::run(&shared, &plan, inventories, stop.boxed_local());
+            let work = run::run(&shared, &plan, inventories.all, stop.boxed_local());
             work.await
         };
         if finished.outcome != Outcome::LockLost
@@ -310,9 +281,41 @@ impl Run<'_> {
         self.end(&plan, &finished, log.as_deref(), &words)
     }
 
-    async fn existing(&self) -> Result<Cluster, ClusterError> {
-        let (kubeconfig, context) = (self.settings.kubeconfig.as_deref(), self.settings.context.as_deref());
-        Cluster::new(connect(kubeconfig, context).await?).await
+    async fn nothing_to_do(
+        &self,
+        plan: &Plan,
+        (inventories, cluster, hosts): (Inventories, Option<&Cluster>, &dyn Hosts),
+        facts: &OwnFacts,
+    ) -> anyhow::Result<Exit> {
+        self.show(plan, facts, false);
+        let reporter: Box<dyn Reporter> = match self.ui.format() {
+            Format::Text => Box::new(Tee(Vec::new())),
+            Format::Json | Format::Yaml => self.ui.reporter(),
+        };
+        let shared = Shared::new(cluster, hosts, &*reporter, self.options.clone());
+        shared.report(facts.started(plan, false));
+        let finished = run::run(&shared, plan, inventories.all, std::future::pending().boxed_local()).await;
+        Ok(exit(&finished))
+    }
+
+    /// Takes the lock; `None`: another run had it since the cluster was looked at.
+    async fn lock(
+        &self,
+        cluster: &Cluster,
+        inventories: &Inventories,
+        patience: Instant,
+    ) -> Result<Option<Lock>, ClusterError> {
+        cluster.ensure_system_namespace().await?;
+        let locker = cluster.locker()?;
+        match locker.take(&settings::holder("cozy install"), &ThisMachine).await {
+            Ok(lock) if cluster.inventories().await?.state == inventories.state => Ok(Some(lock)),
+            Ok(lock) => lock.release().await.map(|()| None),
+            Err(ClusterError::Locked { holder }) if Instant::now() < patience => {
+                self.ui.note(format!("waiting for {holder}"));
+                locker.wait(&ThisMachine, patience).await.map(|()| None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn open_log(&self) -> Option<Arc<log::Log>> {
@@ -395,39 +398,16 @@ fn exit(finished: &Finished) -> Exit {
 async fn stop(shared: &Shared<'_>, lock: Option<&mut Lock>) -> Outcome {
     let lost = async {
         match lock {
-            Some(lock) => keep(lock).await,
+            Some(lock) => lock.keep().await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
         biased;
         outcome = shared.interrupted(signals::listen()) => outcome,
-        () = lost => Outcome::LockLost,
-    }
-}
-
-/// How long one try to renew the lock may take.
-const ONE_TRY: Duration = Duration::from_secs(5);
-
-/// Renews the lock; ends when it is lost.
-async fn keep(lock: &mut Lock) {
-    let (mut renewed, mut wait) = (Instant::now(), lease::RENEW);
-    loop {
-        retry::pause(wait).await;
-        // A connection that died without a word is given up, and the next try gets another one.
-        let left = (renewed + lease::LIFETIME).saturating_duration_since(Instant::now());
-        let tried = tokio::time::timeout(left.min(ONE_TRY), lock.renew(Timestamp::now())).await;
-        let again = match tried {
-            Ok(Ok(())) => {
-                renewed = Instant::now();
-                true
-            }
-            Ok(Err(error)) => error.is_transient(),
-            Err(_) => true,
-        };
-        if !again || renewed.elapsed() >= lease::LIFETIME {
-            return;
+        message = lost => {
+            shared.report(EventKind::Warning { message });
+            Outcome::LockLost
         }
-        wait = if renewed.elapsed() < ONE_TRY { lease::RENEW } else { Duration::from_secs(1) };
     }
 }

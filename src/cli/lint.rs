@@ -117,7 +117,11 @@ fn example(catalogue: &Catalogue, bundle: &BundleName) -> Option<(CloudFile, Vec
 
 fn graph(loaded: &Loaded, bundle: &BundleName) -> Option<Vec<String>> {
     let rendered = flow::rendered(loaded, Missing::StandIn).ok()?;
-    let plan = planner::plan(&flow::desired(loaded, rendered, false), &Observed::nothing(false)).ok()?;
+    let plan = planner::plan(
+        &flow::desired(loaded, rendered, crate::plan::planner::Allowed::default()),
+        &Observed::nothing(false),
+    )
+    .ok()?;
     let name = |index: usize| plan.steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
     let implied = plan.implied_needs().into_iter().map(|(component, need)| {
         format!(

@@ -1,5 +1,6 @@
 //! The command line: one file a command. clap lives here only.
 
+mod allow;
 mod artefacts;
 mod bundle;
 mod chart;
@@ -19,6 +20,7 @@ mod schema;
 mod secrets;
 mod signals;
 mod status;
+mod unlock;
 mod validate;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -61,6 +63,8 @@ enum Command {
     Status(status::Args),
     /// Say why components are not ready, down to the cause and the fix
     Diagnose(diagnose::Args),
+    /// Take the lock away from a run that is dead
+    Unlock(unlock::Args),
     /// Fill the cache with charts and manifests
     Fetch(fetch::Args),
     /// Show bundles, and lock their artefacts
@@ -117,6 +121,7 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Install(args) => install::run(&args, settings, ui),
         Command::Status(args) => status::run(&args, settings, ui),
         Command::Diagnose(args) => diagnose::run(&args, settings, ui),
+        Command::Unlock(args) => unlock::run(&args, settings, ui),
         Command::Fetch(args) => fetch::run(&args, settings, ui),
         Command::Bundle(args) => bundle::run(args, settings, ui),
         Command::Component(args) => component::run(args, settings, ui),

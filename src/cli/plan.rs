@@ -1,10 +1,10 @@
 //! `cozy plan`: what would happen, and why in this order.
 
+use super::allow::Allow;
 use super::artefacts;
 use super::desire;
 use super::flow::{self, Loaded};
 use super::secrets;
-use crate::cluster::{Cluster, connect};
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
@@ -17,7 +17,6 @@ use crate::ui::{Format, Ui, graph, plan as draw, plan_json};
 
 /// Flags of `cozy plan`.
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags are what they are")]
 pub(super) struct Args {
     /// Show each object that changes, field by field
     #[arg(long)]
@@ -31,14 +30,13 @@ pub(super) struct Args {
     /// Plan against an empty cluster that is simulated, with stand-ins
     #[arg(long)]
     rehearse: bool,
-    /// Allow to delete data: CRDs, namespaces, volumes
-    #[arg(long)]
-    allow_data_loss: bool,
+    #[command(flatten)]
+    allow: Allow,
 }
 
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { diff, graph, exit_code, rehearse, allow_data_loss } = args;
+    let Args { diff, graph, exit_code, rehearse, allow } = args;
     let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
@@ -51,14 +49,14 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         return Ok(artefacts::interrupted(signal, "cozy plan", ui));
     }
     let (plan, version) = if simulated {
-        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allow_data_loss);
+        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allow.into());
         (
             planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?,
             flow::version(&loaded.file.cloud),
         )
     } else {
         desire::refuse(&loaded)?;
-        flow::runtime()?.block_on(observed(settings, &loaded, allow_data_loss, ui))?
+        flow::runtime()?.block_on(observed(&loaded, settings, allow, ui))?
     };
     let facts = OwnFacts::new(&loaded, &version);
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
@@ -66,19 +64,15 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
 }
 
 async fn observed(
-    settings: &Settings,
     loaded: &Loaded,
-    allow_data_loss: bool,
+    settings: &Settings,
+    allow: Allow,
     ui: &Ui,
 ) -> anyhow::Result<(Plan, String)> {
-    let client =
-        connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await.map_err(flow::cluster)?;
-    let cluster = Cluster::new(client).await.map_err(flow::cluster)?;
+    let cluster = flow::connect(&loaded.file.cloud, settings).await?;
     let version = cluster.version().await.map_err(flow::cluster)?;
-    let wanted = desire::wanted(loaded, Some(&cluster), allow_data_loss).await?;
-    let observed = cluster.observe(&wanted.desired, settings.concurrency).await;
-    let (observed, _) = observed.map_err(flow::cluster)?;
-    Ok((wanted.plan(&observed, ui)?, version))
+    let wanted = desire::wanted(loaded, Some(&cluster), allow.into()).await?;
+    Ok((wanted.plan(Some(&cluster), settings.concurrency, ui).await?.0, version))
 }
 
 fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {
@@ -127,10 +121,7 @@ impl OwnFacts {
     pub(super) fn new(loaded: &Loaded, version: &str) -> Self {
         let cloud = &loaded.file.cloud;
         let bundle = loaded.catalogue.bundles.get(&cloud.bundle);
-        let provider = match cloud.kubernetes.provider {
-            Provider::Kubeadm => "kubeadm",
-            Provider::Existing => "existing",
-        };
+        let provider = cloud.kubernetes.provider.as_str();
         Self {
             cloud: cloud.name.to_string(),
             bundle: bundle.map_or_else(

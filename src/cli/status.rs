@@ -5,12 +5,12 @@ use serde_json::json;
 
 use super::artefacts;
 use super::desire;
-use super::flow::{self, Loaded};
+use super::flow;
 use super::secrets;
-use crate::cluster::{Cluster, connect};
-use crate::error::{Exit, Problem};
-use crate::model::cloud::Provider;
-use crate::plan::planner::{Desired, Observed};
+use crate::cluster::nodes::NodeState;
+use crate::error::Exit;
+use crate::model::cloud::Cloud;
+use crate::plan::planner::{Allowed, Desired, Observed};
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
 
@@ -31,26 +31,27 @@ struct Line {
 /// Runs the command.
 pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let mut loaded = flow::load(settings)?;
-    if loaded.file.cloud.kubernetes.provider != Provider::Existing {
-        return Err(Problem::new(
-            5001,
-            Exit::Failed,
-            "the status of hosts cannot be read by this version of cozy",
-            "with `kubernetes.provider: existing` and --kubeconfig the components of a cluster are shown",
-        )
-        .into());
-    }
     secrets::read(&mut loaded, settings)?;
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
     desire::refuse(&loaded)?;
-    let (desired, observed, version) = flow::runtime()?.block_on(seen(&loaded, settings))?;
+    let (desired, observed, version, nodes) = flow::runtime()?.block_on(async {
+        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+        let mut desired = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?.desired;
+        let look = async {
+            let (version, nodes) = (cluster.version().await?, cluster.nodes().await?);
+            let (observed, _) = cluster.observe(&mut desired, settings.concurrency).await?;
+            Ok((desired, observed, version, nodes))
+        };
+        look.await.map_err(flow::cluster)
+    })?;
     let lines = sum_up(&desired, &observed);
-    let unhealthy = lines.iter().any(|line| line.ready < line.objects);
+    let unhealthy =
+        lines.iter().any(|line| line.ready < line.objects) || nodes.iter().any(|node| node.unready.is_some());
     let drifted = lines.iter().any(|line| !line.drifted.is_empty());
     match ui.format() {
-        Format::Text => ui.data(&tree(loaded.file.cloud.name.as_str(), &version, &lines))?,
+        Format::Text => ui.data(&tree(&loaded.file.cloud, &version, &nodes, &lines))?,
         Format::Json | Format::Yaml => {
             let components: Vec<_> = lines
                 .iter()
@@ -61,7 +62,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
                 .collect();
             ui.json(
                 &json!({ "schema": "cozy/v1/status", "cloud": loaded.file.cloud.name, "kubernetes": version,
-                "healthy": !unhealthy, "drift": drifted, "components": components }),
+                "healthy": !unhealthy, "drift": drifted, "nodes": nodes, "components": components }),
             )?;
         }
     }
@@ -70,15 +71,6 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         (false, true) => Exit::Changes,
         (false, false) => Exit::Done,
     })
-}
-
-async fn seen(loaded: &Loaded, settings: &Settings) -> anyhow::Result<(Desired, Observed, String)> {
-    let client = connect(settings.kubeconfig.as_deref(), settings.context.as_deref()).await;
-    let cluster = Cluster::new(client.map_err(flow::cluster)?).await.map_err(flow::cluster)?;
-    let version = cluster.version().await.map_err(flow::cluster)?;
-    let desired = desire::wanted(loaded, Some(&cluster), false).await?.desired;
-    let (observed, _) = cluster.observe(&desired, settings.concurrency).await.map_err(flow::cluster)?;
-    Ok((desired, observed, version))
 }
 
 fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
@@ -103,7 +95,7 @@ fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
                         if !seen.ready {
                             line.unready.push(format!("{} is not ready", object.id));
                         }
-                        if !seen.same {
+                        if !seen.is_same() {
                             line.drifted.push(object.id.to_string());
                         }
                     }
@@ -114,9 +106,15 @@ fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
         .collect()
 }
 
-fn tree(cloud: &str, version: &str, lines: &[Line]) -> String {
+fn tree(cloud: &Cloud, version: &str, nodes: &[NodeState], lines: &[Line]) -> String {
     use std::fmt::Write as _;
-    let mut text = format!("cloud {cloud} · existing {version}\n");
+    let provider = cloud.kubernetes.provider.as_str();
+    let mut text = format!("cloud {} · {provider} {version}", cloud.name);
+    let unready: Vec<&NodeState> = nodes.iter().filter(|node| node.unready.is_some()).collect();
+    let _ = writeln!(text, " · {} of {} nodes ready", nodes.len() - unready.len(), nodes.len());
+    for node in unready {
+        let _ = writeln!(text, "├ ✗ node {:<15} {}", node.name, node.unready.as_deref().unwrap_or_default());
+    }
     for (index, line) in lines.iter().enumerate() {
         let last = index + 1 == lines.len();
         let mark = if line.ready == line.objects { "✓" } else { "✗" };

@@ -6,7 +6,7 @@ use super::artefacts;
 use super::flow;
 use crate::error::{Exit, Problem, Said};
 use crate::model::finding::Finding;
-use crate::plan::planner::{self, Observed};
+use crate::plan::planner::{self, Allowed, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
@@ -21,7 +21,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         // Nothing is fetched, so nothing waits for a signal.
         let _ = artefacts::attach(&mut loaded, settings, None)?;
         let rendered = flow::rendered(&loaded, Missing::StandIn)?;
-        let desired = flow::desired(&loaded, rendered, false);
+        let desired = flow::desired(&loaded, rendered, Allowed::default());
         // A cluster that exists may serve kinds that no component brings.
         if !desired.hosts.is_empty() {
             planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;

@@ -1,4 +1,4 @@
-//! From a kubeconfig to a client.
+//! From a kubeconfig to clients.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,12 +7,38 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::error::ClusterError;
 
-/// Makes a client. Without a path, kube's usual places are looked at
+/// How a cluster is reached.
+pub(crate) struct Connection {
+    client: kube::Client,
+    /// To make further clients from; none, where there is only the one.
+    config: Option<Box<kube::Config>>,
+}
+
+impl From<kube::Client> for Connection {
+    fn from(client: kube::Client) -> Self {
+        Self { client, config: None }
+    }
+}
+
+impl Connection {
+    /// The client of most requests.
+    pub(super) fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
+    /// A client that shares no connection with the first one, if one can be made.
+    pub(super) fn another(&self) -> Result<kube::Client, ClusterError> {
+        match &self.config {
+            Some(config) => kube::Client::try_from((**config).clone())
+                .map_err(|error| ClusterError::Kubeconfig { path: None, source: error.into() }),
+            None => Ok(self.client.clone()),
+        }
+    }
+}
+
+/// Makes a connection. Without a path, kube's usual places are looked at
 /// (`KUBECONFIG`, `~/.kube/config`).
-pub(crate) async fn connect(
-    path: Option<&Path>,
-    context: Option<&str>,
-) -> Result<kube::Client, ClusterError> {
+pub(crate) async fn connect(path: Option<&Path>, context: Option<&str>) -> Result<Connection, ClusterError> {
     let shown = path.map(|path| path.display().to_string());
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClusterError::Kubeconfig {
         path: shown.clone(),
@@ -26,8 +52,8 @@ pub(crate) async fn connect(
     client(kubeconfig, context).await.map_err(failed)
 }
 
-/// Makes a client from a kubeconfig's text.
-pub(crate) async fn connect_text(text: &str) -> Result<kube::Client, ClusterError> {
+/// Makes a connection from a kubeconfig's text.
+pub(crate) async fn connect_text(text: &str) -> Result<Connection, ClusterError> {
     let failed = |source| ClusterError::Kubeconfig { path: None, source };
     let kubeconfig = Kubeconfig::from_yaml(text).map_err(|error| failed(unreadable(&error)))?;
     client(kubeconfig, None).await.map_err(failed)
@@ -53,7 +79,7 @@ fn unreadable(error: &KubeconfigError) -> Box<dyn std::error::Error + Send + Syn
 async fn client(
     kubeconfig: Kubeconfig,
     context: Option<&str>,
-) -> Result<kube::Client, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
     // Retries are ours, so that they can be shown (execute::retry).
@@ -62,5 +88,6 @@ async fn client(
     // A server that takes a connection and says nothing; watches hear a bookmark or end before that.
     config.read_timeout = Some(SILENCE);
     config.write_timeout = Some(SILENCE);
-    Ok(kube::Client::try_from(config)?)
+    let client = kube::Client::try_from(config.clone())?;
+    Ok(Connection { client, config: Some(Box::new(config)) })
 }

@@ -4,6 +4,10 @@
 use std::time::Duration;
 
 use crate::error::{Code, is_tls};
+use crate::plan::live::FieldConflict;
+
+/// The reason that a refusal has here when its namespace is on its way out.
+const NAMESPACE_GOES: &str = "NamespaceTerminating";
 
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
@@ -21,16 +25,26 @@ pub(crate) enum ClusterError {
         reason: String,
         /// The server's words.
         message: String,
+        /// Single fields that it refuses, each with its words.
+        causes: Box<[FieldRefusal]>,
         /// When it wants to be asked again.
         retry_after: Option<Duration>,
     },
     /// Other managers own fields that differ.
-    #[error("{object} has fields that others own: {}", .conflicts.join("; "))]
+    #[error("{object} has fields that others own: {}", words(.conflicts))]
     Conflict {
         /// Which object.
         object: String,
         /// Each field with its manager.
-        conflicts: Vec<String>,
+        conflicts: Vec<FieldConflict>,
+    },
+    /// An object was asked to go, and does not.
+    #[error("{object} was deleted, and does not go{}", .holds.as_ref().map(|holds| format!(": {holds}")).unwrap_or_default())]
+    StillThere {
+        /// Which object.
+        object: String,
+        /// What holds it.
+        holds: Option<String>,
     },
     /// No answer came.
     #[error("cannot {verb} {object}: no answer from the API server")]
@@ -74,27 +88,57 @@ pub(crate) enum ClusterError {
     },
 }
 
+/// A field that the server refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FieldRefusal {
+    /// The field, `spec.template`.
+    pub(crate) field: String,
+    /// The server's words.
+    pub(crate) message: String,
+}
+
+fn words(conflicts: &[FieldConflict]) -> String {
+    conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The manager that a conflict names: `conflict with "kubectl" with subresource "scale" using apps/v1`.
+/// The server says it in these words only (`k8s.io/apimachinery/pkg/util/managedfields`).
+fn manager(message: &str) -> String {
+    message.split('"').nth(1).unwrap_or(message).to_owned()
+}
+
 impl ClusterError {
     /// Translates kube's error.
     pub(crate) fn from_kube(verb: &'static str, object: &str, error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => {
                 let details = status.details.as_ref();
-                let conflicts: Vec<String> = details
-                    .into_iter()
-                    .flat_map(|details| &details.causes)
+                let causes = || details.into_iter().flat_map(|details| &details.causes);
+                let conflicts: Vec<FieldConflict> = causes()
                     .filter(|cause| cause.reason == "FieldManagerConflict")
-                    .map(|cause| format!("{} ({})", cause.field, cause.message))
+                    .map(|cause| FieldConflict {
+                        field: cause.field.clone(),
+                        manager: manager(&cause.message),
+                        ours: false,
+                    })
                     .collect();
                 if status.code == 409 && !conflicts.is_empty() {
                     return Self::Conflict { object: object.to_owned(), conflicts };
                 }
+                // What is made in a namespace that is on its way out may be made again when it is gone.
+                let passing = causes().any(|cause| cause.reason == "NamespaceTerminating");
                 Self::Refused {
                     verb,
                     object: object.to_owned(),
                     code: status.code,
-                    reason: status.reason.clone(),
+                    reason: if passing { NAMESPACE_GOES.to_owned() } else { status.reason.clone() },
                     message: status.message.clone(),
+                    causes: causes()
+                        .map(|cause| FieldRefusal {
+                            field: cause.field.clone(),
+                            message: cause.message.clone(),
+                        })
+                        .collect(),
                     retry_after: details
                         .map(|details| details.retry_after_seconds)
                         .filter(|seconds| *seconds > 0)
@@ -115,15 +159,18 @@ impl ClusterError {
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Refused { code, reason, message, .. } => {
-                let passes =
-                    matches!(code, 429 | 500 | 502 | 503 | 504) || (*code == 409 && reason == "Conflict");
+                let passes = matches!(code, 429 | 500 | 502 | 503 | 504)
+                    || (*code == 409 && matches!(reason.as_str(), "Conflict" | "AlreadyExists"))
+                    || reason == NAMESPACE_GOES;
                 passes && !is_untyped(message)
             }
             Self::Unreachable { source, .. } => !is_tls(&**source),
             Self::NoSuchKind { .. } => true,
-            Self::Conflict { .. } | Self::Kubeconfig { .. } | Self::Locked { .. } | Self::Damaged { .. } => {
-                false
-            }
+            Self::Conflict { .. }
+            | Self::StillThere { .. }
+            | Self::Kubeconfig { .. }
+            | Self::Locked { .. }
+            | Self::Damaged { .. } => false,
         }
     }
 
@@ -145,6 +192,7 @@ impl ClusterError {
             Self::NoSuchKind { .. } => 4005,
             Self::Kubeconfig { .. } => 4006,
             Self::Damaged { .. } => 4007,
+            Self::StillThere { .. } => 4008,
             Self::Locked { .. } => 6001,
         })
     }
@@ -157,21 +205,30 @@ impl ClusterError {
             }
             Self::Refused { code: 401, .. } => Some("the kubeconfig's credentials are not valid any more".to_owned()),
             Self::Refused { .. } => None,
-            Self::Conflict { .. } => Some("`--force-conflicts` takes these fields over from their managers".to_owned()),
+            Self::Conflict { .. } => Some(
+                "`--force-conflicts` takes these fields over; `ignoreFields:` in component.yaml leaves them to their managers".to_owned(),
+            ),
+            Self::StillThere { .. } => Some(
+                "whoever put the finalizer there must take it away: see that it runs; then run the same command again".to_owned(),
+            ),
             Self::Unreachable { source, .. } if is_tls(&**source) => {
                 Some("the server's certificate does not verify: check the kubeconfig's certificate-authority and server".to_owned())
             }
             Self::Unreachable { .. } => Some("check that the API server runs and can be reached from here".to_owned()),
             Self::NoSuchKind { .. } => Some("its CustomResourceDefinition must be there first".to_owned()),
             Self::Kubeconfig { .. } => Some("name it with --kubeconfig and --context".to_owned()),
-            Self::Locked { .. } => Some("wait until it ends".to_owned()),
+            Self::Locked { .. } => Some(
+                "wait until it ends, or let `--wait-lock 10m` wait; `cozy unlock` frees the lock of a run that is dead".to_owned(),
+            ),
             Self::Damaged { .. } => Some("restore it, or delete it and run with --force-conflicts".to_owned()),
         }
     }
 }
 
 /// Whether an object does not fit its kind's schema. The API server answers that with 500 for server-side applies
-/// (`structured-merge-diff`), and only its words tell it from what passes.
+/// (`structured-merge-diff`, and the conversion after it), and only its words tell it from what passes.
 fn is_untyped(message: &str) -> bool {
-    message.contains("failed to create typed patch object")
+    ["failed to create typed patch object", "failed to convert new object"]
+        .iter()
+        .any(|words| message.contains(words))
 }

@@ -1,13 +1,19 @@
 //! The lock that makes runs exclusive: a Lease in `cozy-system`, renewed while
-//! a run works. A holder that provably died on this host is taken over at once.
+//! a run works. A holder that provably died on this host is taken over at
+//! once, any other when it has not renewed its lock for as long as it lives:
+//! by the API server's clock, because those of two hosts may differ.
 
+use std::pin::pin;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use kube::api::{Api, ObjectMeta, PostParams, Preconditions};
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::runtime::watcher::watch_object;
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::error::ClusterError;
 use super::{Cluster, FIELD_MANAGER, SYSTEM_NAMESPACE};
@@ -15,14 +21,23 @@ use super::{Cluster, FIELD_MANAGER, SYSTEM_NAMESPACE};
 /// The Lease's name.
 const NAME: &str = "cozy";
 
+/// The Lease, for people.
+const LEASE: &str = "Lease cozy-system/cozy";
+
 /// The annotation with the holder, as JSON.
 const HOLDER: &str = "cozy/holder";
 
 /// How long a lock lives without being renewed.
-pub(crate) const LIFETIME: Duration = Duration::from_secs(30);
+const LIFETIME: Duration = Duration::from_secs(30);
 
-/// How often it is renewed.
-pub(crate) const RENEW: Duration = Duration::from_secs(10);
+/// How much earlier its holder takes it for lost: the server's times are whole seconds.
+const MARGIN: Duration = Duration::from_secs(2);
+
+/// How often it is renewed, and how often one who waits for it looks whether it has expired.
+const RENEW: Duration = Duration::from_secs(10);
+
+/// How long one try to renew it may take.
+const ONE_TRY: Duration = Duration::from_secs(5);
 
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +46,9 @@ pub(crate) struct Holder {
     pub(crate) machine: String,
     /// Its boot, from `/proc/sys/kernel/random/boot_id`.
     pub(crate) boot: String,
+    /// The PID namespace, from `/proc/self/ns/pid`: in another one (a container) its number means another process.
+    #[serde(default)]
+    pub(crate) pid_namespace: String,
     /// The process.
     pub(crate) pid: u32,
     /// When the process started, in clock ticks since boot (`/proc/PID/stat`, field 22).
@@ -47,91 +65,214 @@ pub(crate) trait Liveness: Sync {
     fn is_dead(&self, holder: &Holder) -> bool;
 }
 
-/// A lock that is held.
+/// What can be done with the lock of a cluster.
+pub(crate) struct Locker {
+    api: Api<Lease>,
+}
+
+/// A lock that is held by this process.
 #[derive(Debug)]
 pub(crate) struct Lock {
     api: Api<Lease>,
     lease: Lease,
+    /// When it was certainly ours: before it was written last.
+    renewed: Instant,
+}
+
+/// A lock that somebody holds, or held.
+#[derive(Debug)]
+pub(crate) struct Held {
+    lease: Lease,
+    /// Who, where and since when, for people.
+    pub(crate) by: String,
+    /// Its holder may still be at work.
+    pub(crate) alive: bool,
 }
 
 impl Cluster {
+    /// What can be done with the cluster's lock, over a connection of its own: where the network falls silent, each of
+    /// many open connections would cost a renewal its time.
+    pub(crate) fn locker(&self) -> Result<Locker, ClusterError> {
+        Ok(Locker { api: Api::namespaced(self.another_client()?, SYSTEM_NAMESPACE) })
+    }
+}
+
+fn failed(verb: &'static str) -> impl Fn(kube::Error) -> ClusterError {
+    move |error| ClusterError::from_kube(verb, LEASE, error)
+}
+
+fn writing() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+impl Locker {
     /// Takes the lock, or says who holds it.
-    pub(crate) async fn lock(
-        &self,
-        holder: &Holder,
-        liveness: &dyn Liveness,
-        now: Timestamp,
-    ) -> Result<Lock, ClusterError> {
-        let api: Api<Lease> = Api::namespaced(self.client.clone(), SYSTEM_NAMESPACE);
-        let translate = |verb, error| ClusterError::from_kube(verb, "Lease cozy-system/cozy", error);
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let found = api.get_opt(NAME).await.map_err(|error| translate("get", error))?;
-        let wanted = lease(holder, now);
-        let written = match found {
-            None => api.create(&params, &wanted).await,
-            Some(found) => {
-                if let Some(other) = blocking(&found, liveness, now) {
-                    return Err(ClusterError::Locked { holder: other });
-                }
-                let mut wanted = wanted;
-                wanted.metadata.resource_version.clone_from(&found.metadata.resource_version);
-                api.replace(NAME, &params, &wanted).await
+    ///
+    /// # Errors
+    /// [`ClusterError::Locked`] when somebody else has it.
+    pub(crate) async fn take(&self, holder: &Holder, liveness: &dyn Liveness) -> Result<Lock, ClusterError> {
+        let mut wanted = lease(holder, Timestamp::now());
+        let renewed = Instant::now();
+        let written = match self.held(liveness).await? {
+            None => self.api.create(&writing(), &wanted).await,
+            Some(Held { by, alive: true, .. }) => return Err(ClusterError::Locked { holder: by }),
+            Some(Held { lease, .. }) => {
+                wanted.metadata.resource_version = lease.metadata.resource_version;
+                self.api.replace(NAME, &writing(), &wanted).await
             }
         };
         match written {
-            Ok(lease) => Ok(Lock { api, lease }),
+            Ok(lease) => Ok(Lock { api: self.api.clone(), lease, renewed }),
             Err(kube::Error::Api(status)) if status.code == 409 => {
                 Err(ClusterError::Locked { holder: "another run that started at the same moment".to_owned() })
             }
-            Err(error) => Err(translate("update", error)),
+            Err(error) => Err(failed("update")(error)),
+        }
+    }
+
+    /// Who holds the lock; `None`: nobody.
+    pub(crate) async fn held(&self, liveness: &dyn Liveness) -> Result<Option<Held>, ClusterError> {
+        match self.api.get_opt(NAME).await.map_err(failed("get"))? {
+            Some(lease) => Ok(Some(self.judge(lease, liveness).await)),
+            None => Ok(None),
+        }
+    }
+
+    async fn judge(&self, lease: Lease, liveness: &dyn Liveness) -> Held {
+        let holder = holder(&lease);
+        let dead = holder.as_ref().is_some_and(|holder| liveness.is_dead(holder));
+        let alive = !dead && !is_expired(&lease, self.server_time().await);
+        Held { by: describe(&lease, holder.as_ref()), alive, lease }
+    }
+
+    /// The API server's time, from an object that is not created; this machine's, if it does not say.
+    async fn server_time(&self) -> Timestamp {
+        let mut question = Lease::default();
+        question.metadata.generate_name = Some(format!("{NAME}-clock-"));
+        let answer = self.api.create(&PostParams { dry_run: true, ..writing() }, &question).await;
+        let made = answer.ok().and_then(|lease| lease.metadata.creation_timestamp);
+        made.map_or_else(Timestamp::now, |time| time.0)
+    }
+
+    /// Waits until the lock may be had, at most until `end`.
+    ///
+    /// # Errors
+    /// [`ClusterError::Locked`] when it is still held then.
+    pub(crate) async fn wait(&self, liveness: &dyn Liveness, end: Instant) -> Result<(), ClusterError> {
+        let mut changes = pin!(watch_object(self.api.clone(), NAME));
+        let mut by = "another run".to_owned();
+        while Instant::now() < end {
+            // Its end shows as a change, and its holder's death as nothing at all.
+            let look = end.min(Instant::now() + RENEW);
+            if let Ok(None | Some(Ok(None))) = timeout_at(look, changes.next()).await {
+                return Ok(());
+            }
+            match self.held(liveness).await {
+                Ok(Some(held)) if held.alive => by = held.by,
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_transient() => {
+                    sleep_until(Instant::now() + Duration::from_secs(1)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(ClusterError::Locked { holder: by })
+    }
+
+    /// Takes the lock away from whoever holds it. `false`: it has changed since it was looked at.
+    pub(crate) async fn remove(&self, held: &Held) -> Result<bool, ClusterError> {
+        match self.api.delete(NAME, &exactly(&held.lease)).await {
+            Ok(_) => Ok(true),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(failed("delete")(error)),
         }
     }
 }
 
 impl Lock {
-    /// Renews the lock. A conflict means that it was lost, or that the server
-    /// did what was asked before and its answer was.
-    pub(crate) async fn renew(&mut self, now: Timestamp) -> Result<(), ClusterError> {
+    /// Renews the lock as long as it is polled. Ends when it is lost, and says why.
+    pub(crate) async fn keep(&mut self) -> String {
+        let mut wait = RENEW;
+        loop {
+            let end = self.renewed + LIFETIME - MARGIN;
+            sleep_until(end.min(Instant::now() + wait)).await;
+            let begun = Instant::now();
+            if begun >= end {
+                return format!(
+                    "the lock could not be renewed for {} s, and another run may take it: nothing more is written",
+                    self.renewed.elapsed().as_secs()
+                );
+            }
+            // A connection that died without a word is given up, and the next try gets another one.
+            wait = match timeout(ONE_TRY.min(end - begun), self.renew(Timestamp::now())).await {
+                Ok(Ok(())) => {
+                    self.renewed = begun;
+                    RENEW
+                }
+                Ok(Err(ClusterError::Locked { holder })) => {
+                    return format!("the lock was taken over by {holder}");
+                }
+                Ok(Err(_)) | Err(_) => Duration::from_secs(1),
+            };
+        }
+    }
+
+    /// Renews the lock once. A conflict means that it was lost, or that the server did what was asked before and
+    /// its answer was.
+    async fn renew(&mut self, now: Timestamp) -> Result<(), ClusterError> {
         if let Some(spec) = &mut self.lease.spec {
             spec.renew_time = Some(MicroTime(now));
         }
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let mut written = self.api.replace(NAME, &params, &self.lease).await;
-        if matches!(&written, Err(kube::Error::Api(status)) if status.code == 409)
-            && let Ok(Some(found)) = self.api.get_opt(NAME).await
-            && found.metadata.uid == self.lease.metadata.uid
-            && found.metadata.annotations == self.lease.metadata.annotations
-        {
-            self.lease.metadata.resource_version = found.metadata.resource_version;
-            written = self.api.replace(NAME, &params, &self.lease).await;
-        }
-        match written {
-            Ok(lease) => {
-                self.lease = lease;
-                Ok(())
-            }
+        let written = match self.api.replace(NAME, &writing(), &self.lease).await {
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
-                Err(ClusterError::Locked { holder: "the lock was taken over by another run".to_owned() })
+                let found = self.api.get_opt(NAME).await.map_err(failed("get"))?;
+                match found {
+                    Some(found) if self.is_ours(&found) => {
+                        self.lease.metadata.resource_version = found.metadata.resource_version;
+                        self.api.replace(NAME, &writing(), &self.lease).await
+                    }
+                    Some(other) => {
+                        return Err(ClusterError::Locked {
+                            holder: describe(&other, holder(&other).as_ref()),
+                        });
+                    }
+                    None => {
+                        return Err(ClusterError::Locked {
+                            holder: "somebody who removed it (`cozy unlock`)".to_owned(),
+                        });
+                    }
+                }
             }
-            Err(error) => Err(ClusterError::from_kube("update", "Lease cozy-system/cozy", error)),
-        }
+            written => written,
+        };
+        self.lease = written.map_err(failed("update"))?;
+        Ok(())
+    }
+
+    fn is_ours(&self, found: &Lease) -> bool {
+        found.metadata.uid == self.lease.metadata.uid
+            && found.metadata.annotations == self.lease.metadata.annotations
     }
 
     /// Gives the lock back.
     pub(crate) async fn release(self) -> Result<(), ClusterError> {
-        let params = kube::api::DeleteParams {
-            preconditions: Some(Preconditions {
-                resource_version: self.lease.metadata.resource_version.clone(),
-                uid: self.lease.metadata.uid.clone(),
-            }),
-            ..kube::api::DeleteParams::default()
-        };
-        match self.api.delete(NAME, &params).await {
+        match self.api.delete(NAME, &exactly(&self.lease)).await {
             Ok(_) => Ok(()),
             // Somebody else's by now.
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(ClusterError::from_kube("delete", "Lease cozy-system/cozy", error)),
+            Err(error) => Err(failed("delete")(error)),
         }
+    }
+}
+
+/// Deletes a lease only as it was seen.
+fn exactly(lease: &Lease) -> DeleteParams {
+    DeleteParams {
+        preconditions: Some(Preconditions {
+            resource_version: lease.metadata.resource_version.clone(),
+            uid: lease.metadata.uid.clone(),
+        }),
+        ..DeleteParams::default()
     }
 }
 
@@ -154,63 +295,79 @@ fn lease(holder: &Holder, now: Timestamp) -> Lease {
     }
 }
 
-/// Who stands in the way, for people; `None`: the lock is free, expired, or its holder dead.
-fn blocking(lease: &Lease, liveness: &dyn Liveness, now: Timestamp) -> Option<String> {
-    let spec = lease.spec.as_ref()?;
-    let identity = spec.holder_identity.as_deref().filter(|identity| !identity.is_empty())?;
-    let holder: Option<Holder> = lease
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(HOLDER))
-        .and_then(|text| serde_json::from_str(text).ok());
-    if holder.as_ref().is_some_and(|holder| liveness.is_dead(holder)) {
-        return None;
+fn holder(lease: &Lease) -> Option<Holder> {
+    serde_json::from_str(lease.metadata.annotations.as_ref()?.get(HOLDER)?).ok()
+}
+
+/// Whether a lock was not renewed for as long as it lives, at the API server's time `now`. When it was renewed, the
+/// server noted by its own clock (`managedFields`).
+fn is_expired(lease: &Lease, now: Timestamp) -> bool {
+    let Some(spec) = &lease.spec else { return true };
+    if spec.holder_identity.as_deref().is_none_or(str::is_empty) {
+        return true;
     }
-    let renewed = spec.renew_time.as_ref()?.0;
+    let noted = lease.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.time.as_ref());
+    let noted = noted.map(|time| time.0).max();
+    let Some(renewed) = noted.or(spec.renew_time.as_ref().map(|time| time.0)) else { return true };
     let lifetime = Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0));
-    let age = Duration::try_from(now.duration_since(renewed)).unwrap_or(Duration::ZERO);
-    if age > lifetime {
-        return None;
+    Duration::try_from(now.duration_since(renewed)).is_ok_and(|age| age > lifetime)
+}
+
+/// Who holds a lock, for people.
+fn describe(lease: &Lease, holder: Option<&Holder>) -> String {
+    let spec = lease.spec.as_ref();
+    let since = spec.and_then(|spec| spec.acquire_time.as_ref());
+    let since =
+        since.map_or_else(String::new, |time| format!(" since {}", time.0.strftime("%Y-%m-%d %H:%M:%S UTC")));
+    if let Some(holder) = holder {
+        return format!("`{}` (pid {}) on {}{since}", holder.command, holder.pid, holder.host);
     }
-    let since = spec.acquire_time.as_ref().map_or_else(String::new, |time| format!(" since {}", time.0));
-    Some(match holder {
-        Some(holder) => format!("`{}` (pid {}) on {}{since}", holder.command, holder.pid, holder.host),
-        None => format!("{identity}{since}"),
-    })
+    let identity = spec.and_then(|spec| spec.holder_identity.as_deref()).unwrap_or("somebody");
+    format!("{identity}{since}")
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
+
     use super::*;
 
-    struct Says(bool);
-
-    impl Liveness for Says {
-        fn is_dead(&self, _: &Holder) -> bool {
-            self.0
-        }
+    fn held(pid: u32, now: Timestamp) -> Lease {
+        let text = |text: &str| text.to_owned();
+        let holder = Holder {
+            machine: text("m"),
+            boot: text("b"),
+            pid_namespace: text("pid:[1]"),
+            pid,
+            started: 1,
+            host: text("node-1"),
+            command: text("cozy install"),
+        };
+        lease(&holder, now)
     }
 
     #[test]
-    fn only_a_living_unexpired_holder_stands_in_the_way() {
-        let holder = Holder {
-            machine: "m".to_owned(),
-            boot: "b".to_owned(),
-            pid: 7,
-            started: 1,
-            host: "node-1".to_owned(),
-            command: "cozy install".to_owned(),
-        };
+    fn a_lock_expires_by_the_servers_clock() {
         let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let held = lease(&holder, now);
         let later = |seconds: u64| now + Duration::from_secs(seconds);
+        let mut lease = held(7, now);
+        assert_eq!((is_expired(&lease, later(30)), is_expired(&lease, later(31))), (false, true));
+        // Its holder's clock is an hour late: the server noted when it wrote.
+        lease.spec.as_mut().unwrap().renew_time = Some(MicroTime(now - Duration::from_secs(3600)));
+        lease.metadata.managed_fields =
+            Some(vec![ManagedFieldsEntry { time: Some(Time(later(10))), ..ManagedFieldsEntry::default() }]);
+        assert_eq!((is_expired(&lease, later(40)), is_expired(&lease, later(41))), (false, true));
+        assert!(is_expired(&Lease::default(), now));
+    }
+
+    #[test]
+    fn people_are_told_who_has_it() {
+        let lease = held(7, "2026-01-01T00:00:00.123Z".parse().unwrap());
         assert_eq!(
-            blocking(&held, &Says(false), later(30)).as_deref(),
-            Some("`cozy install` (pid 7) on node-1 since 2026-01-01T00:00:00Z")
+            describe(&lease, holder(&lease).as_ref()),
+            "`cozy install` (pid 7) on node-1 since 2026-01-01 00:00:00 UTC"
         );
-        assert_eq!(blocking(&held, &Says(false), later(31)), None);
-        assert_eq!(blocking(&held, &Says(true), later(1)), None);
-        assert_eq!(blocking(&Lease::default(), &Says(false), now), None);
+        assert_eq!(describe(&lease, None), "node-1/7 since 2026-01-01 00:00:00 UTC");
+        assert_eq!(describe(&Lease::default(), None), "somebody");
     }
 }

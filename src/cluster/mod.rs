@@ -1,15 +1,18 @@
 //! The cluster's side: the only user of kube's client. Connecting, discovery,
 //! applying, observing, watching, the inventory and the lock.
 
+pub(crate) mod apply;
 mod charts;
 mod connect;
 pub(crate) mod error;
 mod follow;
 pub(crate) mod inventory;
 pub(crate) mod lease;
+pub(crate) mod nodes;
 pub(crate) mod observe;
 mod owned;
 mod provided;
+mod verdict;
 pub(crate) mod watch;
 #[cfg(test)]
 mod watch_tests;
@@ -17,14 +20,16 @@ mod watch_tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
+pub(crate) use apply::ApplyMode;
+use connect::Connection;
 pub(crate) use connect::{connect, connect_text};
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, TypeMeta};
 use kube::discovery::{ApiResource, Discovery, Scope};
 use serde_json::Value;
 
 use self::error::ClusterError;
 pub(crate) use crate::model::kept::SYSTEM_NAMESPACE;
-use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::model::object::{GroupKind, ObjectId};
 
 /// The one field manager of everything that cozy applies.
 pub(crate) const FIELD_MANAGER: &str = "cozy";
@@ -34,41 +39,41 @@ type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;
 
 /// A cluster that can be reached.
 pub(crate) struct Cluster {
-    client: kube::Client,
+    connection: Connection,
     served: RwLock<Arc<Served>>,
 }
 
-/// How an object is applied.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct ApplyMode {
-    /// Take fields over from other managers.
-    pub(crate) force: bool,
-    /// Ask what would be, and change nothing.
-    pub(crate) dry_run: bool,
-}
-
 impl Cluster {
-    /// Takes a client, and asks what the cluster serves.
-    pub(crate) async fn new(client: kube::Client) -> Result<Self, ClusterError> {
-        let cluster = Self { client, served: RwLock::default() };
+    /// Takes a connection, and asks what the cluster serves.
+    pub(crate) async fn new(connection: impl Into<Connection>) -> Result<Self, ClusterError> {
+        let cluster = Self { connection: connection.into(), served: RwLock::default() };
         cluster.discover().await?;
         Ok(cluster)
     }
 
+    fn client(&self) -> &kube::Client {
+        self.connection.client()
+    }
+
+    /// A client that shares no connection with that of most requests.
+    fn another_client(&self) -> Result<kube::Client, ClusterError> {
+        self.connection.another()
+    }
+
     /// The same cluster over another connection.
     pub(crate) fn through(self, client: kube::Client) -> Self {
-        Self { client, ..self }
+        Self { connection: client.into(), ..self }
     }
 
     /// The version of Kubernetes, `v1.36.3`.
     pub(crate) async fn version(&self) -> Result<String, ClusterError> {
-        let info = self.client.apiserver_version().await;
+        let info = self.client().apiserver_version().await;
         info.map(|info| info.git_version).map_err(|error| ClusterError::from_kube("get", "/version", error))
     }
 
     /// Asks again what the cluster serves.
     pub(crate) async fn discover(&self) -> Result<(), ClusterError> {
-        let discovery = Discovery::new(self.client.clone())
+        let discovery = Discovery::new(self.client().clone())
             .run_aggregated()
             .await
             .map_err(|error| ClusterError::from_kube("get", "the API's discovery", error))?;
@@ -104,6 +109,14 @@ impl Cluster {
             .is_some_and(|versions| versions.iter().any(|(resource, _)| resource.version == version))
     }
 
+    /// What objects of a kind say that they are; `version` empty: the preferred one.
+    fn types(&self, kind: &GroupKind, version: &str) -> Option<TypeMeta> {
+        let served = self.served();
+        let mut versions = served.get(kind)?.iter().map(|(resource, _)| resource);
+        let resource = versions.find(|resource| version.is_empty() || resource.version == version)?;
+        Some(TypeMeta { api_version: resource.api_version.clone(), kind: kind.kind.clone() })
+    }
+
     /// The API of an object's kind and namespace; `version` empty: the preferred one.
     fn api(&self, id: &ObjectId, version: &str) -> Result<Api<DynamicObject>, ClusterError> {
         let served = self.served();
@@ -114,9 +127,9 @@ impl Cluster {
             .ok_or_else(|| ClusterError::NoSuchKind { object: id.to_string() })?;
         Ok(match (scope, &id.namespace) {
             (Scope::Namespaced, Some(namespace)) => {
-                Api::namespaced_with(self.client.clone(), namespace, resource)
+                Api::namespaced_with(self.client().clone(), namespace, resource)
             }
-            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client.clone(), resource),
+            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client().clone(), resource),
         })
     }
 
@@ -137,7 +150,7 @@ impl Cluster {
         let failed = |error| ClusterError::from_kube("get", &path, error);
         let request = http::Request::get(&path).body(Vec::new());
         let request = request.map_err(|error| failed(kube::Error::HttpError(error)))?;
-        self.client.request_text(request).await.map(drop).map_err(failed)
+        self.client().request_text(request).await.map(drop).map_err(failed)
     }
 
     /// The plural under which a kind's objects are served.
@@ -145,44 +158,11 @@ impl Cluster {
         let served = self.served();
         Some(served.get(kind)?.first()?.0.plural.clone())
     }
-
-    /// Applies an object, and gives what the server made of it.
-    pub(crate) async fn apply(&self, object: &Object, mode: ApplyMode) -> Result<Value, ClusterError> {
-        let api = self.api(&object.id, &object.version)?;
-        let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
-        params.force = mode.force;
-        params.dry_run = mode.dry_run;
-        let answer = api.patch(&object.id.name, &params, &Patch::Apply(&object.value)).await;
-        answer.map(to_value).map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
-    }
-
-    /// Deletes an object; it may be gone already.
-    pub(crate) async fn delete(&self, id: &ObjectId) -> Result<(), ClusterError> {
-        let api = match self.api(id, "") {
-            Ok(api) => api,
-            // Nothing of a kind that is not served exists.
-            Err(ClusterError::NoSuchKind { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        match api.delete(&id.name, &DeleteParams::background()).await {
-            Ok(_) => Ok(()),
-            Err(error) => match ClusterError::from_kube("delete", &id.to_string(), error) {
-                error if error.is_not_found() => Ok(()),
-                error => Err(error),
-            },
-        }
-    }
 }
 
 /// An object of kube's as plain JSON, `apiVersion` and `kind` included.
 fn to_value(object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
-}
-
-/// The digests that the inventory keeps: of what was desired, and of what the
-/// server made of our fields.
-pub(crate) fn observed_digests(desired: &Object, live: &Value) -> (String, Option<String>) {
-    (owned::digest(&desired.value), owned::owned_digest(live))
 }
 
 impl Cluster {
@@ -200,7 +180,7 @@ impl Cluster {
         pod: &str,
         params: &kube::api::LogParams,
     ) -> Result<String, ClusterError> {
-        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client.clone(), namespace);
+        let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::namespaced(self.client().clone(), namespace);
         let log = pods.logs(pod, params).await;
         log.map_err(|error| {
             ClusterError::from_kube("get", &format!("the log of Pod {namespace}/{pod}"), error)

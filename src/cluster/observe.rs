@@ -1,103 +1,171 @@
 //! Looks at a cluster before the plan: what is served, which of the wanted
 //! objects exist, and what applying them would change. Writes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use super::error::ClusterError;
-use super::inventory::Inventory;
-use super::owned::{digest, owned};
+use super::inventory::{Entry, Inventories, Inventory};
+use super::owned::digest;
+use super::verdict::foreign;
 use super::{ApplyMode, Cluster, to_value};
 use crate::health::around::{self, Listed, Need, Nothing};
 use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
+use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
-use crate::plan::diff;
+use crate::plan::Stage;
 use crate::plan::edges::gate_is_of;
-use crate::plan::planner::{Desired, DesiredComponent, Live, Observed};
+use crate::plan::live::{Leftover, Live, Observed, Verdict};
+use crate::plan::planner::{Desired, DesiredComponent};
+use crate::plan::send;
+
+/// What is known of an object, by whichever inventory.
+struct Known<'a> {
+    /// The inventory of the component that wants it.
+    own: Option<&'a Entry>,
+    /// Any inventory.
+    any: Option<&'a Entry>,
+}
+
+/// What was found of one wanted object.
+struct Found {
+    live: Live,
+    /// What the inventory should know of it, where it does not.
+    entry: Option<Entry>,
+}
 
 impl Cluster {
-    /// Observes everything that the plan of `desired` depends on.
+    /// Leaves replicas to the autoscalers that are in the cluster.
+    async fn leave_replicas(&self, desired: &mut Desired) -> Result<(), ClusterError> {
+        let lists = Lists::new(self);
+        let needs: Vec<Need> =
+            send::scalers().filter(|kind| self.plural(kind).is_some()).map(Need::Whole).collect();
+        let found = lists.around(&needs).await;
+        let scalers =
+            found.whole.values().flatten().filter_map(|live| Object::from_value((**live).clone()).ok());
+        let scaled = scalers.filter_map(|scaler| send::scaled(&scaler)).collect();
+        send::prepare(desired, &scaled);
+        Ok(())
+    }
+
+    /// Observes everything that the plan of `desired` depends on. The inventories that it gives know more of objects
+    /// that are as wanted than those in the cluster may.
     pub(crate) async fn observe(
         &self,
-        desired: &Desired,
+        desired: &mut Desired,
         concurrency: usize,
-    ) -> Result<
-        (Observed, std::collections::BTreeMap<crate::model::names::ComponentName, Inventory>),
-        ClusterError,
-    > {
-        let inventories = self.inventories().await?;
+    ) -> Result<(Observed, Inventories), ClusterError> {
+        self.leave_replicas(desired).await?;
+        let mut inventories = self.inventories().await?;
         let lists = Lists::new(self);
-        let none = Inventory::default();
-        let wanted = desired.components.iter().flat_map(|component| {
-            let inventory = inventories.get(&component.name).unwrap_or(&none);
-            component.objects.iter().map(move |(_, object)| (component, inventory, object))
-        });
-        let objects = stream::iter(wanted)
-            .map(|(component, inventory, object)| (component, inventory, object, &lists))
-            .map(|(component, inventory, object, lists)| async move {
-                let live = self.observe_object(component, inventory, object, lists).await?;
-                Ok::<_, ClusterError>(live.map(|live| (object.id.clone(), live)))
-            })
-            .buffer_unordered(concurrency.max(1))
-            .try_filter_map(|found| async move { Ok(found) })
-            .try_collect()
-            .await?;
+        let (found, leftovers) = {
+            let all = &inventories.all;
+            let index: HashMap<&ObjectId, &Entry> = all.values().flat_map(Inventory::entries).collect();
+            let found = self.wanted(desired, all, &index, (&lists, concurrency)).await?;
+            (found, self.leftovers(desired, &index, concurrency).await?)
+        };
+        let mut objects = BTreeMap::new();
+        for (component, id, Found { live, entry }) in found {
+            if let (Some(entry), Some(inventory)) = (entry, inventories.all.get_mut(component)) {
+                inventory.record(&id, entry);
+            }
+            objects.insert(id, live);
+        }
         let observed = Observed {
             served: Some(self.kinds()),
             provided: Some(self.provided(desired.hosts.is_empty()).await?),
             objects,
-            inventories: inventories
-                .iter()
-                .map(|(name, inventory)| (name.clone(), inventory.ids().cloned().collect()))
-                .collect(),
+            inventories: each(&inventories, |inventory| inventory.ids().cloned().collect()),
+            needs: each(&inventories, |inventory| inventory.needs().clone()),
+            leftovers,
         };
         Ok((observed, inventories))
+    }
+
+    /// What is there of what is wanted.
+    async fn wanted<'a>(
+        &self,
+        desired: &'a Desired,
+        inventories: &BTreeMap<ComponentName, Inventory>,
+        index: &HashMap<&ObjectId, &Entry>,
+        (lists, concurrency): (&Lists<'_>, usize),
+    ) -> Result<Vec<(&'a ComponentName, ObjectId, Found)>, ClusterError> {
+        let wanted = desired.components.iter().flat_map(|component| {
+            let inventory = inventories.get(&component.name);
+            component.objects.iter().map(move |(stage, object)| (component, inventory, (*stage, object)))
+        });
+        let found: Vec<Option<_>> = stream::iter(wanted)
+            .map(|(component, inventory, (stage, object))| {
+                let own = inventory.and_then(|inventory| inventory.get(&object.id));
+                let known = Known { own, any: own.or_else(|| index.get(&object.id).copied()) };
+                (component, known, (stage, object))
+            })
+            .map(|(component, known, (stage, object))| async move {
+                let found = self.observe_object(component, known, (stage, object), lists).await?;
+                Ok::<_, ClusterError>(found.map(|found| (&component.name, object.id.clone(), found)))
+            })
+            .buffer_unordered(concurrency.max(1))
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// What there is to say of what nobody wants any more.
+    async fn leftovers(
+        &self,
+        desired: &Desired,
+        index: &HashMap<&ObjectId, &Entry>,
+        concurrency: usize,
+    ) -> Result<BTreeMap<ObjectId, Leftover>, ClusterError> {
+        let ids = desired.components.iter().flat_map(|component| {
+            component.objects.iter().map(|(_, object)| &object.id).chain(&component.idle)
+        });
+        let wanted: HashSet<&ObjectId> = ids.collect();
+        let gone = index.iter().filter(|(id, _)| !wanted.contains(*id)).map(|(id, entry)| (*id, *entry));
+        let found: Vec<Option<_>> = stream::iter(gone)
+            .map(|(id, entry)| async move {
+                let leftover = self.leftover(id, entry).await?;
+                Ok::<_, ClusterError>(leftover.map(|leftover| (id.clone(), leftover)))
+            })
+            .buffer_unordered(concurrency.max(1))
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
     }
 
     async fn observe_object(
         &self,
         component: &DesiredComponent,
-        inventory: &Inventory,
-        object: &Object,
+        Known { own, any }: Known<'_>,
+        (stage, object): (Stage, &Object),
         lists: &Lists<'_>,
-    ) -> Result<Option<Live>, ClusterError> {
-        let entry = inventory.get(&object.id);
+    ) -> Result<Option<Found>, ClusterError> {
+        let recorded = own.is_some_and(|entry| entry.desired.is_some());
         let Some(live) = self.get(&object.id, &object.version).await? else {
-            let ran = entry.is_some_and(|entry| {
+            let ran = any.is_some_and(|entry| {
                 entry.complete && entry.desired.as_deref() == Some(&digest(&object.value))
             });
-            let finished = Live { same: true, ready: true, finished: true, ..Live::default() };
-            return Ok(ran.then_some(finished));
+            let live = Live { verdict: Verdict::Finished, ready: true, recorded, ..Live::default() };
+            return Ok(ran.then_some(Found { live, entry: None }));
         };
-        let ready = is_ready(component, object, &live, lists).await;
-        let ours = owned(&live);
-        let recorded = entry.is_some_and(|entry| {
-            entry.desired.is_some()
-                && entry.desired == Some(digest(&object.value))
-                && entry.live == ours.as_ref().map(digest)
-        });
-        if recorded {
-            return Ok(Some(Live { same: true, ready, ..Live::default() }));
-        }
-        let mode = ApplyMode { force: true, dry_run: true };
-        match self.apply(object, mode).await {
-            Ok(result) => {
-                let changes = diff::changes(&live, &result);
-                // Without a change, sending it would still make the fields ours.
-                let same = changes.is_empty() && ours.is_some() && ours == owned(&result) && entry.is_some();
-                Ok(Some(Live { changes, same, ready, ..Live::default() }))
-            }
-            // What the server refuses now is reported when it is applied, with its step.
-            Err(error) if !error.is_transient() => Ok(Some(Live { ready, ..Live::default() })),
-            Err(error) => Err(error),
-        }
+        let ended = !stage.is_hook() || health::has_ended(&live);
+        let ready = ended && is_ready(component, object, &live, lists).await;
+        let failed = health::has_failed(&live);
+        let (verdict, entry) = self.verdict(object, &live, any).await?;
+        let foreign = if any.is_some() { None } else { foreign(object, &live) };
+        Ok(Some(Found { live: Live { verdict, ready, failed, recorded, foreign }, entry }))
     }
+}
+
+/// Something of each inventory.
+fn each<T>(inventories: &Inventories, of: impl Fn(&Inventory) -> T) -> BTreeMap<ComponentName, T> {
+    inventories.all.iter().map(|(name, inventory)| (name.clone(), of(inventory))).collect()
 }
 
 impl Cluster {
@@ -109,10 +177,10 @@ impl Cluster {
         lists: &Lists<'_>,
         concurrency: usize,
     ) -> Result<Vec<(ObjectId, String)>, ClusterError> {
-        let objects = component.objects.iter().map(|(_, object)| object);
+        let objects = component.objects.iter();
         let judged: Vec<Option<(ObjectId, String)>> = stream::iter(objects)
-            .map(|object| async move {
-                let why = self.why_unwell(component, object, lists).await?;
+            .map(|(stage, object)| async move {
+                let why = self.why_unwell(component, (*stage, object), lists).await?;
                 Ok::<_, ClusterError>(why.map(|why| (object.id.clone(), why)))
             })
             .buffered(concurrency.max(1))
@@ -124,7 +192,7 @@ impl Cluster {
     async fn why_unwell(
         &self,
         component: &DesiredComponent,
-        object: &Object,
+        (stage, object): (Stage, &Object),
         lists: &Lists<'_>,
     ) -> Result<Option<String>, ClusterError> {
         let live = match self.get(&object.id, &object.version).await {
@@ -143,8 +211,8 @@ impl Cluster {
                     };
                     return Ok(Some(why));
                 }
-                // It has done its work, and its time to live took it away.
-                (Ok(_), None) if health::is_passing_job(&object.value) => return Ok(None),
+                // It has done its work, and its time to live or its policy took it away.
+                (Ok(_), None) if stage.is_hook() || health::is_passing_job(&object.value) => return Ok(None),
                 (Ok(_), None) => return Ok(Some("it is not there".to_owned())),
                 (Ok(_), Some(_)) => {}
             }
@@ -248,12 +316,15 @@ impl<'a> Lists<'a> {
     ) -> Result<Vec<Arc<Value>>, ClusterError> {
         let everywhere = ObjectId { kind: kind.clone(), namespace: None, name: String::new() };
         let api = self.cluster.api(&everywhere, version)?;
+        // Items of a list do not say what they are.
+        let types = self.cluster.types(kind, version);
+        let with_types = |object: DynamicObject| to_value(DynamicObject { types: types.clone(), ..object });
         let mut kept = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         loop {
             let page = api.list(&params).await;
             let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
-            kept.extend(page.items.into_iter().map(to_value).filter_map(&keep).map(Arc::new));
+            kept.extend(page.items.into_iter().map(with_types).filter_map(&keep).map(Arc::new));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
                 return Ok(kept);

@@ -1,5 +1,9 @@
-//! The values of the fields that cozy owns in a live object, by its managed
-//! fields (`FieldsV1`, sigs.k8s.io/structured-merge-diff), and their digest.
+//! Whose the fields of a live object are, by its managed fields (`FieldsV1`,
+//! sigs.k8s.io/structured-merge-diff): the values of those that cozy owns,
+//! their digest and their names, and who else is there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -13,20 +17,90 @@ pub(crate) fn digest(value: &Value) -> String {
     Digest::of(sorted.to_string().as_bytes()).to_string()
 }
 
-/// The digest of what cozy owns in a live object; `None` where it owns nothing.
-pub(crate) fn owned_digest(live: &Value) -> Option<String> {
-    owned(live).map(|owned| digest(&owned))
-}
-
 /// The part of a live object that cozy applied.
 pub(crate) fn owned(live: &Value) -> Option<Value> {
-    let entry = live.pointer("/metadata/managedFields")?.as_array()?.iter().find(|entry| {
-        let text = |key: &str| entry.get(key).and_then(Value::as_str);
-        text("manager") == Some(FIELD_MANAGER)
-            && text("operation") == Some("Apply")
-            && text("subresource").is_none_or(str::is_empty)
-    })?;
-    Some(select(live, entry.get("fieldsV1")?))
+    Some(select(live, fields(live)?))
+}
+
+/// The entries of an object's managed fields that are not of a subresource.
+fn entries(live: &Value) -> impl Iterator<Item = (&str, &str, &Value)> {
+    let entries = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    entries.into_iter().flatten().filter_map(|entry| {
+        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
+        text("subresource").is_empty().then(|| (text("manager"), text("operation"), entry))
+    })
+}
+
+/// The set of fields that cozy applied.
+fn fields(live: &Value) -> Option<&Value> {
+    let (.., entry) =
+        entries(live).find(|(manager, operation, _)| (*manager, *operation) == (FIELD_MANAGER, "Apply"))?;
+    entry.get("fieldsV1")
+}
+
+/// Who besides cozy has fields in an object, each once.
+pub(crate) fn others(live: &Value) -> Vec<String> {
+    let names: BTreeSet<&str> = entries(live).map(|(manager, ..)| manager).collect();
+    names.into_iter().filter(|name| *name != FIELD_MANAGER).map(str::to_owned).collect()
+}
+
+/// A set of fields as `FieldsV1` writes it; clones share it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Fields(Arc<str>);
+
+impl From<String> for Fields {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Fields {
+    /// The fields that cozy applied; `None` where there are none.
+    pub(crate) fn of(live: &Value) -> Option<Self> {
+        fields(live).map(|fields| fields.to_string().into())
+    }
+
+    /// As it is stored.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The names of the fields, as conflicts name them: `.spec.list[name="a"].x`.
+    pub(crate) fn paths(&self) -> BTreeSet<String> {
+        let mut paths = BTreeSet::new();
+        if let Ok(fields) = serde_json::from_str(&self.0) {
+            collect("", &fields, &mut paths);
+        }
+        paths
+    }
+}
+
+fn collect(path: &str, fields: &Value, paths: &mut BTreeSet<String>) {
+    let inner = fields.as_object().into_iter().flatten();
+    if inner.clone().all(|(key, _)| key == ".") || inner.clone().any(|(key, _)| key == ".") {
+        paths.insert(path.to_owned());
+    }
+    for (key, fields) in inner {
+        if let Some(element) = element(key) {
+            collect(&format!("{path}{element}"), fields, paths);
+        }
+    }
+}
+
+/// A path element as structured-merge-diff prints it (`fieldpath.PathElement.String`).
+fn element(key: &str) -> Option<String> {
+    let (kind, rest) = key.split_once(':')?;
+    Some(match kind {
+        "f" => format!(".{rest}"),
+        "k" => {
+            let keys: Map<String, Value> = serde_json::from_str(rest).ok()?;
+            let keys: Vec<String> = keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("[{}]", keys.join(","))
+        }
+        "v" => format!("[={rest}]"),
+        "i" => format!("[{rest}]"),
+        _ => return None,
+    })
 }
 
 /// The part of `value` that `fields` names.
@@ -97,6 +171,28 @@ mod tests {
         });
         assert_eq!(owned(&live(&fields)), Some(expected));
         assert_eq!(owned(&json!({ "metadata": {} })), None);
+    }
+
+    #[test]
+    fn fields_are_named_as_conflicts_name_them() {
+        let fields = json!({
+            "f:metadata": { "f:labels": { "f:a.b/c": {} }, "f:finalizers": { ".": {}, "v:\"x\"": {} } },
+            "f:spec": { "f:ports": { "k:{\"port\":53,\"protocol\":\"TCP\"}": { ".": {}, "f:name": {} }, "i:3": {} } },
+        });
+        let paths = Fields::from(fields.to_string()).paths();
+        assert_eq!(
+            paths.iter().map(String::as_str).collect::<Vec<_>>(),
+            [
+                ".metadata.finalizers",
+                ".metadata.finalizers[=\"x\"]",
+                ".metadata.labels.a.b/c",
+                ".spec.ports[3]",
+                ".spec.ports[port=53,protocol=\"TCP\"]",
+                ".spec.ports[port=53,protocol=\"TCP\"].name",
+            ]
+        );
+        assert_eq!(others(&live(&fields)), ["kubectl"]);
+        assert!(Fields::from("damaged".to_owned()).paths().is_empty());
     }
 
     #[test]

@@ -254,18 +254,28 @@ impl Watches {
 
     /// Starts to keep an object up to date.
     pub(crate) async fn want(&self, cluster: &Cluster, object: &Object) -> Result<(), ClusterError> {
-        *self.shared.lock().wanted.entry(object.id.clone()).or_default() += 1;
-        let started = self.start(cluster, &object.id.kind, &object.version, Keep::Wanted);
+        self.want_named(cluster, &object.id, &object.version).await
+    }
+
+    /// Starts to keep an object up to date; `version` empty: read at the preferred one.
+    pub(crate) async fn want_named(
+        &self,
+        cluster: &Cluster,
+        id: &ObjectId,
+        version: &str,
+    ) -> Result<(), ClusterError> {
+        *self.shared.lock().wanted.entry(id.clone()).or_default() += 1;
+        let started = self.start(cluster, &id.kind, version, Keep::Wanted);
         // The watch may have passed this object before anybody wanted it.
         let live = match started {
-            Ok(()) => cluster.get(&object.id, &object.version).await,
+            Ok(()) => cluster.get(id, version).await,
             Err(error) => Err(error),
         };
         match live {
-            Ok(Some(live)) => self.shared.change(|known| known.store(&object.id, live)),
+            Ok(Some(live)) => self.shared.change(|known| known.store(id, live)),
             Ok(None) => {}
             Err(error) => {
-                self.forget(&object.id);
+                self.forget(id);
                 return Err(error);
             }
         }
@@ -344,7 +354,7 @@ impl Watches {
             keeps: keeps.clone(),
             listed: BTreeSet::new(),
         };
-        let task = tasks.set.spawn(follow(Api::all_with(cluster.client.clone(), resource), keeper));
+        let task = tasks.set.spawn(follow(Api::all_with(cluster.client().clone(), resource), keeper));
         if let Some((_, before)) = tasks.running.insert(kind.clone(), (keeps, task)) {
             before.abort();
         }

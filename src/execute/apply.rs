@@ -1,21 +1,26 @@
 //! The requests of one step: the inventory first, then the objects with
 //! bounded concurrency, then what they became.
 
-use futures::{StreamExt as _, stream};
+use std::time::Duration;
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::event::{EventKind, Failure};
 use super::hosts;
 use super::run::{Shared, failed};
+use crate::cluster::ApplyMode;
+use crate::cluster::apply::{holds, uid};
 use crate::cluster::error::ClusterError;
-use crate::cluster::inventory::Inventory;
-use crate::cluster::{ApplyMode, observed_digests};
+use crate::cluster::inventory::{Entry, Inventory};
 use crate::model::names::ComponentName;
 use crate::model::object::{Object, ObjectId};
-use crate::plan::{Stage, Step, StepId, Verb};
+use crate::plan::hooks;
+use crate::plan::prune::turn;
+use crate::plan::{Action, Stage, Step, StepId, Verb};
 
-/// An object that was written: the digests of what was desired and of what it became.
-type Written = (ObjectId, String, Option<String>);
+/// An object that was written, and what it became.
+type Written = (ObjectId, Entry);
 
 /// Applies a step. The inventory is given back as it is now in the cluster,
 /// also after a failure.
@@ -31,20 +36,40 @@ pub(crate) async fn apply(
             let writer = Writer { shared, step, component, deadline };
             let written = match stage {
                 Stage::Prune => writer.prune(&mut inventory).await,
+                Stage::PreHooksDone | Stage::PostHooksDone => writer.clean_up().await,
                 Stage::Generated
                 | Stage::Namespaces
                 | Stage::Crds
-                | Stage::PreInstall
+                | Stage::PreHooks(_)
                 | Stage::Objects
                 | Stage::Webhooks
                 | Stage::Resources
-                | Stage::PostInstall => writer.write(&mut inventory).await,
+                | Stage::PostHooks(_) => writer.write(&mut inventory).await,
             };
             written.map_err(|error| failed(&error))
         }
     };
     (inventory, result)
 }
+
+/// Deletes the hooks of a step that failed, where their policy says so.
+pub(crate) async fn delete_failed(shared: &Shared<'_>, step: &Step) {
+    let StepId::Stage(component, stage) = &step.id else { return };
+    let deadline = Instant::now() + DELETION;
+    let writer = Writer { shared, step, component, deadline };
+    let objects = step.actions.iter().filter_map(|action| action.object.as_deref());
+    for object in objects.filter(|object| stage.is_hook() && hooks::deleted_when_failed(object)) {
+        match writer.remove(&object.id).await {
+            Ok(()) => writer.wrote(&object.id, Verb::Delete),
+            Err(error) => shared.report(EventKind::Warning {
+                message: format!("{} failed and could not be deleted: {error}", object.id),
+            }),
+        }
+    }
+}
+
+/// How long the deletion of what failed may take.
+const DELETION: Duration = Duration::from_secs(30);
 
 /// Writes the objects of one step.
 struct Writer<'a> {
@@ -56,70 +81,150 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     async fn write(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
-        let mut grown = false;
         for action in &self.step.actions {
-            grown |= inventory.add(&action.id);
+            inventory.add(&action.id);
         }
-        if grown {
+        if inventory.has_news() {
             self.save(inventory).await?;
         }
-        let to_write: Vec<(&Object, Verb, bool)> = self
+        let to_write: Vec<(&Object, &Action, Option<&Entry>)> = self
             .step
             .actions
             .iter()
-            .filter(|action| action.verb != Verb::Keep)
-            .filter_map(|action| {
-                Some((action.object.as_deref()?, action.verb, inventory.was_applied(&action.id)))
-            })
+            .filter(|action| action.verb.writes())
+            .filter_map(|action| Some((action.object.as_deref()?, action, inventory.get(&action.id))))
             .collect();
-        if to_write.is_empty() {
-            return Ok(());
-        }
         let written: Vec<Result<Written, ClusterError>> = stream::iter(to_write)
-            .map(|(object, verb, ours)| self.one(object, verb, ours))
+            .map(|(object, action, entry)| self.one(object, action, entry))
             .buffer_unordered(self.shared.options.concurrency)
             .collect()
             .await;
         let mut first_error = None;
         for result in written {
             match result {
-                Ok((id, desired, live)) => inventory.record(&id, desired, live),
+                Ok((id, entry)) => inventory.record(&id, entry),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
-        self.save(inventory).await?;
+        if inventory.has_news() {
+            self.save(inventory).await?;
+        }
         first_error.map_or(Ok(()), Err)
     }
 
     /// Applies one object. Fields that others own are taken over only where the
-    /// inventory says that the object was ours, or the user said so.
-    async fn one(&self, object: &Object, verb: Verb, ours: bool) -> Result<Written, ClusterError> {
-        let mode = ApplyMode { force: self.shared.options.force_conflicts || ours, dry_run: false };
-        let live = {
-            let act = async || {
-                // Held for the request alone, so that others go on while this one waits to be tried again.
-                let _permit = self.shared.requests.acquire().await;
-                self.shared.cluster()?.apply(object, mode).await
-            };
-            self.insist(&object.id.to_string(), act).await?
+    /// inventory says that they were ours, or the user said so.
+    async fn one(
+        &self,
+        object: &Object,
+        action: &Action,
+        entry: Option<&Entry>,
+    ) -> Result<Written, ClusterError> {
+        if action.verb == Verb::Replace {
+            self.remove(&object.id).await?;
+        }
+        let act = async || {
+            // Held for the request alone, so that others go on while this one waits to be tried again.
+            let _permit = self.shared.requests.acquire().await;
+            let cluster = self.shared.cluster()?;
+            if action.autoscaled {
+                cluster.hand_over_replicas(object, entry).await?;
+            }
+            if self.shared.options.force_conflicts {
+                cluster.apply(object, ApplyMode { force: true, dry_run: false }).await
+            } else {
+                cluster.apply_ours(object, entry).await
+            }
         };
-        self.wrote(&object.id, verb);
-        let (desired, live) = observed_digests(object, &live);
-        Ok((object.id.clone(), desired, live))
+        let live = self.insist(&object.id.to_string(), act).await?;
+        self.wrote(&object.id, action.verb);
+        Ok((object.id.clone(), Entry::of(object, &live)))
     }
 
     async fn prune(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
-        // In order: what is used was applied first, and goes last.
-        for action in &self.step.actions {
-            let act = async || self.shared.cluster()?.delete(&action.id).await;
-            self.insist(&action.id.to_string(), act).await?;
-            inventory.remove(&action.id);
-            self.wrote(&action.id, Verb::Delete);
+        for turns in self.step.actions.chunk_by(|a, b| turn(&a.id.kind) == turn(&b.id.kind)) {
+            stream::iter(turns)
+                .filter(|action| std::future::ready(action.verb == Verb::Delete))
+                .map(|action| async move {
+                    self.remove(&action.id).await?;
+                    self.wrote(&action.id, Verb::Delete);
+                    Ok::<(), ClusterError>(())
+                })
+                .buffer_unordered(self.shared.options.concurrency)
+                .try_collect::<()>()
+                .await?;
+            for action in turns {
+                inventory.remove(&action.id);
+            }
         }
         self.save(inventory).await
     }
 
-    async fn save(&self, inventory: &Inventory) -> Result<(), ClusterError> {
+    /// Deletes hooks that have succeeded. The inventory remembers that they ran.
+    async fn clean_up(&self) -> Result<(), ClusterError> {
+        stream::iter(&self.step.actions)
+            .map(|action| async move {
+                self.remove(&action.id).await?;
+                self.wrote(&action.id, Verb::Delete);
+                Ok::<(), ClusterError>(())
+            })
+            .buffer_unordered(self.shared.options.concurrency)
+            .try_collect()
+            .await
+    }
+
+    /// Deletes an object, and waits until it is gone.
+    async fn remove(&self, id: &ObjectId) -> Result<(), ClusterError> {
+        let act = async || {
+            let _permit = self.shared.requests.acquire().await;
+            self.shared.cluster()?.delete(id).await
+        };
+        let Some(going) = self.insist(&id.to_string(), act).await? else { return Ok(()) };
+        // Most are gone by now, though the server's answer still shows them.
+        let act = async || self.shared.cluster()?.get(id, "").await;
+        let live = self.insist(&id.to_string(), act).await?;
+        if live.as_ref().and_then(uid) != Some(going.as_str()) {
+            return Ok(());
+        }
+        let watches = &self.shared.watches;
+        let act = async || watches.want_named(self.shared.cluster()?, id, "").await;
+        self.insist(&id.to_string(), act).await?;
+        let gone = self.gone(id, &going).await;
+        watches.forget(id);
+        gone
+    }
+
+    /// Waits until the object of a uid is not there any more.
+    async fn gone(&self, id: &ObjectId, going: &str) -> Result<(), ClusterError> {
+        let mut said = false;
+        loop {
+            // Before the look, so that nothing falls between.
+            let changed = self.shared.watches.changed();
+            let Some(live) = self.shared.watches.get(id).filter(|live| uid(live) == Some(going)) else {
+                return Ok(());
+            };
+            let holds = holds(&live);
+            if Instant::now() >= self.deadline {
+                return Err(ClusterError::StillThere { object: id.to_string(), holds });
+            }
+            if !std::mem::replace(&mut said, true) {
+                self.shared.report(EventKind::Waiting {
+                    step: self.step.id.clone(),
+                    object: id.to_string(),
+                    reason: holds.unwrap_or_else(|| "it is being deleted".to_owned()),
+                    remaining: 1,
+                    soft_failure: false,
+                });
+            }
+            tokio::select! {
+                biased;
+                () = changed => {}
+                () = tokio::time::sleep_until(self.deadline) => {}
+            }
+        }
+    }
+
+    async fn save(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
         let act = async || {
             let _permit = self.shared.requests.acquire().await;
             self.shared.cluster()?.write_inventory(self.component, inventory).await

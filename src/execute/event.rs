@@ -284,6 +284,6 @@ pub(crate) enum Outcome {
     Interrupted,
     /// SIGTERM ended it.
     Terminated,
-    /// The lock was lost to another run.
+    /// The lock could not be renewed, or another run has taken it.
     LockLost,
 }

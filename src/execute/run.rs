@@ -10,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
-use super::event::{Event, EventKind, Failure, Outcome, Reporter};
+use super::event::{Cause, Event, EventKind, Failure, Outcome, Reporter};
 use super::hosts::Hosts;
 use super::{apply, gate, retry};
 use crate::cluster::Cluster;
@@ -22,7 +22,7 @@ use crate::error::causes;
 use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::model::object::ObjectId;
-use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Step, StepId, Verb};
+use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Stage, Step, StepId, Verb};
 
 /// How a plan is run.
 #[derive(Debug, Clone)]
@@ -197,9 +197,10 @@ enum Done {
 pub(crate) async fn run(
     shared: &Shared<'_>,
     plan: &Plan,
-    inventories: BTreeMap<ComponentName, Inventory>,
+    mut inventories: BTreeMap<ComponentName, Inventory>,
     stop: LocalBoxFuture<'_, Outcome>,
 ) -> Finished {
+    hand_over(plan, &mut inventories);
     let mut loop_ = Loop {
         shared,
         plan,
@@ -218,6 +219,44 @@ pub(crate) async fn run(
     };
     loop_.work(stop).await;
     loop_.finish()
+}
+
+/// Lets inventories know what the plan says: the objects that are of another component now, with what is known of
+/// them, and what each component waits for. They are written when their steps are run.
+fn hand_over(plan: &Plan, inventories: &mut BTreeMap<ComponentName, Inventory>) {
+    let mut known = BTreeMap::new();
+    for (id, entry) in inventories.values().flat_map(Inventory::entries) {
+        if entry.desired.is_some() {
+            known.insert(id.clone(), entry.clone());
+        }
+    }
+    for step in &plan.steps {
+        let StepId::Stage(component, stage) = &step.id else { continue };
+        if step.done || *stage == Stage::Prune {
+            continue;
+        }
+        let own = inventories.entry(component.clone()).or_default();
+        for id in step.actions.iter().map(|action| &action.id) {
+            if own.get(id).is_none_or(|entry| entry.desired.is_none())
+                && let Some(entry) = known.get(id)
+            {
+                own.take_over(id, entry.clone());
+            }
+        }
+    }
+    let mut needs: BTreeMap<&ComponentName, BTreeSet<ComponentName>> = BTreeMap::new();
+    for edge in &plan.edges {
+        if let (StepId::Stage(from, _), StepId::Stage(to, stage)) =
+            (&plan.steps[edge.from].id, &plan.steps[edge.to].id)
+            && from != to
+            && *stage != Stage::Prune
+        {
+            needs.entry(to).or_default().insert(from.clone());
+        }
+    }
+    for (component, needs) in needs {
+        inventories.entry(component.clone()).or_default().wait_for(needs);
+    }
 }
 
 /// The edges of a plan by one of their ends.
@@ -271,6 +310,10 @@ impl<'b> Loop<'_, 'b> {
                 outcome = &mut stop, if self.stopped.is_none() => self.stopped = Some(outcome),
                 Some(done) = running.next() => self.done(done),
             }
+            if self.stopped == Some(Outcome::LockLost) {
+                // Another run may be at work: what was sent is cut off, and nothing is waited for.
+                return;
+            }
             if self.stopped.is_some() {
                 // What was sent is finished, so that the inventory is true; gates are not waited for.
                 while self.states.contains(&State::Applying) || !self.recording.is_empty() {
@@ -295,7 +338,7 @@ impl<'b> Loop<'_, 'b> {
             if self.states[index] == State::Waiting && !recording && self.holds(index, Blocks::Apply) {
                 self.states[index] = State::Applying;
                 self.started[index] = Some(shared.started.elapsed());
-                let objects = step.actions.iter().filter(|action| action.verb != Verb::Keep).count();
+                let objects = step.actions.iter().filter(|action| action.verb.writes()).count();
                 shared.report(EventKind::StepStarted { step: step.id.clone(), objects });
                 let inventory = match &step.id {
                     StepId::Stage(component, _) => self.inventories.remove(component).unwrap_or_default(),
@@ -313,8 +356,14 @@ impl<'b> Loop<'_, 'b> {
             if self.states[index] == State::Applied && self.holds(index, Blocks::Ready) {
                 self.states[index] = State::Gating;
                 running.push(
-                    async move { Done::Gated(index, gate::wait(shared, plan, step, deadline).await) }
-                        .boxed_local(),
+                    async move {
+                        let result = gate::wait(shared, plan, step, deadline).await;
+                        if result.is_err() {
+                            apply::delete_failed(shared, step).await;
+                        }
+                        Done::Gated(index, result)
+                    }
+                    .boxed_local(),
                 );
             }
         }
@@ -337,7 +386,7 @@ impl<'b> Loop<'_, 'b> {
                 async move {
                     // Without it the Jobs run once more, which they must bear anyway.
                     if let Ok(cluster) = shared.cluster()
-                        && let Err(error) = cluster.write_inventory(&component, &inventory).await
+                        && let Err(error) = cluster.write_inventory(&component, &mut inventory).await
                     {
                         shared.report(EventKind::Warning {
                             message: format!("the inventory of {component} could not be written: {error}"),
@@ -505,5 +554,19 @@ pub(crate) fn failed(error: &ClusterError) -> Failure {
     let causes = causes(std::error::Error::source(error), &said);
     let message = std::iter::once(said).chain(causes).collect::<Vec<_>>().join(": ");
     let explained = patterns::explain(&message).map(|found| format!("{}: {}", found.cause, found.fix));
-    Failure { code: error.code(), message, chain: Vec::new(), hint: explained.or_else(|| error.hint()) }
+    Failure { code: error.code(), message, chain: owners(error), hint: explained.or_else(|| error.hint()) }
+}
+
+/// Who owns the fields that a conflict is about, one entry a manager.
+fn owners(error: &ClusterError) -> Vec<Cause> {
+    let ClusterError::Conflict { object, conflicts } = error else { return Vec::new() };
+    let mut fields: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for conflict in conflicts {
+        fields.entry(&conflict.manager).or_default().push(&conflict.field);
+    }
+    let cause = |(manager, fields): (&str, Vec<&str>)| Cause {
+        object: object.clone(),
+        message: format!("`{manager}` owns {}", fields.join(", ")),
+    };
+    fields.into_iter().map(cause).collect()
 }

@@ -138,6 +138,16 @@ pub(crate) enum Provider {
     Existing,
 }
 
+impl Provider {
+    /// Its name in `cozy.yaml`.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Kubeadm => "kubeadm",
+            Self::Existing => "existing",
+        }
+    }
+}
+
 /// `network:`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -9,9 +9,16 @@ pub(crate) mod diff;
 pub(crate) mod edges;
 pub(crate) mod facility;
 mod graph;
+pub(crate) mod hooks;
+pub(crate) mod live;
+#[cfg(test)]
+mod live_tests;
 pub(crate) mod planner;
+pub(crate) mod prune;
 pub(crate) mod references;
 pub(crate) mod savings;
+pub(crate) mod send;
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +34,7 @@ use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use facility::Facility;
+use live::FieldConflict;
 use planner::Phase;
 
 /// Everything that would happen.
@@ -42,10 +50,45 @@ pub(crate) struct Plan {
     /// Components whose objects are made from their contract (charts and
     /// manifests that are not at hand); only in rehearsals.
     pub(crate) stood_in: Vec<ComponentName>,
+    /// What nobody wants any more, and is kept all the same.
+    pub(crate) guarded: Vec<Guarded>,
     /// The longest chain of expected times: steps in order.
     pub(crate) critical_path: Vec<usize>,
     /// How long that chain takes.
     pub(crate) expected: Duration,
+}
+
+/// An object that would be deleted, but for what speaks against it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Guarded {
+    /// The component whose inventory has it.
+    pub(crate) component: ComponentName,
+    /// The object.
+    pub(crate) object: ObjectId,
+    /// Why.
+    pub(crate) why: Guard,
+}
+
+/// Why an object is kept that nobody wants any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Guard {
+    /// Its deletion would lose data.
+    Data,
+    /// It says of itself that it is to be kept.
+    Marked,
+    /// It is the namespace or the kind of objects that are wanted.
+    Used,
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Data => "holds data: `--allow-data-loss` deletes it",
+            Self::Marked => "is marked to be kept: `--allow-data-loss` deletes it",
+            Self::Used => "is used by objects that are wanted",
+        })
+    }
 }
 
 /// One stage of one component, or one phase of a host.
@@ -86,6 +129,11 @@ pub(crate) enum StepId {
 }
 
 impl StepId {
+    /// Whether it is a turn of a chart's hooks.
+    pub(crate) fn is_hook(&self) -> bool {
+        matches!(self, Self::Stage(_, stage) if stage.is_hook())
+    }
+
     /// The component, or `kubernetes`: what a person sees one line for.
     pub(crate) fn component(&self) -> &str {
         match self {
@@ -111,8 +159,7 @@ impl Serialize for StepId {
 }
 
 /// The stages of a component, in the order in which they are applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
     /// What is kept of a chart: the values that it generated, before the objects that use them.
     Generated,
@@ -120,33 +167,56 @@ pub(crate) enum Stage {
     Namespaces,
     /// `CustomResourceDefinition` objects.
     Crds,
-    /// A chart's hooks before it is installed.
-    PreInstall,
+    /// A chart's hooks before its objects: each turn ends before the next begins. From 0.
+    PreHooks(u16),
+    /// Hooks that have succeeded are deleted.
+    PreHooksDone,
     /// Everything else of the source.
     Objects,
     /// What the API server calls or evaluates: webhook configurations, admission policies, aggregated APIs.
     Webhooks,
     /// The component's own `resources:`, after its source is ready.
     Resources,
-    /// A chart's hooks after it is installed.
-    PostInstall,
+    /// A chart's hooks after everything is ready, in turns.
+    PostHooks(u16),
+    /// Hooks that have succeeded are deleted.
+    PostHooksDone,
     /// Objects that are in the inventory and no longer wanted.
     Prune,
 }
 
+impl Stage {
+    /// Whether it is a turn of a chart's hooks.
+    pub(crate) fn is_hook(self) -> bool {
+        matches!(self, Self::PreHooks(_) | Self::PostHooks(_))
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turn = |name: &str, turn: u16| match turn {
+            0 => name.to_owned(),
+            turn => format!("{name}-{}", u32::from(turn) + 1),
+        };
         f.pad(match self {
             Self::Generated => "generated",
             Self::Namespaces => "namespaces",
             Self::Crds => "crds",
-            Self::PreInstall => "pre-install",
+            Self::PreHooks(number) => return f.pad(&turn("pre-hooks", *number)),
+            Self::PreHooksDone => "pre-hooks-done",
             Self::Objects => "objects",
             Self::Webhooks => "webhooks",
             Self::Resources => "resources",
-            Self::PostInstall => "post-install",
+            Self::PostHooks(number) => return f.pad(&turn("post-hooks", *number)),
+            Self::PostHooksDone => "post-hooks-done",
             Self::Prune => "prune",
         })
+    }
+}
+
+impl Serialize for Stage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
@@ -275,8 +345,30 @@ pub(crate) struct Action {
     pub(crate) object: Option<Arc<Object>>,
     /// What changes in our fields, for updates.
     pub(crate) changes: Vec<Change>,
+    /// Fields that are taken over from other managers.
+    pub(crate) takes: Vec<FieldConflict>,
+    /// What is special about it, for people.
+    pub(crate) note: Option<String>,
     /// A Job that was complete, and is gone by now: there is nothing to wait for.
     pub(crate) finished: bool,
+    /// Its replicas are an autoscaler's, and stay as they are until that changes them.
+    pub(crate) autoscaled: bool,
+}
+
+impl Action {
+    /// Nothing more is known of it.
+    pub(crate) fn new(id: ObjectId, verb: Verb) -> Self {
+        Self {
+            id,
+            verb,
+            object: None,
+            changes: Vec::new(),
+            takes: Vec::new(),
+            note: None,
+            finished: false,
+            autoscaled: false,
+        }
+    }
 }
 
 /// What is done to an object.
@@ -287,10 +379,23 @@ pub(crate) enum Verb {
     Create,
     /// It differs in fields that are ours.
     Update,
+    /// It differs in fields that only a new object can have: it is deleted, and made again.
+    Replace,
+    /// Others made it, and it becomes ours.
+    Adopt,
     /// Nothing is sent.
     Keep,
     /// It is in the inventory and not wanted any more.
     Delete,
+    /// It is taken out of the inventory, and left as it is.
+    Forget,
+}
+
+impl Verb {
+    /// Whether something is sent to the object.
+    pub(crate) fn writes(self) -> bool {
+        !matches!(self, Self::Keep | Self::Forget)
+    }
 }
 
 /// One field that changes. Values of Secrets are masked before they get here.
@@ -311,6 +416,10 @@ pub(crate) struct Counts {
     pub(crate) create: usize,
     /// To change.
     pub(crate) update: usize,
+    /// To delete and make again.
+    pub(crate) replace: usize,
+    /// To take over from those who made them.
+    pub(crate) adopt: usize,
     /// To leave alone.
     pub(crate) keep: usize,
     /// To delete.
@@ -323,8 +432,11 @@ impl Counts {
         match verb {
             Verb::Create => self.create += 1,
             Verb::Update => self.update += 1,
+            Verb::Replace => self.replace += 1,
+            Verb::Adopt => self.adopt += 1,
             Verb::Keep => self.keep += 1,
             Verb::Delete => self.delete += 1,
+            Verb::Forget => {}
         }
     }
 
@@ -432,6 +544,36 @@ pub(crate) enum PlanError {
         /// The Service.
         object: ObjectId,
     },
+    /// Other managers own fields that would change.
+    #[error("component `{component}`: {object} has fields that others own: {}", join(.conflicts))]
+    Conflict {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: ObjectId,
+        /// Each field with its manager.
+        conflicts: Vec<FieldConflict>,
+    },
+    /// An object would have to be deleted and made again.
+    #[error("component `{component}`: {object} cannot be changed as wanted: {}", join(.fields))]
+    Fixed {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: ObjectId,
+        /// The fields, each with the server's words.
+        fields: Vec<String>,
+    },
+    /// Others made an object.
+    #[error("component `{component}`: {object} exists, and is of no inventory{}", by(.managers))]
+    Foreign {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: ObjectId,
+        /// Who has fields in it.
+        managers: Vec<String>,
+    },
     /// Steps wait for each other.
     #[error("steps wait for each other: {path}")]
     Cycle {
@@ -440,7 +582,28 @@ pub(crate) enum PlanError {
     },
 }
 
+fn join<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn by(managers: &[String]) -> String {
+    let names: Vec<String> = managers.iter().map(|manager| format!("`{manager}`")).collect();
+    if names.is_empty() { String::new() } else { format!(": {} made it", names.join(", ")) }
+}
+
 impl PlanError {
+    /// Whether what is in the cluster stands in the way, and nothing that was written wrongly.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        match self {
+            Self::Conflict { .. } | Self::Fixed { .. } | Self::Foreign { .. } => true,
+            Self::UnknownKind { .. }
+            | Self::UnknownNeed { .. }
+            | Self::Unprovided { .. }
+            | Self::NoPool { .. }
+            | Self::Cycle { .. } => false,
+        }
+    }
+
     fn cycle<'a>(steps: &[Step], cycle: impl Iterator<Item = &'a Edge>) -> Self {
         let name = |index: usize| steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
         let mut path = String::new();
@@ -461,6 +624,10 @@ impl PlanError {
             Self::Cycle { .. } => Code(2503),
             Self::Unprovided { .. } => Code(2504),
             Self::NoPool { .. } => Code(2505),
+            Self::Fixed { .. } => Code(2506),
+            Self::Foreign { .. } => Code(2507),
+            // The same when it turns up while it is applied.
+            Self::Conflict { .. } => Code(4003),
         }
     }
 
@@ -477,6 +644,13 @@ impl PlanError {
             Self::NoPool { .. } => {
                 "give a range with `network: { loadBalancer: [10.0.0.200-10.0.0.220] }` in cozy.yaml"
             }
+            Self::Conflict { .. } => {
+                "`--force-conflicts` takes these fields over; `ignoreFields:` in component.yaml leaves them to their managers"
+            }
+            Self::Fixed { .. } => {
+                "take the change back; or delete the object with `kubectl delete`, where that loses nothing, and run the same command again"
+            }
+            Self::Foreign { .. } => "`--adopt` takes it over; else give one of the two another name",
             Self::Cycle { .. } => {
                 "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"
             }

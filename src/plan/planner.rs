@@ -1,21 +1,21 @@
 //! The planner: from what is wanted and what is there to what will be done.
 //! A pure function, so that every decision can be tested without a cluster.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::facility::Facility;
 use super::graph::{self, Schedule};
-use super::{Action, Blocks, Change, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId, Verb};
-use super::{edges, references};
+pub(crate) use super::live::{Observed, Verdict};
+use super::{Blocks, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId};
+use super::{edges, prune, stages};
 use crate::model::component::{GateSpec, Provides};
+use crate::model::kinds;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
-use crate::model::{kept, kinds};
 
 /// How long one object takes to be applied, for the estimate only: 600 objects
 /// a second, a third of what a local API server was measured to take.
@@ -24,9 +24,6 @@ const APPLY_EACH: Duration = Duration::from_micros(1_700);
 /// How long a step on a host may take: slow lines and registries, not hangs.
 const HOST_DEADLINE: Duration = Duration::from_secs(1800);
 
-/// How long a CRD takes from applied to served in discovery, for the estimate.
-const CRD_SERVED: Duration = Duration::from_millis(500);
-
 /// What is wanted.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Desired {
@@ -34,10 +31,23 @@ pub(crate) struct Desired {
     pub(crate) hosts: Vec<HostStep>,
     /// The components.
     pub(crate) components: Vec<DesiredComponent>,
-    /// Whether data may be deleted: CRDs, namespaces, volumes.
-    pub(crate) allow_data_loss: bool,
+    /// Objects whose replicas are left to an autoscaler.
+    pub(crate) autoscaled: BTreeSet<ObjectId>,
+    /// What the user allowed.
+    pub(crate) allowed: Allowed,
     /// There are addresses for load balancers.
     pub(crate) load_balancer_pool: bool,
+}
+
+/// What is only done when the user says so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Allowed {
+    /// Delete data: CRDs, namespaces, volumes, and what is marked to be kept.
+    pub(crate) data_loss: bool,
+    /// Take fields over from other managers.
+    pub(crate) conflicts: bool,
+    /// Take over objects that others made.
+    pub(crate) adopt: bool,
 }
 
 /// A phase of a host on its way into the cluster.
@@ -89,6 +99,8 @@ pub(crate) struct DesiredComponent {
     pub(crate) name: ComponentName,
     /// Its objects. Invariant: sorted by stage.
     pub(crate) objects: Vec<(Stage, Arc<Object>)>,
+    /// A chart's hooks that have no turn now. What of them is there stays.
+    pub(crate) idle: Vec<ObjectId>,
     /// What it says that it needs.
     pub(crate) needs: Vec<String>,
     /// Components that no edge may be inferred to.
@@ -109,48 +121,16 @@ pub(crate) struct DesiredComponent {
     pub(crate) stood_in: bool,
 }
 
-/// What is there.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Observed {
-    /// The kinds that the cluster serves; `None`: there is no cluster yet.
-    pub(crate) served: Option<BTreeSet<GroupKind>>,
-    /// What the cluster has that objects use by a general name; `None`: there is a cluster, and nobody looked.
-    pub(crate) provided: Option<BTreeSet<Facility>>,
-    /// What is known of each wanted object that exists.
-    pub(crate) objects: BTreeMap<ObjectId, Live>,
-    /// What earlier runs applied, by component.
-    pub(crate) inventories: BTreeMap<ComponentName, Vec<ObjectId>>,
-}
-
-impl Observed {
-    /// What is known where no cluster was asked: `unseen`, there is one; else there is nothing yet.
-    pub(crate) fn nothing(unseen: bool) -> Self {
-        Self { provided: (!unseen).then(BTreeSet::new), ..Self::default() }
-    }
-}
-
-/// What is known of an object that exists.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Live {
-    /// Fields that would change; empty: nothing is to be sent.
-    pub(crate) changes: Vec<Change>,
-    /// It is as wanted, and our fields in it are recorded.
-    pub(crate) same: bool,
-    /// Its health rule holds.
-    pub(crate) ready: bool,
-    /// It is a Job that was complete, and is gone by now.
-    pub(crate) finished: bool,
-}
-
 /// Makes the plan.
 pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<PlanError>> {
     let mut steps = Vec::new();
     let mut edges = Vec::new();
     hosts(&desired.hosts, &mut steps, &mut edges);
     for component in &desired.components {
-        stages(component, observed, &mut steps, &mut edges);
+        stages::add(component, (desired, observed), &mut steps, &mut edges);
     }
     let mut errors = unknown_kinds(desired, observed);
+    errors.extend(refusals(desired, observed));
     errors.extend(edges::needs(desired, observed, &steps, &mut edges));
     errors.extend(edges::inferred(desired, observed, &steps, &mut edges));
     // With the first server there is an API server; what others bring, gates wait for.
@@ -165,7 +145,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         };
         edges.extend((desired.hosts.len()..steps.len()).map(root));
     }
-    prune(desired, observed, &mut steps, &mut edges);
+    let guarded = prune::steps(desired, observed, &mut steps, &mut edges);
     let dropped = graph::drop_soft(steps.len(), &mut edges, |edge| edge.reason.softness(edge.blocks));
     if let Some(cycle) = graph::cycle(steps.len(), &edges) {
         errors.push(PlanError::cycle(&steps, cycle.iter().filter_map(|index| edges.get(*index))));
@@ -173,7 +153,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     if !errors.is_empty() {
         return Err(errors);
     }
-    Ok(finish(desired, steps, edges, dropped))
+    Ok(Plan { guarded, ..finish(desired, steps, edges, dropped) })
 }
 
 /// The steps on hosts, and the edges between them.
@@ -197,81 +177,6 @@ fn hosts(hosts: &[HostStep], steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
             blocks: Blocks::Apply,
             reason: reason.clone(),
         }));
-    }
-}
-
-/// The steps of one component, and the edges between them.
-fn stages(component: &DesiredComponent, observed: &Observed, steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
-    let mut previous: Option<(usize, Stage)> = None;
-    let mut open = previous;
-    for objects in component.objects.chunk_by(|(a, _), (b, _)| a == b) {
-        let Some((stage, _)) = objects.first() else { continue };
-        let index = steps.len();
-        let step = step(component, *stage, objects, observed);
-        let done = step.done;
-        steps.push(step);
-        // What is done waits for nobody: behind it the last stage that is not done counts, too.
-        let before = previous.into_iter().chain(open.filter(|_| open != previous));
-        edges.extend(before.map(|(from, before)| {
-            // CRDs must be served, hooks done, and a source ready, before what builds on them is sent.
-            let ready = matches!(before, Stage::Crds | Stage::PreInstall)
-                || matches!(stage, Stage::Resources | Stage::PostInstall);
-            let milestone = if ready { Milestone::Ready } else { Milestone::Applied };
-            Edge { from, milestone, to: index, blocks: Blocks::Apply, reason: Reason::StageOrder }
-        }));
-        previous = Some((index, *stage));
-        open = if done { open } else { previous };
-    }
-}
-
-fn step(
-    component: &DesiredComponent,
-    stage: Stage,
-    objects: &[(Stage, Arc<Object>)],
-    observed: &Observed,
-) -> Step {
-    let actions: Vec<Action> = objects
-        .iter()
-        .map(|(_, object)| {
-            let live = observed.objects.get(&object.id);
-            let verb = match live {
-                None => Verb::Create,
-                Some(live) if live.same => Verb::Keep,
-                Some(_) => Verb::Update,
-            };
-            let changes = live.map(|live| live.changes.clone()).unwrap_or_default();
-            let finished = live.is_some_and(|live| live.finished);
-            Action { id: object.id.clone(), verb, object: Some(Arc::clone(object)), changes, finished }
-        })
-        .collect();
-    let gates: Vec<GateSpec> = component
-        .gates
-        .iter()
-        .filter(|gate| objects.iter().any(|(_, object)| edges::gate_is_of(gate, &object.id)))
-        .cloned()
-        .collect();
-    let done = objects
-        .iter()
-        .all(|(_, object)| observed.objects.get(&object.id).is_some_and(|live| live.same && live.ready));
-    let extra: Duration = gates.iter().filter_map(|gate| gate.expect).map(|span| span.0).sum();
-    let expect = match stage {
-        Stage::Crds => CRD_SERVED,
-        Stage::Objects if objects.iter().any(|(_, object)| references::has_pods(object)) => {
-            component.expect + extra
-        }
-        Stage::PreInstall | Stage::Objects | Stage::Resources | Stage::PostInstall => extra,
-        Stage::Generated | Stage::Namespaces | Stage::Webhooks | Stage::Prune => Duration::ZERO,
-    };
-    Step {
-        id: StepId::Stage(component.name.clone(), stage),
-        actions,
-        work: Vec::new(),
-        gates,
-        may_be_empty: component.may_be_empty,
-        grace: component.grace,
-        expect: if done { Duration::ZERO } else { expect },
-        deadline: component.deadline,
-        done,
     }
 }
 
@@ -305,71 +210,49 @@ fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
         .collect()
 }
 
-/// Deletes what earlier runs applied and nobody wants any more, after
-/// everything that is wanted is ready.
-fn prune(desired: &Desired, observed: &Observed, steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
-    if observed.inventories.is_empty() {
-        return;
-    }
-    let wanted: HashSet<&ObjectId> = desired
-        .components
-        .iter()
-        .flat_map(|component| &component.objects)
-        .map(|(_, object)| &object.id)
-        .collect();
-    let others = steps.len();
-    for (component, inventory) in &observed.inventories {
-        let mut gone: Vec<&ObjectId> = inventory
-            .iter()
-            .filter(|id| !wanted.contains(id) && (desired.allow_data_loss || !holds_data(id)))
-            .collect();
-        let forgotten = !desired.components.iter().any(|wanted| wanted.name == *component);
-        if gone.is_empty() && !(forgotten && inventory.is_empty()) {
-            continue;
+/// What may not be done to objects that exist, unless the user says so.
+fn refusals(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
+    let objects = desired.components.iter().flat_map(|component| {
+        let all = component.objects.iter();
+        all.map(move |(stage, object)| (&component.name, &object.id, *stage))
+    });
+    let Allowed { data_loss: _, conflicts: force, adopt } = desired.allowed;
+    let mut errors = Vec::new();
+    for (component, object, stage) in objects {
+        let Some(live) = observed.objects.get(object) else { continue };
+        let (component, object) = (component.clone(), object.clone());
+        if let Some(managers) = live.foreign.as_ref().filter(|_| !adopt) {
+            errors.push(PlanError::Foreign {
+                component: component.clone(),
+                object: object.clone(),
+                managers: managers.clone(),
+            });
         }
-        gone.reverse();
-        let to = steps.len();
-        steps.push(Step {
-            id: StepId::Stage(component.clone(), Stage::Prune),
-            actions: gone
-                .into_iter()
-                .map(|id| Action {
-                    id: id.clone(),
-                    verb: Verb::Delete,
-                    object: None,
-                    changes: Vec::new(),
-                    finished: false,
-                })
-                .collect(),
-            work: Vec::new(),
-            gates: Vec::new(),
-            may_be_empty: false,
-            grace: None,
-            expect: Duration::ZERO,
-            deadline: Duration::from_secs(600),
-            done: false,
-        });
-        edges.extend((0..others).map(|from| Edge {
-            from,
-            milestone: Milestone::Ready,
-            to,
-            blocks: Blocks::Apply,
-            reason: Reason::PruneOrder,
-        }));
+        match &live.verdict {
+            Verdict::Change { conflicts, .. }
+                if !force && conflicts.iter().any(|conflict| !conflict.ours) =>
+            {
+                let conflicts = conflicts.iter().filter(|conflict| !conflict.ours).cloned().collect();
+                errors.push(PlanError::Conflict { component, object, conflicts });
+            }
+            Verdict::Fixed { fields }
+                if live.foreign.is_some() || !stages::is_safely_replaced(&object.kind, stage) =>
+            {
+                errors.push(PlanError::Fixed { component, object, fields: fields.clone() });
+            }
+            Verdict::Same
+            | Verdict::Finished
+            | Verdict::Change { .. }
+            | Verdict::Fixed { .. }
+            | Verdict::Going => {}
+        }
     }
-}
-
-/// Objects whose deletion loses data that cozy cannot make again.
-fn holds_data(id: &ObjectId) -> bool {
-    matches!(
-        id.kind.kind.as_str(),
-        "CustomResourceDefinition" | "Namespace" | "PersistentVolume" | "PersistentVolumeClaim"
-    ) || kept::is_secret(id) // The passwords of the data in volumes that stay.
+    errors
 }
 
 /// How long a step's requests are expected to take.
 pub(super) fn apply_time(step: &Step) -> Duration {
-    let writes = step.actions.iter().filter(|action| action.verb != Verb::Keep).count();
+    let writes = step.actions.iter().filter(|action| action.verb.writes()).count();
     APPLY_EACH * u32::try_from(writes).unwrap_or(u32::MAX)
 }
 
@@ -403,57 +286,8 @@ fn finish(desired: &Desired, steps: Vec<Step>, mut edges: Vec<Edge>, mut dropped
             .filter(|component| component.stood_in)
             .map(|component| component.name.clone())
             .collect(),
+        guarded: Vec::new(),
         critical_path: path.into_iter().map(|old| position[old]).collect(),
         expected,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_stage_waits_for_a_changed_one_also_behind_one_that_is_done() {
-        let object = |kind: &str, name: &str| {
-            let value =
-                json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name, "namespace": "a" } });
-            Arc::new(Object::from_value(value).unwrap())
-        };
-        let objects = vec![
-            (Stage::Generated, object("Secret", "generated")),
-            (Stage::Namespaces, object("ConfigMap", "stands-for-a-namespace")),
-            (Stage::Objects, object("ConfigMap", "b")),
-            (Stage::PostInstall, object("ConfigMap", "c")),
-        ];
-        let component = DesiredComponent {
-            name: "a".parse().unwrap(),
-            objects: objects.clone(),
-            needs: Vec::new(),
-            ignore_edges: Vec::new(),
-            provides: Provides::default(),
-            gates: Vec::new(),
-            expect: Duration::ZERO,
-            deadline: Duration::ZERO,
-            may_be_empty: false,
-            grace: None,
-            stood_in: false,
-        };
-        let there = Live { same: true, ready: true, ..Live::default() };
-        let observed = Observed {
-            objects: objects
-                .iter()
-                .skip(1)
-                .take(1)
-                .map(|(_, object)| (object.id.clone(), there.clone()))
-                .collect(),
-            ..Observed::default()
-        };
-        let desired = Desired { components: vec![component], ..Desired::default() };
-        let plan = plan(&desired, &observed).unwrap();
-        let edges: Vec<_> = plan.edges.iter().map(|edge| (edge.from, edge.to, edge.milestone)).collect();
-        let (applied, ready) = (Milestone::Applied, Milestone::Ready);
-        assert_eq!(edges, [(0, 1, applied), (0, 2, applied), (1, 2, applied), (2, 3, ready)]);
     }
 }

@@ -6,17 +6,18 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::facility::Facility;
-use super::planner::{Desired, DesiredComponent, HostStep, Live, Observed, Phase, plan};
+use super::live::Live;
+use super::planner::{Allowed, Desired, DesiredComponent, HostStep, Observed, Phase, Verdict, plan};
 use super::savings::{self, Culprit};
 use super::{Plan, Reason, Stage, Verb};
 use crate::model::component::Provides;
 use crate::model::object::Object;
 
-fn object(value: Value) -> Arc<Object> {
+pub(super) fn object(value: Value) -> Arc<Object> {
     Arc::new(Object::from_value(value).unwrap())
 }
 
-fn named(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Arc<Object> {
+pub(super) fn named(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> Arc<Object> {
     let mut value = json!({ "apiVersion": api_version, "kind": kind, "metadata": { "name": name } });
     if let Some(namespace) = namespace {
         value["metadata"]["namespace"] = json!(namespace);
@@ -24,7 +25,7 @@ fn named(api_version: &str, kind: &str, namespace: Option<&str>, name: &str) -> 
     object(value)
 }
 
-fn crd(group: &str, kind: &str) -> Arc<Object> {
+pub(super) fn crd(group: &str, kind: &str) -> Arc<Object> {
     object(json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": { "name": format!("{}s.{group}", kind.to_lowercase()) },
@@ -32,14 +33,14 @@ fn crd(group: &str, kind: &str) -> Arc<Object> {
     }))
 }
 
-fn deployment(namespace: &str, name: &str, pod: &Value) -> Arc<Object> {
+pub(super) fn deployment(namespace: &str, name: &str, pod: &Value) -> Arc<Object> {
     object(json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": namespace },
         "spec": { "template": { "spec": pod } },
     }))
 }
 
-fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> DesiredComponent {
+pub(super) fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> DesiredComponent {
     DesiredComponent {
         name: name.parse().unwrap(),
         objects,
@@ -52,6 +53,7 @@ fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> DesiredComponent
         may_be_empty: false,
         grace: None,
         stood_in: false,
+        idle: Vec::new(),
     }
 }
 
@@ -60,11 +62,22 @@ fn needing(mut component: DesiredComponent, needs: &[&str]) -> DesiredComponent 
     component
 }
 
-fn of(components: Vec<DesiredComponent>) -> Desired {
-    Desired { hosts: Vec::new(), components, allow_data_loss: false, load_balancer_pool: true }
+pub(super) fn of(components: Vec<DesiredComponent>) -> Desired {
+    Desired {
+        hosts: Vec::new(),
+        components,
+        autoscaled: std::collections::BTreeSet::new(),
+        allowed: Allowed::default(),
+        load_balancer_pool: true,
+    }
 }
 
-fn edges(plan: &Plan) -> Vec<String> {
+/// An object that is as wanted.
+pub(super) fn as_wanted() -> Live {
+    Live { verdict: Verdict::Same, ready: true, recorded: true, ..Live::default() }
+}
+
+pub(super) fn edges(plan: &Plan) -> Vec<String> {
     plan.edges
         .iter()
         .map(|edge| {
@@ -205,8 +218,8 @@ fn what_is_there_is_kept_what_differs_updated_what_is_gone_deleted_but_for_data(
         [&same, &changed, &new].map(|object| (Stage::Objects, Arc::clone(object))).into(),
     )]);
     let mut observed = Observed::default();
-    observed.objects.insert(same.id.clone(), Live { same: true, ready: true, ..Live::default() });
-    observed.objects.insert(changed.id.clone(), Live { same: false, ready: true, ..Live::default() });
+    observed.objects.insert(same.id.clone(), as_wanted());
+    observed.objects.insert(changed.id.clone(), Live { ready: true, ..Live::default() });
     let claim = named("v1", "PersistentVolumeClaim", Some("x"), "data");
     observed
         .inventories
@@ -229,7 +242,7 @@ fn a_plan_with_nothing_to_do_is_empty() {
     let object = named("v1", "ConfigMap", Some("x"), "a");
     let desired = of(vec![component("app", vec![(Stage::Objects, Arc::clone(&object))])]);
     let mut observed = Observed::default();
-    observed.objects.insert(object.id.clone(), Live { same: true, ready: true, ..Live::default() });
+    observed.objects.insert(object.id.clone(), as_wanted());
     observed.inventories.insert("app".parse().unwrap(), vec![object.id.clone()]);
     assert!(plan(&desired, &observed).unwrap().is_empty());
 }
@@ -270,7 +283,7 @@ fn the_critical_path_is_the_longest_chain_of_expected_times() {
     }
 }
 
-fn webhook(rules: &Value, rest: &Value) -> Arc<Object> {
+pub(super) fn webhook(rules: &Value, rest: &Value) -> Arc<Object> {
     let mut webhook = json!({
         "name": "judge.example.org", "rules": [rules],
         "clientConfig": { "service": { "namespace": "judge", "name": "judge" } },
@@ -282,7 +295,7 @@ fn webhook(rules: &Value, rest: &Value) -> Arc<Object> {
     }))
 }
 
-fn any_rule() -> Value {
+pub(super) fn any_rule() -> Value {
     json!({ "apiGroups": ["*"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["*"] })
 }
 

@@ -121,10 +121,16 @@ pub(crate) enum RehearsalError {
     Start(#[source] std::io::Error),
     /// The simulated cluster did not answer.
     #[error("the simulated cluster failed")]
-    Cluster(#[from] ClusterError),
+    Cluster(#[source] Box<ClusterError>),
     /// A defect of cozy.
     #[error("the rehearsal ended without a result; please report this")]
     Lost,
+}
+
+impl From<ClusterError> for RehearsalError {
+    fn from(error: ClusterError) -> Self {
+        Self::Cluster(Box::new(error))
+    }
 }
 
 /// What a rehearsal is besides its plan.

@@ -15,7 +15,7 @@ use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::execute::run::Options;
 use crate::model::component::Provides;
 use crate::model::object::{Object, ObjectId};
-use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::plan::planner::{Allowed, Desired, DesiredComponent, Observed, plan};
 use crate::plan::{Blocks, Milestone, Plan, Reason, Stage, StepId};
 
 /// Remembers all events.
@@ -200,6 +200,7 @@ fn component(number: usize, shape: &Shape) -> DesiredComponent {
         may_be_empty: false,
         grace: None,
         stood_in: false,
+        idle: Vec::new(),
     }
 }
 
@@ -207,7 +208,8 @@ fn desired(shapes: &[Shape]) -> Desired {
     Desired {
         hosts: Vec::new(),
         components: components(shapes),
-        allow_data_loss: false,
+        autoscaled: std::collections::BTreeSet::new(),
+        allowed: Allowed::default(),
         load_balancer_pool: true,
     }
 }

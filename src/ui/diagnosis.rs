@@ -44,7 +44,7 @@ pub(crate) fn outcome(outcome: Outcome, took: std::time::Duration) -> String {
         Outcome::Done => format!("done in {took}"),
         Outcome::Failed => format!("failed after {took}"),
         Outcome::Interrupted | Outcome::Terminated => format!("interrupted after {took}"),
-        Outcome::LockLost => format!("stopped after {took}: the lock was lost to another run"),
+        Outcome::LockLost => format!("stopped after {took}: the lock was lost"),
     }
 }
 

@@ -69,7 +69,7 @@ mod tests {
     fn one_event_a_line_with_the_schema_first() {
         let text: String = samples::run().iter().chain(&samples::failing_run()).map(line).collect();
         assert_snapshot!(text, @r#"
-            {"schema":"cozy/v1/event","atMs":0,"event":"runStarted","cloud":"demo","bundle":"edge 1.0.0","hosts":3,"provider":"kubeadm v1.36.1","rehearsal":true,"stoodIn":["cilium"],"components":["kubernetes","cilium","cert-manager","issuers"],"counts":{"create":86,"update":0,"keep":0,"delete":0},"expectedMs":161000}
+            {"schema":"cozy/v1/event","atMs":0,"event":"runStarted","cloud":"demo","bundle":"edge 1.0.0","hosts":3,"provider":"kubeadm v1.36.1","rehearsal":true,"stoodIn":["cilium"],"components":["kubernetes","cilium","cert-manager","issuers"],"counts":{"create":86,"update":0,"replace":0,"adopt":0,"keep":0,"delete":0},"expectedMs":161000}
             {"schema":"cozy/v1/event","atMs":0,"event":"stepStarted","step":"kubernetes/node-1/init","objects":0}
             {"schema":"cozy/v1/event","atMs":2000,"event":"stepApplied","step":"kubernetes/node-1/init"}
             {"schema":"cozy/v1/event","atMs":62000,"event":"stepReady","step":"kubernetes/node-1/init","after":null}
@@ -94,8 +94,8 @@ mod tests {
             {"schema":"cozy/v1/event","atMs":140200,"event":"stepApplied","step":"issuers/resources"}
             {"schema":"cozy/v1/event","atMs":161000,"event":"stepReady","step":"issuers/resources","after":null}
             {"schema":"cozy/v1/event","atMs":161000,"event":"componentReady","component":"issuers","objects":1,"tookMs":21000,"after":["cert-manager"]}
-            {"schema":"cozy/v1/event","atMs":161000,"event":"runFinished","outcome":"done","counts":{"create":86,"update":0,"keep":0,"delete":0},"failed":[],"unfinished":[],"tookMs":161000,"criticalPath":["kubernetes","cilium","cert-manager","issuers"]}
-            {"schema":"cozy/v1/event","atMs":0,"event":"runStarted","cloud":"demo","bundle":"edge 1.0.0","hosts":3,"provider":"kubeadm v1.36.1","rehearsal":true,"stoodIn":["cilium"],"components":["kubernetes","linstor","vm-images"],"counts":{"create":20,"update":0,"keep":0,"delete":0},"expectedMs":100000}
+            {"schema":"cozy/v1/event","atMs":161000,"event":"runFinished","outcome":"done","counts":{"create":86,"update":0,"replace":0,"adopt":0,"keep":0,"delete":0},"failed":[],"unfinished":[],"tookMs":161000,"criticalPath":["kubernetes","cilium","cert-manager","issuers"]}
+            {"schema":"cozy/v1/event","atMs":0,"event":"runStarted","cloud":"demo","bundle":"edge 1.0.0","hosts":3,"provider":"kubeadm v1.36.1","rehearsal":true,"stoodIn":["cilium"],"components":["kubernetes","linstor","vm-images"],"counts":{"create":20,"update":0,"replace":0,"adopt":0,"keep":0,"delete":0},"expectedMs":100000}
             {"schema":"cozy/v1/event","atMs":0,"event":"stepStarted","step":"kubernetes/node-1/init","objects":0}
             {"schema":"cozy/v1/event","atMs":1000,"event":"stepApplied","step":"kubernetes/node-1/init"}
             {"schema":"cozy/v1/event","atMs":60000,"event":"stepReady","step":"kubernetes/node-1/init","after":null}
@@ -106,7 +106,7 @@ mod tests {
             {"schema":"cozy/v1/event","atMs":65000,"event":"warning","message":"component vm-images has no gate"}
             {"schema":"cozy/v1/event","atMs":122000,"event":"componentFailed","component":"linstor","step":"linstor/objects","failure":{"code":"C3012","message":"not ready after 62s (gate: deployment/piraeus-operator)","chain":[{"object":"deployment cozy-storage/piraeus-operator","message":"1 of 1 replicas unavailable"},{"object":"pod piraeus-operator-6d9f-x2k4q","message":"container manager: CrashLoopBackOff (restarts 4, exit 1)\nfailed to load kernel module drbd: exec format error"}],"hint":"apt-get install linux-headers-$(uname -r) on node-2, then `cozy install` goes on from here"},"blocks":["vm-images"]}
             {"schema":"cozy/v1/event","atMs":122500,"event":"interrupted","signal":"SIGINT"}
-            {"schema":"cozy/v1/event","atMs":123000,"event":"runFinished","outcome":"failed","counts":{"create":11,"update":1,"keep":2,"delete":0},"failed":["linstor"],"unfinished":["vm-images"],"tookMs":123000,"criticalPath":["kubernetes","linstor"]}
+            {"schema":"cozy/v1/event","atMs":123000,"event":"runFinished","outcome":"failed","counts":{"create":11,"update":1,"replace":0,"adopt":0,"keep":2,"delete":0},"failed":["linstor"],"unfinished":["vm-images"],"tookMs":123000,"criticalPath":["kubernetes","linstor"]}
         "#);
         for line in text.lines() {
             let value: serde_json::Value = serde_json::from_str(line).unwrap();

@@ -190,8 +190,11 @@ fn past(verb: Verb) -> &'static str {
     match verb {
         Verb::Create => "created",
         Verb::Update => "changed",
+        Verb::Replace => "replaced",
+        Verb::Adopt => "adopted",
         Verb::Keep => "kept",
         Verb::Delete => "deleted",
+        Verb::Forget => "forgotten",
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) fn plan_text(plan: &Plan, facts: &Facts<'_>, width: usize) -> String 
         out.push_str(&text::wrap(&format!("stands in by contract: {}", names.join(", ")), width, 8));
         out.push('\n');
     }
+    out.push_str(&kept(plan, width));
     if !plan.dropped.is_empty() {
         out.push_str("not waited for, as it would close a cycle:\n");
         for edge in &plan.dropped {
@@ -36,6 +37,21 @@ pub(crate) fn plan_text(plan: &Plan, facts: &Facts<'_>, width: usize) -> String 
             out.push_str(&text::wrap(&line, width, 4));
             out.push('\n');
         }
+    }
+    out
+}
+
+/// What nobody wants any more, and is kept all the same.
+fn kept(plan: &Plan, width: usize) -> String {
+    if plan.guarded.is_empty() {
+        return String::new();
+    }
+    let mut out = "not wanted any more, and kept:\n".to_owned();
+    for guarded in &plan.guarded {
+        let object = clean(&guarded.object.to_string());
+        let line = format!("  {object} of {} {}", guarded.component, guarded.why);
+        out.push_str(&text::wrap(&line, width, 4));
+        out.push('\n');
     }
     out
 }
@@ -83,8 +99,8 @@ fn row(plan: &Plan, name: &str, critical: bool, width: usize, hosts: usize) -> S
 
 /// `+38 ~2 -1`, as `plan --diff` marks objects; without zeros.
 fn signs(counts: Counts) -> String {
-    let Counts { create, update, keep, delete } = counts;
-    let parts: Vec<String> = [(create, '+'), (update, '~'), (delete, '-')]
+    let Counts { create, update, replace, adopt, keep, delete } = counts;
+    let parts: Vec<String> = [(create, '+'), (update, '~'), (replace, '±'), (adopt, '>'), (delete, '-')]
         .into_iter()
         .filter(|(number, _)| *number > 0)
         .map(|(number, sign)| format!("{sign}{number}"))
@@ -156,10 +172,26 @@ pub(crate) fn plan_diff(plan: &Plan) -> String {
             let sign = match action.verb {
                 Verb::Create => '+',
                 Verb::Update => '~',
+                Verb::Replace => '±',
+                Verb::Adopt => '>',
                 Verb::Delete => '-',
+                Verb::Forget => '·',
                 Verb::Keep => continue,
             };
-            text::push_line(&mut out, &format!("  {sign} {}", clean(&action.id.to_string())));
+            let word = match action.verb {
+                Verb::Replace => " (replace)",
+                Verb::Adopt => " (adopt)",
+                Verb::Forget => " (forget)",
+                Verb::Create | Verb::Update | Verb::Keep | Verb::Delete => "",
+            };
+            text::push_line(&mut out, &format!("  {sign} {}{word}", clean(&action.id.to_string())));
+            if let Some(note) = &action.note {
+                text::push_line(&mut out, &format!("      {}", clean(note)));
+            }
+            for taken in &action.takes {
+                let (field, manager) = (clean(&taken.field), clean(&taken.manager));
+                text::push_line(&mut out, &format!("      {field}: taken over from `{manager}`"));
+            }
             for change in &action.changes {
                 out.push_str(&change_line(change));
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::plan::{Action, Edge, Plan, Reason, Step, StepId};
+use crate::plan::{Action, Edge, Guarded, Plan, Reason, Step, StepId};
 
 /// The plan as one document, `cozy/v1/plan`.
 pub(crate) fn plan_json(plan: &Plan) -> Value {
@@ -18,6 +18,7 @@ pub(crate) fn plan_json(plan: &Plan) -> Value {
         "expectedMs": millis(plan.expected),
         "criticalPath": plan.critical_path.iter().map(|&index| name(plan, index)).collect::<Vec<_>>(),
         "stoodIn": plan.stood_in,
+        "guarded": plan.guarded.iter().map(guarded_json).collect::<Vec<_>>(),
         "steps": plan.steps.iter().map(step_json).collect::<Vec<_>>(),
         "edges": edges(&plan.edges),
         "dropped": edges(&plan.dropped),
@@ -42,8 +43,13 @@ fn step_json(step: &Step) -> Value {
 }
 
 fn action_json(action: &Action) -> Value {
-    let Action { id, verb, object: _, changes, finished: _ } = action;
-    json!({ "object": id, "verb": verb, "changes": changes })
+    let Action { id, verb, object: _, changes, takes, note, finished: _, autoscaled: _ } = action;
+    json!({ "object": id, "verb": verb, "changes": changes, "takes": takes, "note": note })
+}
+
+fn guarded_json(guarded: &Guarded) -> Value {
+    let Guarded { component, object, why } = guarded;
+    json!({ "component": component, "object": object, "why": why })
 }
 
 fn edge_json(plan: &Plan, edge: &Edge) -> Value {
@@ -102,17 +108,17 @@ mod tests {
         assert_snapshot!(text, @r#"
             schema: "cozy/v1/plan"
             components: ["kubernetes","cert-manager","issuers","multus"]
-            counts: {"create":3,"update":1,"keep":2,"delete":1}
+            counts: {"create":3,"update":1,"replace":0,"adopt":0,"keep":2,"delete":1}
             nothingToDo: false
             expectedMs: 111000
             criticalPath: ["kubernetes/node-1/init","cert-manager/crds","cert-manager/objects","issuers/resources"]
             stoodIn: ["multus"]
             steps[]: {"id":"kubernetes/node-1/init","component":"kubernetes","stage":null,"work":[],"expectMs":60000,"deadlineMs":600000,"done":false,"actions":[]}
-            steps[]: {"id":"cert-manager/crds","component":"cert-manager","stage":"crds","work":[],"expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"CustomResourceDefinition","name":"issuers.cert-manager.io"},"verb":"create","changes":[]}]}
-            steps[]: {"id":"cert-manager/objects","component":"cert-manager","stage":"objects","work":[],"expectMs":30000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Deployment","namespace":"cert-manager","name":"cert-manager"},"verb":"create","changes":[]},{"object":{"group":"","kind":"ConfigMap","namespace":"cert-manager","name":"ca"},"verb":"update","changes":[{"field":".data.bundle","from":"\"old\"","to":"\"new \\\"quoted\\\"\""},{"field":".data.added","from":null,"to":"1"},{"field":".data.gone","from":"true","to":null}]},{"object":{"group":"","kind":"Namespace","name":"cert-manager"},"verb":"keep","changes":[]}]}
-            steps[]: {"id":"issuers/resources","component":"issuers","stage":"resources","work":[],"expectMs":20000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"ClusterIssuer","name":"cozy"},"verb":"create","changes":[]}]}
-            steps[]: {"id":"multus/objects","component":"multus","stage":"objects","work":[],"expectMs":5000,"deadlineMs":600000,"done":true,"actions":[{"object":{"group":"","kind":"DaemonSet","namespace":"kube-system","name":"multus"},"verb":"keep","changes":[]}]}
-            steps[]: {"id":"issuers/prune","component":"issuers","stage":"prune","work":[],"expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Issuer","namespace":"old","name":"cozy"},"verb":"delete","changes":[]}]}
+            steps[]: {"id":"cert-manager/crds","component":"cert-manager","stage":"crds","work":[],"expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"CustomResourceDefinition","name":"issuers.cert-manager.io"},"verb":"create","changes":[],"takes":[],"note":null}]}
+            steps[]: {"id":"cert-manager/objects","component":"cert-manager","stage":"objects","work":[],"expectMs":30000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Deployment","namespace":"cert-manager","name":"cert-manager"},"verb":"create","changes":[],"takes":[],"note":null},{"object":{"group":"","kind":"ConfigMap","namespace":"cert-manager","name":"ca"},"verb":"update","changes":[{"field":".data.bundle","from":"\"old\"","to":"\"new \\\"quoted\\\"\""},{"field":".data.added","from":null,"to":"1"},{"field":".data.gone","from":"true","to":null}],"takes":[],"note":null},{"object":{"group":"","kind":"Namespace","name":"cert-manager"},"verb":"keep","changes":[],"takes":[],"note":null}]}
+            steps[]: {"id":"issuers/resources","component":"issuers","stage":"resources","work":[],"expectMs":20000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"ClusterIssuer","name":"cozy"},"verb":"create","changes":[],"takes":[],"note":null}]}
+            steps[]: {"id":"multus/objects","component":"multus","stage":"objects","work":[],"expectMs":5000,"deadlineMs":600000,"done":true,"actions":[{"object":{"group":"","kind":"DaemonSet","namespace":"kube-system","name":"multus"},"verb":"keep","changes":[],"takes":[],"note":null}]}
+            steps[]: {"id":"issuers/prune","component":"issuers","stage":"prune","work":[],"expectMs":1000,"deadlineMs":600000,"done":false,"actions":[{"object":{"group":"","kind":"Issuer","namespace":"old","name":"cozy"},"verb":"delete","changes":[],"takes":[],"note":null}]}
             edges[]: {"from":"kubernetes/node-1/init","milestone":"ready","to":"cert-manager/crds","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}
             edges[]: {"from":"cert-manager/crds","milestone":"ready","to":"cert-manager/objects","blocks":"apply","reason":"stageOrder","why":"stages go in order"}
             edges[]: {"from":"kubernetes/node-1/init","milestone":"ready","to":"cert-manager/objects","blocks":"apply","reason":"kubernetes","why":"there is no API server before"}

@@ -179,7 +179,7 @@ pub(crate) fn failing_run() -> Vec<Event> {
         123_000,
         EventKind::RunFinished {
             outcome: Outcome::Failed,
-            counts: Counts { create: 11, update: 1, keep: 2, delete: 0 },
+            counts: Counts { create: 11, update: 1, keep: 2, ..Counts::default() },
             failed: names(&["linstor"]),
             unfinished: names(&["vm-images"]),
             took: Duration::from_secs(123),
@@ -195,7 +195,7 @@ fn action(verb: Verb, id: ObjectId, changes: &[(&str, Option<&str>, Option<&str>
         from: from.map(str::to_owned),
         to: to.map(str::to_owned),
     });
-    Action { id, verb, object: None, changes: changes.collect(), finished: false }
+    Action { changes: changes.collect(), ..Action::new(id, verb) }
 }
 
 /// The step that makes the cluster.
@@ -282,6 +282,7 @@ pub(crate) fn plan() -> Plan {
             Reason::Reference { object: deployment, target: crd },
         )],
         stood_in: vec!["multus".parse().unwrap()],
+        guarded: Vec::new(),
         critical_path: vec![0, 1, 2, 3],
         expected: Duration::from_secs(111),
     }

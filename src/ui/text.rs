@@ -174,8 +174,15 @@ pub(crate) fn clock(at: Duration) -> String {
 
 /// What was written: `214 created, 3 changed, 2 left alone`.
 pub(crate) fn written(counts: Counts) -> String {
-    let Counts { create, update, keep, delete } = counts;
-    let parts = [(create, "created"), (update, "changed"), (delete, "deleted"), (keep, "left alone")];
+    let Counts { create, update, replace, adopt, keep, delete } = counts;
+    let parts = [
+        (create, "created"),
+        (update, "changed"),
+        (replace, "replaced"),
+        (adopt, "adopted"),
+        (delete, "deleted"),
+        (keep, "left alone"),
+    ];
     let parts: Vec<String> = parts
         .iter()
         .filter(|(number, _)| *number > 0)
@@ -186,9 +193,11 @@ pub(crate) fn written(counts: Counts) -> String {
 
 /// What would be written: `214 objects to create, 3 to change`; `None`: nothing.
 pub(crate) fn to_write(counts: Counts) -> Option<String> {
-    let Counts { create, update, keep: _, delete } = counts;
+    let Counts { create, update, replace, adopt, keep: _, delete } = counts;
     let mut parts: Vec<String> = Vec::new();
-    for (number, what) in [(create, "create"), (update, "change"), (delete, "delete")] {
+    let all =
+        [(create, "create"), (update, "change"), (replace, "replace"), (adopt, "adopt"), (delete, "delete")];
+    for (number, what) in all {
         match (number, parts.is_empty()) {
             (0, _) => {}
             (_, true) => parts.push(format!("{} to {what}", count(number, "object"))),
@@ -225,9 +234,9 @@ mod tests {
 
     #[test]
     fn numbers_are_words() {
-        let counts = Counts { create: 1, update: 2, keep: 3, delete: 0 };
-        assert_eq!(written(counts), "1 created, 2 changed, 3 left alone");
-        assert_eq!(to_write(counts).unwrap(), "1 object to create, 2 to change");
+        let counts = Counts { create: 1, update: 2, replace: 4, adopt: 5, keep: 3, delete: 0 };
+        assert_eq!(written(counts), "1 created, 2 changed, 4 replaced, 5 adopted, 3 left alone");
+        assert_eq!(to_write(counts).unwrap(), "1 object to create, 2 to change, 4 to replace, 5 to adopt");
         assert_eq!(to_write(Counts::default()), None);
         assert_eq!(clock(Duration::from_secs(61)), "1m01s");
     }

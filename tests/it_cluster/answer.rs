@@ -1,5 +1,5 @@
 //! An admission webhook over TLS with a certificate that a test chooses: it
-//! refuses everything, or lets everything pass.
+//! refuses everything, adds a label, or lets everything pass.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 #[derive(Clone, Copy)]
 enum Answer {
     Refuse,
+    Label,
     Allow,
 }
 
@@ -26,6 +27,11 @@ impl Webhook {
     /// Starts one that refuses; `expired`: its certificate is of the past.
     pub(crate) fn start(expired: bool) -> Self {
         Self::answering([127, 0, 0, 1].into(), expired, Answer::Refuse)
+    }
+
+    /// Starts one that labels what has labels.
+    pub(crate) fn labelling() -> Self {
+        Self::answering([127, 0, 0, 1].into(), false, Answer::Label)
     }
 
     /// Starts one that lets everything pass, at an address that endpoints may have.
@@ -84,11 +90,16 @@ fn review<S: std::io::Read + std::io::Write>(stream: &mut S, answer: Answer) -> 
             continue;
         }
         let review: serde_json::Value = serde_json::from_str(body).ok()?;
+        let patch = r#"[{"op":"add","path":"/metadata/labels/injected","value":"yes"}]"#;
         let mut response = match answer {
             Answer::Refuse => {
                 serde_json::json!({ "allowed": false, "status": { "message": "not on a Friday" } })
             }
             Answer::Allow => serde_json::json!({ "allowed": true }),
+            Answer::Label => serde_json::json!({
+                "allowed": true, "patchType": "JSONPatch",
+                "patch": base64::engine::general_purpose::STANDARD.encode(patch),
+            }),
         };
         response["uid"] = review["request"]["uid"].clone();
         let answer = serde_json::json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response });

@@ -43,6 +43,12 @@ impl Made {
         self
     }
 
+    /// Takes a component out.
+    pub(crate) fn without(&mut self, name: &str) -> &mut Self {
+        self.components.retain(|known| known != name);
+        self
+    }
+
     fn write(&self) {
         let bundles = self.folder.path().join("catalogue/bundles");
         fs_err::create_dir_all(&bundles).unwrap();

@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod answer;
+mod applying;
 mod behaviours;
 mod charts;
 mod diagnosis;
 mod early;
 mod gates;
+mod leftovers;
+mod locking;
 mod made;
 mod proxy;
 mod scenario;

@@ -13,6 +13,8 @@ type Open = Arc<Mutex<Vec<(TcpStream, Arc<AtomicBool>)>>>;
 pub(crate) struct Proxy {
     port: u16,
     open: Open,
+    /// New connections are silent, too.
+    parted: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -22,10 +24,12 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let open: Open = Arc::default();
         let connections = Arc::clone(&open);
+        let parted = Arc::new(AtomicBool::new(false));
+        let all = Arc::clone(&parted);
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
-                let silent = Arc::new(AtomicBool::new(false));
+                let silent = Arc::new(AtomicBool::new(all.load(Ordering::SeqCst)));
                 let both = [(&client, &server), (&server, &client)];
                 for (from, to) in both.map(|(from, to)| (from.try_clone().unwrap(), to.try_clone().unwrap()))
                 {
@@ -35,7 +39,7 @@ impl Proxy {
                 connections.lock().unwrap().push((client, silent));
             }
         });
-        Self { port, open }
+        Self { port, open, parted }
     }
 
     /// A kubeconfig of another server's port, for this one.
@@ -56,6 +60,12 @@ impl Proxy {
         for (_, silent) in &*self.open.lock().unwrap() {
             silent.store(true, Ordering::SeqCst);
         }
+    }
+
+    /// Nothing comes through any more, on old connections and on new ones.
+    pub(crate) fn part(&self) {
+        self.parted.store(true, Ordering::SeqCst);
+        self.silence();
     }
 
     /// Every connection is cut.

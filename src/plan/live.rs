@@ -1,0 +1,122 @@
+//! What is known of a cluster before the plan: what there is of what is
+//! wanted, how it differs, and what earlier runs left.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Change;
+use super::facility::Facility;
+use crate::model::names::ComponentName;
+use crate::model::object::{GroupKind, ObjectId};
+
+/// What is there.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Observed {
+    /// The kinds that the cluster serves; `None`: there is no cluster yet.
+    pub(crate) served: Option<BTreeSet<GroupKind>>,
+    /// What the cluster has that objects use by a general name; `None`: there is a cluster, and nobody looked.
+    pub(crate) provided: Option<BTreeSet<Facility>>,
+    /// What is known of each wanted object that exists.
+    pub(crate) objects: BTreeMap<ObjectId, Live>,
+    /// What earlier runs applied, by component, in that order.
+    pub(crate) inventories: BTreeMap<ComponentName, Vec<ObjectId>>,
+    /// The components that each of them waited for.
+    pub(crate) needs: BTreeMap<ComponentName, BTreeSet<ComponentName>>,
+    /// What of the inventories nobody wants any more, and is not simply to be deleted.
+    pub(crate) leftovers: BTreeMap<ObjectId, Leftover>,
+}
+
+impl Observed {
+    /// What is known where no cluster was asked: `unseen`, there is one; else there is nothing yet.
+    pub(crate) fn nothing(unseen: bool) -> Self {
+        Self { provided: (!unseen).then(BTreeSet::new), ..Self::default() }
+    }
+}
+
+/// What is known of an object that exists.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Live {
+    /// How it differs.
+    pub(crate) verdict: Verdict,
+    /// Its health rule holds.
+    pub(crate) ready: bool,
+    /// It is a Job or a Pod that has ended badly.
+    pub(crate) failed: bool,
+    /// The inventory of its component has it, and knows what it became.
+    pub(crate) recorded: bool,
+    /// Others made it, and nobody's inventory has it: who has fields in it.
+    pub(crate) foreign: Option<Vec<String>>,
+}
+
+impl Live {
+    /// It is as wanted.
+    pub(crate) fn is_same(&self) -> bool {
+        self.foreign.is_none() && matches!(self.verdict, Verdict::Same | Verdict::Finished)
+    }
+
+    /// It is as wanted, and nothing is to be remembered of it.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_same() && self.recorded
+    }
+}
+
+/// How an object that exists differs from what is wanted.
+#[derive(Debug, Clone)]
+pub(crate) enum Verdict {
+    /// Not at all.
+    Same,
+    /// It is a Job that was complete, and is gone by now.
+    Finished,
+    /// In fields that can be changed.
+    Change {
+        /// What changes.
+        changes: Vec<Change>,
+        /// Fields that other managers own.
+        conflicts: Vec<FieldConflict>,
+        /// What the server has against it as things are.
+        refused: Option<String>,
+    },
+    /// In fields that only a new object can have.
+    Fixed {
+        /// The fields, each with the server's words.
+        fields: Vec<String>,
+    },
+    /// It is being deleted.
+    Going,
+}
+
+impl Default for Verdict {
+    fn default() -> Self {
+        Self::Change { changes: Vec::new(), conflicts: Vec::new(), refused: None }
+    }
+}
+
+/// A field whose value another manager set.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct FieldConflict {
+    /// The field, as the server writes it: `.spec.containers[name="a"].image`.
+    pub(crate) field: String,
+    /// Who set it.
+    pub(crate) manager: String,
+    /// The inventory says that it was ours.
+    pub(crate) ours: bool,
+}
+
+impl fmt::Display for FieldConflict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (`{}`)", self.field, self.manager)
+    }
+}
+
+/// Why an object that nobody wants any more is not simply deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Leftover {
+    /// It is not there.
+    Gone,
+    /// It was never applied, and what is there now is somebody else's.
+    Foreign,
+    /// It says of itself that it is to be kept.
+    Marked,
+}

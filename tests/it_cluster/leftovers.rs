@@ -1,0 +1,128 @@
+//! What becomes, on a real API server, of objects that are not wanted any
+//! more, or are another component's now.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use crate::made::Made;
+use crate::support::control_plane::ControlPlane;
+
+fn config(namespace: &str, name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name}, namespace: {namespace} }}\ndata: {{ a: b }}\n"
+    )
+}
+
+fn inventories(plane: &ControlPlane) -> String {
+    plane.ask(&[
+        "-n",
+        "cozy-system",
+        "get",
+        "secrets",
+        "-l",
+        "cozy/inventory",
+        "-o",
+        "jsonpath={.items[*].metadata.name}",
+    ])
+}
+
+#[test]
+fn a_renamed_component_keeps_its_objects_and_data_is_kept() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    let claim = "apiVersion: v1\nkind: PersistentVolume\nmetadata: { name: v }\nspec: { capacity: { storage: 1Gi }, accessModes: [ReadWriteOnce], hostPath: { path: /tmp/none }, storageClassName: '' }\n";
+    let marked = config("old", "marked")
+        .replace("name: marked", "name: marked, annotations: { helm.sh/resource-policy: keep }");
+    let all = [config("old", "a"), config("old", "b"), marked, claim.to_owned()].join("---\n");
+    cloud.component("old", "", &all);
+    cloud.component("other", "", &config("other", "c"));
+    cloud.expect(&["install", "--yes"], 0);
+    let uid = || {
+        plane.ask(&[
+            "-n",
+            "old",
+            "get",
+            "configmap",
+            "a",
+            "-o",
+            "jsonpath={.metadata.uid} {.metadata.resourceVersion}",
+        ])
+    };
+    let before = uid();
+
+    // Renamed: what it has is the new one's, untouched; what is not wanted any more goes, but for data.
+    cloud.without("old").component("new", "", &config("old", "a"));
+    let plan = cloud.expect(&["plan", "--diff"], 0);
+    assert!(plan.contains("· ConfigMap old/a (forget)") && plan.contains("it is of new now"), "{plan}");
+    assert!(plan.contains("- ConfigMap old/b"), "{plan}");
+    for kept in [
+        "ConfigMap old/marked of old is marked to be kept",
+        "PersistentVolume v of old holds data",
+        "Namespace old of old is used by objects that are wanted",
+    ] {
+        assert!(plan.contains(kept), "no {kept} in {plan}");
+    }
+    cloud.expect(&["install", "--yes"], 0);
+    assert_eq!(uid(), before);
+    assert!(!plane.kubectl(&["-n", "old", "get", "configmap", "b"]).status.success());
+    assert_eq!(inventories(plane), "cozy-inventory-new cozy-inventory-old cozy-inventory-other");
+    let again = cloud.expect(&["install", "--yes"], 0);
+    assert!(again.contains("nothing to do") && again.contains("PersistentVolume v"), "{again}");
+
+    // Allowed, they go as well, but never what others stand on; in the end goes what remembered them.
+    cloud.expect(&["install", "--yes", "--allow-data-loss"], 0);
+    assert!(!plane.kubectl(&["get", "pv", "v"]).status.success());
+    assert_eq!(uid(), before);
+    cloud.component("new", "", &config("new", "a"));
+    cloud.expect(&["install", "--yes", "--allow-data-loss"], 0);
+    assert!(!plane.kubectl(&["get", "namespace", "old"]).status.success());
+    assert_eq!(inventories(plane), "cozy-inventory-new cozy-inventory-other");
+}
+
+#[test]
+fn custom_resources_go_while_their_operator_still_runs() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: things.app.example }\nspec:\n  group: app.example\n  scope: Namespaced\n  \
+        names: { kind: Thing, listKind: ThingList, plural: things, singular: thing }\n  \
+        versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }]\n";
+    let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: operator, namespace: operator }\nspec:\n  selector: { matchLabels: { app: o } }\n  \
+        template: { metadata: { labels: { app: o } }, spec: { containers: [{ name: c, image: x }] } }\n";
+    let thing = "apiVersion: app.example/v1\nkind: Thing\nmetadata: { name: t, namespace: zoo, finalizers: [app.example/clean-up] }\n";
+    cloud.component("operator", "", &format!("{crd}---\n{deployment}"));
+    cloud.component("zoo", "", &format!("{}---\n{thing}", config("zoo", "c")));
+    cloud.component("rest", "", &config("rest", "c"));
+    cloud.expect(&["install", "--yes"], 0);
+
+    cloud.without("operator").without("zoo");
+    let mut run = cloud
+        .command(&["install", "--yes", "--allow-data-loss", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(run.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let waiting = lines.find(|line| line.contains("\"waiting\"") && line.contains("Thing zoo/t")).unwrap();
+    assert!(waiting.contains("its finalizers are app.example/clean-up"), "{waiting}");
+    // As its operator would, which is still there, as is everything beside it.
+    plane.ask(&["-n", "operator", "get", "deployment", "operator"]);
+    plane.ask(&["-n", "zoo", "get", "configmap", "c"]);
+    plane.ask(&[
+        "-n",
+        "zoo",
+        "patch",
+        "things.app.example/t",
+        "--type=merge",
+        "-p",
+        r#"{"metadata":{"finalizers":null}}"#,
+    ]);
+    lines.for_each(drop);
+    assert!(run.wait().unwrap().success());
+    for gone in [
+        &["get", "crd", "things.app.example"],
+        &["get", "namespace", "operator"],
+        &["get", "namespace", "zoo"],
+    ] {
+        assert!(!plane.kubectl(gone).status.success(), "{gone:?}");
+    }
+    assert_eq!(inventories(plane), "cozy-inventory-rest");
+}
