@@ -48,7 +48,9 @@ impl Job<'_> {
         let World { mut kept, used, asked, .. } = world;
         traces.asked = asked;
         if let Ok(rendered) = &rendered {
-            let own = hooks::turns(&rendered.hooks, release.is_upgrade).into_iter().filter(|turn| turn.stage.is_some());
+            let own = hooks::turns(&rendered.hooks, release.is_upgrade)
+                .into_iter()
+                .filter(|turn| turn.stage.is_some());
             kept.hooks = own.map(|turn| turn.name()).collect();
         }
         let revision = kept.revision;
