@@ -147,6 +147,7 @@ pub fn render_and_plan(input: &Input) -> Planned {
             may_be_empty: false,
             grace: None,
             stood_in: false,
+            idle: Vec::new(),
         })
         .collect();
     let desired = Desired {

@@ -9,8 +9,7 @@ use serde_json::json;
 
 use super::flow::{self, Loaded};
 use crate::cluster::Cluster;
-use crate::cluster::error::ClusterError;
-use crate::cluster::inventory::Inventory;
+use crate::cluster::inventory::{Inventories, Inventory};
 use crate::error::{Exit, Problem};
 use crate::model::component::Resolved;
 use crate::model::kept::{self, Kept};
@@ -33,10 +32,8 @@ pub(super) struct Wanted {
     pub(super) masks: Masks,
     /// Components whose generated values were kept, and are not there any more.
     lost: Vec<ComponentName>,
-    /// Whether there are any.
-    charts: bool,
-    /// What was kept in the cluster when the objects were rendered.
-    before: BTreeMap<ComponentName, Kept>,
+    /// The state of the inventories before what was kept was read.
+    state: Option<BTreeMap<String, String>>,
 }
 
 /// Refuses what is wrong whatever a cluster says, before anybody connects to one.
@@ -56,23 +53,32 @@ pub(super) async fn wanted(
     let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
-    let mut lost = Vec::new();
-    let charts = loaded.components.iter().any(Resolved::is_chart);
+    let (mut lost, mut state) = (Vec::new(), None);
     if let Some(cluster) = cluster {
         let version = cluster.version().await.map_err(flow::cluster)?;
         if let Some(facts) = facts.get_mut("cluster") {
             facts["version"] = json!(version);
         }
-        if charts {
+        if loaded.components.iter().any(Resolved::is_chart) {
+            // In this order: what another run keeps meanwhile shows in the inventories' state.
+            let Inventories { all: inventories, state: before } =
+                cluster.inventories().await.map_err(flow::cluster)?;
+            state = Some(before);
             known.kept = cluster.kept().await.map_err(flow::cluster)?;
-            let inventories = cluster.inventories().await.map_err(flow::cluster)?.all;
             let once = |name: &ComponentName| {
-                inventories.get(name).is_some_and(|inventory| {
-                    inventory.get(&kept::secret(name)).is_some_and(|entry| entry.desired.is_some())
-                })
+                let entry = inventories.get(name).and_then(|inventory| inventory.get(&kept::secret(name)));
+                entry.is_some_and(|entry| entry.desired.is_some())
             };
             let all = loaded.components.iter().map(|resolved| &resolved.component.name);
             lost.extend(all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned());
+            let unfinished = known.kept.iter().filter(|(name, kept)| {
+                kept.is_unfinished(|kind, of| {
+                    let entries = inventories.get(*name).into_iter().flat_map(Inventory::entries);
+                    let mut own = entries.filter(|(id, _)| id.kind.kind == kind && id.name == of);
+                    own.any(|(_, entry)| entry.complete)
+                })
+            });
+            known.unfinished = unfinished.map(|(name, _)| name.clone()).collect();
             let declared =
                 loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
             let declared = declared.map(|(kind, _)| kind).collect();
@@ -113,12 +119,17 @@ pub(super) async fn wanted(
     let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
     let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
     let masks = Masks::of_texts(settings.chain(generated));
-    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, charts, before: known.kept })
+    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, state })
 }
 
 impl Wanted {
-    /// Plans it, and says what is lost; the plan shows nothing that is secret.
-    pub(super) fn plan(&self, observed: &Observed, ui: &Ui) -> anyhow::Result<Plan> {
+    /// Looks at the cluster, plans, and says what is lost; the plan shows nothing that is secret.
+    pub(super) async fn plan(
+        mut self,
+        cluster: Option<&Cluster>,
+        concurrency: usize,
+        ui: &Ui,
+    ) -> anyhow::Result<(Plan, Inventories)> {
         for name in &self.lost {
             ui.note(format!(
                 "warning: {} is lost: the passwords and certificates that the chart of component `{name}` generates \
@@ -126,13 +137,16 @@ impl Wanted {
                 kept::secret(name)
             ));
         }
-        let mut plan = planner::plan(&self.desired, observed).map_err(flow::no_plan)?;
+        let (observed, mut inventories) = match cluster {
+            Some(cluster) => cluster.observe(&mut self.desired, concurrency).await.map_err(flow::cluster)?,
+            // On bare servers the plan is made from rendered objects alone.
+            None => (Observed::nothing(false), Inventories::default()),
+        };
+        let mut plan = planner::plan(&self.desired, &observed).map_err(flow::no_plan)?;
         plan.mask(&self.masks);
-        Ok(plan)
-    }
-
-    /// Whether nobody else has generated values since: they would be overwritten.
-    pub(super) async fn is_current(&self, cluster: &Cluster) -> Result<bool, ClusterError> {
-        Ok(!self.charts || cluster.kept().await? == self.before)
+        if let Some(before) = self.state {
+            inventories.state = before;
+        }
+        Ok((plan, inventories))
     }
 }

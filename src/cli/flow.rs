@@ -267,6 +267,7 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
                 may_be_empty: component.may_be_empty,
                 grace: component.grace.map(|grace| grace.0),
                 stood_in: rendered.stood_in.is_some(),
+                idle: rendered.idle.iter().map(|object| object.id.clone()).collect(),
             }
         })
         .collect();

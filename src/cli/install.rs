@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::allow::Allow;
 use super::artefacts;
-use super::desire::{self, Wanted};
+use super::desire;
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
 use super::preflight::HostArgs;
@@ -24,7 +24,7 @@ use crate::execute::hosts::{Hosts, Simulated};
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Allowed, Desired, HostStep, Observed};
+use crate::plan::planner::{self, Allowed, Desired, Observed};
 use crate::provider::kubeadm::Runner;
 use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
 use crate::rehearsal::{Rehearsal, Script};
@@ -101,7 +101,6 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         loaded: &loaded,
         options,
         yes,
-        allowed,
         wait_lock: wait_lock.unwrap_or_default(),
         timeline: Arc::default(),
         picture: timeline.as_deref(),
@@ -114,7 +113,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         run.rehearsed(&desired, &plan, faults)
     } else {
         desire::refuse(&loaded)?;
-        flow::runtime()?.block_on(run.real(hosts))
+        flow::runtime()?.block_on(run.real(hosts, allowed))
     }
 }
 
@@ -145,7 +144,6 @@ struct Run<'a> {
     loaded: &'a Loaded,
     options: Options,
     yes: bool,
-    allowed: Allowed,
     /// How long another run is waited for.
     wait_lock: Duration,
     timeline: Arc<Mutex<Timeline>>,
@@ -212,7 +210,7 @@ impl Run<'_> {
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
-    async fn real(&self, hosts: &HostArgs) -> anyhow::Result<Exit> {
+    async fn real(&self, hosts: &HostArgs, allowed: Allowed) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let runner = if kubeadm {
             match super::hosts::runner(hosts, self.loaded, self.settings, self.ui).await? {
@@ -231,12 +229,15 @@ impl Run<'_> {
             (None, Some(cluster)) => cluster.version().await.map_err(flow::cluster)?,
             (None, None) => String::new(),
         };
-        let steps = runner.as_ref().map(Runner::steps).unwrap_or_default();
         let facts = OwnFacts::new(self.loaded, &version);
         let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
         let patience = Instant::now() + self.wait_lock;
-        let (masks, plan, inventories, mut lock) = loop {
-            let (wanted, plan, inventories) = self.look(cluster.as_ref(), &steps).await?;
+        let (plan, inventories, masks, mut lock) = loop {
+            let mut wanted = desire::wanted(self.loaded, cluster.as_ref(), allowed).await?;
+            wanted.desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
+            let masks = wanted.masks.clone();
+            let planned = wanted.plan(cluster.as_ref(), self.settings.concurrency, self.ui);
+            let (plan, inventories) = planned.await?;
             if plan.is_empty() {
                 return self.nothing_to_do(&plan, (inventories, cluster.as_ref(), hosts), &facts).await;
             }
@@ -245,18 +246,16 @@ impl Run<'_> {
                 return Ok(Exit::Failed);
             }
             // Before there is an API server, the names of the units on hosts exclude a second run.
-            let Some(cluster) = &cluster else { break (wanted.masks, plan, inventories, None) };
-            let lock = self.lock(cluster, (&wanted, &inventories), patience).await;
-            if let Some(lock) = lock.map_err(flow::cluster)? {
-                break (wanted.masks, plan, inventories, Some(lock));
+            let Some(cluster) = &cluster else { break (plan, inventories, masks, None) };
+            if let Some(lock) = self.lock(cluster, &inventories, patience).await.map_err(flow::cluster)? {
+                break (plan, inventories, masks, Some(lock));
             }
             self.ui.note("another run was at work: looking again");
         };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone())
-            .with_operators(&plan)
-            .with_masks(masks);
+        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
+        let shared = shared.with_operators(&plan).with_masks(masks);
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());
@@ -282,26 +281,6 @@ impl Run<'_> {
         self.end(&plan, &finished, log.as_deref(), &words)
     }
 
-    /// Looks at the cluster, and plans.
-    async fn look(
-        &self,
-        cluster: Option<&Cluster>,
-        steps: &[HostStep],
-    ) -> anyhow::Result<(Wanted, Plan, Inventories)> {
-        let mut wanted = desire::wanted(self.loaded, cluster, self.allowed).await?;
-        wanted.desired.hosts = steps.to_vec();
-        let (observed, inventories) = match cluster {
-            Some(cluster) => {
-                let seen = cluster.observe(&mut wanted.desired, self.settings.concurrency).await;
-                seen.map_err(flow::cluster)?
-            }
-            // On bare servers the plan is made from rendered objects alone.
-            None => (Observed::nothing(false), Inventories::default()),
-        };
-        let plan = wanted.plan(&observed, self.ui)?;
-        Ok((wanted, plan, inventories))
-    }
-
     async fn nothing_to_do(
         &self,
         plan: &Plan,
@@ -323,19 +302,14 @@ impl Run<'_> {
     async fn lock(
         &self,
         cluster: &Cluster,
-        (wanted, inventories): (&Wanted, &Inventories),
+        inventories: &Inventories,
         patience: Instant,
     ) -> Result<Option<Lock>, ClusterError> {
         cluster.ensure_system_namespace().await?;
         let locker = cluster.locker()?;
         match locker.take(&settings::holder("cozy install"), &ThisMachine).await {
-            Ok(lock) => {
-                let same = cluster.inventories().await?.state == inventories.state;
-                if same && wanted.is_current(cluster).await? {
-                    return Ok(Some(lock));
-                }
-                lock.release().await.map(|()| None)
-            }
+            Ok(lock) if cluster.inventories().await?.state == inventories.state => Ok(Some(lock)),
+            Ok(lock) => lock.release().await.map(|()| None),
             Err(ClusterError::Locked { holder }) if Instant::now() < patience => {
                 self.ui.note(format!("waiting for {holder}"));
                 locker.wait(&ThisMachine, patience).await.map(|()| None)

@@ -8,7 +8,7 @@ use super::secrets;
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Allowed, Observed};
+use crate::plan::planner::{self, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Facts;
@@ -56,7 +56,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         )
     } else {
         desire::refuse(&loaded)?;
-        flow::runtime()?.block_on(observed(settings, &loaded, allow.into(), ui))?
+        flow::runtime()?.block_on(observed(&loaded, settings, allow, ui))?
     };
     let facts = OwnFacts::new(&loaded, &version);
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
@@ -64,17 +64,15 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
 }
 
 async fn observed(
-    settings: &Settings,
     loaded: &Loaded,
-    allowed: Allowed,
+    settings: &Settings,
+    allow: Allow,
     ui: &Ui,
 ) -> anyhow::Result<(Plan, String)> {
     let cluster = flow::connect(&loaded.file.cloud, settings).await?;
     let version = cluster.version().await.map_err(flow::cluster)?;
-    let mut wanted = desire::wanted(loaded, Some(&cluster), allowed).await?;
-    let observed = cluster.observe(&mut wanted.desired, settings.concurrency).await;
-    let (observed, _) = observed.map_err(flow::cluster)?;
-    Ok((wanted.plan(&observed, ui)?, version))
+    let wanted = desire::wanted(loaded, Some(&cluster), allow.into()).await?;
+    Ok((wanted.plan(Some(&cluster), settings.concurrency, ui).await?.0, version))
 }
 
 fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::artefacts;
 use super::desire;
-use super::flow::{self, Loaded};
+use super::flow;
 use super::secrets;
 use crate::cluster::nodes::NodeState;
 use crate::error::Exit;
@@ -36,7 +36,16 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
     desire::refuse(&loaded)?;
-    let Seen { desired, observed, version, nodes } = flow::runtime()?.block_on(seen(&loaded, settings))?;
+    let (desired, observed, version, nodes) = flow::runtime()?.block_on(async {
+        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+        let mut desired = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?.desired;
+        let look = async {
+            let (version, nodes) = (cluster.version().await?, cluster.nodes().await?);
+            let (observed, _) = cluster.observe(&mut desired, settings.concurrency).await?;
+            Ok((desired, observed, version, nodes))
+        };
+        look.await.map_err(flow::cluster)
+    })?;
     let lines = sum_up(&desired, &observed);
     let unhealthy =
         lines.iter().any(|line| line.ready < line.objects) || nodes.iter().any(|node| node.unready.is_some());
@@ -62,23 +71,6 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         (false, true) => Exit::Changes,
         (false, false) => Exit::Done,
     })
-}
-
-/// What was seen of a cluster.
-struct Seen {
-    desired: Desired,
-    observed: Observed,
-    version: String,
-    nodes: Vec<NodeState>,
-}
-
-async fn seen(loaded: &Loaded, settings: &Settings) -> anyhow::Result<Seen> {
-    let cluster = flow::connect(&loaded.file.cloud, settings).await?;
-    let version = cluster.version().await.map_err(flow::cluster)?;
-    let nodes = cluster.nodes().await.map_err(flow::cluster)?;
-    let mut desired = desire::wanted(loaded, Some(&cluster), Allowed::default()).await?.desired;
-    let (observed, _) = cluster.observe(&mut desired, settings.concurrency).await.map_err(flow::cluster)?;
-    Ok(Seen { desired, observed, version, nodes })
 }
 
 fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {

@@ -19,6 +19,7 @@ use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::plan::Stage;
 use crate::plan::edges::gate_is_of;
 use crate::plan::live::{Leftover, Live, Observed, Verdict};
 use crate::plan::planner::{Desired, DesiredComponent};
@@ -97,16 +98,16 @@ impl Cluster {
     ) -> Result<Vec<(&'a ComponentName, ObjectId, Found)>, ClusterError> {
         let wanted = desired.components.iter().flat_map(|component| {
             let inventory = inventories.get(&component.name);
-            component.objects.iter().map(move |(_, object)| (component, inventory, object))
+            component.objects.iter().map(move |(stage, object)| (component, inventory, (*stage, object)))
         });
         let found: Vec<Option<_>> = stream::iter(wanted)
-            .map(|(component, inventory, object)| {
+            .map(|(component, inventory, (stage, object))| {
                 let own = inventory.and_then(|inventory| inventory.get(&object.id));
                 let known = Known { own, any: own.or_else(|| index.get(&object.id).copied()) };
-                (component, known, object)
+                (component, known, (stage, object))
             })
-            .map(|(component, known, object)| async move {
-                let found = self.observe_object(component, known, object, lists).await?;
+            .map(|(component, known, (stage, object))| async move {
+                let found = self.observe_object(component, known, (stage, object), lists).await?;
                 Ok::<_, ClusterError>(found.map(|found| (&component.name, object.id.clone(), found)))
             })
             .buffer_unordered(concurrency.max(1))
@@ -122,8 +123,10 @@ impl Cluster {
         index: &HashMap<&ObjectId, &Entry>,
         concurrency: usize,
     ) -> Result<BTreeMap<ObjectId, Leftover>, ClusterError> {
-        let objects = desired.components.iter().flat_map(|component| &component.objects);
-        let wanted: HashSet<&ObjectId> = objects.map(|(_, object)| &object.id).collect();
+        let ids = desired.components.iter().flat_map(|component| {
+            component.objects.iter().map(|(_, object)| &object.id).chain(&component.idle)
+        });
+        let wanted: HashSet<&ObjectId> = ids.collect();
         let gone = index.iter().filter(|(id, _)| !wanted.contains(*id)).map(|(id, entry)| (*id, *entry));
         let found: Vec<Option<_>> = stream::iter(gone)
             .map(|(id, entry)| async move {
@@ -140,7 +143,7 @@ impl Cluster {
         &self,
         component: &DesiredComponent,
         Known { own, any }: Known<'_>,
-        object: &Object,
+        (stage, object): (Stage, &Object),
         lists: &Lists<'_>,
     ) -> Result<Option<Found>, ClusterError> {
         let recorded = own.is_some_and(|entry| entry.desired.is_some());
@@ -148,13 +151,15 @@ impl Cluster {
             let ran = any.is_some_and(|entry| {
                 entry.complete && entry.desired.as_deref() == Some(&digest(&object.value))
             });
-            let live = Live { verdict: Verdict::Finished, ready: true, recorded, foreign: None };
+            let live = Live { verdict: Verdict::Finished, ready: true, recorded, ..Live::default() };
             return Ok(ran.then_some(Found { live, entry: None }));
         };
-        let ready = is_ready(component, object, &live, lists).await;
+        let ended = !stage.is_hook() || health::has_ended(&live);
+        let ready = ended && is_ready(component, object, &live, lists).await;
+        let failed = health::has_failed(&live);
         let (verdict, entry) = self.verdict(object, &live, any).await?;
         let foreign = if any.is_some() { None } else { foreign(object, &live) };
-        Ok(Some(Found { live: Live { verdict, ready, recorded, foreign }, entry }))
+        Ok(Some(Found { live: Live { verdict, ready, failed, recorded, foreign }, entry }))
     }
 }
 
@@ -172,10 +177,10 @@ impl Cluster {
         lists: &Lists<'_>,
         concurrency: usize,
     ) -> Result<Vec<(ObjectId, String)>, ClusterError> {
-        let objects = component.objects.iter().map(|(_, object)| object);
+        let objects = component.objects.iter();
         let judged: Vec<Option<(ObjectId, String)>> = stream::iter(objects)
-            .map(|object| async move {
-                let why = self.why_unwell(component, object, lists).await?;
+            .map(|(stage, object)| async move {
+                let why = self.why_unwell(component, (*stage, object), lists).await?;
                 Ok::<_, ClusterError>(why.map(|why| (object.id.clone(), why)))
             })
             .buffered(concurrency.max(1))
@@ -187,7 +192,7 @@ impl Cluster {
     async fn why_unwell(
         &self,
         component: &DesiredComponent,
-        object: &Object,
+        (stage, object): (Stage, &Object),
         lists: &Lists<'_>,
     ) -> Result<Option<String>, ClusterError> {
         let live = match self.get(&object.id, &object.version).await {
@@ -206,8 +211,8 @@ impl Cluster {
                     };
                     return Ok(Some(why));
                 }
-                // It has done its work, and its time to live took it away.
-                (Ok(_), None) if health::is_passing_job(&object.value) => return Ok(None),
+                // It has done its work, and its time to live or its policy took it away.
+                (Ok(_), None) if stage.is_hook() || health::is_passing_job(&object.value) => return Ok(None),
                 (Ok(_), None) => return Ok(Some("it is not there".to_owned())),
                 (Ok(_), Some(_)) => {}
             }

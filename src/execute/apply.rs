@@ -1,6 +1,8 @@
 //! The requests of one step: the inventory first, then the objects with
 //! bounded concurrency, then what they became.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
@@ -13,6 +15,7 @@ use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::{Entry, Inventory};
 use crate::model::names::ComponentName;
 use crate::model::object::{Object, ObjectId};
+use crate::plan::hooks;
 use crate::plan::prune::turn;
 use crate::plan::{Action, Stage, Step, StepId, Verb};
 
@@ -33,20 +36,40 @@ pub(crate) async fn apply(
             let writer = Writer { shared, step, component, deadline };
             let written = match stage {
                 Stage::Prune => writer.prune(&mut inventory).await,
+                Stage::PreHooksDone | Stage::PostHooksDone => writer.clean_up().await,
                 Stage::Generated
                 | Stage::Namespaces
                 | Stage::Crds
-                | Stage::PreInstall
+                | Stage::PreHooks(_)
                 | Stage::Objects
                 | Stage::Webhooks
                 | Stage::Resources
-                | Stage::PostInstall => writer.write(&mut inventory).await,
+                | Stage::PostHooks(_) => writer.write(&mut inventory).await,
             };
             written.map_err(|error| failed(&error))
         }
     };
     (inventory, result)
 }
+
+/// Deletes the hooks of a step that failed, where their policy says so.
+pub(crate) async fn delete_failed(shared: &Shared<'_>, step: &Step) {
+    let StepId::Stage(component, stage) = &step.id else { return };
+    let deadline = Instant::now() + DELETION;
+    let writer = Writer { shared, step, component, deadline };
+    let objects = step.actions.iter().filter_map(|action| action.object.as_deref());
+    for object in objects.filter(|object| stage.is_hook() && hooks::deleted_when_failed(object)) {
+        match writer.remove(&object.id).await {
+            Ok(()) => writer.wrote(&object.id, Verb::Delete),
+            Err(error) => shared.report(EventKind::Warning {
+                message: format!("{} failed and could not be deleted: {error}", object.id),
+            }),
+        }
+    }
+}
+
+/// How long the deletion of what failed may take.
+const DELETION: Duration = Duration::from_secs(30);
 
 /// Writes the objects of one step.
 struct Writer<'a> {
@@ -135,6 +158,19 @@ impl Writer<'_> {
             }
         }
         self.save(inventory).await
+    }
+
+    /// Deletes hooks that have succeeded. The inventory remembers that they ran.
+    async fn clean_up(&self) -> Result<(), ClusterError> {
+        stream::iter(&self.step.actions)
+            .map(|action| async move {
+                self.remove(&action.id).await?;
+                self.wrote(&action.id, Verb::Delete);
+                Ok::<(), ClusterError>(())
+            })
+            .buffer_unordered(self.shared.options.concurrency)
+            .try_collect()
+            .await
     }
 
     /// Deletes an object, and waits until it is gone.

@@ -53,7 +53,7 @@ fn passing(step: &Step) -> impl Iterator<Item = &Object> {
 }
 
 /// Waits until all objects of `step` are ready, and gives the Jobs that were
-/// seen complete and that will be gone some time.
+/// seen complete and that will be gone some time, and hooks.
 pub(crate) async fn wait(
     shared: &Shared<'_>,
     plan: &Plan,
@@ -76,8 +76,9 @@ pub(crate) async fn wait(
                 || step.gates.iter().any(|spec| edges::gate_is_of(spec, &object.id))
         })
         .collect();
+    let hooks = ran(step);
     if objects.is_empty() {
-        return Ok(Vec::new());
+        return Ok(hooks);
     }
     let wanted = match want(shared, step, &objects, deadline).await {
         Ok(()) => look_around(shared, step, (&objects, &gates), deadline).await,
@@ -92,7 +93,13 @@ pub(crate) async fn wait(
     }
     let complete = result?;
     probe::ask(shared, (plan, &step.id), &objects, deadline).await?;
-    Ok(complete)
+    Ok(if hooks.is_empty() { complete } else { hooks })
+}
+
+/// The hooks of a step: they are not run again once it is ready.
+fn ran(step: &Step) -> Vec<ObjectId> {
+    let hooks = step.actions.iter().filter(|action| step.id.is_hook() && !action.finished);
+    hooks.map(|action| action.id.clone()).collect()
 }
 
 async fn want(
@@ -240,8 +247,12 @@ fn look<'a>(
             None => health::gone(shared.watches.last(&object.id).as_deref()),
             Some(live) => {
                 let own = gates.iter().filter(|(spec, _)| edges::gate_is_of(spec, &object.id));
-                health::judge(live, own.map(|(spec, gate)| (spec.of.as_str(), gate)), context)
-                    .map_err(broken_gate)?
+                match health::judge(live, own.map(|(spec, gate)| (spec.of.as_str(), gate)), context) {
+                    Ok(Health::Ready) if step.id.is_hook() && !health::has_ended(live) => {
+                        Health::Progressing("it has not ended yet".to_owned())
+                    }
+                    judged => judged.map_err(broken_gate)?,
+                }
             }
         };
         let since = before.and_then(|before| before.stuck_since);

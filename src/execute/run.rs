@@ -356,8 +356,14 @@ impl<'b> Loop<'_, 'b> {
             if self.states[index] == State::Applied && self.holds(index, Blocks::Ready) {
                 self.states[index] = State::Gating;
                 running.push(
-                    async move { Done::Gated(index, gate::wait(shared, plan, step, deadline).await) }
-                        .boxed_local(),
+                    async move {
+                        let result = gate::wait(shared, plan, step, deadline).await;
+                        if result.is_err() {
+                            apply::delete_failed(shared, step).await;
+                        }
+                        Done::Gated(index, result)
+                    }
+                    .boxed_local(),
                 );
             }
         }

@@ -271,6 +271,20 @@ pub(crate) fn is_done_job(object: &Value) -> bool {
     is_passing_job(object) && condition(object, "Complete").is_some_and(|found| found.is_true())
 }
 
+/// Whether an object has done its work, where it is of a kind that ends.
+pub(crate) fn has_ended(object: &Value) -> bool {
+    text(object, "/kind") != Some("Pod") || text(object, "/status/phase") == Some("Succeeded")
+}
+
+/// Whether an object is a Job or a Pod that has ended badly.
+pub(crate) fn has_failed(object: &Value) -> bool {
+    match text(object, "/kind") {
+        Some("Job") => condition(object, "Failed").is_some_and(|found| found.is_true()),
+        Some("Pod") => text(object, "/status/phase") == Some("Failed"),
+        _ => false,
+    }
+}
+
 /// A status that speaks of an older generation.
 fn stale(object: &Value) -> Option<String> {
     let generation = number(object, "/metadata/generation")?;

@@ -52,6 +52,9 @@ pub(crate) struct Kept {
     pub(crate) revision: u32,
     /// When it changed last: what `now` answers.
     pub(crate) at: Timestamp,
+    /// The chart's hooks that run in this revision, `Job/migrate`.
+    #[serde(default)]
+    pub(crate) hooks: Vec<String>,
     values: Values,
 }
 
@@ -110,16 +113,24 @@ impl From<&ValueKey> for Key {
 }
 
 impl Kept {
-    /// What is kept of a component with these inputs now, given what was kept of it before.
-    pub(crate) fn now(before: Option<&Self>, inputs: Digest, now: Timestamp) -> Self {
-        match before {
-            None => Self { inputs, revision: 1, at: now, values: Values::default() },
-            Some(before) if before.inputs == inputs => before.clone(),
+    /// What is kept of a component with these inputs now, given what was kept of it before. A first installation
+    /// that is `unfinished` goes on with other inputs: its hooks are to run.
+    pub(crate) fn now(before: Option<&Self>, (inputs, unfinished): (Digest, bool), now: Timestamp) -> Self {
+        let (revision, values) = match before {
+            None => (1, Values::default()),
+            Some(before) if before.inputs == inputs => return before.clone(),
             Some(before) => {
-                let revision = before.revision.saturating_add(1);
-                Self { inputs, revision, at: now, values: before.values.clone() }
+                let revision = before.revision.saturating_add(u32::from(!unfinished));
+                (revision, before.values.clone())
             }
-        }
+        };
+        Self { inputs, revision, at: now, hooks: Vec::new(), values }
+    }
+
+    /// Whether this is a first installation of which not all hooks ran, by what the inventory says of them.
+    pub(crate) fn is_unfinished(&self, ran: impl Fn(&str, &str) -> bool) -> bool {
+        let done = |hook: &String| hook.split_once('/').is_none_or(|(kind, name)| ran(kind, name));
+        self.revision == 1 && !self.hooks.iter().all(done)
     }
 
     /// A value that was generated before, unless it is a certificate that is to be renewed: after two thirds of its life.
@@ -215,14 +226,15 @@ mod tests {
     fn what_is_kept_comes_back_and_the_revision_counts_changes_of_inputs() {
         let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
         let (then, now) = (Timestamp::from_second(1).unwrap(), Timestamp::from_second(2).unwrap());
-        let mut first = Kept::now(None, one, then);
+        let mut first = Kept::now(None, (one, false), then);
         first.put(key("randAlphaNum", 0), b"hunter2-canary");
         let secret = first.object(&shop(), &BTreeSet::new()).unwrap();
         assert!(!secret.value.to_string().contains("hunter2"));
         let (component, read) = Kept::read(&secret.value).unwrap();
         assert_eq!((component, &read), (shop(), &first));
-        assert_eq!(Kept::now(Some(&read), one, now), first);
-        let changed = Kept::now(Some(&read), two, now);
+        assert_eq!(Kept::now(Some(&read), (one, true), now), first);
+        assert_eq!(Kept::now(Some(&read), (two, true), now).revision, 1);
+        let changed = Kept::now(Some(&read), (two, false), now);
         assert_eq!((changed.revision, changed.at), (2, now));
         assert_eq!(changed.get(&key("randAlphaNum", 0), now), Some(&b"hunter2-canary"[..]));
         assert_eq!(changed.get(&key("randAlphaNum", 1), now), None);
@@ -232,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_not_used_any_more_makes_room_and_the_rest_must_fit() {
-        let mut kept = Kept::now(None, Digest::of(b""), Timestamp::UNIX_EPOCH);
+        let mut kept = Kept::now(None, (Digest::of(b""), false), Timestamp::UNIX_EPOCH);
         kept.put(key("randAlphaNum", 0), &vec![b'a'; 600_000]);
         kept.put(key("randAlphaNum", 1), &vec![b'b'; 600_000]);
         let both: BTreeSet<Key> = [key("randAlphaNum", 0), key("randAlphaNum", 1)].into();

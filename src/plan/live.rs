@@ -42,6 +42,8 @@ pub(crate) struct Live {
     pub(crate) verdict: Verdict,
     /// Its health rule holds.
     pub(crate) ready: bool,
+    /// It is a Job or a Pod that has ended badly.
+    pub(crate) failed: bool,
     /// The inventory of its component has it, and knows what it became.
     pub(crate) recorded: bool,
     /// Others made it, and nobody's inventory has it: who has fields in it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::live::{FieldConflict, Leftover};
-use super::planner::{Allowed, Desired, Live, Observed, Verdict, plan};
+use super::live::{FieldConflict, Leftover, Live};
+use super::planner::{Allowed, Desired, Observed, Verdict, plan};
 use super::tests::{any_rule, as_wanted, component, crd, deployment, edges, named, of, webhook};
 use super::{Plan, Reason, Stage};
 use crate::model::names::ComponentName;
@@ -168,7 +168,7 @@ fn what_the_user_must_allow_is_refused_all_at_once() {
         verdict: Verdict::Change { changes: Vec::new(), conflicts, refused: None },
         ready: true,
         recorded: true,
-        foreign: None,
+        ..Live::default()
     };
     let fixed =
         || Live { verdict: Verdict::Fixed { fields: vec!["spec (no)".to_owned()] }, ..change(Vec::new()) };

@@ -9,6 +9,7 @@ pub(crate) mod diff;
 pub(crate) mod edges;
 pub(crate) mod facility;
 mod graph;
+pub(crate) mod hooks;
 pub(crate) mod live;
 #[cfg(test)]
 mod live_tests;
@@ -17,6 +18,7 @@ pub(crate) mod prune;
 pub(crate) mod references;
 pub(crate) mod savings;
 pub(crate) mod send;
+mod stages;
 #[cfg(test)]
 mod tests;
 
@@ -127,6 +129,11 @@ pub(crate) enum StepId {
 }
 
 impl StepId {
+    /// Whether it is a turn of a chart's hooks.
+    pub(crate) fn is_hook(&self) -> bool {
+        matches!(self, Self::Stage(_, stage) if stage.is_hook())
+    }
+
     /// The component, or `kubernetes`: what a person sees one line for.
     pub(crate) fn component(&self) -> &str {
         match self {
@@ -152,8 +159,7 @@ impl Serialize for StepId {
 }
 
 /// The stages of a component, in the order in which they are applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Stage {
     /// What is kept of a chart: the values that it generated, before the objects that use them.
     Generated,
@@ -161,33 +167,56 @@ pub(crate) enum Stage {
     Namespaces,
     /// `CustomResourceDefinition` objects.
     Crds,
-    /// A chart's hooks before it is installed.
-    PreInstall,
+    /// A chart's hooks before its objects: each turn ends before the next begins. From 0.
+    PreHooks(u16),
+    /// Hooks that have succeeded are deleted.
+    PreHooksDone,
     /// Everything else of the source.
     Objects,
     /// What the API server calls or evaluates: webhook configurations, admission policies, aggregated APIs.
     Webhooks,
     /// The component's own `resources:`, after its source is ready.
     Resources,
-    /// A chart's hooks after it is installed.
-    PostInstall,
+    /// A chart's hooks after everything is ready, in turns.
+    PostHooks(u16),
+    /// Hooks that have succeeded are deleted.
+    PostHooksDone,
     /// Objects that are in the inventory and no longer wanted.
     Prune,
 }
 
+impl Stage {
+    /// Whether it is a turn of a chart's hooks.
+    pub(crate) fn is_hook(self) -> bool {
+        matches!(self, Self::PreHooks(_) | Self::PostHooks(_))
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let turn = |name: &str, turn: u16| match turn {
+            0 => name.to_owned(),
+            turn => format!("{name}-{}", u32::from(turn) + 1),
+        };
         f.pad(match self {
             Self::Generated => "generated",
             Self::Namespaces => "namespaces",
             Self::Crds => "crds",
-            Self::PreInstall => "pre-install",
+            Self::PreHooks(number) => return f.pad(&turn("pre-hooks", *number)),
+            Self::PreHooksDone => "pre-hooks-done",
             Self::Objects => "objects",
             Self::Webhooks => "webhooks",
             Self::Resources => "resources",
-            Self::PostInstall => "post-install",
+            Self::PostHooks(number) => return f.pad(&turn("post-hooks", *number)),
+            Self::PostHooksDone => "post-hooks-done",
             Self::Prune => "prune",
         })
+    }
+}
+
+impl Serialize for Stage {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

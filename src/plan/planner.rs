@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::graph::{self, Schedule};
-pub(crate) use super::live::{Live, Observed, Verdict};
-use super::{Action, Blocks, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId, Verb};
-use super::{edges, prune, references};
+pub(crate) use super::live::{Observed, Verdict};
+use super::{Blocks, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId};
+use super::{edges, prune, stages};
 use crate::model::component::{GateSpec, Provides};
 use crate::model::kinds;
 use crate::model::names::ComponentName;
@@ -23,9 +23,6 @@ const APPLY_EACH: Duration = Duration::from_micros(1_700);
 
 /// How long a step on a host may take: slow lines and registries, not hangs.
 const HOST_DEADLINE: Duration = Duration::from_secs(1800);
-
-/// How long a CRD takes from applied to served in discovery, for the estimate.
-const CRD_SERVED: Duration = Duration::from_millis(500);
 
 /// What is wanted.
 #[derive(Debug, Clone, Default)]
@@ -102,6 +99,8 @@ pub(crate) struct DesiredComponent {
     pub(crate) name: ComponentName,
     /// Its objects. Invariant: sorted by stage.
     pub(crate) objects: Vec<(Stage, Arc<Object>)>,
+    /// A chart's hooks that have no turn now. What of them is there stays.
+    pub(crate) idle: Vec<ObjectId>,
     /// What it says that it needs.
     pub(crate) needs: Vec<String>,
     /// Components that no edge may be inferred to.
@@ -128,7 +127,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     let mut edges = Vec::new();
     hosts(&desired.hosts, &mut steps, &mut edges);
     for component in &desired.components {
-        stages(component, (desired, observed), &mut steps, &mut edges);
+        stages::add(component, (desired, observed), &mut steps, &mut edges);
     }
     let mut errors = unknown_kinds(desired, observed);
     errors.extend(refusals(desired, observed));
@@ -181,79 +180,6 @@ fn hosts(hosts: &[HostStep], steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
     }
 }
 
-/// The steps of one component, and the edges between them.
-fn stages(
-    component: &DesiredComponent,
-    known: (&Desired, &Observed),
-    steps: &mut Vec<Step>,
-    edges: &mut Vec<Edge>,
-) {
-    let mut previous: Option<(usize, Stage)> = None;
-    let mut open = previous;
-    for objects in component.objects.chunk_by(|(a, _), (b, _)| a == b) {
-        let Some((stage, _)) = objects.first() else { continue };
-        let index = steps.len();
-        let step = step(component, *stage, objects, known);
-        let done = step.done;
-        steps.push(step);
-        // What is done waits for nobody: behind it the last stage that is not done counts, too.
-        let before = previous.into_iter().chain(open.filter(|_| open != previous));
-        edges.extend(before.map(|(from, before)| {
-            // CRDs must be served, hooks done, and a source ready, before what builds on them is sent.
-            let ready = matches!(before, Stage::Crds | Stage::PreInstall)
-                || matches!(stage, Stage::Resources | Stage::PostInstall);
-            let milestone = if ready { Milestone::Ready } else { Milestone::Applied };
-            Edge { from, milestone, to: index, blocks: Blocks::Apply, reason: Reason::StageOrder }
-        }));
-        previous = Some((index, *stage));
-        open = if done { open } else { previous };
-    }
-}
-
-fn step(
-    component: &DesiredComponent,
-    stage: Stage,
-    objects: &[(Stage, Arc<Object>)],
-    (desired, observed): (&Desired, &Observed),
-) -> Step {
-    let actions: Vec<Action> = objects
-        .iter()
-        .map(|(_, object)| Action {
-            autoscaled: desired.autoscaled.contains(&object.id),
-            ..action(object, observed.objects.get(&object.id))
-        })
-        .collect();
-    let gates: Vec<GateSpec> = component
-        .gates
-        .iter()
-        .filter(|gate| objects.iter().any(|(_, object)| edges::gate_is_of(gate, &object.id)))
-        .cloned()
-        .collect();
-    let done = objects.iter().all(|(_, object)| {
-        observed.objects.get(&object.id).is_some_and(|live| live.is_settled() && live.ready)
-    });
-    let extra: Duration = gates.iter().filter_map(|gate| gate.expect).map(|span| span.0).sum();
-    let expect = match stage {
-        Stage::Crds => CRD_SERVED,
-        Stage::Objects if objects.iter().any(|(_, object)| references::has_pods(object)) => {
-            component.expect + extra
-        }
-        Stage::PreInstall | Stage::Objects | Stage::Resources | Stage::PostInstall => extra,
-        Stage::Generated | Stage::Namespaces | Stage::Webhooks | Stage::Prune => Duration::ZERO,
-    };
-    Step {
-        id: StepId::Stage(component.name.clone(), stage),
-        actions,
-        work: Vec::new(),
-        gates,
-        may_be_empty: component.may_be_empty,
-        grace: component.grace,
-        expect: if done { Duration::ZERO } else { expect },
-        deadline: component.deadline,
-        done,
-    }
-}
-
 /// Objects whose kind is neither built in, nor defined by a component, nor served.
 fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
     let defined: BTreeSet<GroupKind> = desired
@@ -284,53 +210,15 @@ fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
         .collect()
 }
 
-/// What is done to one wanted object.
-fn action(object: &Arc<Object>, live: Option<&Live>) -> Action {
-    let mut action = Action::new(object.id.clone(), Verb::Create);
-    action.object = Some(Arc::clone(object));
-    let Some(live) = live else { return action };
-    action.verb = match &live.verdict {
-        _ if live.foreign.is_some() => Verb::Adopt,
-        Verdict::Same | Verdict::Finished => Verb::Keep,
-        Verdict::Change { .. } => Verb::Update,
-        Verdict::Fixed { .. } | Verdict::Going => Verb::Replace,
-    };
-    match &live.verdict {
-        Verdict::Same => {}
-        Verdict::Finished => action.finished = true,
-        Verdict::Change { changes, conflicts, refused } => {
-            action.changes.clone_from(changes);
-            action.takes.clone_from(conflicts);
-            action.note =
-                refused.as_ref().map(|words| format!("the API server refuses it as things are: {words}"));
-        }
-        Verdict::Fixed { fields } => {
-            action.note = Some(format!("only a new one can have {}", fields.join(", ")));
-        }
-        Verdict::Going => {
-            action.note = Some("it is being deleted, and made again when it is gone".to_owned());
-        }
-    }
-    if let Some(managers) = live.foreign.as_ref().filter(|managers| !managers.is_empty()) {
-        action.note = Some(format!("{} made it", managers.join(", ")));
-    }
-    action
-}
-
-/// Kinds of which a new object does what the old one did, and nothing is lost with that.
-fn is_safely_replaced(kind: &GroupKind) -> bool {
-    (kind.group.as_str(), kind.kind.as_str()) == ("batch", "Job")
-}
-
 /// What may not be done to objects that exist, unless the user says so.
 fn refusals(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
-    let objects = desired
-        .components
-        .iter()
-        .flat_map(|component| component.objects.iter().map(move |(_, object)| (&component.name, &object.id)));
+    let objects = desired.components.iter().flat_map(|component| {
+        let all = component.objects.iter();
+        all.map(move |(stage, object)| (&component.name, &object.id, *stage))
+    });
     let Allowed { data_loss: _, conflicts: force, adopt } = desired.allowed;
     let mut errors = Vec::new();
-    for (component, object) in objects {
+    for (component, object, stage) in objects {
         let Some(live) = observed.objects.get(object) else { continue };
         let (component, object) = (component.clone(), object.clone());
         if let Some(managers) = live.foreign.as_ref().filter(|_| !adopt) {
@@ -347,7 +235,9 @@ fn refusals(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
                 let conflicts = conflicts.iter().filter(|conflict| !conflict.ours).cloned().collect();
                 errors.push(PlanError::Conflict { component, object, conflicts });
             }
-            Verdict::Fixed { fields } if live.foreign.is_some() || !is_safely_replaced(&object.kind) => {
+            Verdict::Fixed { fields }
+                if live.foreign.is_some() || !stages::is_safely_replaced(&object.kind, stage) =>
+            {
                 errors.push(PlanError::Fixed { component, object, fields: fields.clone() });
             }
             Verdict::Same
@@ -399,55 +289,5 @@ fn finish(desired: &Desired, steps: Vec<Step>, mut edges: Vec<Edge>, mut dropped
         guarded: Vec::new(),
         critical_path: path.into_iter().map(|old| position[old]).collect(),
         expected,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_stage_waits_for_a_changed_one_also_behind_one_that_is_done() {
-        let object = |kind: &str, name: &str| {
-            let value =
-                json!({ "apiVersion": "v1", "kind": kind, "metadata": { "name": name, "namespace": "a" } });
-            Arc::new(Object::from_value(value).unwrap())
-        };
-        let objects = vec![
-            (Stage::Generated, object("Secret", "generated")),
-            (Stage::Namespaces, object("ConfigMap", "stands-for-a-namespace")),
-            (Stage::Objects, object("ConfigMap", "b")),
-            (Stage::PostInstall, object("ConfigMap", "c")),
-        ];
-        let component = DesiredComponent {
-            name: "a".parse().unwrap(),
-            objects: objects.clone(),
-            needs: Vec::new(),
-            ignore_edges: Vec::new(),
-            provides: Provides::default(),
-            gates: Vec::new(),
-            expect: Duration::ZERO,
-            deadline: Duration::ZERO,
-            may_be_empty: false,
-            grace: None,
-            stood_in: false,
-        };
-        let there = Live { verdict: Verdict::Same, ready: true, recorded: true, foreign: None };
-        let observed = Observed {
-            objects: objects
-                .iter()
-                .skip(1)
-                .take(1)
-                .map(|(_, object)| (object.id.clone(), there.clone()))
-                .collect(),
-            ..Observed::default()
-        };
-        let desired = Desired { components: vec![component], ..Desired::default() };
-        let plan = plan(&desired, &observed).unwrap();
-        let edges: Vec<_> = plan.edges.iter().map(|edge| (edge.from, edge.to, edge.milestone)).collect();
-        let (applied, ready) = (Milestone::Applied, Milestone::Ready);
-        assert_eq!(edges, [(0, 1, applied), (0, 2, applied), (1, 2, applied), (2, 3, ready)]);
     }
 }

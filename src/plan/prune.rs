@@ -7,10 +7,9 @@ use std::time::Duration;
 use super::live::{Leftover, Observed};
 use super::planner::Desired;
 use super::{Action, Blocks, Edge, Guard, Guarded, Milestone, Reason, Stage, Step, StepId, Verb};
-use crate::model::kept;
-use crate::model::kinds;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, ObjectId};
+use crate::model::{kept, kinds};
 
 /// How long objects may take to go.
 const DEADLINE: Duration = Duration::from_secs(600);
@@ -87,7 +86,8 @@ impl<'a> Wanted<'a> {
     fn of(desired: &'a Desired) -> Self {
         let all = || {
             desired.components.iter().flat_map(|component| {
-                component.objects.iter().map(move |(_, object)| (&object.id, &component.name))
+                let ids = component.objects.iter().map(|(_, object)| &object.id).chain(&component.idle);
+                ids.map(move |id| (id, &component.name))
             })
         };
         Self {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::facility::Facility;
-use super::planner::{Allowed, Desired, DesiredComponent, HostStep, Live, Observed, Phase, Verdict, plan};
+use super::live::Live;
+use super::planner::{Allowed, Desired, DesiredComponent, HostStep, Observed, Phase, Verdict, plan};
 use super::savings::{self, Culprit};
 use super::{Plan, Reason, Stage, Verb};
 use crate::model::component::Provides;
@@ -52,6 +53,7 @@ pub(super) fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> Desir
         may_be_empty: false,
         grace: None,
         stood_in: false,
+        idle: Vec::new(),
     }
 }
 
@@ -72,7 +74,7 @@ pub(super) fn of(components: Vec<DesiredComponent>) -> Desired {
 
 /// An object that is as wanted.
 pub(super) fn as_wanted() -> Live {
-    Live { verdict: Verdict::Same, ready: true, recorded: true, foreign: None }
+    Live { verdict: Verdict::Same, ready: true, recorded: true, ..Live::default() }
 }
 
 pub(super) fn edges(plan: &Plan) -> Vec<String> {

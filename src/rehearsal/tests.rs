@@ -200,6 +200,7 @@ fn component(number: usize, shape: &Shape) -> DesiredComponent {
         may_be_empty: false,
         grace: None,
         stood_in: false,
+        idle: Vec::new(),
     }
 }
 

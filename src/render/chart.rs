@@ -2,9 +2,10 @@
 //! its hooks as stages of their own.
 
 use bytes::Bytes;
-use cozy_chart::{Event, KubeVersion, Limits, Release, ValueSource, Values};
+use cozy_chart::{KubeVersion, Limits, Release, ValueSource, Values};
 use serde_json::{Value, json};
 
+use super::hooks;
 use super::job::{Job, Traces, source_stage};
 use super::world::World;
 use super::{Missing, RenderError, stand_in, yaml};
@@ -44,8 +45,15 @@ impl Job<'_> {
         let mut world = World::new(&component.name, self.known, Digest::of(inputs.to_string().as_bytes()));
         (release.revision, release.is_upgrade) = (world.kept.revision, world.kept.revision > 1);
         let rendered = cozy_chart::render(&loaded, &values, &release, &mut world);
-        let World { kept, used, asked, .. } = world;
+        let World { mut kept, used, asked, .. } = world;
         traces.asked = asked;
+        if let Ok(rendered) = &rendered {
+            let own = hooks::turns(&rendered.hooks, release.is_upgrade)
+                .into_iter()
+                .filter(|turn| turn.stage.is_some());
+            kept.hooks = own.map(|turn| turn.name()).collect();
+        }
+        let revision = kept.revision;
         let secret = kept.object(&component.name, &used);
         // Also where rendering failed, so that the error is masked.
         let secret = secret.map(|secret| traces.kept.insert((kept, secret)));
@@ -61,18 +69,36 @@ impl Job<'_> {
         })?;
         let crds = rendered.crds.iter().map(|crd| (None, crd.path.as_str(), crd.text.as_str()));
         let manifests = rendered.manifests.iter().map(|one| (None, one.path.as_str(), one.text.as_str()));
-        let hooks = rendered.hooks.iter().filter_map(|hook| {
-            let stage = hook_stage(&hook.events)?;
-            Some((Some(stage), hook.manifest.path.as_str(), hook.manifest.text.as_str()))
-        });
         let mut objects = Vec::new();
-        for (stage, path, text) in crds.chain(manifests).chain(hooks) {
+        for (stage, path, text) in crds.chain(manifests) {
             let documents =
                 yaml::read(text).map_err(|error| self.error(2005, path, Some(error.line), error.problem))?;
             let found = self.objects(path, documents, "of what it renders")?;
             objects.extend(
                 found.into_iter().map(|object| (stage.unwrap_or_else(|| source_stage(&object)), object)),
             );
+        }
+        for turn in hooks::turns(&rendered.hooks, release.is_upgrade) {
+            let hook = turn.hook;
+            if turn.runs_twice() {
+                let what =
+                    format!("{} {} is a hook before and after", hook.manifest.kind, hook.manifest.name);
+                let mut error =
+                    self.error(2024, &hook.manifest.path, None, format!("{what}: it can run once"));
+                error.hint = Some("render it as two hooks with different names".to_owned());
+                return Err(error);
+            }
+            let documents = yaml::read(&hook.manifest.text)
+                .map_err(|error| self.error(2005, &hook.manifest.path, Some(error.line), error.problem))?;
+            for mut object in self.objects(&hook.manifest.path, documents, "of what it renders")? {
+                match turn.stage {
+                    Some(stage) => {
+                        hooks::mark(&mut object, revision);
+                        objects.push((stage, object));
+                    }
+                    None => traces.idle.push(object),
+                }
+            }
         }
         if self.known.missing == Missing::StandIn {
             // Kinds that the component's operator defines when it runs.
@@ -89,16 +115,5 @@ impl Job<'_> {
         let (_, cluster) = self.facts.iter().find(|(name, _)| *name == "cluster")?;
         let version = cluster.get_attr("version").ok()?;
         version.as_str().map(str::to_owned)
-    }
-}
-
-/// When a hook takes its turn in an installation; `None`: never.
-fn hook_stage(events: &[Event]) -> Option<Stage> {
-    if events.contains(&Event::PreInstall) {
-        Some(Stage::PreInstall)
-    } else if events.contains(&Event::PostInstall) {
-        Some(Stage::PostInstall)
-    } else {
-        None
     }
 }

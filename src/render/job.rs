@@ -37,6 +37,8 @@ pub(super) struct Traces {
     pub(super) kept: Option<(Kept, Object)>,
     /// What it asked of a cluster, and was not told.
     pub(super) asked: BTreeSet<Lookup>,
+    /// Its hooks that have no turn now.
+    pub(super) idle: Vec<Object>,
 }
 
 /// One component rendered, or why not, with what its chart asked of a cluster.
@@ -108,7 +110,8 @@ impl Job<'_> {
         objects.extend(secret.map(|secret| (Stage::Generated, secret)));
         objects.sort_by_key(|(stage, _)| *stage);
         let objects = objects.into_iter().map(|(stage, object)| (stage, Arc::new(object))).collect();
-        Ok(Rendered { component: component.name.clone(), objects, stood_in, kept })
+        let idle = std::mem::take(&mut traces.idle).into_iter().map(Arc::new).collect();
+        Ok(Rendered { component: component.name.clone(), objects, stood_in, kept, idle })
     }
 
     fn context(&self) -> minijinja::Value {

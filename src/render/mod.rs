@@ -7,6 +7,7 @@
 
 mod apis;
 mod chart;
+mod hooks;
 mod job;
 mod limits;
 mod scope;
@@ -49,6 +50,8 @@ pub(crate) struct Rendered {
     pub(crate) stood_in: Option<String>,
     /// What is kept of its chart, if it is one.
     pub(crate) kept: Option<Kept>,
+    /// Its chart's hooks that have no turn now.
+    pub(crate) idle: Vec<Arc<Object>>,
 }
 
 /// What to do with a source that is not at hand (charts and manifest URLs).
@@ -97,6 +100,8 @@ pub(crate) struct Known {
     pub(crate) apis: Option<BTreeSet<String>>,
     /// What is kept of charts in the cluster.
     pub(crate) kept: BTreeMap<ComponentName, Kept>,
+    /// Charts whose hooks of the first installation have not all run yet.
+    pub(crate) unfinished: BTreeSet<ComponentName>,
     /// What an earlier attempt of this run generated.
     pub(crate) made: BTreeMap<ComponentName, Kept>,
     /// What the cluster says to the lookups of charts.
@@ -111,6 +116,7 @@ impl Known {
             now: None,
             apis: None,
             kept: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
             made: BTreeMap::new(),
             answers: BTreeMap::new(),
         }

@@ -22,7 +22,8 @@ pub(crate) fn finish(rendered: &mut [Rendered], components: &[Resolved]) -> Resu
     let mut errors = Vec::new();
     for (component, resolved) in rendered.iter_mut().zip(components) {
         let namespace = resolved.component.namespace.as_ref().map(|namespace| namespace.name.as_str());
-        for (_, object) in &mut component.objects {
+        let objects = component.objects.iter_mut().map(|(_, object)| object);
+        for object in objects.chain(&mut component.idle) {
             let scope = built_in(&object.id.kind).or_else(|| scopes.get(&object.id.kind).copied());
             if let Err(problem) = place(object, scope, namespace) {
                 errors.push(error(&component.component, 2011, format!("{}: {problem}", object.id)));

@@ -47,7 +47,8 @@ impl<'a> World<'a> {
     /// The world of a component's chart that is rendered from `inputs`.
     pub(super) fn new(component: &ComponentName, known: &'a Known, inputs: Digest) -> Self {
         let now = known.now.unwrap_or_else(|| Timestamp::from_second(MADE_UP).unwrap_or_default());
-        let kept = Kept::now(known.kept.get(component), inputs, now);
+        let unfinished = known.unfinished.contains(component);
+        let kept = Kept::now(known.kept.get(component), (inputs, unfinished), now);
         let made = known.made.get(component);
         Self { known, made, now, kept, used: BTreeSet::new(), asked: BTreeSet::new() }
     }

@@ -1,6 +1,7 @@
 //! Clouds of components that a test writes itself, on the real control plane,
 //! and what `cozy` says of them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -11,6 +12,8 @@ pub(crate) struct Made {
     pub(crate) plane: &'static ControlPlane,
     folder: tempfile::TempDir,
     components: Vec<String>,
+    /// What `cozy.yaml` says of components, as YAML.
+    settings: BTreeMap<String, String>,
     /// Instead of the control plane's own kubeconfig.
     pub(crate) kubeconfig: Option<PathBuf>,
 }
@@ -19,7 +22,7 @@ impl Made {
     /// On a control plane that is its own: what a run finds of others, it prunes.
     pub(crate) fn on(plane: &'static ControlPlane) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { plane, folder, components: Vec::new(), kubeconfig: None }
+        Self { plane, folder, components: Vec::new(), settings: BTreeMap::new(), kubeconfig: None }
     }
 
     /// A place for a file.
@@ -49,6 +52,12 @@ impl Made {
         self
     }
 
+    /// Gives a component's chart values, a YAML map in one line.
+    pub(crate) fn values(&mut self, name: &str, values: &str) -> &mut Self {
+        self.settings.insert(name.to_owned(), format!("{{ values: {values} }}"));
+        self
+    }
+
     fn write(&self) {
         let bundles = self.folder.path().join("catalogue/bundles");
         fs_err::create_dir_all(&bundles).unwrap();
@@ -59,7 +68,12 @@ impl Made {
             "apiVersion: cozy/v1\nkind: Bundle\nname: made\nversion: 1.0.0\nsummary: Made by a test\ncomponents:\n{components}"
         );
         fs_err::write(bundles.join("made.yaml"), bundle).unwrap();
-        let cloud = "apiVersion: cozy/v1\nkind: Cloud\nname: made\nbundle: made\nkubernetes: { provider: existing }\n";
+        let settings: Vec<String> =
+            self.settings.iter().map(|(name, settings)| format!("{name}: {settings}")).collect();
+        let cloud = format!(
+            "apiVersion: cozy/v1\nkind: Cloud\nname: made\nbundle: made\nkubernetes: {{ provider: existing }}\ncomponents: {{ {} }}\n",
+            settings.join(", ")
+        );
         fs_err::write(self.folder.path().join("cozy.yaml"), cloud).unwrap();
     }
 

@@ -9,6 +9,7 @@ mod charts;
 mod diagnosis;
 mod early;
 mod gates;
+mod hooks;
 mod leftovers;
 mod locking;
 mod made;
