@@ -139,15 +139,14 @@ fn action(object: &Arc<Object>, live: Option<&Live>, stage: Stage) -> Action {
     };
     match &live.verdict {
         Verdict::Same => {}
+        Verdict::Change { .. } | Verdict::Fixed { .. } if again => {}
         Verdict::Finished => action.finished = true,
-        Verdict::Change { .. } if again => {}
         Verdict::Change { changes, conflicts, refused } => {
             action.changes.clone_from(changes);
             action.takes.clone_from(conflicts);
             action.note =
                 refused.as_ref().map(|words| format!("the API server refuses it as things are: {words}"));
         }
-        Verdict::Fixed { .. } if again => {}
         Verdict::Fixed { fields } => {
             action.note = Some(format!("only a new one can have {}", fields.join(", ")));
         }
@@ -212,12 +211,12 @@ mod tests {
             ..Observed::nothing(true)
         };
         let plan = plan(&of(vec![component("a", objects.to_vec())]), &observed).unwrap();
-        let line = |step: &Step| {
+        let described = |step: &Step| {
             let actions: Vec<String> =
                 step.actions.iter().map(|action| format!("{:?} {}", action.verb, action.id)).collect();
             format!("{}{}: {}", step.id, if step.done { " (done)" } else { "" }, actions.join(", "))
         };
-        plan.steps.iter().map(line).collect::<Vec<_>>().join("\n")
+        plan.steps.iter().map(described).collect::<Vec<_>>().join("\n")
     }
 
     #[test]
@@ -244,10 +243,24 @@ mod tests {
         let finished = || there(Verdict::Finished);
         let same = || there(Verdict::Same);
         let all = [(0, finished()), (1, finished()), (2, same()), (3, same()), (4, finished())];
-        insta::assert_snapshot!(shown(&objects, &all), @"");
+        insta::assert_snapshot!(shown(&objects, &all), @"
+            a/pre-hooks (done): Keep ServiceAccount a/hook
+            a/pre-hooks-2 (done): Keep Job a/before
+            a/pre-hooks-3 (done): Keep Job a/stays
+            a/objects (done): Keep ConfigMap a/b
+            a/post-hooks (done): Keep Pod a/after
+        ");
         // Killed before the clean-up; one that failed; one of an older revision.
         let failed = Live { failed: true, ready: false, ..same() };
         let older = there(Verdict::default());
-        insta::assert_snapshot!(shown(&objects, &[(0, same()), (1, same()), (2, failed), (4, older)]), @"");
+        insta::assert_snapshot!(shown(&objects, &[(0, same()), (1, same()), (2, failed), (4, older)]), @"
+            a/pre-hooks (done): Keep ServiceAccount a/hook
+            a/pre-hooks-2 (done): Keep Job a/before
+            a/pre-hooks-3: Replace Job a/stays
+            a/pre-hooks-done: Delete Job a/before
+            a/objects: Create ConfigMap a/b
+            a/post-hooks: Replace Pod a/after
+            a/post-hooks-done: Delete Pod a/after, Delete ServiceAccount a/hook
+        ");
     }
 }

@@ -4,9 +4,8 @@
 use cozy_chart::{Event, Hook};
 use serde_json::Value;
 
-use crate::model::object::GroupKind;
-use crate::model::object::Object;
-use crate::model::object::split_api_version;
+use crate::model::object::{GroupKind, Object, split_api_version};
+
 use crate::plan::{Stage, hooks};
 
 /// The annotation that makes a hook of a later revision another object: it is run again.
@@ -40,9 +39,10 @@ fn ends(hook: &Hook) -> bool {
 
 /// The hooks in the order of their turns; those that have none last. Tests are left out.
 pub(super) fn turns(hooks: &[Hook], is_upgrade: bool) -> Vec<Turn<'_>> {
-    let (before, after) = match is_upgrade {
-        true => (Event::PreUpgrade, Event::PostUpgrade),
-        false => (Event::PreInstall, Event::PostInstall),
+    let (before, after) = if is_upgrade {
+        (Event::PreUpgrade, Event::PostUpgrade)
+    } else {
+        (Event::PreInstall, Event::PostInstall)
     };
     let is = |hook: &&Hook, event: Event| hook.events.contains(&event);
     let pre: Vec<&Hook> = hooks.iter().filter(|hook| is(hook, before)).collect();
