@@ -63,6 +63,9 @@ pub(super) struct Args {
     /// Allow to delete data: CRDs, namespaces, volumes
     #[arg(long)]
     allow_data_loss: bool,
+    /// Take hosts with `state: removed` out of the cluster, and clean them
+    #[arg(long)]
+    remove_hosts: bool,
     #[command(flatten)]
     hosts: HostArgs,
 }
@@ -78,6 +81,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         timeout,
         force_conflicts,
         allow_data_loss,
+        remove_hosts,
         ref hosts,
     } = *args;
     if ui.format() == Format::Yaml {
@@ -122,7 +126,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)
     } else {
-        flow::runtime()?.block_on(run.real(desired, hosts))
+        flow::runtime()?.block_on(run.real(desired, hosts, remove_hosts))
     }
 }
 
@@ -217,10 +221,10 @@ impl Run<'_> {
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
-    async fn real(&self, mut desired: Desired, hosts: &HostArgs) -> anyhow::Result<Exit> {
+    async fn real(&self, mut desired: Desired, hosts: &HostArgs, remove: bool) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let runner = if kubeadm {
-            match super::hosts::runner(hosts, self.loaded, self.settings, self.ui).await? {
+            match super::hosts::runner(hosts, remove, self.loaded, self.settings, self.ui).await? {
                 Ok(runner) => Some(runner),
                 Err(exit) => return Ok(exit),
             }
@@ -367,7 +371,8 @@ struct Words<'a> {
     again: &'a str,
 }
 
-fn exit(finished: &Finished) -> Exit {
+/// How the process ends after a run.
+pub(super) fn exit(finished: &Finished) -> Exit {
     match finished.outcome {
         Outcome::Done => Exit::Done,
         // 3000: not ready in time or unhealthy.

@@ -18,6 +18,7 @@ mod schema;
 mod secrets;
 mod signals;
 mod status;
+mod uninstall;
 mod validate;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -60,6 +61,8 @@ enum Command {
     Status(status::Args),
     /// Say why components are not ready, down to the cause and the fix
     Diagnose(diagnose::Args),
+    /// Take away what was put on hosts
+    Uninstall(uninstall::Args),
     /// Fill the cache with charts and manifests
     Fetch(fetch::Args),
     /// Show bundles, and lock their artefacts
@@ -116,10 +119,11 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Install(args) => install::run(&args, settings, ui),
         Command::Status(args) => status::run(&args, settings, ui),
         Command::Diagnose(args) => diagnose::run(&args, settings, ui),
+        Command::Uninstall(args) => uninstall::run(&args, settings, ui),
         Command::Fetch(args) => fetch::run(&args, settings, ui),
         Command::Bundle(args) => bundle::run(args, settings, ui),
         Command::Component(args) => component::run(args, settings, ui),
-        Command::Host(args) => host::run(args),
+        Command::Host(args) => host::run(args, ui),
         Command::Schema(args) => schema::run(&args, ui),
         Command::Completion { shell } => {
             let mut script = Vec::new();

@@ -208,6 +208,8 @@ pub(crate) enum Reason {
     Kubernetes,
     /// etcd takes one new member at a time.
     Quorum,
+    /// A server that leaves must not be talked to any more.
+    Endpoints,
     /// The other step's objects are not needed any more, and go first.
     PruneOrder,
 }
@@ -235,7 +237,12 @@ impl Reason {
             | Self::Admission { .. }
             | Self::Backend { .. }
             | Self::Network { .. } => true,
-            Self::Needs(_) | Self::StageOrder | Self::Kubernetes | Self::Quorum | Self::PruneOrder => false,
+            Self::Needs(_)
+            | Self::StageOrder
+            | Self::Kubernetes
+            | Self::Quorum
+            | Self::Endpoints
+            | Self::PruneOrder => false,
         }
     }
 }
@@ -254,7 +261,8 @@ impl fmt::Display for Reason {
             Self::Backend { caller, service } => write!(f, "{caller} is answered by Service {service}"),
             Self::Network { object } => write!(f, "{object} has pods on the pod network"),
             Self::Kubernetes => f.write_str("there is no API server before"),
-            Self::Quorum => f.write_str("servers join one at a time, for etcd's quorum"),
+            Self::Quorum => f.write_str("servers come and go one at a time, for etcd's quorum"),
+            Self::Endpoints => f.write_str("the others stop using it first"),
             Self::PruneOrder => f.write_str("what is used goes after what uses it"),
         }
     }
@@ -417,6 +425,33 @@ pub(crate) enum PlanError {
         /// The Service.
         object: ObjectId,
     },
+    /// A server's removal would give up etcd's quorum.
+    #[error(
+        "`{host}` cannot be removed: {}{up} of {all} members of etcd {} up, and {needed} {} needed for a quorum",
+        if *.then { "then " } else { "" },
+        if *.then { "would be" } else if *.up == 1 { "is" } else { "are" },
+        if *.needed == 1 { "is" } else { "are" }
+    )]
+    Quorum {
+        /// The host.
+        host: String,
+        /// Whether it is so after the removal; else before it.
+        then: bool,
+        /// Voting members that answer.
+        up: usize,
+        /// Voting members.
+        all: usize,
+        /// How many must answer.
+        needed: usize,
+    },
+    /// A new cluster would be made beside one that may live.
+    #[error(
+        "`{host}` is to be removed, and no server that stays belongs to its cluster: a second cluster would be made"
+    )]
+    Stranded {
+        /// The server that is to be removed.
+        host: String,
+    },
     /// Steps wait for each other.
     #[error("steps wait for each other: {path}")]
     Cycle {
@@ -446,6 +481,8 @@ impl PlanError {
             Self::Cycle { .. } => Code(2503),
             Self::Unprovided { .. } => Code(2504),
             Self::NoPool { .. } => Code(2505),
+            Self::Quorum { .. } => Code(2506),
+            Self::Stranded { .. } => Code(2507),
         }
     }
 
@@ -461,6 +498,12 @@ impl PlanError {
             Self::Unprovided { facility, .. } => facility.remedy(),
             Self::NoPool { .. } => {
                 "give a range with `network: { loadBalancer: [10.0.0.200-10.0.0.220] }` in cozy.yaml"
+            }
+            Self::Quorum { .. } => {
+                "start the servers that are down, or let others join first; a server that is gone for good is removed before one that lives"
+            }
+            Self::Stranded { .. } => {
+                "let the new servers join first: install once with `state: present` on the old ones, then remove these"
             }
             Self::Cycle { .. } => {
                 "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"

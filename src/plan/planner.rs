@@ -52,6 +52,10 @@ pub(crate) enum Phase {
     Join,
     /// Its node is ready: the pod network is there.
     Ready,
+    /// It leaves the cluster.
+    Remove,
+    /// What was put on it goes away.
+    Clean,
 }
 
 impl fmt::Display for Phase {
@@ -61,6 +65,8 @@ impl fmt::Display for Phase {
             Self::Init => "init",
             Self::Join => "join",
             Self::Ready => "ready",
+            Self::Remove => "remove",
+            Self::Clean => "clean",
         })
     }
 }
