@@ -11,6 +11,7 @@
 //! - `execute`: runs a plan: events, retries, cancellation
 //! - `diagnose`: from a gate that does not hold down to the cause
 //! - `provider`: how Kubernetes gets onto hosts: what is to be done, pure, and what does it
+//! - `etcd`: the members of etcd, asked and changed on servers
 //! - `proxy`: the local endpoint of the API servers, which runs on hosts
 //! - `preflight`: from facts and `cozy.yaml` to findings. No I/O
 //! - `host`: sessions over SSH or on this machine, facts, uploads
@@ -30,6 +31,7 @@ mod cli;
 mod cluster;
 mod diagnose;
 mod error;
+mod etcd;
 mod execute;
 mod fetch;
 mod health;

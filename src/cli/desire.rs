@@ -1,6 +1,8 @@
 //! From what was loaded to what is wanted of a cluster: charts are told what the
 //! cluster has, and what they generated before.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
@@ -30,6 +32,8 @@ pub(super) struct Wanted {
     pub(super) masks: Masks,
     /// Components whose generated values were kept, and are not there any more.
     lost: Vec<ComponentName>,
+    /// The state of the inventories before what was kept was read.
+    state: Option<BTreeMap<String, String>>,
 }
 
 /// Refuses what is wrong whatever a cluster says, before anybody connects to one.
@@ -49,15 +53,18 @@ pub(super) async fn wanted(
     let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
-    let mut lost = Vec::new();
+    let (mut lost, mut state) = (Vec::new(), None);
     if let Some(cluster) = cluster {
         let version = cluster.version().await.map_err(flow::cluster)?;
         if let Some(facts) = facts.get_mut("cluster") {
             facts["version"] = json!(version);
         }
         if loaded.components.iter().any(Resolved::is_chart) {
+            // In this order: what another run keeps meanwhile shows in the inventories' state.
+            let Inventories { all: inventories, state: before } =
+                cluster.inventories().await.map_err(flow::cluster)?;
+            state = Some(before);
             known.kept = cluster.kept().await.map_err(flow::cluster)?;
-            let inventories = cluster.inventories().await.map_err(flow::cluster)?.all;
             let once = |name: &ComponentName| {
                 let entry = inventories.get(name).and_then(|inventory| inventory.get(&kept::secret(name)));
                 entry.is_some_and(|entry| entry.desired.is_some())
@@ -112,7 +119,7 @@ pub(super) async fn wanted(
     let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
     let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
     let masks = Masks::of_texts(settings.chain(generated));
-    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost })
+    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, state })
 }
 
 impl Wanted {
@@ -130,13 +137,16 @@ impl Wanted {
                 kept::secret(name)
             ));
         }
-        let (observed, inventories) = match cluster {
+        let (observed, mut inventories) = match cluster {
             Some(cluster) => cluster.observe(&mut self.desired, concurrency).await.map_err(flow::cluster)?,
             // On bare servers the plan is made from rendered objects alone.
             None => (Observed::nothing(false), Inventories::default()),
         };
         let mut plan = planner::plan(&self.desired, &observed).map_err(flow::no_plan)?;
         plan.mask(&self.masks);
+        if let Some(before) = self.state {
+            inventories.state = before;
+        }
         Ok((plan, inventories))
     }
 }

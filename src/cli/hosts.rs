@@ -3,23 +3,27 @@
 
 use std::path::{Path, PathBuf};
 
-use super::flow::Loaded;
+use anyhow::Context as _;
+use futures::future;
+
+use super::flow::{self, Loaded};
 use super::preflight::{self, HostArgs};
 use crate::error::{Code, Exit, Problem, Said};
-use crate::host::HostError;
+use crate::host::{HostError, Session, Target};
 use crate::model::artefact::Digest;
-use crate::model::cloud::Cloud;
+use crate::model::cloud::{Cloud, HostState};
 use crate::model::names::is_dns_label;
 use crate::preflight::Seen;
 use crate::provider::kubeadm::lock::{Lock, LockError};
 use crate::provider::kubeadm::steps::{LocalFile, Supplies};
-use crate::provider::kubeadm::{Node, Parts, Runner};
+use crate::provider::kubeadm::{Gone, Node, Parts, Refusal, Runner};
 use crate::settings::Settings;
 use crate::ui::{Ui, preflight as draw};
 
 /// Looks at the hosts; `Err`: preflight failed, and it was said why.
 pub(super) async fn runner(
     args: &HostArgs,
+    remove: bool,
     loaded: &Loaded,
     settings: &Settings,
     ui: &Ui,
@@ -27,7 +31,11 @@ pub(super) async fn runner(
     let cloud = &loaded.file.cloud;
     let lock = lock(loaded)?;
     let mirror = mirror(cloud)?;
-    let found = preflight::look(args, loaded, settings).await?;
+    // Hundreds of megabytes are read while the hosts are asked.
+    let folder = mirror.clone();
+    let digests = tokio::task::spawn_blocking(move || Ok::<_, anyhow::Error>((images(&folder)?, itself()?)));
+    let (found, gone) = tokio::join!(preflight::look(args, loaded, settings), gone(args, cloud, settings));
+    let found = found?;
     let hosts = cloud.present_hosts().count();
     if !found.passes() || found.sessions.len() < hosts {
         ui.error(&draw::text(cloud.name.as_str(), hosts, &found.findings, found.skipped, ui.width()));
@@ -36,14 +44,39 @@ pub(super) async fn runner(
     let nodes =
         found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
     let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
-    let images = images(&mirror)?;
-    let itself = itself()?;
+    let (images, itself) = digests.await.context("cannot read the images")??;
     let supplies = Supplies { lock: &lock, mirror, images: &images, itself: &itself };
     let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
-    let parts = Parts { cloud: cloud.clone(), nodes, sessions: found.sessions, kubeconfig };
-    let runner = Runner::new(parts, &supplies).await.map_err(|error| host(&error))?;
+    let parts = Parts { cloud: cloud.clone(), nodes, sessions: found.sessions, gone, remove, kubeconfig };
+    let runner = Runner::new(parts, &supplies).await.map_err(|refusal| match refusal {
+        Refusal::Host(error) => host(&error),
+        Refusal::Plan(error) => flow::no_plan(vec![error]),
+    })?;
+    for name in runner.held() {
+        ui.note(format!("{name} has `state: removed` and is still there: --remove-hosts takes it out"));
+    }
     runner.verify(&supplies).map_err(locked)?;
     Ok(Ok(runner))
+}
+
+/// Hosts with `state: removed`. One that does not answer may be gone for good.
+async fn gone(args: &HostArgs, cloud: &Cloud, settings: &Settings) -> Vec<Gone> {
+    let ssh = preflight::ssh(args, settings);
+    let removed = cloud.hosts.iter().enumerate().filter(|(_, host)| host.state == HostState::Removed);
+    let all = removed.map(|(index, host)| {
+        let ssh = &ssh;
+        async move {
+            let target = Target::new(host);
+            Gone {
+                host: target.name.clone(),
+                role: cloud.role(index),
+                name: host.name.as_ref().map(ToString::to_string),
+                address: host.address.clone(),
+                session: Session::open(target, ssh).await.ok(),
+            }
+        }
+    });
+    future::join_all(all).await
 }
 
 fn lock(loaded: &Loaded) -> anyhow::Result<Lock> {
@@ -122,10 +155,25 @@ fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
     })
 }
 
+fn said(error: &HostError) -> Said {
+    Said { code: error.code(), message: error.to_string(), hint: Some(error.hint()) }
+}
+
 /// An error of a host for the user.
-fn host(error: &HostError) -> anyhow::Error {
-    let said = Said { code: error.code(), message: error.to_string(), hint: Some(error.hint()) };
-    Problem::One(said, None, Exit::Failed).into()
+pub(super) fn host(error: &HostError) -> anyhow::Error {
+    Problem::One(said(error), None, Exit::Failed).into()
+}
+
+/// Hosts that do not answer, for the user.
+pub(super) fn silent(errors: &[HostError]) -> anyhow::Error {
+    let summary = format!("{} cannot be worked on", crate::ui::text::count(errors.len(), "host"));
+    Problem::Several { said: errors.iter().map(said).collect(), summary, exit: Exit::Failed }.into()
+}
+
+/// There are no hosts.
+pub(super) fn none(what: &str) -> anyhow::Error {
+    let message = format!("{what}: `kubernetes.provider` is `existing`");
+    Problem::new(5001, Exit::Usage, message, "this command is for clouds with `hosts`").into()
 }
 
 fn locked(error: LockError) -> anyhow::Error {

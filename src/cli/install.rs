@@ -62,13 +62,27 @@ pub(super) struct Args {
     wait_lock: Option<Duration>,
     #[command(flatten)]
     allow: Allow,
+    /// Take hosts with `state: removed` out of the cluster, and clean them
+    #[arg(long)]
+    remove_hosts: bool,
     #[command(flatten)]
     hosts: HostArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { rehearse, seed, ref inject, ref timeline, yes, timeout, wait_lock, allow, ref hosts } = *args;
+    let Args {
+        rehearse,
+        seed,
+        ref inject,
+        ref timeline,
+        yes,
+        timeout,
+        wait_lock,
+        allow,
+        remove_hosts: remove,
+        ref hosts,
+    } = *args;
     let allowed = Allowed::from(allow);
     if ui.format() == Format::Yaml {
         return Err(Problem::new(
@@ -113,7 +127,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         run.rehearsed(&desired, &plan, faults)
     } else {
         desire::refuse(&loaded)?;
-        flow::runtime()?.block_on(run.real(hosts, allowed))
+        flow::runtime()?.block_on(run.real((hosts, remove), allowed))
     }
 }
 
@@ -210,10 +224,10 @@ impl Run<'_> {
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
-    async fn real(&self, hosts: &HostArgs, allowed: Allowed) -> anyhow::Result<Exit> {
+    async fn real(&self, (hosts, remove): (&HostArgs, bool), allowed: Allowed) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let runner = if kubeadm {
-            match super::hosts::runner(hosts, self.loaded, self.settings, self.ui).await? {
+            match super::hosts::runner(hosts, remove, self.loaded, self.settings, self.ui).await? {
                 Ok(runner) => Some(runner),
                 Err(exit) => return Ok(exit),
             }
@@ -380,7 +394,8 @@ struct Words<'a> {
     again: &'a str,
 }
 
-fn exit(finished: &Finished) -> Exit {
+/// How the process ends after a run.
+pub(super) fn exit(finished: &Finished) -> Exit {
     match finished.outcome {
         Outcome::Done => Exit::Done,
         // 3000: not ready in time or unhealthy.

@@ -21,6 +21,7 @@ mod schema;
 mod secrets;
 mod signals;
 mod status;
+mod uninstall;
 mod unlock;
 mod validate;
 
@@ -66,6 +67,8 @@ enum Command {
     Diagnose(diagnose::Args),
     /// Take the lock away from a run that is dead
     Unlock(unlock::Args),
+    /// Take away what was put on hosts
+    Uninstall(uninstall::Args),
     /// Fill the cache with charts and manifests
     Fetch(fetch::Args),
     /// Show bundles, and lock their artefacts
@@ -123,10 +126,11 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&args, settings, ui),
         Command::Diagnose(args) => diagnose::run(&args, settings, ui),
         Command::Unlock(args) => unlock::run(&args, settings, ui),
+        Command::Uninstall(args) => uninstall::run(&args, settings, ui),
         Command::Fetch(args) => fetch::run(&args, settings, ui),
         Command::Bundle(args) => bundle::run(args, settings, ui),
         Command::Component(args) => component::run(args, settings, ui),
-        Command::Host(args) => host::run(args),
+        Command::Host(args) => host::run(args, ui),
         Command::Schema(args) => schema::run(&args, ui),
         Command::Completion { shell } => {
             let mut script = Vec::new();

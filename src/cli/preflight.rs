@@ -67,13 +67,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     if loaded.file.cloud.kubernetes.provider == Provider::Existing {
-        return Err(Problem::new(
-            5001,
-            Exit::Usage,
-            "there are no hosts to look at: `kubernetes.provider` is `existing`",
-            "`cozy plan` checks the cluster for what the components need",
-        )
-        .into());
+        return Err(super::hosts::none("there are no hosts to look at"));
     }
     flow::runtime()?.block_on(async {
         let mut found = look(&args.hosts, &loaded, settings).await?;
@@ -108,11 +102,7 @@ fn print(found: &Found, loaded: &Loaded, ui: &Ui) -> anyhow::Result<()> {
 /// Connects to all hosts at once, asks them, and checks what they say.
 pub(super) async fn look(args: &HostArgs, loaded: &Loaded, settings: &Settings) -> anyhow::Result<Found> {
     let skip = skipped(args)?;
-    let ssh = Ssh {
-        accept_new: args.accept_new_host_keys,
-        config: settings.ssh_config.clone(),
-        patience: PATIENCE,
-    };
+    let ssh = ssh(args, settings);
     let cloud = &loaded.file.cloud;
     let wanted = Wanted::new(cloud, loaded.components.iter().map(|resolved| &resolved.component));
     let (ssh, asked) = (&ssh, &wanted);
@@ -145,6 +135,11 @@ pub(super) async fn look(args: &HostArgs, loaded: &Loaded, settings: &Settings) 
     findings.retain(|found| !skip.contains(found.check));
     let skipped = all - findings.len();
     Ok(Found { sessions, seen, findings, skipped })
+}
+
+/// How hosts are reached.
+pub(super) fn ssh(args: &HostArgs, settings: &Settings) -> Ssh {
+    Ssh { accept_new: args.accept_new_host_keys, config: settings.ssh_config.clone(), patience: PATIENCE }
 }
 
 async fn ask(

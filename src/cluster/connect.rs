@@ -1,17 +1,19 @@
 //! From a kubeconfig to clients.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use super::error::ClusterError;
 
-/// How a cluster is reached.
+/// How a cluster is reached; clones share their connections.
+#[derive(Clone)]
 pub(crate) struct Connection {
     client: kube::Client,
     /// To make further clients from; none, where there is only the one.
-    config: Option<Box<kube::Config>>,
+    config: Option<Arc<kube::Config>>,
 }
 
 impl From<kube::Client> for Connection {
@@ -89,5 +91,5 @@ async fn client(
     config.read_timeout = Some(SILENCE);
     config.write_timeout = Some(SILENCE);
     let client = kube::Client::try_from(config.clone())?;
-    Ok(Connection { client, config: Some(Box::new(config)) })
+    Ok(Connection { client, config: Some(Arc::new(config)) })
 }

@@ -53,8 +53,13 @@ enum Stop {
     Lost(String),
 }
 
-/// Follows a kind until it is dropped.
-pub(super) async fn follow(api: Api<DynamicObject>, mut sink: impl Sink) {
+/// Follows a kind until it is dropped. `again` gives its API over new connections: where one has fallen silent, those
+/// that are kept open for other requests have, too.
+pub(super) async fn follow(
+    mut api: Api<DynamicObject>,
+    again: impl Fn() -> Api<DynamicObject>,
+    mut sink: impl Sink,
+) {
     let mut wait = FIRST;
     loop {
         let (mut version, mut stop) = match list(&api, &mut sink).await {
@@ -70,6 +75,7 @@ pub(super) async fn follow(api: Api<DynamicObject>, mut sink: impl Sink) {
             }
             if let Stop::Broken(what) = &stop {
                 sink.trouble(Some(what.clone()));
+                api = again();
             }
             // Something between may end watches as soon as they begin.
             if matches!(stop, Stop::Broken(_)) || matches!(stop, Stop::Ended) && !lasted {
@@ -79,6 +85,7 @@ pub(super) async fn follow(api: Api<DynamicObject>, mut sink: impl Sink) {
         }
         if let Stop::Lost(what) = stop {
             sink.trouble(Some(what));
+            api = again();
         }
         sleep_until(Instant::now() + wait).await;
         wait = (wait * 2).min(LONGEST);

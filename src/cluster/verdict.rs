@@ -89,7 +89,8 @@ impl Cluster {
         entry: &Entry,
     ) -> Result<Option<Leftover>, ClusterError> {
         let Some(live) = self.get(id, "").await? else { return Ok(Some(Leftover::Gone)) };
-        if entry.desired.is_none() && owned(&live).is_none() {
+        // Killed before it was recorded; with nothing but a name it would have no fields, of nobody.
+        if entry.desired.is_none() && owned(&live).is_none() && !others(&live).is_empty() {
             return Ok(Some(Leftover::Foreign));
         }
         let annotation = live.pointer("/metadata/annotations").and_then(|all| all.get(KEEP.0));

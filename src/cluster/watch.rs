@@ -354,7 +354,13 @@ impl Watches {
             keeps: keeps.clone(),
             listed: BTreeSet::new(),
         };
-        let task = tasks.set.spawn(follow(Api::all_with(cluster.client().clone(), resource), keeper));
+        let api = Api::all_with(cluster.client().clone(), resource);
+        let (connection, resource, first) = (cluster.connection.clone(), resource.clone(), api.clone());
+        let again = move || {
+            // A client could be made before.
+            connection.another().map_or_else(|_| first.clone(), |client| Api::all_with(client, &resource))
+        };
+        let task = tasks.set.spawn(follow(api, again, keeper));
         if let Some((_, before)) = tasks.running.insert(kind.clone(), (keeps, task)) {
             before.abort();
         }

@@ -258,7 +258,7 @@ impl Found<'_> {
         }
         if let Some(StepId::Stage(component, _)) = self.steps.get(self.to).map(|step| &step.id) {
             let component = component.clone();
-            self.errors.push(PlanError::Unprovided { component, object: id.clone(), facility });
+            self.errors.push(PlanError::Unprovided { component, object: Box::new(id.clone()), facility });
         }
     }
 
@@ -284,7 +284,7 @@ impl Found<'_> {
             && !there
             && let Some(component) = component()
         {
-            self.errors.push(PlanError::Unprovided { component, object: id.clone(), facility });
+            self.errors.push(PlanError::Unprovided { component, object: Box::new(id.clone()), facility });
         }
     }
 

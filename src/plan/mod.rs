@@ -282,6 +282,8 @@ pub(crate) enum Reason {
     Kubernetes,
     /// etcd takes one new member at a time.
     Quorum,
+    /// A server that leaves must not be talked to any more.
+    Endpoints,
     /// The other step's objects are not needed any more, and go first.
     PruneOrder,
 }
@@ -309,7 +311,12 @@ impl Reason {
             | Self::Admission { .. }
             | Self::Backend { .. }
             | Self::Network { .. } => true,
-            Self::Needs(_) | Self::StageOrder | Self::Kubernetes | Self::Quorum | Self::PruneOrder => false,
+            Self::Needs(_)
+            | Self::StageOrder
+            | Self::Kubernetes
+            | Self::Quorum
+            | Self::Endpoints
+            | Self::PruneOrder => false,
         }
     }
 }
@@ -328,7 +335,8 @@ impl fmt::Display for Reason {
             Self::Backend { caller, service } => write!(f, "{caller} is answered by Service {service}"),
             Self::Network { object } => write!(f, "{object} has pods on the pod network"),
             Self::Kubernetes => f.write_str("there is no API server before"),
-            Self::Quorum => f.write_str("servers join one at a time, for etcd's quorum"),
+            Self::Quorum => f.write_str("servers come and go one at a time, for etcd's quorum"),
+            Self::Endpoints => f.write_str("the others stop using it first"),
             Self::PruneOrder => f.write_str("what is used goes after what uses it"),
         }
     }
@@ -530,7 +538,7 @@ pub(crate) enum PlanError {
         /// Whose object.
         component: ComponentName,
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// What it uses.
         facility: Facility,
     },
@@ -550,7 +558,7 @@ pub(crate) enum PlanError {
         /// Whose object.
         component: ComponentName,
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// Each field with its manager.
         conflicts: Vec<FieldConflict>,
     },
@@ -560,7 +568,7 @@ pub(crate) enum PlanError {
         /// Whose object.
         component: ComponentName,
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// The fields, each with the server's words.
         fields: Vec<String>,
     },
@@ -570,9 +578,36 @@ pub(crate) enum PlanError {
         /// Whose object.
         component: ComponentName,
         /// The object.
-        object: ObjectId,
+        object: Box<ObjectId>,
         /// Who has fields in it.
         managers: Vec<String>,
+    },
+    /// A server's removal would give up etcd's quorum.
+    #[error(
+        "`{host}` cannot be removed: {}{up} of {all} members of etcd {} up, and {needed} {} needed for a quorum",
+        if *.then { "then " } else { "" },
+        if *.then { "would be" } else if *.up == 1 { "is" } else { "are" },
+        if *.needed == 1 { "is" } else { "are" }
+    )]
+    Quorum {
+        /// The host.
+        host: String,
+        /// Whether it is so after the removal; else before it.
+        then: bool,
+        /// Voting members that answer.
+        up: usize,
+        /// Voting members.
+        all: usize,
+        /// How many must answer.
+        needed: usize,
+    },
+    /// A new cluster would be made beside one that may live.
+    #[error(
+        "`{host}` is to be removed, and no server that stays belongs to its cluster: a second cluster would be made"
+    )]
+    Stranded {
+        /// The server that is to be removed.
+        host: String,
     },
     /// Steps wait for each other.
     #[error("steps wait for each other: {path}")]
@@ -595,7 +630,11 @@ impl PlanError {
     /// Whether what is in the cluster stands in the way, and nothing that was written wrongly.
     pub(crate) fn is_of_cluster(&self) -> bool {
         match self {
-            Self::Conflict { .. } | Self::Fixed { .. } | Self::Foreign { .. } => true,
+            Self::Conflict { .. }
+            | Self::Fixed { .. }
+            | Self::Foreign { .. }
+            | Self::Quorum { .. }
+            | Self::Stranded { .. } => true,
             Self::UnknownKind { .. }
             | Self::UnknownNeed { .. }
             | Self::Unprovided { .. }
@@ -626,6 +665,8 @@ impl PlanError {
             Self::NoPool { .. } => Code(2505),
             Self::Fixed { .. } => Code(2506),
             Self::Foreign { .. } => Code(2507),
+            Self::Quorum { .. } => Code(2508),
+            Self::Stranded { .. } => Code(2509),
             // The same when it turns up while it is applied.
             Self::Conflict { .. } => Code(4003),
         }
@@ -651,6 +692,12 @@ impl PlanError {
                 "take the change back; or delete the object with `kubectl delete`, where that loses nothing, and run the same command again"
             }
             Self::Foreign { .. } => "`--adopt` takes it over; else give one of the two another name",
+            Self::Quorum { .. } => {
+                "start the servers that are down, or let others join first; a server that is gone for good is removed before one that lives"
+            }
+            Self::Stranded { .. } => {
+                "let the new servers join first: install once with `state: present` on the old ones, then remove these"
+            }
             Self::Cycle { .. } => {
                 "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"
             }

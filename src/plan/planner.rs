@@ -62,6 +62,10 @@ pub(crate) enum Phase {
     Join,
     /// Its node is ready: the pod network is there.
     Ready,
+    /// It leaves the cluster.
+    Remove,
+    /// What was put on it goes away.
+    Clean,
 }
 
 impl fmt::Display for Phase {
@@ -71,6 +75,8 @@ impl fmt::Display for Phase {
             Self::Init => "init",
             Self::Join => "join",
             Self::Ready => "ready",
+            Self::Remove => "remove",
+            Self::Clean => "clean",
         })
     }
 }
@@ -220,7 +226,7 @@ fn refusals(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
     let mut errors = Vec::new();
     for (component, object, stage) in objects {
         let Some(live) = observed.objects.get(object) else { continue };
-        let (component, object) = (component.clone(), object.clone());
+        let (component, object) = (component.clone(), Box::new(object.clone()));
         if let Some(managers) = live.foreign.as_ref().filter(|_| !adopt) {
             errors.push(PlanError::Foreign {
                 component: component.clone(),

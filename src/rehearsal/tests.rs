@@ -263,9 +263,12 @@ fn shown_by(reason: &Reason) -> Option<&ObjectId> {
         | Reason::Admission { object, .. }
         | Reason::Network { object } => Some(object),
         Reason::Backend { caller, .. } => Some(caller),
-        Reason::Needs(_) | Reason::StageOrder | Reason::Kubernetes | Reason::Quorum | Reason::PruneOrder => {
-            None
-        }
+        Reason::Needs(_)
+        | Reason::StageOrder
+        | Reason::Kubernetes
+        | Reason::Quorum
+        | Reason::Endpoints
+        | Reason::PruneOrder => None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::model::duration::human;
 use crate::model::names::ComponentName;
+use crate::plan::planner::Phase;
 use crate::plan::{Change, Counts, Edge, Plan, Stage, Step, StepId, Verb};
 
 use super::diagnosis::Facts;
@@ -18,6 +19,10 @@ pub(crate) fn plan_text(plan: &Plan, facts: &Facts<'_>, width: usize) -> String 
     let critical: BTreeSet<&str> = critical_components(plan).into_iter().collect();
     for name in plan.components() {
         out.push_str(&row(plan, name, critical.contains(name), width, facts.hosts));
+    }
+    for line in plan.steps.iter().filter_map(on_host) {
+        out.push_str(&text::wrap(&line, width, 6));
+        out.push('\n');
     }
     if !plan.stood_in.is_empty() {
         let names: Vec<&str> = plan.stood_in.iter().map(ComponentName::as_str).collect();
@@ -95,6 +100,23 @@ fn row(plan: &Plan, name: &str, critical: bool, width: usize, hosts: usize) -> S
     let after = if after.is_empty() { String::new() } else { format!("   after {}", after.join(", ")) };
     let line = format!("  {mark} {}  {} {took:>6}{after}", text::fit(&clean(name), 22), text::fit(&what, 13));
     text::cut(line.trim_end(), width) + "\n"
+}
+
+/// What is done on a host that takes something away or stops it; what is only added needs no words.
+fn on_host(step: &Step) -> Option<String> {
+    let StepId::Host { host, phase } = &step.id else { return None };
+    let all = match phase {
+        Phase::Remove | Phase::Clean => true,
+        Phase::Prepare | Phase::Init | Phase::Join | Phase::Ready => false,
+    };
+    let words = ["restart ", "clear ", "remove "];
+    let work: Vec<&str> = step
+        .work
+        .iter()
+        .map(String::as_str)
+        .filter(|work| all || words.iter().any(|word| work.starts_with(word)))
+        .collect();
+    (!work.is_empty()).then(|| format!("    {}: {}", clean(host), clean(&work.join(", "))))
 }
 
 /// `+38 ~2 -1`, as `plan --diff` marks objects; without zeros.

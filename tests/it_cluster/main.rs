@@ -10,6 +10,7 @@ mod diagnosis;
 mod early;
 mod gates;
 mod hooks;
+mod killed;
 mod leftovers;
 mod locking;
 mod made;

@@ -231,18 +231,27 @@ fn three_servers_become_a_cluster_also_when_killed_and_a_fourth_host_joins() {
     done(&install(&bed, THREE).output().unwrap());
     assert_eq!(ready(&bed), "h1=True h2=True h3=True");
     // Again: nothing to do, and no service restarted.
-    let pids = |bed: &Bed| bed.on(2, "systemctl show -p MainPID --value containerd cozy-proxy kubelet");
-    let (before, start) = (pids(&bed), Instant::now());
-    let last = done(&install(&bed, THREE).output().unwrap());
-    let took = start.elapsed();
-    assert_eq!(
-        (last["counts"]["create"].as_u64(), last["counts"]["update"].as_u64()),
-        (Some(0), Some(0)),
-        "{last}"
-    );
-    assert_eq!(before, pids(&bed));
-    // Most of it is the digests of what is on the hosts, on two cores for all of them.
-    assert!(took.as_secs() < 20, "{took:?}");
+    let services = |bed: &Bed| {
+        [1, 2, 3].map(|host| {
+            let show = "systemctl show -p Id,MainPID,ActiveEnterTimestampMonotonic";
+            bed.on(
+                host,
+                &format!("{show} containerd cozy-proxy kubelet; cat /proc/sys/kernel/random/boot_id"),
+            )
+        })
+    };
+    let before = services(&bed);
+    // Others may use the machine, too: the best of three is what it takes.
+    let times = [(); 3].map(|()| {
+        let start = Instant::now();
+        let last = done(&install(&bed, THREE).output().unwrap());
+        let took = start.elapsed();
+        let count = |verb: &str| last["counts"][verb].as_u64().unwrap();
+        assert_eq!((count("create"), count("update"), count("delete")), (0, 0, 0), "{last}");
+        took
+    });
+    assert_eq!(before, services(&bed));
+    assert!(times.iter().min().unwrap().as_millis() <= 3000, "{times:?}");
     // A host more.
     done(&install(&bed, &format!("{THREE}  - {{ address: 10.98.0.24 }}\n")).output().unwrap());
     assert_eq!(ready(&bed), "h1=True h2=True h3=True h4=True");

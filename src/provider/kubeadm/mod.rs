@@ -3,22 +3,32 @@
 //! - `lock`: artefacts with their digests, and where a mirror has them
 //! - `documents`, `files`: everything that is written on a host, from `cozy.yaml`
 //! - `steps`: what must be done on which host, from what is there. Pure
+//! - `members`, `leave`: who belongs to the cluster, and who may leave it. Pure
 //! - `scripts`: the phases that run on hosts as transient units
-//! - `run`: does it
+//! - `clean`: a host as it was before
+//! - `observe`: looks what is there
+//! - `run`: does it; `uninstall`: undoes it
 
+mod clean;
 mod documents;
 mod files;
+mod leave;
 pub(crate) mod lock;
+mod members;
+mod observe;
 mod run;
 mod scripts;
 pub(crate) mod steps;
 #[cfg(test)]
 mod tests;
 mod toml;
+mod uninstall;
 
 use std::collections::BTreeMap;
 
-pub(crate) use run::{Parts, Runner};
+pub(crate) use observe::Refusal;
+pub(crate) use run::{Gone, Parts, Runner};
+pub(crate) use uninstall::Cleaner;
 
 use crate::model::cloud::{Cloud, Role};
 

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures::future::{self, FutureExt as _, LocalBoxFuture};
+use futures::future::{FutureExt as _, LocalBoxFuture};
 
 use super::documents::{self, Credentials, ENCRYPTION};
-use super::lock::{Lock, LockError};
+use super::leave::Leaving;
+use super::lock::LockError;
 use super::steps::{self, Action, Found, Item, Planned, Source, Supplies};
-use super::{Node, PORT, STATE, Site, scripts};
+use super::{Node, PORT, STATE, Site, clean, scripts};
 use crate::cluster::{Cluster, connect_text};
 use crate::execute::event::Failure;
 use crate::execute::hosts::Hosts;
@@ -27,16 +28,15 @@ const SETTLE: Duration = Duration::from_secs(180);
 
 /// Hosts with what is to be done on them.
 pub(crate) struct Runner {
-    cloud: Cloud,
-    version: String,
-    sandbox: String,
-    nodes: Vec<Node>,
-    /// Invariant: they go with `nodes`.
-    sessions: Vec<Session>,
-    found: Vec<Found>,
-    planned: Vec<Planned>,
-    /// Where the kubeconfig goes.
-    kubeconfig: PathBuf,
+    /// What they are.
+    pub(super) parts: Parts,
+    pub(super) version: String,
+    pub(super) sandbox: String,
+    /// Invariant: they go with the nodes.
+    pub(super) found: Vec<Found>,
+    /// What leaves.
+    pub(super) leaving: Vec<Leaving>,
+    pub(super) planned: Vec<Planned>,
 }
 
 /// What a runner is made of.
@@ -47,28 +47,29 @@ pub(crate) struct Parts {
     pub(crate) nodes: Vec<Node>,
     /// Sessions to them, in the same order.
     pub(crate) sessions: Vec<Session>,
+    /// Hosts with `state: removed`.
+    pub(crate) gone: Vec<Gone>,
+    /// Whether those may be taken out of the cluster.
+    pub(crate) remove: bool,
     /// Where the kubeconfig goes.
     pub(crate) kubeconfig: PathBuf,
 }
 
-impl Runner {
-    /// Looks what is on the hosts, and decides what is to be done.
-    pub(crate) async fn new(parts: Parts, supplies: &Supplies<'_>) -> Result<Self, HostError> {
-        let Parts { cloud, nodes, sessions, kubeconfig } = parts;
-        let Lock { kubernetes: version, sandbox, .. } = supplies.lock.clone();
-        let site = Site { cloud: &cloud, version: &version, sandbox: &sandbox, nodes: &nodes };
-        let wanted: Vec<Vec<Item>> =
-            nodes.iter().map(|node| steps::items(&site, node, Some(supplies))).collect();
-        let looks = sessions.iter().zip(&wanted).map(|(session, items)| async move {
-            let probes: Vec<&str> = items.iter().map(|item| item.probe.as_str()).collect();
-            let text = session.sh("looking what is there", &scripts::observe(&probes)).await?;
-            Ok(Found::read(&text))
-        });
-        let found = future::join_all(looks).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-        let planned = steps::steps(&nodes, wanted, &found);
-        Ok(Self { cloud, version, sandbox, nodes, sessions, found, planned, kubeconfig })
-    }
+/// A host with `state: removed`.
+pub(crate) struct Gone {
+    /// As people call it.
+    pub(crate) host: String,
+    /// What it was.
+    pub(crate) role: Role,
+    /// Its name in `cozy.yaml`.
+    pub(crate) name: Option<String>,
+    /// Its address in `cozy.yaml`.
+    pub(crate) address: Option<String>,
+    /// `None`: it does not answer.
+    pub(crate) session: Option<Session>,
+}
 
+impl Runner {
     /// The steps, for the planner.
     pub(crate) fn steps(&self) -> Vec<HostStep> {
         self.planned.iter().map(|planned| planned.step.clone()).collect()
@@ -105,29 +106,41 @@ impl Runner {
     }
 
     fn site(&self) -> Site<'_> {
-        Site { cloud: &self.cloud, version: &self.version, sandbox: &self.sandbox, nodes: &self.nodes }
+        let Parts { cloud, nodes, .. } = &self.parts;
+        Site { cloud, version: &self.version, sandbox: &self.sandbox, nodes }
     }
 
     fn leader(&self) -> Option<(&Node, &Session, &Found)> {
-        let index = steps::leader(&self.nodes, &self.found)?;
-        Some((self.nodes.get(index)?, self.sessions.get(index)?, self.found.get(index)?))
+        let Parts { nodes, sessions, .. } = &self.parts;
+        let index = steps::leader(nodes, &self.found)?;
+        Some((nodes.get(index)?, sessions.get(index)?, self.found.get(index)?))
+    }
+
+    /// Hosts that are to leave, and may not.
+    pub(crate) fn held(&self) -> Vec<&str> {
+        if self.parts.remove {
+            Vec::new()
+        } else {
+            self.leaving.iter().map(|one| one.name.as_str()).collect()
+        }
     }
 
     /// The cluster, where there is one already.
     pub(crate) async fn cluster(&self) -> Result<Option<Cluster>, Failure> {
         match self.leader() {
-            Some((_, session, found)) if found.joined => self.connect(session).await.map(Some),
+            Some((node, session, found)) if found.joined => self.connect(node, session).await.map(Some),
             Some(_) | None => Ok(None),
         }
     }
 
     /// Fetches the kubeconfig, keeps it beside `cozy.yaml`, and connects.
-    async fn connect(&self, session: &Session) -> Result<Cluster, Failure> {
+    async fn connect(&self, node: &Node, session: &Session) -> Result<Cluster, Failure> {
         let text = session
             .sh("reading the kubeconfig", "cat /etc/kubernetes/admin.conf")
             .await
             .map_err(|error| failure(&error))?;
-        let endpoint = self.site().endpoint();
+        // A first server that is still to join has no API server yet.
+        let endpoint = self.parts.cloud.kubernetes.endpoint.clone().unwrap_or_else(|| node.address.clone());
         let host = if endpoint.contains(':') { format!("[{endpoint}]") } else { endpoint };
         let text: String = text
             .lines()
@@ -136,8 +149,9 @@ impl Runner {
                 None => format!("{line}\n"),
             })
             .collect();
-        if let Err(error) = keep(&self.kubeconfig, &text) {
-            let message = format!("cannot write the kubeconfig `{}`: {error}", self.kubeconfig.display());
+        if let Err(error) = keep(&self.parts.kubeconfig, &text) {
+            let message =
+                format!("cannot write the kubeconfig `{}`: {error}", self.parts.kubeconfig.display());
             let hint = Some("make its folder writable".to_owned());
             return Err(Failure { code: crate::error::Code(5035), message, chain: Vec::new(), hint });
         }
@@ -149,19 +163,24 @@ impl Runner {
         let StepId::Host { host, phase } = &step.id else { return Ok(None) };
         let found =
             self.planned.iter().find(|planned| planned.step.host == *host && planned.step.phase == *phase);
-        let index = self.nodes.iter().position(|node| node.name == *host);
-        let here = index.and_then(|index| Some((self.nodes.get(index)?, self.sessions.get(index)?)));
+        if *phase == Phase::Remove {
+            return self.remove(host, say).await.map(|()| None).map_err(|error| failure(&error));
+        }
+        let Parts { nodes, sessions, .. } = &self.parts;
+        let index = nodes.iter().position(|node| node.name == *host);
+        let here = index.and_then(|index| Some((nodes.get(index)?, sessions.get(index)?)));
         let (Some(planned), Some((node, session))) = (found, here) else { return Ok(None) };
         let result = match phase {
             Phase::Prepare => self.prepare(session, planned, say).await,
             Phase::Init => self.init(session, say).await,
             Phase::Join => self.join(node, session, planned, say).await,
             Phase::Ready => self.ready(node, say).await,
+            Phase::Remove | Phase::Clean => Ok(()),
         };
         result.map_err(|error| failure(&error))?;
         match phase {
-            Phase::Init => self.connect(session).await.map(Some),
-            Phase::Prepare | Phase::Join | Phase::Ready => Ok(None),
+            Phase::Init => self.connect(node, session).await.map(Some),
+            Phase::Prepare | Phase::Join | Phase::Ready | Phase::Remove | Phase::Clean => Ok(None),
         }
     }
 
@@ -173,6 +192,10 @@ impl Runner {
     ) -> Result<(), HostError> {
         let (images, others): (Vec<&Item>, Vec<&Item>) =
             planned.items.iter().partition(|item| item.action == Action::Import);
+        let placed = others.iter().filter(|item| matches!(item.action, Action::Place(_)));
+        let placed = placed.map(|item| format!("{}\n", item.probe)).collect::<Vec<_>>().concat();
+        let what = "remembering what is there";
+        session.must(what, &clean::remember(), placed.as_bytes(), SETTLE).await?;
         for item in others {
             put(session, item, say).await?;
         }
@@ -182,7 +205,8 @@ impl Runner {
         for item in images {
             put(session, item, say).await?;
         }
-        Ok(())
+        let what = "keeping the digests of the files";
+        session.must(what, &scripts::keep_digests(), planned.digests.as_bytes(), SETTLE).await.map(drop)
     }
 
     async fn init(&self, session: &Session, say: &dyn Fn(String)) -> Result<(), HostError> {
@@ -206,12 +230,9 @@ impl Runner {
         let at_work = session.sh("looking for a join", "systemctl is-active cozy-join || true").await?;
         if at_work.trim() != "active" {
             let Some((_, leader, _)) = self.leader() else { return Ok(()) };
-            if planned.clear {
-                let name = crate::host::quote(&node.name);
-                let script = format!(
-                    "kubectl --kubeconfig /etc/kubernetes/admin.conf delete node {name} --ignore-not-found --wait=false"
-                );
-                leader.sh("removing the node of an interrupted join", &script).await?;
+            take_out(leader, &planned.former, say).await?;
+            if planned.clear || !planned.former.is_empty() {
+                leader.sh("removing the node of a former life", &scripts::delete_node(&node.name)).await?;
             }
             say("making a token to join".to_owned());
             let credentials = credentials(leader, node.role).await?;
@@ -227,6 +248,45 @@ impl Runner {
         say("kubeadm join".to_owned());
         phase(session, "join", &scripts::join(node.role)).await
     }
+}
+
+impl Runner {
+    /// Takes a host out of the cluster.
+    async fn remove(&self, name: &str, say: &dyn Fn(String)) -> Result<(), HostError> {
+        let Some(leaving) = self.leaving.iter().find(|one| one.name == name) else { return Ok(()) };
+        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        if let Some((node, true)) = &leaving.node {
+            say(format!("draining {node}"));
+            leader.must(&format!("draining {node}"), &scripts::drain(node), &[], PHASE).await?;
+        }
+        let members: Vec<String> = leaving.members.iter().map(|member| member.id.clone()).collect();
+        take_out(leader, &members, say).await?;
+        let session = self.parts.gone.get(leaving.index).and_then(|gone| gone.session.as_ref());
+        if let Some(session) = session.filter(|_| leaving.clean) {
+            say("stopping everything, and taking it away".to_owned());
+            clean_host(session, self.parts.cloud.name.as_str()).await?;
+        }
+        if let Some((node, _)) = &leaving.node {
+            let what = format!("deleting Node {node}");
+            leader.must(&what, &scripts::delete_node(node), &[], SETTLE).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes members out of etcd, by ID.
+async fn take_out(leader: &Session, members: &[String], say: &dyn Fn(String)) -> Result<(), HostError> {
+    for id in members {
+        say(format!("removing etcd's member {id}"));
+        let script = format!("/usr/local/bin/cozy host etcd remove {}", crate::host::quote(id));
+        leader.must(&format!("removing etcd's member {id}"), &script, &[], SETTLE).await?;
+    }
+    Ok(())
+}
+
+/// Takes everything away that a cloud put on a host.
+pub(super) async fn clean_host(session: &Session, cloud: &str) -> Result<(), HostError> {
+    session.must("taking away what was put there", &clean::clean(cloud), &[], PHASE).await.map(drop)
 }
 
 impl Hosts for Runner {
@@ -262,7 +322,7 @@ async fn put(session: &Session, item: &Item, say: &dyn Fn(String)) -> Result<(),
         Action::Place(mode) => {
             return session.upload(Upload { path: &item.probe, content: &content, mode: *mode }).await;
         }
-        Action::Unpack(into) => scripts::unpack(&archive, into),
+        Action::Unpack(into) => clean::unpack(&archive, into),
         Action::Import => scripts::import(&archive),
     };
     session.upload(Upload { path: &archive, content: &content, mode: 0o600 }).await?;
@@ -307,6 +367,6 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// An error of a host as the failure of its step.
-fn failure(error: &HostError) -> Failure {
+pub(super) fn failure(error: &HostError) -> Failure {
     Failure { code: error.code(), message: error.to_string(), chain: Vec::new(), hint: Some(error.hint()) }
 }

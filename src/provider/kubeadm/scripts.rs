@@ -11,11 +11,22 @@ use crate::model::cloud::Role;
 /// Says that a host belongs to a cluster; written as the last thing of a phase.
 pub(super) const JOINED: &str = "/var/lib/cozy/joined";
 
-/// Prints the sha256 of files, and what state the host is in. The files come as arguments.
+/// Where the digests of a host's files are kept, each with what `stat` says of the file.
+const DIGESTS: &str = "/var/lib/cozy/digests";
+
+/// What a file is known by: it cannot change without one of them changing.
+const STAMP: &str = "stat -c '%s:%i:%.9Y:%.9Z  %n' --";
+
+/// Prints the sha256 of files, and what state the host is in. Only files that
+/// changed since their digest was kept are read.
 pub(super) fn observe(paths: &[&str]) -> String {
     let paths: Vec<String> = paths.iter().map(|path| crate::host::quote(path)).collect();
     format!(
-        "sha256sum -- {} 2>/dev/null
+        "{STAMP} {} 2>/dev/null | awk '
+BEGIN {{ while ((getline line <\"{DIGESTS}\") > 0) {{ at = index(line, \" \"); known[substr(line, at + 1)] = substr(line, 1, at - 1) }} }}
+{{ path = substr($0, index($0, \"  \") + 2)
+  if ($0 in known) print known[$0] \"  \" path
+  else print path | \"while read -r path; do sha256sum -- \\\"$path\\\"; done\" }}'
 for unit in containerd cozy-proxy kubelet; do systemctl is-active -q $unit && echo \"active $unit\"; done
 for unit in cozy-init cozy-join; do systemctl is-active -q $unit && echo \"working $unit\"; done
 [ -e {JOINED} ] && echo joined
@@ -23,6 +34,17 @@ for unit in cozy-init cozy-join; do systemctl is-active -q $unit && echo \"worki
 [ -e /etc/kubernetes/bootstrap-kubelet.conf ] && echo begun
 true",
         paths.join(" ")
+    )
+}
+
+/// Keeps the digests that come on standard input, `DIGEST PATH` a line, for [`observe`].
+pub(super) fn keep_digests() -> String {
+    format!(
+        "set -eu
+while read -r digest path; do
+  if stamp=$({STAMP} \"$path\"); then printf '%s %s\\n' \"$digest\" \"$stamp\"; fi
+done >{DIGESTS}.new
+mv {DIGESTS}.new {DIGESTS}"
     )
 }
 
@@ -51,11 +73,6 @@ systemctl enable -q containerd cozy-proxy kubelet
         script.push_str("systemctl start kubelet\n");
     }
     script
-}
-
-/// Unpacks an archive.
-pub(super) fn unpack(archive: &str, into: &str) -> String {
-    format!("set -eu\nmkdir -p {into}\ntar --no-same-owner -xzf {archive} -C {into}\nrm {archive}")
 }
 
 /// Imports images.
@@ -145,6 +162,40 @@ pub(super) fn ready_node(name: &str) -> String {
         "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
 until kubectl get node {name} >/dev/null 2>&1; do sleep 0.2; done
 kubectl wait --for=condition=Ready --timeout=15m node/{name}"
+    )
+}
+
+/// Who belongs to the cluster, printed on a server for [`super::members::Membership::read`].
+pub(super) fn membership() -> String {
+    "set -eu
+/usr/local/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 20s get nodes -o jsonpath='{range .items[*]}node {.metadata.name} {range \
+.status.addresses[*]}{.address},{end} {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}'
+/usr/local/bin/cozy host etcd members"
+        .to_owned()
+}
+
+/// Prints what a host is that is to leave: its name, its addresses, whose it is, and whether it is in a cluster.
+pub(super) const OBSERVE_LEAVER: &str = "echo \"name $(cat /proc/sys/kernel/hostname)\"
+ip -o addr show scope global 2>/dev/null | awk '{ sub(\"/.*\", \"\", $4); print \"address\", $4 }'
+[ -e /var/lib/cozy/host ] && echo \"cloud $(cat /var/lib/cozy/host)\"
+[ -e /var/lib/cozy/joined ] && echo joined
+true";
+
+/// Moves a node's pods to others. A node that is gone already is no error.
+pub(super) fn drain(name: &str) -> String {
+    let name = crate::host::quote(name);
+    format!(
+        "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+[ -n \"$(kubectl get node {name} --ignore-not-found -o name)\" ] || exit 0
+kubectl drain {name} --ignore-daemonsets --delete-emptydir-data --force --timeout=10m"
+    )
+}
+
+/// Deletes a Node.
+pub(super) fn delete_node(name: &str) -> String {
+    let name = crate::host::quote(name);
+    format!(
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf delete node {name} --ignore-not-found --timeout=1m"
     )
 }
 

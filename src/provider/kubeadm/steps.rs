@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::files::{self, Service};
+use super::leave::Departures;
 use super::lock::Lock;
 use super::{Node, STATE, Site};
 use crate::model::artefact::Digest;
@@ -85,6 +86,21 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// The sha256 of a file on the host; `None`: it is not there.
+    pub(super) fn digest(&self, path: &str) -> Option<&str> {
+        self.digests.get(path).map(String::as_str)
+    }
+
+    /// A phase began on it, did not end, and is not at work any more.
+    fn is_broken(&self, phase: Phase) -> bool {
+        !self.joined && self.begun && !self.working.contains(&format!("cozy-{phase}"))
+    }
+
+    /// It is to join, and is not at it already.
+    pub(super) fn is_to_join(&self) -> bool {
+        !self.joined && !self.working.contains("cozy-join")
+    }
+
     /// Reads what the script printed.
     pub(super) fn read(text: &str) -> Self {
         let mut found = Self::default();
@@ -112,8 +128,19 @@ pub(crate) struct Planned {
     pub(crate) step: HostStep,
     /// What is missing.
     pub(super) items: Vec<Item>,
+    /// What the host's files are when the step is done, `DIGEST PATH` a line.
+    pub(super) digests: String,
     /// What a killed phase left is cleared first.
     pub(super) clear: bool,
+    /// Members of etcd, by ID, that are taken out first.
+    pub(super) former: Vec<String>,
+}
+
+impl Planned {
+    /// A step that puts nothing on its host.
+    pub(super) fn new(step: HostStep) -> Self {
+        Self { step, items: Vec::new(), digests: String::new(), clear: false, former: Vec::new() }
+    }
 }
 
 /// What artefacts and programs hosts get.
@@ -230,58 +257,66 @@ pub(super) fn leader(nodes: &[Node], found: &[Found]) -> Option<usize> {
     servers().find(|index| found.get(*index).is_some_and(|found| found.joined)).or_else(|| servers().next())
 }
 
-/// The steps of all hosts. `wanted` and `found` go with `nodes`.
-pub(super) fn steps(nodes: &[Node], wanted: Vec<Vec<Item>>, found: &[Found]) -> Vec<Planned> {
-    let leader = leader(nodes, found);
+/// The steps of all hosts. `wanted`, `found` and `departures.former` go with `nodes`.
+pub(super) fn steps(
+    nodes: &[Node],
+    wanted: Vec<Vec<Item>>,
+    found: &[Found],
+    departures: &Departures,
+) -> Vec<Planned> {
     let mut all: Vec<Planned> = Vec::new();
-    let mut init = None;
     for ((node, wanted), found) in nodes.iter().zip(wanted).zip(found) {
         all.push(prepare(node, wanted, found));
     }
-    if let Some((index, (node, found))) =
-        leader.and_then(|index| Some((index, (nodes.get(index)?, found.get(index)?))))
-    {
-        init = Some(all.len());
-        all.push(phase(node, found, Phase::Init, vec![(index, Reason::StageOrder)], INIT));
+    let Some(leader) = leader(nodes, found) else { return all };
+    let init = all.len();
+    let here = |index: usize| Some((nodes.get(index)?, found.get(index)?));
+    if let Some((node, found)) = here(leader) {
+        all.push(phase(node, found, Phase::Init, vec![(leader, Reason::StageOrder)]));
     }
-    let mut before = None;
-    for (index, (node, found)) in nodes.iter().zip(found).enumerate() {
-        if Some(index) == leader {
+    let mut before = departures.add(&mut all, false, &[(init, Reason::Kubernetes)]);
+    for (index, node) in nodes.iter().enumerate().filter(|(index, _)| *index != leader) {
+        let mut needs = vec![(index, Reason::StageOrder), (init, Reason::Kubernetes)];
+        if node.role == Role::Server {
+            needs.extend(before.map(|before| (before, Reason::Quorum)));
+            before = Some(all.len());
+        }
+        let Some((node, found)) = here(index) else { continue };
+        let mut planned = phase(node, found, Phase::Join, needs);
+        for member in departures.former.get(index).into_iter().flatten() {
+            planned.step.work.insert(0, format!("remove etcd's member {} of its former life", member.id));
+            planned.former.push(member.id.clone());
+        }
+        all.push(planned);
+    }
+    let mut needs: Vec<(usize, Reason)> = (0..nodes.len()).map(|index| (index, Reason::Endpoints)).collect();
+    needs.push((init, Reason::Kubernetes));
+    needs.extend(before.map(|before| (before, Reason::Quorum)));
+    departures.add(&mut all, true, &needs);
+    // Nobody waits for these: a node is ready once the pod network is, which comes with the components.
+    for index in 0..all.len() {
+        let Some(before) = all.get(index).map(|planned| planned.step.clone()) else { continue };
+        if !matches!(before.phase, Phase::Init | Phase::Join) {
             continue;
         }
-        let mut needs = vec![(index, Reason::StageOrder)];
-        needs.extend(init.map(|init| (init, Reason::Kubernetes)));
-        let expect = match node.role {
-            Role::Server => {
-                needs.extend(before.map(|before| (before, Reason::Quorum)));
-                before = Some(all.len());
-                JOIN_SERVER
-            }
-            Role::Agent => JOIN_AGENT,
-        };
-        all.push(phase(node, found, Phase::Join, needs, expect));
-    }
-    // Nobody waits for these: a node is ready once the pod network is, which comes with the components.
-    for index in nodes.len()..all.len() {
-        let Some(before) = all.get(index).map(|planned| planned.step.clone()) else { continue };
         let work = if before.done { Vec::new() } else { vec!["wait until the node is ready".to_owned()] };
-        let needs = vec![(index, Reason::StageOrder)];
-        let step = HostStep {
+        all.push(Planned::new(HostStep {
             host: before.host,
             phase: Phase::Ready,
-            needs,
+            needs: vec![(index, Reason::StageOrder)],
             work,
             expect: READY,
             done: before.done,
-        };
-        all.push(Planned { step, items: Vec::new(), clear: false });
+        }));
     }
     all
 }
 
 fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
+    let digests =
+        wanted.iter().map(|item| format!("{} {}\n", item.digest, item.probe)).collect::<Vec<_>>().concat();
     let items: Vec<Item> =
-        wanted.into_iter().filter(|item| found.digests.get(&item.probe) != Some(&item.digest)).collect();
+        wanted.into_iter().filter(|item| found.digest(&item.probe) != Some(&item.digest)).collect();
     let services = [Service::Containerd, Service::Proxy, Service::Kubelet];
     let down: Vec<&str> = services
         .into_iter()
@@ -298,18 +333,15 @@ fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
     );
     work.extend(down.iter().map(|unit| format!("start {unit}")));
     let done = work.is_empty();
-    Planned {
-        step: HostStep {
-            host: node.name.clone(),
-            phase: Phase::Prepare,
-            needs: Vec::new(),
-            work,
-            expect: PREPARE,
-            done,
-        },
-        items,
-        clear: false,
-    }
+    let step = HostStep {
+        host: node.name.clone(),
+        phase: Phase::Prepare,
+        needs: Vec::new(),
+        work,
+        expect: PREPARE,
+        done,
+    };
+    Planned { items, digests, ..Planned::new(step) }
 }
 
 /// The services that some items concern.
@@ -318,9 +350,14 @@ pub(super) fn changed(items: &[Item]) -> Vec<Service> {
     services.into_iter().collect()
 }
 
-fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>, expect: Duration) -> Planned {
+fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>) -> Planned {
     let unit = format!("cozy-{phase}");
-    let clear = !found.joined && found.begun && !found.working.contains(&unit);
+    let clear = found.is_broken(phase);
+    let expect = match (phase, node.role) {
+        (Phase::Join, Role::Server) => JOIN_SERVER,
+        (Phase::Join, Role::Agent) => JOIN_AGENT,
+        (Phase::Prepare | Phase::Init | Phase::Ready | Phase::Remove | Phase::Clean, _) => INIT,
+    };
     let mut work = Vec::new();
     if clear {
         work.push("clear what an interrupted run left (kubeadm reset)".to_owned());
@@ -329,17 +366,16 @@ fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>, 
         work.push(format!("wait for {unit}, which is at work"));
     } else if !found.joined {
         work.push(match (phase, node.role) {
-            (Phase::Init | Phase::Prepare | Phase::Ready, _) => "kubeadm init".to_owned(),
             (Phase::Join, Role::Server) => "kubeadm join as a server".to_owned(),
             (Phase::Join, Role::Agent) => "kubeadm join".to_owned(),
+            (Phase::Prepare | Phase::Init | Phase::Ready | Phase::Remove | Phase::Clean, _) => {
+                "kubeadm init".to_owned()
+            }
         });
     }
     let done = work.is_empty();
-    Planned {
-        step: HostStep { host: node.name.clone(), phase, needs, work, expect, done },
-        items: Vec::new(),
-        clear,
-    }
+    let step = HostStep { host: node.name.clone(), phase, needs, work, expect, done };
+    Planned { clear, ..Planned::new(step) }
 }
 
 /// The steps on made-up fresh hosts, for rehearsals and plans that see no host.
@@ -358,5 +394,6 @@ pub(crate) fn rehearsed(cloud: &Cloud, version: &str) -> Vec<HostStep> {
     let site = Site { cloud, version, sandbox: "", nodes: &nodes };
     let wanted = nodes.iter().map(|node| items(&site, node, None)).collect();
     let found = vec![Found::default(); nodes.len()];
-    steps(&nodes, wanted, &found).into_iter().map(|planned| planned.step).collect()
+    let departures = Departures::default();
+    steps(&nodes, wanted, &found, &departures).into_iter().map(|planned| planned.step).collect()
 }

@@ -4,10 +4,14 @@ use insta::assert_snapshot;
 use serde_json::json;
 
 use super::documents::merge;
+use super::leave::{self, Answer, Departures, Leaver};
+use super::members::{Known, Membership};
 use super::steps::{Found, rehearsed};
-use super::{Node, Site, files, scripts, steps, toml};
+use super::{Node, Site, clean, files, scripts, steps, toml};
+use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::resolve::CloudFile;
+use crate::plan::PlanError;
 
 const CLOUD: &str = "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhosts:\n  - { address: 10.0.0.11, role: server }\n  - { address: 10.0.0.12, role: server }\n  - { address: 10.0.0.13, role: server }\n  - { address: 10.0.0.14 }\n";
 
@@ -31,6 +35,10 @@ fn nodes(cloud: &Cloud) -> Vec<Node> {
 
 /// What is planned when hosts are found as these texts say.
 fn planned(found: [&str; 4]) -> String {
+    planned_with(found, &Departures::default())
+}
+
+fn planned_with(found: [&str; 4], departures: &Departures) -> String {
     let cloud = cloud();
     let nodes = nodes(&cloud);
     let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
@@ -47,7 +55,7 @@ fn planned(found: [&str; 4]) -> String {
         })
         .collect();
     let mut lines = Vec::new();
-    for planned in steps::steps(&nodes, wanted, &found) {
+    for planned in steps::steps(&nodes, wanted, &found, departures) {
         let step = planned.step;
         let needs: Vec<String> =
             step.needs.iter().map(|(index, reason)| format!("{index}: {reason}")).collect();
@@ -67,7 +75,7 @@ fn fresh_hosts_are_prepared_at_once_and_servers_join_one_at_a_time() {
         h4 prepare: 10 things []
         h1 init: kubeadm init [0: stages go in order]
         h2 join: kubeadm join as a server [1: stages go in order; 4: there is no API server before]
-        h3 join: kubeadm join as a server [2: stages go in order; 4: there is no API server before; 5: servers join one at a time, for etcd's quorum]
+        h3 join: kubeadm join as a server [2: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
         h4 join: kubeadm join [3: stages go in order; 4: there is no API server before]
         h1 ready: wait until the node is ready [4: stages go in order]
         h2 ready: wait until the node is ready [5: stages go in order]
@@ -86,7 +94,7 @@ fn a_second_run_finds_nothing_to_do() {
         h4 prepare:  []
         h1 init:  [0: stages go in order]
         h2 join:  [1: stages go in order; 4: there is no API server before]
-        h3 join:  [2: stages go in order; 4: there is no API server before; 5: servers join one at a time, for etcd's quorum]
+        h3 join:  [2: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
         h4 join:  [3: stages go in order; 4: there is no API server before]
         h1 ready:  [4: stages go in order]
         h2 ready:  [5: stages go in order]
@@ -107,7 +115,7 @@ fn a_run_that_was_killed_goes_on() {
         h4 prepare: 10 things []
         h1 init:  [0: stages go in order]
         h2 join: wait for cozy-join, which is at work [1: stages go in order; 4: there is no API server before]
-        h3 join: clear what an interrupted run left (kubeadm reset), kubeadm join as a server [2: stages go in order; 4: there is no API server before; 5: servers join one at a time, for etcd's quorum]
+        h3 join: clear what an interrupted run left (kubeadm reset), kubeadm join as a server [2: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
         h4 join: kubeadm join [3: stages go in order; 4: there is no API server before]
         h1 ready:  [4: stages go in order]
         h2 ready: wait until the node is ready [5: stages go in order]
@@ -126,13 +134,85 @@ fn the_first_server_that_is_in_the_cluster_leads() {
         h4 prepare:  []
         h2 init:  [1: stages go in order]
         h1 join: kubeadm join as a server [0: stages go in order; 4: there is no API server before]
-        h3 join:  [2: stages go in order; 4: there is no API server before; 5: servers join one at a time, for etcd's quorum]
+        h3 join:  [2: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
         h4 join:  [3: stages go in order; 4: there is no API server before]
         h2 ready:  [4: stages go in order]
         h1 ready: wait until the node is ready [5: stages go in order]
         h3 ready:  [6: stages go in order]
         h4 ready:  [7: stages go in order]
     ");
+}
+
+/// Hosts that leave a cluster that looks like this.
+fn departures(leavers: &[Leaver], cluster: &str) -> Result<Departures, PlanError> {
+    let membership = Membership::read(cluster);
+    let leaving = leave::leaving("demo", leavers, &membership, true)?;
+    let departures = Departures { leaving, former: Vec::new() };
+    departures.check(&membership, &[], &[])?;
+    Ok(departures)
+}
+
+fn leaver(address: &str, role: Role, answer: Option<&str>) -> Leaver {
+    let written = Known { names: Vec::new(), addresses: vec![address.to_owned()] };
+    Leaver { host: address.to_owned(), role, written, answer: answer.map(Answer::read) }
+}
+
+const CLUSTER: &str = "node h1 10.0.0.11, True\nnode h2 10.0.0.12, True\nnode h3 10.0.0.13, True\n\
+    node h8 10.0.0.18, Unknown\nnode h9 10.0.0.19, True\nmember a h1 10.0.0.11 voter up\n\
+    member b h2 10.0.0.12 voter up\nmember c h8 10.0.0.18 voter down\n";
+
+#[test]
+fn the_dead_leave_before_servers_join_and_the_living_after() {
+    let leavers = [
+        leaver("10.0.0.19", Role::Agent, Some("name h9\naddress 10.0.0.19\ncloud demo\njoined")),
+        leaver("10.0.0.18", Role::Server, None),
+        // Never joined, or gone already.
+        leaver("10.0.0.17", Role::Agent, Some("name h7")),
+        leaver("10.0.0.16", Role::Agent, None),
+        // Another cloud's.
+        leaver("10.0.0.15", Role::Agent, Some("name h5\ncloud other\njoined")),
+    ];
+    let done = "files\nactive containerd\nactive cozy-proxy\nactive kubelet\njoined";
+    let departures = departures(&leavers, CLUSTER).unwrap();
+    assert_snapshot!(planned_with([done, done, "", done], &departures), @"
+        h1 prepare:  []
+        h2 prepare:  []
+        h3 prepare: 11 things []
+        h4 prepare:  []
+        h1 init:  [0: stages go in order]
+        h8 remove: remove etcd's member c, delete Node h8, it does not answer: nothing is cleaned there [4: there is no API server before]
+        h2 join:  [1: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
+        h3 join: kubeadm join as a server [2: stages go in order; 4: there is no API server before; 6: servers come and go one at a time, for etcd's quorum]
+        h4 join:  [3: stages go in order; 4: there is no API server before]
+        h9 remove: drain node h9, delete Node h9, stop everything, and take away what was put there [0: the others stop using it first; 1: the others stop using it first; 2: the others stop using it first; 3: the others stop using it first; 4: there is no API server before; 7: servers come and go one at a time, for etcd's quorum]
+        h1 ready:  [4: stages go in order]
+        h2 ready:  [6: stages go in order]
+        h3 ready: wait until the node is ready [7: stages go in order]
+        h4 ready:  [8: stages go in order]
+    ");
+}
+
+#[test]
+fn a_removal_that_gives_up_the_quorum_is_no_plan() {
+    let alive = leaver("10.0.0.12", Role::Server, Some("name h2\naddress 10.0.0.12\ncloud demo\njoined"));
+    let error = departures(std::slice::from_ref(&alive), CLUSTER).unwrap_err();
+    assert_snapshot!(format!("{}: {error}\n{}", error.code(), error.hint()), @"
+        C2508: `h2` cannot be removed: then 1 of 2 members of etcd would be up, and 2 are needed for a quorum
+        start the servers that are down, or let others join first; a server that is gone for good is removed before one that lives
+    ");
+    // The dead one first, and both may go.
+    let both = [alive, leaver("10.0.0.18", Role::Server, None)];
+    assert_eq!(departures(&both, CLUSTER).map(|departures| departures.leaving.len()), Ok(2));
+}
+
+#[test]
+fn no_second_cluster_is_made_beside_one_whose_servers_are_to_leave() {
+    let membership = Membership::default();
+    for (answer, refused) in [(None, true), (Some("cloud demo\njoined"), true), (Some("name h1"), false)] {
+        let leavers = [leaver("10.0.0.11", Role::Server, answer)];
+        let found = leave::leaving("demo", &leavers, &membership, false);
+        assert_eq!(found.is_err(), refused, "{answer:?}: {found:?}");
+    }
 }
 
 #[test]
@@ -219,10 +299,48 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::phase("init"),
         scripts::ready_node("h1"),
         scripts::observe(&["/a b", "/c"]),
+        scripts::keep_digests(),
+        scripts::membership(),
+        scripts::OBSERVE_LEAVER.to_owned(),
+        scripts::drain("h1"),
+        clean::remember(),
+        clean::unpack("/x", "/opt/cni/bin"),
+        clean::clean("it's"),
         scripts::settle(&[files::Service::Containerd]),
     ];
     for script in all {
         let output = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
         assert!(output.status.success(), "{script}\n{output:?}");
     }
+}
+
+#[test]
+fn files_are_read_again_only_when_they_changed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let run = |script: &str, input: &str| {
+        let script = script.replace("/var/lib/cozy", folder.path().to_str().unwrap());
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        Found::read(&String::from_utf8(output.stdout).unwrap())
+    };
+    for name in ["same", "changed", "new it's"] {
+        fs_err::write(path(name), name).unwrap();
+    }
+    // Digests that are not true show what was read.
+    run(&scripts::keep_digests(), &format!("aa {}\nbb {}\n", path("same"), path("changed")));
+    fs_err::write(path("changed"), "CHANGED").unwrap();
+    let names = ["same", "changed", "new it's", "missing"].map(path);
+    let found = run(&scripts::observe(&names.each_ref().map(String::as_str)), "");
+    assert_eq!(found.digest(&names[0]), Some("aa"));
+    assert_eq!(found.digest(&names[1]), Some(&*Digest::of(b"CHANGED").to_string()));
+    assert_eq!(found.digest(&names[2]), Some(&*Digest::of(b"new it's").to_string()));
+    assert_eq!(found.digest(&names[3]), None);
 }

@@ -1,0 +1,114 @@
+//! Looks what is on the hosts and in the cluster, all at once, and decides what is to be done.
+
+use futures::future;
+
+use super::leave::{Answer, Departures, Leaver, leaving};
+use super::lock::Lock;
+use super::members::{Known, Membership};
+use super::run::{Gone, Parts, Runner};
+use super::steps::{self, Found, Item, Supplies};
+use super::{Node, Site, scripts};
+use crate::host::{HostError, Session};
+use crate::model::cloud::Role;
+use crate::plan::PlanError;
+
+/// Why nothing is done on hosts.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// A host cannot be asked.
+    Host(HostError),
+    /// It must not be done.
+    Plan(PlanError),
+}
+
+impl From<HostError> for Refusal {
+    fn from(error: HostError) -> Self {
+        Self::Host(error)
+    }
+}
+
+impl Runner {
+    /// Looks what is on the hosts, and decides what is to be done.
+    pub(crate) async fn new(parts: Parts, supplies: &Supplies<'_>) -> Result<Self, Refusal> {
+        let Lock { kubernetes: version, sandbox, .. } = supplies.lock.clone();
+        let Parts { cloud, nodes, sessions, gone, remove, .. } = &parts;
+        let site = Site { cloud, version: &version, sandbox: &sandbox, nodes };
+        let wanted: Vec<Vec<Item>> =
+            nodes.iter().map(|node| steps::items(&site, node, Some(supplies))).collect();
+        let looks = sessions.iter().zip(&wanted).map(|(session, items)| async move {
+            let probes: Vec<&str> = items.iter().map(|item| item.probe.as_str()).collect();
+            let text = session.sh("looking what is there", &scripts::observe(&probes)).await?;
+            Ok::<_, HostError>(Found::read(&text))
+        });
+        let (found, leavers) =
+            future::join(future::join_all(looks), future::join_all(gone.iter().map(ask))).await;
+        let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let leavers = leavers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let membership = membership(nodes, sessions, &found, &leavers).await?;
+        let staying = servers(nodes, &found).any(|(_, found)| found.joined);
+        let departures = Departures {
+            leaving: leaving(cloud.name.as_str(), &leavers, &membership, staying).map_err(Refusal::Plan)?,
+            former: nodes.iter().zip(&found).map(|(node, found)| former(node, found, &membership)).collect(),
+        };
+        let none = Departures { leaving: Vec::new(), former: departures.former.clone() };
+        let allowed = if *remove { &departures } else { &none };
+        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let joins: Vec<bool> = nodes
+            .iter()
+            .zip(&found)
+            .map(|(node, found)| node.role == Role::Server && found.is_to_join())
+            .collect();
+        if staying {
+            allowed.check(&membership, &names, &joins).map_err(Refusal::Plan)?;
+        }
+        let planned = steps::steps(nodes, wanted, &found, allowed);
+        Ok(Self { version, sandbox, found, leaving: departures.leaving, planned, parts })
+    }
+}
+
+fn servers<'a>(nodes: &'a [Node], found: &'a [Found]) -> impl Iterator<Item = (&'a Node, &'a Found)> {
+    nodes.iter().zip(found).filter(|(node, _)| node.role == Role::Server)
+}
+
+/// What etcd still has of a server that is to join.
+fn former(node: &Node, found: &Found, membership: &Membership) -> Vec<super::members::Member> {
+    if node.role != Role::Server || !found.is_to_join() {
+        return Vec::new();
+    }
+    let known = Known { names: vec![node.name.clone()], addresses: vec![node.address.clone()] };
+    membership.members(&known).into_iter().cloned().collect()
+}
+
+/// Who belongs to the cluster; asked only where somebody comes or goes.
+async fn membership(
+    nodes: &[Node],
+    sessions: &[Session],
+    found: &[Found],
+    leavers: &[Leaver],
+) -> Result<Membership, HostError> {
+    let quiet = leavers.is_empty() && servers(nodes, found).all(|(_, found)| found.joined);
+    let leader = steps::leader(nodes, found)
+        .filter(|index| found.get(*index).is_some_and(|found| found.joined))
+        .and_then(|index| sessions.get(index));
+    match leader {
+        Some(leader) if !quiet => {
+            let text = leader.sh("asking who is in the cluster", &scripts::membership()).await?;
+            Ok(Membership::read(&text))
+        }
+        Some(_) | None => Ok(Membership::default()),
+    }
+}
+
+async fn ask(gone: &Gone) -> Result<Leaver, HostError> {
+    let Gone { host, role, name, address, session } = gone;
+    let answer = match session {
+        Some(session) => {
+            let text = session.sh("looking what is there", scripts::OBSERVE_LEAVER).await?;
+            Some(Answer::read(&text))
+        }
+        None => None,
+    };
+    let written =
+        Known { names: name.iter().cloned().collect(), addresses: address.iter().cloned().collect() };
+    Ok(Leaver { host: host.clone(), role: *role, written, answer })
+}

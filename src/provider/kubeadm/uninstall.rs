@@ -1,0 +1,67 @@
+//! Takes Kubernetes away from hosts again, all at once: there is no quorum left to keep.
+
+use futures::future::{self, FutureExt as _, LocalBoxFuture};
+
+use super::leave::Answer;
+use super::run::{clean_host, failure};
+use super::scripts;
+use crate::cluster::Cluster;
+use crate::execute::event::Failure;
+use crate::execute::hosts::Hosts;
+use crate::host::{HostError, Session};
+use crate::plan::planner::{HostStep, Phase};
+use crate::plan::{Step, StepId};
+
+/// Hosts of a cloud that are to be as they were.
+pub(crate) struct Cleaner {
+    cloud: String,
+    sessions: Vec<Session>,
+    steps: Vec<HostStep>,
+}
+
+impl Cleaner {
+    /// Looks on which hosts there is something of this cloud.
+    pub(crate) async fn new(cloud: &str, sessions: Vec<Session>) -> Result<Self, HostError> {
+        let looks =
+            sessions.iter().map(|session| session.sh("looking what is there", scripts::OBSERVE_LEAVER));
+        let answers = future::join_all(looks).await;
+        let mut steps = Vec::new();
+        for (session, text) in sessions.iter().zip(answers) {
+            let done = Answer::read(&text?).cloud() != Some(cloud);
+            let work = "stop everything, and take away what was put there, all data included";
+            steps.push(HostStep {
+                host: session.target().name.clone(),
+                phase: Phase::Clean,
+                needs: Vec::new(),
+                work: if done { Vec::new() } else { vec![work.to_owned()] },
+                expect: super::leave::REMOVE,
+                done,
+            });
+        }
+        Ok(Self { cloud: cloud.to_owned(), sessions, steps })
+    }
+
+    /// The steps, for the planner.
+    pub(crate) fn steps(&self) -> Vec<HostStep> {
+        self.steps.clone()
+    }
+
+    async fn clean(&self, step: &Step, say: &dyn Fn(String)) -> Result<Option<Cluster>, Failure> {
+        let StepId::Host { host, .. } = &step.id else { return Ok(None) };
+        let Some(session) = self.sessions.iter().find(|session| session.target().name == *host) else {
+            return Ok(None);
+        };
+        say("stopping everything, and taking it away".to_owned());
+        clean_host(session, &self.cloud).await.map(|()| None).map_err(|error| failure(&error))
+    }
+}
+
+impl Hosts for Cleaner {
+    fn work<'a>(
+        &'a self,
+        step: &'a Step,
+        say: &'a dyn Fn(String),
+    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Failure>> {
+        self.clean(step, say).boxed_local()
+    }
+}
