@@ -10,6 +10,7 @@ use super::flow::Loaded;
 use super::signals;
 use crate::catalogue;
 use crate::error::{Code, Exit, Problem, Said};
+use crate::execute::event::Reporter;
 use crate::execute::run::Signal;
 use crate::fetch::{self, FetchError, Fetched, Fetcher, Mirror, Network, Store};
 use crate::model::artefact::Artefact;
@@ -23,7 +24,7 @@ use crate::settings::Settings;
 use crate::ui::Ui;
 
 /// How long a download of an installation may go without progress.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What to fetch, and how.
 pub(super) struct Wanted<'a> {
@@ -68,7 +69,8 @@ fn own_path(bundle: &BundleName, settings: &Settings) -> Option<PathBuf> {
     settings.state.as_ref().map(|state| state.join("locks").join(format!("{bundle}.lock")))
 }
 
-fn own(bundle: &BundleName, settings: &Settings) -> anyhow::Result<Lock> {
+/// The user's own lock of a bundle.
+pub(super) fn own(bundle: &BundleName, settings: &Settings) -> anyhow::Result<Lock> {
     own_path(bundle, settings).map_or_else(|| Ok(Lock::default()), |path| read(&path, bundle))
 }
 
@@ -151,6 +153,42 @@ pub(super) fn attach(
     Ok(Ok(()))
 }
 
+/// What fetching takes.
+pub(super) struct Tools {
+    store: Store,
+    network: Network,
+    mirror: Option<Mirror>,
+    reporter: Box<dyn Reporter>,
+}
+
+impl Tools {
+    /// Collects it from what the user says.
+    pub(super) fn new(wanted: &Wanted<'_>, settings: &Settings, ui: &Ui) -> anyhow::Result<Self> {
+        let Wanted { artifacts, base, patience, .. } = *wanted;
+        let store = store(artifacts, settings).map_err(|error| failed(&error))?;
+        let mirror =
+            artifacts.mirror.as_deref().map(Mirror::parse).transpose().map_err(|error| failed(&error))?;
+        let proxy = |environment: &Option<Secret<String>>| {
+            artifacts.proxy.clone().map(Secret::new).or_else(|| environment.clone())
+        };
+        let network = Network {
+            http_proxy: proxy(&settings.proxy.http),
+            https_proxy: proxy(&settings.proxy.https),
+            no_proxy: settings.proxy.none.clone(),
+            ca: artifacts.ca.as_ref().map(|path| base.join(path)),
+            docker_config: settings.docker_config.clone(),
+            patience,
+        };
+        Ok(Self { store, network, mirror, reporter: ui.progress() })
+    }
+
+    /// Prepares; nothing is sent.
+    pub(super) fn fetcher(&self) -> anyhow::Result<Fetcher<'_>> {
+        Fetcher::new(&self.network, &self.store, self.mirror.clone(), &*self.reporter)
+            .map_err(|error| failed(&error))
+    }
+}
+
 /// Fetches, and locks what nothing pinned before. `Err(signal)` inside: interrupted.
 pub(super) fn fetch(
     artefacts: &[Artefact],
@@ -158,23 +196,9 @@ pub(super) fn fetch(
     settings: &Settings,
     ui: &Ui,
 ) -> anyhow::Result<Result<Vec<Fetched>, Signal>> {
-    let Wanted { bundle, artifacts, base, patience } = *wanted;
-    let store = store(artifacts, settings).map_err(|error| failed(&error))?;
-    let mirror =
-        artifacts.mirror.as_deref().map(Mirror::parse).transpose().map_err(|error| failed(&error))?;
-    let proxy = |environment: &Option<Secret<String>>| {
-        artifacts.proxy.clone().map(Secret::new).or_else(|| environment.clone())
-    };
-    let network = Network {
-        http_proxy: proxy(&settings.proxy.http),
-        https_proxy: proxy(&settings.proxy.https),
-        no_proxy: settings.proxy.none.clone(),
-        ca: artifacts.ca.as_ref().map(|path| base.join(path)),
-        docker_config: settings.docker_config.clone(),
-        patience,
-    };
-    let reporter = ui.progress();
-    let fetcher = Fetcher::new(&network, &store, mirror, &*reporter).map_err(|error| failed(&error))?;
+    let bundle = wanted.bundle;
+    let tools = Tools::new(wanted, settings, ui)?;
+    let fetcher = tools.fetcher()?;
     let answers = super::flow::runtime()?.block_on(async {
         tokio::select! {
             biased;

@@ -9,16 +9,29 @@ use cozy_chart::{
     Values,
 };
 
+use super::artefacts;
+use super::remote::Remote;
 use crate::error::{Code, Exit, Problem, Said};
+use crate::settings::Settings;
+use crate::ui::Ui;
 
 /// Flags of `cozy render --chart`; those of `helm template`.
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Any Helm chart")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of Helm")]
 pub(super) struct ChartArgs {
-    /// A chart's folder or archive, instead of components
-    #[arg(long, value_name = "PATH", conflicts_with = "component")]
-    chart: Option<PathBuf>,
+    /// A chart's folder or archive, `https://…`, `oci://…`, or its name with --repo, instead of components
+    #[arg(long, value_name = "PATH|URL|NAME", conflicts_with = "component")]
+    chart: Option<String>,
+    /// The repository of a chart that is named
+    #[arg(long, requires = "chart", value_name = "URL")]
+    repo: Option<String>,
+    /// The version of a chart that is not a path, or a constraint such as `^1.2`; else the newest
+    #[arg(long, requires = "chart", value_name = "VERSION")]
+    version: Option<String>,
+    /// Certificates of authorities that the chart's server is checked with
+    #[arg(long, requires = "chart", value_name = "PATH")]
+    ca_file: Option<PathBuf>,
     /// The release's name
     #[arg(long, requires = "chart", default_value = "release-name")]
     name: String,
@@ -71,13 +84,13 @@ pub(super) struct ChartArgs {
 
 impl ChartArgs {
     /// The chart, where one is named.
-    pub(super) fn path(&self) -> Option<&Path> {
+    pub(super) fn chart(&self) -> Option<&str> {
         self.chart.as_deref()
     }
 }
 
 /// Runs the command.
-pub(super) fn run(path: &Path, args: &ChartArgs) -> anyhow::Result<Exit> {
+pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let files = args.values.iter().map(|path| Ok((path.display().to_string(), text(path)?)));
     let files: Vec<(String, String)> = files.collect::<anyhow::Result<_>>()?;
     let mut sources: Vec<_> = files.iter().map(|(name, text)| ValueSource::File(name, text)).collect();
@@ -94,7 +107,14 @@ pub(super) fn run(path: &Path, args: &ChartArgs) -> anyhow::Result<Exit> {
         release.capabilities.kube = KubeVersion::parse(version).map_err(|problem| refused(&problem))?;
     }
     release.capabilities.api_versions.extend(args.api_versions.iter().cloned());
-    let chart = load(path, &release.limits)?;
+    let chart = match Remote::of(chart, args.repo.as_deref(), args.version.as_deref()) {
+        None => load(Path::new(chart), &release.limits)?,
+        Some(remote) => match remote.fetch(args.ca_file.as_deref(), settings, ui)? {
+            Ok(bytes) => Chart::from_archive(&bytes, &release.limits)
+                .map_err(|error| refused(&format!("{chart}: {error}")))?,
+            Err(signal) => return Ok(artefacts::interrupted(signal, "cozy render", ui)),
+        },
+    };
     let rendered = cozy_chart::render(&chart, &values, &release, &mut Standalone)
         .map_err(|error| refused(&error.to_string()))?;
     let printed = Printed {

@@ -15,6 +15,7 @@ mod install;
 mod lint;
 mod plan;
 mod preflight;
+mod remote;
 mod render;
 mod schema;
 mod secrets;

@@ -28,8 +28,8 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { component, stand_in, chart } = args;
-    if let Some(path) = chart.path() {
-        return chart::run(path, &chart);
+    if let Some(named) = chart.chart() {
+        return chart::run(named, &chart, settings, ui);
     }
     let mut loaded = flow::load(settings)?;
     let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);

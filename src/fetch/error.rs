@@ -204,7 +204,7 @@ impl FetchError {
                 "the server wants credentials: write them into the URL as `https://USER:PASSWORD@HOST/…`".to_owned()
             }
             Self::Refused { .. } => "try again later, or name a mirror with `artifacts.mirror`".to_owned(),
-            Self::NotFound { .. } => "check the name, the version and the place in component.yaml".to_owned(),
+            Self::NotFound { .. } => "check its name, its version, and where it is said to be".to_owned(),
             Self::Mismatch { .. } => {
                 "somebody changed it, on the way or at its home: find out who before you remove its entry from the lock, or set `artifacts.verify: false`".to_owned()
             }

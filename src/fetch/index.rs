@@ -34,8 +34,13 @@ pub(crate) struct Place {
     pub(crate) sha256: Option<Digest>,
 }
 
-/// Finds a chart. `Ok(Err(known))`: the index does not have it, only these versions.
-pub(crate) fn find(index: &[u8], name: &str, version: &str) -> Result<Result<Place, Vec<String>>, String> {
+/// The versions of a chart.
+pub(crate) fn versions(index: &[u8], name: &str) -> Result<Vec<String>, String> {
+    let entries = read(index)?.entries.remove(name).unwrap_or_default();
+    Ok(entries.into_iter().map(|entry| entry.version).collect())
+}
+
+fn read(index: &[u8]) -> Result<Index, String> {
     let text = std::str::from_utf8(index).map_err(|_| "it is not UTF-8".to_owned())?;
     // The size is bounded by the download; aliases, which could blow it up, stay bounded.
     let options = serde_yaml::options! {
@@ -48,8 +53,13 @@ pub(crate) fn find(index: &[u8], name: &str, version: &str) -> Result<Result<Pla
         },
         legacy_octal_numbers: true,
     };
-    let index: Index = serde_yaml::from_str_with_options(text, options)
-        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())?;
+    serde_yaml::from_str_with_options(text, options)
+        .map_err(|error| error.to_string().lines().next().unwrap_or_default().to_owned())
+}
+
+/// Finds a chart. `Ok(Err(known))`: the index does not have it, only these versions.
+pub(crate) fn find(index: &[u8], name: &str, version: &str) -> Result<Result<Place, Vec<String>>, String> {
+    let index = read(index)?;
     let entries = index.entries.get(name).map(Vec::as_slice).unwrap_or_default();
     // Helm takes v1.2.3 for 1.2.3; the same spelling comes first.
     let plain = |version: &str| version.strip_prefix('v').unwrap_or(version).to_owned();
@@ -78,6 +88,7 @@ mod tests {
         assert_eq!(find("v1.1.0").unwrap().unwrap().sha256, None);
         assert_eq!(find("2").unwrap().unwrap_err(), ["v1.2.0", "1.1.0", "1.0.0"]);
         assert_eq!(find("1.0.0").unwrap_err(), "a 1.0.0 has no URL");
+        assert_eq!(versions(INDEX.as_bytes(), "a").unwrap(), ["v1.2.0", "1.1.0", "1.0.0"]);
     }
 
     #[test]

@@ -34,6 +34,10 @@ const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// (OCI distribution specification 1.1, "Pushing Manifests").
 const LARGEST: usize = 4 * 1024 * 1024;
 
+/// How many tags are asked for at a time, and at most.
+const PAGE: usize = 1000;
+const MOST_TAGS: usize = 100_000;
+
 /// A client for registries.
 pub(crate) struct Registry {
     client: Client,
@@ -110,6 +114,53 @@ impl Registry {
         Ok((bytes.into(), format!("{from}@sha256:{digest}")))
     }
 
+    /// The versions that a registry has of a chart.
+    pub(super) async fn tags(
+        &self,
+        id: &Id,
+        home: &str,
+        teller: &Teller<'_>,
+    ) -> Result<(Vec<String>, String), FetchError> {
+        let what = id.to_string();
+        let (image, from) = reference(&Id { version: "latest".to_owned(), ..id.clone() }, home)?;
+        let from = from.trim_end_matches(":latest").to_owned();
+        teller.asking(&from);
+        let auth = self.login(&image);
+        let mut tags: Vec<String> = Vec::new();
+        loop {
+            let last = tags.last().cloned();
+            let act = async || {
+                let page = self.client.list_tags(&image, &auth, Some(PAGE), last.as_deref());
+                let Ok(page) = tokio::time::timeout(self.stall, page).await else {
+                    let (what, from) = (what.clone(), from.clone());
+                    return Err(FetchError::Unreachable {
+                        what,
+                        from,
+                        source: Box::new(Stalled(self.stall)),
+                    });
+                };
+                page.map_err(|error| refused(&what, &from, error))
+            };
+            let page = retry::until(Instant::now() + self.patience, act, |retry| teller.retry(&from, &retry))
+                .await?;
+            let whole = page.tags.len() < PAGE;
+            tags.extend(page.tags);
+            if whole || tags.len() > MOST_TAGS {
+                break;
+            }
+        }
+        // What Helm writes for `+` (https://helm.sh/docs/topics/registries/).
+        Ok((tags.into_iter().map(|tag| tag.replace('_', "+")).collect(), from))
+    }
+
+    fn login(&self, image: &Reference) -> RegistryAuth {
+        let login =
+            [image.resolve_registry(), image.registry()].iter().find_map(|host| self.logins.get(*host));
+        login.map_or(RegistryAuth::Anonymous, |(user, password)| {
+            RegistryAuth::Basic(user.clone(), password.expose().clone())
+        })
+    }
+
     /// What lets us in: a token if the registry gives one, else the login.
     async fn credentials(
         &self,
@@ -120,9 +171,7 @@ impl Registry {
     ) -> Result<Credentials, FetchError> {
         let login =
             [image.resolve_registry(), image.registry()].iter().find_map(|host| self.logins.get(*host));
-        let auth = login.map_or(RegistryAuth::Anonymous, |(user, password)| {
-            RegistryAuth::Basic(user.clone(), password.expose().clone())
-        });
+        let auth = self.login(image);
         let act = async || {
             let token = self.client.auth(image, &auth, RegistryOperation::Pull);
             let Ok(token) = tokio::time::timeout(self.stall, token).await else {

@@ -117,21 +117,46 @@ impl Fetcher<'_> {
         }
     }
 
-    async fn indexed(&self, id: &Id, home: &Url, teller: &Teller<'_>) -> Result<Found, FetchError> {
+    /// The version that a constraint means where a chart is at home. `id` has the constraint instead of a version.
+    pub(crate) async fn newest(&self, id: &Id, home: &Home) -> Result<String, FetchError> {
+        let teller = self.teller(id);
+        let (known, from) = match home {
+            Home::Registry(home) => self.registry.tags(id, home, &teller).await?,
+            Home::Repository(home) => {
+                let home = folder(parse(&format!("the repository of {id}"), home)?);
+                let (index, from) = self.index(id, &home, &teller).await?;
+                let damaged = |problem| {
+                    let (what, from) = ("the repository's index".to_owned(), from.clone());
+                    FetchError::Damaged { what, from, problem }
+                };
+                (index::versions(&index, &id.name).map_err(damaged)?, from)
+            }
+            Home::File(_) | Home::Folder(_) => return Ok(id.version.clone()),
+        };
+        let newest = cozy_chart::newest(known.iter().map(String::as_str), &id.version);
+        let what = || format!("the version of {id}");
+        let newest = newest.map_err(|problem| FetchError::Location {
+            what: what(),
+            url: id.version.clone(),
+            problem,
+        })?;
+        newest.map(str::to_owned).ok_or_else(|| not_among(id, from, &known))
+    }
+
+    async fn index(&self, id: &Id, home: &Url, teller: &Teller<'_>) -> Result<(Vec<u8>, String), FetchError> {
         let url = join(home, "index.yaml", id)?;
         let from = shown(url.as_str());
         teller.asking(&from);
         let index = self.http.get(&Ask::new("the repository's index", url, index::LARGEST), teller).await?;
+        Ok((index, from))
+    }
+
+    async fn indexed(&self, id: &Id, home: &Url, teller: &Teller<'_>) -> Result<Found, FetchError> {
+        let (index, from) = self.index(id, home, teller).await?;
         let place = match index::find(&index, &id.name, &id.version) {
             Ok(Ok(place)) => place,
             Ok(Err(versions)) => {
-                let known = match versions.as_slice() {
-                    [] => ": it has no chart of this name".to_owned(),
-                    some => {
-                        format!(": it has {}", some.iter().take(5).cloned().collect::<Vec<_>>().join(", "))
-                    }
-                };
-                return Err(FetchError::NotFound { what: id.to_string(), from, known });
+                return Err(not_among(id, from, &versions));
             }
             Err(problem) => {
                 let what = "the repository's index".to_owned();
@@ -162,6 +187,14 @@ impl Fetcher<'_> {
         let (bytes, url) = self.registry.pull(&self.http, id, home, pinned, teller).await?;
         Ok(Found { bytes, url, claimed: None, unpacked: None, from: FetchedFrom::Upstream })
     }
+}
+
+fn not_among(id: &Id, from: String, versions: &[String]) -> FetchError {
+    let known = match versions {
+        [] => ": it has no chart of this name".to_owned(),
+        some => format!(": it has {}", some.iter().take(5).cloned().collect::<Vec<_>>().join(", ")),
+    };
+    FetchError::NotFound { what: id.to_string(), from, known }
 }
 
 impl From<local::Found> for Found {

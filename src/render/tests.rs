@@ -224,3 +224,58 @@ fn rehearsals_make_the_same_up_each_time() {
     assert_eq!(twice[0], twice[1]);
     assert!(twice[0].iter().any(|(stage, _)| *stage == Stage::Generated));
 }
+
+/// A component with the CRD of `Thing`, in templates of its own.
+fn things(name: &str) -> Resolved {
+    let component = json!({
+        "apiVersion": "cozy/v1", "kind": "Component", "name": name, "summary": "x", "category": "x", "version": "1",
+        "source": { "templates": ["crd.yaml"] },
+    });
+    let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: things.example.org }\n\
+        spec: { group: example.org, scope: Namespaced, names: { kind: Thing, plural: things }, versions: [{ name: v1, served: true }, { name: v2, served: false }] }\n";
+    Resolved {
+        component: serde_json::from_value(component).unwrap(),
+        files: [("crd.yaml".to_owned(), crd.as_bytes().into())].into(),
+        artefact: None,
+        ..shop(&Files::new(), &json!({}))
+    }
+}
+
+#[test]
+fn a_chart_sees_the_kinds_of_components_before_it_and_what_the_cluster_serves_besides() {
+    let asked = [
+        "example.org/v1",
+        "example.org/v1/Thing",
+        "example.org/v2/Thing",
+        "apps/v1/Deployment",
+        "theirs/v1/Own",
+    ];
+    let has = asked.map(|api| format!("{{{{ .Capabilities.APIVersions.Has \"{api}\" }}}}"));
+    let text = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: told }}\ndata: {{ has: \"{} {{{{ .Capabilities.KubeVersion }}}}\" }}\n",
+        has.join(" ")
+    );
+    let files: Files = [("templates/a.yaml".to_owned(), text)].into();
+    let facts = json!({ "cluster": { "version": "v1.35.2" } });
+    let told = |components: &[Resolved], known: &Known| {
+        let all = render(components, facts.as_object().unwrap(), known).result.unwrap();
+        let mut objects = all.iter().flat_map(|component| &component.objects);
+        let said = objects.find_map(|(_, object)| object.value.pointer("/data/has").cloned());
+        said.unwrap().as_str().unwrap().to_owned()
+    };
+    let chart = shop(&files, &json!({}));
+    let mut needing = chart.clone();
+    needing.component.needs = vec!["things".to_owned()];
+    let before = told(&[things("kinds"), chart.clone()], &at(1));
+    let after = told(&[chart, things("things")], &at(1));
+    let needed = told(&[needing, things("things")], &at(1));
+    // Without a cluster there is what Kubernetes has; with one, what it serves.
+    let apis = ["theirs/v1", "theirs/v1/Own"].map(str::to_owned).into();
+    let cluster = told(&[shop(&files, &json!({}))], &Known { apis: Some(apis), ..at(1) });
+    insta::assert_snapshot!([before, after, needed, cluster].join("\n"), @"
+        true true false true false v1.35.2
+        false false false true false v1.35.2
+        true true false true false v1.35.2
+        false false false false true v1.35.2
+    ");
+}

@@ -93,6 +93,15 @@ fn what_a_chart_generates_is_kept_and_shown_nowhere() {
             .all(|value| !made.plane.ask(&["-n", "shop", "get", "secret", "-o", "name"]).contains(value))
     );
 
+    // What it is told of the cluster.
+    let told = ["-n", "shop", "get", "configmap", "careless", "-o", "jsonpath={.data.jobs} {.data.kube}"];
+    let version = made.plane.ask(&["version", "-o", "json"]);
+    let version: serde_json::Value = serde_json::from_str(&version).unwrap();
+    assert_eq!(
+        made.plane.ask(&told),
+        format!("true {}", version["serverVersion"]["gitVersion"].as_str().unwrap())
+    );
+
     // Again: nothing is to do, and nothing is written.
     let before = versions(&made);
     let again = made.expect(&["install", "--yes"], 0);

@@ -251,14 +251,14 @@ fn what_is_not_there_is_said_with_what_is() {
         exit 1
         error[C8006]: there is no chart app 1.0.0 at http://[server]/a/index.yaml: it has 2.0.0, 1.9.0
 
-        hint: check the name, the version and the place in component.yaml
+        hint: check its name, its version, and where it is said to be
 
         error: 1 artefact of 1 could not be fetched
 
         exit 1
         error[C8006]: there is no chart app 1.0.0 at http://[server]/b/index.yaml: it has no chart of this name
 
-        hint: check the name, the version and the place in component.yaml
+        hint: check its name, its version, and where it is said to be
 
         error: 1 artefact of 1 could not be fetched
 
@@ -279,7 +279,7 @@ fn what_is_not_there_is_said_with_what_is() {
         exit 1
         error[C8006]: there is no the repository's index at http://[server]/e/index.yaml
 
-        hint: check the name, the version and the place in component.yaml
+        hint: check its name, its version, and where it is said to be
 
         error: 1 artefact of 1 could not be fetched
     ");

@@ -7,6 +7,7 @@ mod faults;
 mod locks;
 mod mirrors;
 mod registry;
+mod render;
 mod server;
 
 use std::path::{Path, PathBuf};

@@ -18,12 +18,12 @@ const LOGIN: &str = "me:$2b$04$De8hbaNYGA1ssK1P/9mBIek.v.EJT2J7Ee.tXjO0VcqBNv5J4
 /// The same for docker's config.json.
 const AUTH: &str = "bWU6aHVudGVyMjI=";
 
-const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+pub(crate) const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
-struct Registry {
+pub(crate) struct Registry {
     process: Child,
     _folder: tempfile::TempDir,
-    host: String,
+    pub(crate) host: String,
     ca: String,
 }
 
@@ -35,7 +35,7 @@ impl Drop for Registry {
 }
 
 impl Registry {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let certificate = server::Certificate::new();
         let path = |name: &str| folder.path().join(name).display().to_string();
@@ -71,7 +71,7 @@ impl Registry {
     }
 
     /// Pushes bytes as an artefact with one layer; the digest of its manifest.
-    fn push(&self, name: &str, media: &str, bytes: &[u8]) -> String {
+    pub(crate) fn push(&self, name: &str, media: &str, bytes: &[u8]) -> String {
         let root = Certificate { encoding: CertificateEncoding::Pem, data: self.ca.clone().into_bytes() };
         let config = ClientConfig { extra_root_certificates: vec![root], ..ClientConfig::default() };
         let client = Client::new(config);
@@ -92,7 +92,7 @@ impl Registry {
     }
 
     /// Gives a cloud the registry's authority and its password.
-    fn known(&self, cloud: Cloud) -> Cloud {
+    pub(crate) fn known(&self, cloud: Cloud) -> Cloud {
         cloud.write("ca.pem", &self.ca);
         cloud.write(
             "docker/config.json",
@@ -145,7 +145,7 @@ fn registries_that_refuse_or_lack_are_told_apart() {
         exit 1
         error[C8006]: there is no chart app 1.0.0 at oci://[server]/other/app:1.0.0
 
-        hint: check the name, the version and the place in component.yaml
+        hint: check its name, its version, and where it is said to be
 
         error: 1 artefact of 1 could not be fetched
 

@@ -36,7 +36,7 @@ pub use capabilities::{Capabilities, HELM_VERSION};
 pub use chart::{Chart, File, IgnoreRules};
 pub use environment::{Environment, Standalone, ValueKey};
 pub use error::{Error, Frame};
-pub use funcs::validity;
+pub use funcs::{is_version, newest, validity};
 pub use limits::Limits;
 pub use manifest::{Crd, Event, Hook, Manifest, Printed, Rendered};
 pub use object::KubeVersion;

@@ -21,6 +21,7 @@ mod urls;
 mod words;
 
 pub use crypto::validity;
+pub use semver::{is_version, newest};
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -262,6 +262,35 @@ impl Constraint {
     }
 }
 
+/// The version of a chart that Helm takes for a constraint (`^1.2`, `>=2 <3`; empty: the newest that is no
+/// pre-release): the one that is spelled so, or else the newest that meets it.
+///
+/// # Errors
+/// With words, where the constraint is none.
+pub fn newest<'a>(
+    versions: impl IntoIterator<Item = &'a str> + Clone,
+    constraint: &str,
+) -> Result<Option<&'a str>, String> {
+    if let Some(same) = versions.clone().into_iter().find(|version| *version == constraint) {
+        return Ok(Some(same));
+    }
+    let wanted = Constraint::parse(if constraint.is_empty() { "*" } else { constraint })?;
+    let mut best: Option<(Version, &str)> = None;
+    for text in versions {
+        let Ok(version) = Version::parse(text) else { continue };
+        let newer = best.as_ref().is_none_or(|(best, _)| version.compare(best) == Ordering::Greater);
+        if newer && wanted.allows(&version) {
+            best = Some((version, text));
+        }
+    }
+    Ok(best.map(|(_, text)| text))
+}
+
+/// Whether a text is one whole version, `1.2.3` or `v1.2.3-rc.1`.
+pub fn is_version(text: &str) -> bool {
+    Version::parse(text).is_ok_and(|version| version.to_string() == text.strip_prefix('v').unwrap_or(text))
+}
+
 fn is_x(text: &str) -> bool {
     matches!(text, "" | "x" | "*" | "X")
 }
