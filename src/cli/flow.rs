@@ -25,7 +25,7 @@ use crate::plan::{PlanError, send};
 use crate::provider::kubeadm::steps;
 use crate::render::{self, Known, Missing, RenderError, Rendered};
 use crate::settings::Settings;
-use crate::ui::Ui;
+use crate::ui::{Ui, prompt};
 
 /// The version that kubeadm installs when `cozy.yaml` names none.
 const KUBERNETES: &str = "v1.36.3";
@@ -273,7 +273,7 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
         .collect();
     let load_balancer_pool = !cloud.network.load_balancer.is_empty();
     let mut desired = Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool };
-    send::prepare(&mut desired, &BTreeSet::new());
+    send::prepare(&mut desired);
     desired
 }
 
@@ -337,6 +337,15 @@ pub(crate) fn cluster(error: ClusterError) -> anyhow::Error {
 pub(crate) fn failure(failure: Failure) -> anyhow::Error {
     let said = Said { code: failure.code, message: failure.message, hint: failure.hint };
     Problem::One(said, None, Exit::Failed).into()
+}
+
+/// Asks before something is done that cannot be taken back; `yes` answers for the person. `false`: declined.
+///
+/// # Errors
+/// C7004 when there is nobody to ask.
+pub(crate) fn confirm(question: &str, yes: bool, settings: &Settings) -> anyhow::Result<bool> {
+    prompt::confirm(question, false, yes, settings.interactive)
+        .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()).into())
 }
 
 /// The runtime for work on a real cluster.

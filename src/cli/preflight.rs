@@ -14,7 +14,7 @@ use crate::model::cloud::Provider;
 use crate::model::finding::Level;
 use crate::preflight::{self, CHECKS, Finding, Seen, Wanted};
 use crate::settings::Settings;
-use crate::ui::{Format, Ui, preflight as draw, prompt};
+use crate::ui::{Format, Ui, preflight as draw};
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -198,8 +198,7 @@ async fn mend(found: &Found, yes: bool, settings: &Settings, ui: &Ui) -> anyhow:
     for (session, script) in &fixes {
         ui.note(format!("fix     {}: {script}", session.target().name));
     }
-    let agreed = prompt::confirm("apply these fixes?", false, yes, settings.interactive)
-        .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()))?;
+    let agreed = flow::confirm("apply these fixes?", yes, settings)?;
     if agreed {
         for (session, script) in fixes {
             if let Err(error) = session.sh("the fix", script).await {
