@@ -1,7 +1,6 @@
 //! From what was loaded to what is wanted of a cluster: charts are told what the
 //! cluster has, and what they generated before.
 
-
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
@@ -40,8 +39,9 @@ pub(super) struct Wanted {
 struct Seen {
     /// The version of Kubernetes.
     version: String,
-    /// Read before what charts generated: what another run keeps meanwhile shows in their state.
-    inventories: Inventories,
+    /// Read before what charts generated: what another run keeps meanwhile shows in their state. `None`: there are no
+    /// charts, and nobody needed them yet.
+    inventories: Option<Inventories>,
 }
 
 /// Refuses what is wrong whatever a cluster says, before anybody connects to one.
@@ -67,9 +67,9 @@ pub(super) async fn wanted(
         if let Some(facts) = facts.get_mut("cluster") {
             facts["version"] = json!(version);
         }
-        let read = cluster.inventories().await.map_err(flow::cluster)?;
+        let mut read = None;
         if loaded.components.iter().any(Resolved::is_chart) {
-            let inventories = &read.all;
+            let inventories = &read.insert(cluster.inventories().await.map_err(flow::cluster)?).all;
             known.kept = cluster.kept().await.map_err(flow::cluster)?;
             let once = |name: &ComponentName| {
                 let entry = inventories.get(name).and_then(|inventory| inventory.get(&kept::secret(name)));
@@ -159,7 +159,11 @@ impl Wanted {
         let (Some(cluster), Some(seen)) = (cluster, self.seen.take()) else {
             return Ok((Observed::nothing(false), Inventories::default()));
         };
-        cluster.observe(&mut self.desired, seen.inventories, concurrency).await.map_err(flow::cluster)
+        let inventories = match seen.inventories {
+            Some(inventories) => inventories,
+            None => cluster.inventories().await.map_err(flow::cluster)?,
+        };
+        cluster.observe(&mut self.desired, inventories, concurrency).await.map_err(flow::cluster)
     }
 
     /// The version of the cluster that it was rendered for.

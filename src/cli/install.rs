@@ -351,7 +351,10 @@ impl Run<'_> {
         if let Some(file) = self.picture {
             let form = Form::of(file).unwrap_or(Form::Json);
             let picture = Picture::new(plan, &words.facts, &timeline.course(plan));
-            fs_err::write(file, picture.render(form)?)?;
+            // A run is worth more than its picture.
+            if let Err(error) = flow::written(file, &picture.render(form)?) {
+                self.ui.error(&crate::error::render(&error, self.ui.paint().0).0);
+            }
         }
         if self.ui.format() == Format::Text {
             let next = match finished.outcome {

@@ -92,7 +92,7 @@ fn print(found: &Found, loaded: &Loaded, ui: &Ui) -> anyhow::Result<()> {
                 .iter()
                 .map(|seen| json!({ "name": seen.name, "role": seen.role, "facts": seen.facts }))
                 .collect();
-            ui.json(&json!({ "schema": "cozy/v1/preflight", "cloud": cloud, "passes": found.passes(),
+            ui.document(&json!({ "schema": "cozy/v1/preflight", "cloud": cloud, "passes": found.passes(),
                 "skipped": found.skipped, "findings": found.findings, "hosts": hosts }))?;
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
                         "drifted": line.drifted, "notReady": line.unready })
                 })
                 .collect();
-            ui.json(
+            ui.document(
                 &json!({ "schema": "cozy/v1/status", "cloud": loaded.file.cloud.name, "kubernetes": version,
                 "healthy": !unhealthy, "drift": drifted, "nodes": nodes, "components": components }),
             )?;

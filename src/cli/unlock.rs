@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         let say = |text: &str, was: Option<&str>| match ui.format() {
             Format::Text => ui.data(&format!("{text}\n")),
             Format::Json | Format::Yaml => {
-                ui.json(&json!({ "schema": "cozy/v1/unlock", "unlocked": was.is_some(), "holder": was }))
+                ui.document(&json!({ "schema": "cozy/v1/unlock", "unlocked": was.is_some(), "holder": was }))
             }
         };
         let Some(held) = locker.held(&ThisMachine).await.map_err(flow::cluster)? else {
