@@ -145,7 +145,8 @@ impl Wanted {
             ));
         }
         let (observed, inventories) = self.observe(cluster, concurrency).await?;
-        let mut plan = planner::plan(&self.desired, &observed).map_err(flow::no_plan)?;
+        let mut plan = planner::plan(&self.desired, &observed)
+            .map_err(|errors| flow::no_plan_of(errors, &self.masks))?;
         plan.mask(&self.masks);
         Ok((plan, inventories))
     }

@@ -17,6 +17,7 @@ use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, Resolved};
 use crate::model::finding::Finding;
+use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
@@ -281,12 +282,17 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
 
 /// Errors of the planner for the user.
 pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
+    no_plan_of(errors, &Masks::default())
+}
+
+/// Errors of the planner for the user, without what nobody is to see: the server's words may quote it.
+pub(crate) fn no_plan_of(errors: Vec<PlanError>, masks: &Masks) -> anyhow::Error {
     let of_cluster = errors.iter().all(PlanError::is_of_cluster);
     let said: Vec<Said> = errors
         .into_iter()
         .map(|error| Said {
             code: error.code(),
-            message: error.to_string(),
+            message: masks.mask(&error.to_string()),
             hint: Some(error.hint().to_owned()),
         })
         .collect();

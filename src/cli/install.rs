@@ -21,6 +21,7 @@ use crate::cluster::lease::Lock;
 use crate::error::{Exit, Problem};
 use crate::execute::event::{EventKind, Outcome, Reporter};
 use crate::execute::hosts::{Hosts, Simulated};
+use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
@@ -151,6 +152,9 @@ fn injected(texts: &[String], rehearse: bool) -> anyhow::Result<Vec<Injected>> {
 fn no_fault(error: &FaultError) -> Problem {
     Problem::new(7006, Exit::Usage, error.to_string(), "`cozy install --inject help` lists the faults")
 }
+
+/// How long an API server that does not answer well is asked for the lock.
+const LOCKING: Duration = Duration::from_secs(30);
 
 struct Run<'a> {
     settings: &'a Settings,
@@ -314,9 +318,12 @@ impl Run<'_> {
         inventories: &Inventories,
         patience: Instant,
     ) -> Result<Option<Lock>, ClusterError> {
-        cluster.ensure_system_namespace().await?;
+        let soon = Instant::now() + LOCKING;
+        retry::until(soon, async || cluster.ensure_system_namespace().await, |_| {}).await?;
         let locker = cluster.locker()?;
-        match locker.take(&settings::holder("cozy install"), &ThisMachine).await {
+        let holder = settings::holder("cozy install");
+        let taken = retry::until(soon, async || locker.take(&holder, &ThisMachine).await, |_| {}).await;
+        match taken {
             Ok(lock) if cluster.inventories().await?.state == inventories.state => Ok(Some(lock)),
             Ok(lock) => lock.release().await.map(|()| None),
             Err(ClusterError::Locked { holder }) if Instant::now() < patience => {

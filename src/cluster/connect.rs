@@ -4,8 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
+
+use super::again::Again;
 use super::error::ClusterError;
 
 /// How a cluster is reached; clones share their connections.
@@ -31,7 +36,7 @@ impl Connection {
     /// A client that shares no connection with the first one, if one can be made.
     pub(super) fn another(&self) -> Result<kube::Client, ClusterError> {
         match &self.config {
-            Some(config) => kube::Client::try_from((**config).clone())
+            Some(config) => client_of((**config).clone())
                 .map_err(|error| ClusterError::Kubeconfig { path: None, source: error.into() }),
             None => Ok(self.client.clone()),
         }
@@ -61,6 +66,17 @@ pub(crate) async fn connect_text(text: &str) -> Result<Connection, ClusterError>
     client(kubeconfig, None).await.map_err(failed)
 }
 
+/// A client that asks again where that is harmless.
+fn client_of(config: kube::Config) -> Result<kube::Client, kube::Error> {
+    let builder = ClientBuilder::try_from(config)?;
+    // A buffer can be cloned, as each further try needs it.
+    let builder = builder.with_layer(&BufferLayer::new(REQUESTS));
+    Ok(builder.with_layer(&RetryLayer::new(Again::default())).build())
+}
+
+/// How many requests may wait for a connection.
+const REQUESTS: usize = 1024;
+
 /// How long a server may say nothing on a connection. The API server answers within 60 s
 /// (`--request-timeout`), and ends watches that were asked to end.
 const SILENCE: Duration = Duration::from_secs(70);
@@ -84,12 +100,12 @@ async fn client(
 ) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await?;
-    // Retries are ours, so that they can be shown (execute::retry).
+    // Retries are ours: of writes, so that they can be shown (`execute::retry`), and of reads (`again`).
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
     // A server that takes a connection and says nothing; watches hear a bookmark or end before that.
     config.read_timeout = Some(SILENCE);
     config.write_timeout = Some(SILENCE);
-    let client = kube::Client::try_from(config.clone())?;
+    let client = client_of(config.clone())?;
     Ok(Connection { client, config: Some(Arc::new(config)) })
 }

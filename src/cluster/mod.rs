@@ -1,6 +1,7 @@
 //! The cluster's side: the only user of kube's client. Connecting, discovery,
 //! applying, observing, watching, the inventory and the lock.
 
+mod again;
 pub(crate) mod apply;
 mod charts;
 mod connect;

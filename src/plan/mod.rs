@@ -484,12 +484,12 @@ impl Plan {
 
     /// Takes what nobody is to see out of what it shows.
     pub(crate) fn mask(&mut self, masks: &Masks) {
-        let actions = self.steps.iter_mut().flat_map(|step| &mut step.actions);
-        for value in actions
-            .flat_map(|action| &mut action.changes)
-            .flat_map(|change| [&mut change.from, &mut change.to])
-        {
-            *value = value.take().map(|value| masks.mask(&value));
+        for action in self.steps.iter_mut().flat_map(|step| &mut step.actions) {
+            let values = action.changes.iter_mut().flat_map(|change| [&mut change.from, &mut change.to]);
+            // A note may have the server's words, and those may quote what it was sent.
+            for text in values.chain([&mut action.note]) {
+                *text = text.take().map(|text| masks.mask(&text));
+            }
         }
     }
 

@@ -54,7 +54,12 @@ impl Made {
 
     /// Gives a component's chart values, a YAML map in one line.
     pub(crate) fn values(&mut self, name: &str, values: &str) -> &mut Self {
-        self.settings.insert(name.to_owned(), format!("{{ values: {values} }}"));
+        self.config(name, &format!("{{ values: {values} }}"))
+    }
+
+    /// Gives a component what `cozy.yaml` says of it, a YAML map in one line.
+    pub(crate) fn config(&mut self, name: &str, config: &str) -> &mut Self {
+        self.settings.insert(name.to_owned(), config.to_owned());
         self
     }
 

@@ -5,9 +5,11 @@
 mod answer;
 mod applying;
 mod behaviours;
+mod canary;
 mod charts;
 mod diagnosis;
 mod early;
+mod faults;
 mod gates;
 mod hooks;
 mod killed;

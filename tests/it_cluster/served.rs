@@ -1,21 +1,34 @@
-//! The simulated cluster as a server on this machine, so that the binary
-//! itself can be run against it.
+//! API servers on this machine, without certificates, so that the binary itself can be run against them: the simulated
+//! cluster, or a real one with something in between.
 
 use std::path::Path;
 
-use cozy_sim::{Cluster, Server, ServerBody};
-use futures::future::BoxFuture;
+use cozy_sim::Cluster;
 use http::{Request, Response};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use kube::client::Body;
 use tokio::net::TcpListener;
-use tower::ServiceExt as _;
+use tower::{BoxError, Service, ServiceExt as _};
 
-/// Serves a cluster as long as the runtime of the caller runs; writes a kubeconfig for it.
+/// Serves a simulated cluster as long as the runtime of the caller runs; writes a kubeconfig for it.
 pub(crate) async fn serve(cluster: &Cluster, kubeconfig: &Path) {
+    serve_any(cluster.server(), kubeconfig).await;
+}
+
+/// Serves anything that answers as an API server does, as long as the runtime of the caller runs; writes a kubeconfig
+/// for it. Where it fails, the connection ends without an answer.
+pub(crate) async fn serve_any<S, B>(server: S, kubeconfig: &Path)
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let text = format!(
@@ -24,7 +37,6 @@ pub(crate) async fn serve(cluster: &Cluster, kubeconfig: &Path) {
          current-context: sim\n"
     );
     fs_err::write(kubeconfig, text).unwrap();
-    let server = cluster.server();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let server = server.clone();
@@ -37,13 +49,12 @@ pub(crate) async fn serve(cluster: &Cluster, kubeconfig: &Path) {
     });
 }
 
-fn answer(
-    server: Server,
-    request: Request<Incoming>,
-) -> BoxFuture<'static, Result<Response<ServerBody>, std::io::Error>> {
-    Box::pin(async move {
-        let (parts, body) = request.into_parts();
-        let body = Body::from(body.collect().await.map_err(std::io::Error::other)?.to_bytes().to_vec());
-        server.oneshot(Request::from_parts(parts, body)).await.map_err(std::io::Error::other)
-    })
+async fn answer<S, B>(server: S, request: Request<Incoming>) -> Result<Response<B>, BoxError>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+{
+    let (parts, body) = request.into_parts();
+    let body = Body::from(body.collect().await?.to_bytes().to_vec());
+    server.oneshot(Request::from_parts(parts, body)).await.map_err(Into::into)
 }

@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct ControlPlane {
     folder: PathBuf,
     bin: PathBuf,
+    /// The processes of etcd and the API server.
+    etcd: AtomicU32,
+    api: AtomicU32,
+    /// The ports of etcd for clients and of the API server.
+    ports: [u16; 2],
 }
 
 impl ControlPlane {
@@ -42,8 +48,9 @@ impl ControlPlane {
             "the control plane is not built: run `tests/run`, or tests/cluster/build"
         );
         let folder = tempfile::Builder::new().prefix("cozy-cluster-").tempdir().unwrap().keep();
-        let plane = Self { folder, bin };
         let [client, peer, api, controllers, scheduler] = free_ports();
+        let [etcd, server] = [AtomicU32::new(0), AtomicU32::new(0)];
+        let plane = Self { folder, bin, etcd, api: server, ports: [client, api] };
         plane.certificates();
         plane.write("kubeconfig", &plane.kubeconfig_text(api));
         plane.write(
@@ -55,27 +62,9 @@ impl ControlPlane {
                 plane.folder.display()
             ),
         );
-        plane.spawn("control-plane", &["etcd", "--config-file=etcd.yaml"]);
-        plane.spawn(
-            "control-plane",
-            &[
-                "kube-apiserver",
-                &format!("--etcd-servers=http://127.0.0.1:{client}"),
-                &format!("--secure-port={api}"),
-                "--bind-address=127.0.0.1",
-                "--client-ca-file=ca.crt",
-                "--tls-cert-file=server.crt",
-                "--tls-private-key-file=server.key",
-                "--service-account-issuer=https://kubernetes.default.svc",
-                "--service-account-signing-key-file=sa.key",
-                "--service-account-key-file=sa.pub",
-                "--service-cluster-ip-range=10.96.0.0/16",
-                "--authorization-mode=RBAC",
-                "--allow-privileged=true",
-                // Webhooks and APIServices are reached by endpoints alone: no request leaves this machine.
-                "--enable-aggregator-routing=true",
-            ],
-        );
+        let etcd = plane.spawn("control-plane", &["etcd", "--config-file=etcd.yaml"]);
+        plane.etcd.store(etcd, Ordering::Relaxed);
+        plane.serve();
         plane.wait_until("the API server is ready", || {
             plane.kubectl(&["get", "--raw", "/readyz"]).status.success()
         });
@@ -113,6 +102,43 @@ impl ControlPlane {
             plane.kubectl(&["-n", "default", "get", "serviceaccount", "default"]).status.success()
         });
         plane
+    }
+
+    /// Starts the API server.
+    fn serve(&self) {
+        let [etcd, api] = self.ports;
+        let server = self.spawn(
+            "control-plane",
+            &[
+                "kube-apiserver",
+                &format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+                &format!("--secure-port={api}"),
+                "--bind-address=127.0.0.1",
+                "--client-ca-file=ca.crt",
+                "--tls-cert-file=server.crt",
+                "--tls-private-key-file=server.key",
+                "--service-account-issuer=https://kubernetes.default.svc",
+                "--service-account-signing-key-file=sa.key",
+                "--service-account-key-file=sa.pub",
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--authorization-mode=RBAC",
+                "--allow-privileged=true",
+                // Webhooks and APIServices are reached by endpoints alone: no request leaves this machine.
+                "--enable-aggregator-routing=true",
+            ],
+        );
+        self.api.store(server, Ordering::Relaxed);
+    }
+
+    /// Kills the API server with SIGKILL, and starts it again.
+    pub(crate) fn restart_api(&self) {
+        signal("KILL", self.api.load(Ordering::Relaxed));
+        self.serve();
+    }
+
+    /// Stops etcd, as if its disk did not answer, or lets it go on.
+    pub(crate) fn stop_etcd(&self, stopped: bool) {
+        signal(if stopped { "STOP" } else { "CONT" }, self.etcd.load(Ordering::Relaxed));
     }
 
     /// The kubeconfig of an administrator.
@@ -211,7 +237,8 @@ impl ControlPlane {
         self.write("sa.pub", &accounts.public_key_pem());
     }
 
-    fn spawn(&self, program: &str, arguments: &[&str]) {
+    /// Starts a program, and answers its process ID.
+    fn spawn(&self, program: &str, arguments: &[&str]) -> u32 {
         let log = fs::File::options()
             .create(true)
             .append(true)
@@ -231,11 +258,11 @@ impl ControlPlane {
             .stderr(log.into_parts().0);
         let (done, answer) = channel();
         spawner().send((command, done)).unwrap();
-        answer.recv().unwrap();
+        answer.recv().unwrap()
     }
 
     /// Asks until it holds: readiness of foreign processes has no event.
-    fn wait_until(&self, what: &str, holds: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, holds: impl Fn() -> bool) {
         let end = Instant::now() + PATIENCE;
         while !holds() {
             assert!(Instant::now() < end, "not in time: {what}; logs are in {}", self.folder.display());
@@ -246,19 +273,27 @@ impl ControlPlane {
 
 /// The thread that starts processes. Their death signal fires when the thread
 /// that spawned them ends, so it lives as long as the test binary.
-fn spawner() -> &'static Sender<(Command, Sender<()>)> {
-    static SPAWNER: OnceLock<Sender<(Command, Sender<()>)>> = OnceLock::new();
+fn spawner() -> &'static Sender<(Command, Sender<u32>)> {
+    static SPAWNER: OnceLock<Sender<(Command, Sender<u32>)>> = OnceLock::new();
     SPAWNER.get_or_init(|| {
-        let (sender, jobs) = channel::<(Command, Sender<()>)>();
+        let (sender, jobs) = channel::<(Command, Sender<u32>)>();
         std::thread::spawn(move || {
             let mut children = Vec::new();
             while let Ok((mut command, done)) = jobs.recv() {
-                children.push(command.spawn().expect("setpriv is part of util-linux"));
-                let _ = done.send(());
+                // setpriv becomes the program: its process ID is that of the program.
+                let child = command.spawn().expect("setpriv is part of util-linux");
+                let _ = done.send(child.id());
+                children.push(child);
             }
         });
         sender
     })
+}
+
+/// Sends a signal to a process.
+fn signal(name: &str, process: u32) {
+    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status().unwrap();
+    assert!(sent.success(), "kill -{name} {process}");
 }
 
 fn free_ports<const N: usize>() -> [u16; N] {
