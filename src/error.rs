@@ -121,8 +121,8 @@ impl Problem {
     }
 }
 
-/// Draws a chain of errors: each cause once, then the hint.
-pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
+/// Draws a chain of errors: each cause once, then the hint. Findings are drawn with colours where `color` allows them.
+pub(crate) fn render(error: &anyhow::Error, color: bool) -> (String, Exit) {
     let Some(problem) = error.downcast_ref::<Problem>() else {
         let mut text = format!("error: {error}\n");
         caused_by(&mut text, causes(error.source(), ""));
@@ -130,7 +130,7 @@ pub(crate) fn render(error: &anyhow::Error) -> (String, Exit) {
     };
     let text = match problem {
         Problem::Findings(findings) => {
-            let mut text = crate::ui::findings::render(findings);
+            let mut text = crate::ui::findings::drawn(findings, color);
             let _ = writeln!(text, "error: {problem}");
             text
         }

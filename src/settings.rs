@@ -31,6 +31,9 @@ pub(crate) struct GlobalArgs {
     /// How to print
     #[arg(short, long, global = true, value_name = "FORMAT", default_value = "text", env = "COZY_OUTPUT")]
     output: Output,
+    /// Never ask: what needs an answer is an error that names its flag
+    #[arg(long, global = true, env = "COZY_NO_INPUT", value_parser = clap::builder::FalseyValueParser::new())]
+    no_input: bool,
     /// Requests in flight at most
     #[arg(long, global = true, value_name = "N", default_value_t = 32, env = "COZY_CONCURRENCY",
         value_parser = clap::value_parser!(u16).range(1..=512))]
@@ -124,8 +127,18 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 
 impl From<GlobalArgs> for Settings {
     fn from(args: GlobalArgs) -> Self {
-        let GlobalArgs { file, catalogue, kubeconfig, context, output, concurrency, color, quiet, verbose } =
-            args;
+        let GlobalArgs {
+            file,
+            catalogue,
+            kubeconfig,
+            context,
+            output,
+            no_input,
+            concurrency,
+            color,
+            quiet,
+            verbose,
+        } = args;
         let stderr_is_terminal = std::io::stderr().is_terminal();
         let color = match color {
             When::Always => true,
@@ -149,7 +162,7 @@ impl From<GlobalArgs> for Settings {
             context,
             ssh_config: variable("COZY_SSH_CONFIG").map(PathBuf::from),
             concurrency: usize::from(concurrency),
-            interactive: stderr_is_terminal && std::io::stdin().is_terminal(),
+            interactive: !no_input && stderr_is_terminal && std::io::stdin().is_terminal(),
             logs: state.as_ref().map(|state| state.join("logs")),
             state,
             cache: place("XDG_CACHE_HOME", ".cache").map(|cache| cache.join("cozy")),

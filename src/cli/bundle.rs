@@ -10,7 +10,7 @@ use super::{artefacts, flow, lint as checks};
 use crate::catalogue;
 use crate::error::{Exit, Problem};
 use crate::execute::event::FetchedFrom;
-use crate::model::bundle::BundleEntry;
+use crate::model::bundle::{Bundle, BundleEntry};
 use crate::model::catalogue::Catalogue;
 use crate::model::cloud::Artifacts;
 use crate::model::lock::{Lock, Pin};
@@ -48,96 +48,90 @@ pub(super) enum Args {
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let (catalogue, findings) = flow::catalogue(settings)?;
     match args {
-        Args::List => {
-            let rows: Vec<Vec<String>> = catalogue
-                .bundles
-                .values()
-                .map(|bundle| {
-                    let components = catalogue.flatten(&bundle.name).map_or(0, |entries| entries.len());
-                    vec![
-                        bundle.name.to_string(),
-                        bundle.version.to_string(),
-                        components.to_string(),
-                        bundle.summary.clone(),
-                    ]
+        Args::List => list(&catalogue, ui),
+        Args::Show { name } => show(&catalogue, &name, ui),
+        Args::Lock { .. } | Args::Lint if !findings.is_empty() => Err(Problem::Findings(findings).into()),
+        Args::Lock { name, patience } => lock(&catalogue, &name, &patience, settings, ui),
+        Args::Lint => lint(catalogue, ui),
+    }
+}
+
+fn list(catalogue: &Catalogue, ui: &Ui) -> anyhow::Result<Exit> {
+    let bundles = catalogue.bundles.values();
+    match ui.format() {
+        Format::Text => {
+            let row = |bundle: &Bundle| {
+                let components = catalogue.flatten(&bundle.name).map_or(0, |entries| entries.len());
+                vec![
+                    bundle.name.to_string(),
+                    bundle.version.to_string(),
+                    components.to_string(),
+                    bundle.summary.clone(),
+                ]
+            };
+            let rows: Vec<_> = bundles.map(row).collect();
+            ui.data(&table(&["NAME", "VERSION", "COMPONENTS", "SUMMARY"], &rows, ui.width()))?;
+        }
+        Format::Json | Format::Yaml => {
+            let bundles: Vec<_> = bundles
+                .map(|Bundle { name, version, summary, .. }| {
+                    json!({ "name": name, "version": version, "summary": summary })
                 })
                 .collect();
-            match ui.format() {
-                Format::Text => {
-                    ui.data(&table(&["NAME", "VERSION", "COMPONENTS", "SUMMARY"], &rows, ui.width()))?;
-                }
-                Format::Json | Format::Yaml => {
-                    let bundles: Vec<_> = catalogue
-                        .bundles
-                        .values()
-                        .map(|bundle| json!({ "name": bundle.name, "version": bundle.version, "summary": bundle.summary }))
-                        .collect();
-                    ui.json(&json!({ "schema": "cozy/v1/bundles", "bundles": bundles }))?;
-                }
-            }
-            Ok(Exit::Done)
-        }
-        Args::Show { name } => {
-            let entries = entries(&catalogue, &name)?;
-            let rows: Vec<Vec<String>> = entries
-                .iter()
-                .map(|(name, entry)| {
-                    let known = catalogue.components.get(name).map(|known| &known.component);
-                    let text = |of: fn(&crate::model::component::Component) -> &str| {
-                        known.map(of).unwrap_or_default().to_owned()
-                    };
-                    vec![
-                        name.to_string(),
-                        text(|component| &component.version),
-                        if entry.optional { "optional".to_owned() } else { String::new() },
-                        text(|component| &component.summary),
-                    ]
-                })
-                .collect();
-            match ui.format() {
-                Format::Text => {
-                    ui.data(&table(&["COMPONENT", "VERSION", "", "SUMMARY"], &rows, ui.width()))?;
-                }
-                Format::Json | Format::Yaml => {
-                    let components: Vec<_> = entries
-                        .iter()
-                        .map(|(name, entry)| json!({ "name": name, "optional": entry.optional, "settings": entry.settings }))
-                        .collect();
-                    ui.json(&json!({ "schema": "cozy/v1/bundle", "name": name, "components": components }))?;
-                }
-            }
-            Ok(Exit::Done)
-        }
-        Args::Lock { name, patience } => {
-            if !findings.is_empty() {
-                return Err(Problem::Findings(findings).into());
-            }
-            lock(&catalogue, &name, &patience, settings, ui)
-        }
-        Args::Lint => {
-            if !findings.is_empty() {
-                return Err(Problem::Findings(findings).into());
-            }
-            let said = checks::lint(&catalogue);
-            if !said.is_empty() {
-                return Err(Problem::Many(said).into());
-            }
-            let (bundles, components) = (catalogue.bundles.len(), catalogue.components.len());
-            let notes = checks::notes(catalogue);
-            match ui.format() {
-                Format::Text => {
-                    ui.note(format!("bundles: {bundles}, components: {components}: all are fine"));
-                    for note in notes {
-                        ui.note(format!("note: {note}"));
-                    }
-                }
-                Format::Json | Format::Yaml => ui.json(&json!({
-                    "schema": "cozy/v1/lint", "bundles": bundles, "components": components, "notes": notes,
-                }))?,
-            }
-            Ok(Exit::Done)
+            ui.document(&json!({ "schema": "cozy/v1/bundles", "bundles": bundles }))?;
         }
     }
+    Ok(Exit::Done)
+}
+
+fn show(catalogue: &Catalogue, name: &BundleName, ui: &Ui) -> anyhow::Result<Exit> {
+    let entries = entries(catalogue, name)?;
+    match ui.format() {
+        Format::Text => {
+            let row = |(name, entry): (&ComponentName, &BundleEntry)| {
+                let known = catalogue.components.get(name).map(|known| &known.component);
+                vec![
+                    name.to_string(),
+                    known.map(|component| component.version.clone()).unwrap_or_default(),
+                    if entry.optional { "optional".to_owned() } else { String::new() },
+                    known.map(|component| component.summary.clone()).unwrap_or_default(),
+                ]
+            };
+            let rows: Vec<_> = entries.iter().map(row).collect();
+            ui.data(&table(&["COMPONENT", "VERSION", "", "SUMMARY"], &rows, ui.width()))?;
+        }
+        Format::Json | Format::Yaml => {
+            let components: Vec<_> = entries
+                .iter()
+                .map(|(name, entry)| {
+                    json!({ "name": name, "optional": entry.optional, "settings": entry.settings })
+                })
+                .collect();
+            ui.document(&json!({ "schema": "cozy/v1/bundle", "name": name, "components": components }))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn lint(catalogue: Catalogue, ui: &Ui) -> anyhow::Result<Exit> {
+    let said = checks::lint(&catalogue);
+    if !said.is_empty() {
+        return Err(Problem::Many(said).into());
+    }
+    let (bundles, components) = (catalogue.bundles.len(), catalogue.components.len());
+    let notes = checks::notes(catalogue);
+    match ui.format() {
+        Format::Text => {
+            ui.note(format!("bundles: {bundles}, components: {components}: all are fine"));
+            for note in notes {
+                ui.note(format!("note: {note}"));
+            }
+        }
+        Format::Json | Format::Yaml => ui.document(&json!({
+            "schema": "cozy/v1/lint", "bundles": bundles, "components": components, "notes": notes,
+        }))?,
+    }
+    Ok(Exit::Done)
 }
 
 fn entries(catalogue: &Catalogue, name: &BundleName) -> anyhow::Result<BTreeMap<ComponentName, BundleEntry>> {

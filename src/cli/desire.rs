@@ -1,8 +1,6 @@
 //! From what was loaded to what is wanted of a cluster: charts are told what the
 //! cluster has, and what they generated before.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::json;
@@ -32,8 +30,18 @@ pub(super) struct Wanted {
     pub(super) masks: Masks,
     /// Components whose generated values were kept, and are not there any more.
     lost: Vec<ComponentName>,
-    /// The state of the inventories before what was kept was read.
-    state: Option<BTreeMap<String, String>>,
+    /// What the cluster says of itself; `None`: it is still to be made.
+    seen: Option<Seen>,
+}
+
+/// What was asked of a cluster before anything was rendered for it.
+#[derive(Debug)]
+struct Seen {
+    /// The version of Kubernetes.
+    version: String,
+    /// Read before what charts generated: what another run keeps meanwhile shows in their state. `None`: there are no
+    /// charts, and nobody needed them yet.
+    inventories: Option<Inventories>,
 }
 
 /// Refuses what is wrong whatever a cluster says, before anybody connects to one.
@@ -53,17 +61,15 @@ pub(super) async fn wanted(
     let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
-    let (mut lost, mut state) = (Vec::new(), None);
+    let (mut lost, mut seen) = (Vec::new(), None);
     if let Some(cluster) = cluster {
         let version = cluster.version().await.map_err(flow::cluster)?;
         if let Some(facts) = facts.get_mut("cluster") {
             facts["version"] = json!(version);
         }
+        let mut read = None;
         if loaded.components.iter().any(Resolved::is_chart) {
-            // In this order: what another run keeps meanwhile shows in the inventories' state.
-            let Inventories { all: inventories, state: before } =
-                cluster.inventories().await.map_err(flow::cluster)?;
-            state = Some(before);
+            let inventories = &read.insert(cluster.inventories().await.map_err(flow::cluster)?).all;
             known.kept = cluster.kept().await.map_err(flow::cluster)?;
             let once = |name: &ComponentName| {
                 let entry = inventories.get(name).and_then(|inventory| inventory.get(&kept::secret(name)));
@@ -84,6 +90,7 @@ pub(super) async fn wanted(
             let declared = declared.map(|(kind, _)| kind).collect();
             known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
         }
+        seen = Some(Seen { version, inventories: read });
     }
     let mut rounds = 0;
     let rendered = loop {
@@ -119,7 +126,7 @@ pub(super) async fn wanted(
     let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
     let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
     let masks = Masks::of_texts(settings.chain(generated));
-    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, state })
+    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, seen })
 }
 
 impl Wanted {
@@ -137,16 +144,30 @@ impl Wanted {
                 kept::secret(name)
             ));
         }
-        let (observed, mut inventories) = match cluster {
-            Some(cluster) => cluster.observe(&mut self.desired, concurrency).await.map_err(flow::cluster)?,
-            // On bare servers the plan is made from rendered objects alone.
-            None => (Observed::nothing(false), Inventories::default()),
-        };
+        let (observed, inventories) = self.observe(cluster, concurrency).await?;
         let mut plan = planner::plan(&self.desired, &observed).map_err(flow::no_plan)?;
         plan.mask(&self.masks);
-        if let Some(before) = self.state {
-            inventories.state = before;
-        }
         Ok((plan, inventories))
+    }
+
+    /// Looks at the cluster that it was rendered for. On bare servers there is nothing to look at.
+    pub(super) async fn observe(
+        &mut self,
+        cluster: Option<&Cluster>,
+        concurrency: usize,
+    ) -> anyhow::Result<(Observed, Inventories)> {
+        let (Some(cluster), Some(seen)) = (cluster, self.seen.take()) else {
+            return Ok((Observed::nothing(false), Inventories::default()));
+        };
+        let inventories = match seen.inventories {
+            Some(inventories) => inventories,
+            None => cluster.inventories().await.map_err(flow::cluster)?,
+        };
+        cluster.observe(&mut self.desired, inventories, concurrency).await.map_err(flow::cluster)
+    }
+
+    /// The version of the cluster that it was rendered for.
+    pub(super) fn version(&self) -> Option<&str> {
+        Some(&self.seen.as_ref()?.version)
     }
 }

@@ -71,7 +71,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     }
     match ui.format() {
         Format::Text => ui.data(&text(&found, ui))?,
-        Format::Json | Format::Yaml => ui.json(&document)?,
+        Format::Json | Format::Yaml => ui.document(&document)?,
     }
     Ok(if healthy { Exit::Done } else { Exit::Unhealthy })
 }

@@ -82,7 +82,7 @@ pub(super) fn show(fetched: &[Fetched], schema: &str, ui: &Ui) -> anyhow::Result
                     })
                 })
                 .collect();
-            ui.json(&json!({ "schema": schema, "artifacts": artefacts }))?;
+            ui.document(&json!({ "schema": schema, "artifacts": artefacts }))?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
-use crate::catalogue;
+use crate::catalogue::{self, CatalogueError};
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
@@ -25,7 +25,7 @@ use crate::plan::{PlanError, send};
 use crate::provider::kubeadm::steps;
 use crate::render::{self, Known, Missing, RenderError, Rendered};
 use crate::settings::Settings;
-use crate::ui::Ui;
+use crate::ui::{Ui, prompt};
 
 /// The version that kubeadm installs when `cozy.yaml` names none.
 const KUBERNETES: &str = "v1.36.3";
@@ -47,16 +47,17 @@ pub(crate) struct Loaded {
 pub(crate) fn files(settings: &Settings) -> anyhow::Result<Files> {
     let mut files = catalogue::built_in();
     for path in &settings.catalogue {
-        catalogue::overlay(path, &mut files).map_err(|error| {
-            let said = Said {
-                code: crate::error::Code(1300),
-                message: error.to_string(),
-                hint: Some("a catalogue is a folder with `templates/` and `bundles/`".to_owned()),
-            };
-            Problem::One(said, Some(error.into()), Exit::Usage)
-        })?;
+        catalogue::overlay(path, &mut files)
+            .map_err(|error| unread(error, "a catalogue is a folder with `templates/` and `bundles/`"))?;
     }
     Ok(files)
+}
+
+/// A folder of a catalogue that cannot be read, for the user.
+fn unread(error: CatalogueError, hint: &str) -> Problem {
+    let said =
+        Said { code: crate::error::Code(1300), message: error.to_string(), hint: Some(hint.to_owned()) };
+    Problem::One(said, Some(error.into()), Exit::Usage)
 }
 
 /// The catalogue without a cloud.
@@ -73,8 +74,9 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
         let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
         for (name, config) in &file.cloud.components {
             if let Some(path) = &config.path {
+                let hint = format!("`components.{name}.path` is relative to {}", settings.file);
                 catalogue::component(name, &base.join(path), &mut files)
-                    .with_context(|| format!("component `{name}` of cozy.yaml"))?;
+                    .map_err(|error| unread(error, &hint))?;
             }
         }
     }
@@ -117,7 +119,7 @@ pub(crate) fn known(loaded: &Loaded, named: &[ComponentName]) -> anyhow::Result<
 /// Shows what is doubtful in `cozy.yaml`, and stops nothing.
 pub(crate) fn warn(loaded: &Loaded, ui: &Ui) {
     if !loaded.file.warnings.is_empty() {
-        ui.note(crate::ui::findings::render(&loaded.file.warnings).trim_end());
+        ui.note(crate::ui::findings::drawn(&loaded.file.warnings, ui.paint().0).trim_end());
     }
 }
 
@@ -273,7 +275,7 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
         .collect();
     let load_balancer_pool = !cloud.network.load_balancer.is_empty();
     let mut desired = Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool };
-    send::prepare(&mut desired, &BTreeSet::new());
+    send::prepare(&mut desired);
     desired
 }
 
@@ -337,6 +339,30 @@ pub(crate) fn cluster(error: ClusterError) -> anyhow::Error {
 pub(crate) fn failure(failure: Failure) -> anyhow::Error {
     let said = Said { code: failure.code, message: failure.message, hint: failure.hint };
     Problem::One(said, None, Exit::Failed).into()
+}
+
+/// Writes a file that the user asked for.
+///
+/// # Errors
+/// C7009 when it cannot be written.
+pub(crate) fn written(file: &str, text: &str) -> anyhow::Result<()> {
+    fs_err::write(file, text).map_err(|error| {
+        let said = Said {
+            code: crate::error::Code(7009),
+            message: format!("cannot write `{file}`"),
+            hint: Some("name a file in a folder that exists and can be written to".to_owned()),
+        };
+        Problem::One(said, Some(error.into()), Exit::Usage).into()
+    })
+}
+
+/// Asks before something is done that cannot be taken back; `yes` answers for the person. `false`: declined.
+///
+/// # Errors
+/// C7004 when there is nobody to ask.
+pub(crate) fn confirm(question: &str, yes: bool, settings: &Settings) -> anyhow::Result<bool> {
+    prompt::confirm(question, false, yes, settings.interactive)
+        .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()).into())
 }
 
 /// The runtime for work on a real cluster.

@@ -34,7 +34,7 @@ use crate::ui::diagnosis::Facts;
 use crate::ui::picture::{self, Form, Picture};
 use crate::ui::table::table;
 use crate::ui::timeline::Timeline;
-use crate::ui::{Format, Tee, Ui, log, plan as draw, prompt};
+use crate::ui::{Format, Tee, Ui, log, plan as draw};
 
 /// Flags of `cozy install`.
 #[derive(Debug, clap::Args)]
@@ -177,8 +177,7 @@ impl Run<'_> {
         self.show(plan, facts, rehearsal);
         let question = format!("install this on cloud {}?", self.loaded.file.cloud.name);
         // A rehearsal touches nothing: there is nothing to confirm.
-        prompt::confirm(&question, false, self.yes || rehearsal, self.settings.interactive)
-            .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()).into())
+        flow::confirm(&question, self.yes || rehearsal, self.settings)
     }
 
     /// Reports to the user, the timeline, and the run's log.
@@ -238,18 +237,14 @@ impl Run<'_> {
             Some(runner) => runner.cluster().await.map_err(flow::failure)?,
             None => Some(flow::connect(&self.loaded.file.cloud, self.settings).await?),
         };
-        let version = match (&runner, &cluster) {
-            (Some(runner), _) => runner.version().to_owned(),
-            (None, Some(cluster)) => cluster.version().await.map_err(flow::cluster)?,
-            (None, None) => String::new(),
-        };
-        let facts = OwnFacts::new(self.loaded, &version);
         let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
         let patience = Instant::now() + self.wait_lock;
-        let (plan, inventories, masks, mut lock) = loop {
+        let (plan, facts, inventories, masks, mut lock) = loop {
             let mut wanted = desire::wanted(self.loaded, cluster.as_ref(), allowed).await?;
             wanted.desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
             let masks = wanted.masks.clone();
+            let version = runner.as_ref().map(Runner::version).or(wanted.version()).unwrap_or_default();
+            let facts = OwnFacts::new(self.loaded, version);
             let planned = wanted.plan(cluster.as_ref(), self.settings.concurrency, self.ui);
             let (plan, inventories) = planned.await?;
             if plan.is_empty() {
@@ -260,9 +255,9 @@ impl Run<'_> {
                 return Ok(Exit::Failed);
             }
             // Before there is an API server, the names of the units on hosts exclude a second run.
-            let Some(cluster) = &cluster else { break (plan, inventories, masks, None) };
+            let Some(cluster) = &cluster else { break (plan, facts, inventories, masks, None) };
             if let Some(lock) = self.lock(cluster, &inventories, patience).await.map_err(flow::cluster)? {
-                break (plan, inventories, masks, Some(lock));
+                break (plan, facts, inventories, masks, Some(lock));
             }
             self.ui.note("another run was at work: looking again");
         };
@@ -356,7 +351,10 @@ impl Run<'_> {
         if let Some(file) = self.picture {
             let form = Form::of(file).unwrap_or(Form::Json);
             let picture = Picture::new(plan, &words.facts, &timeline.course(plan));
-            fs_err::write(file, picture.render(form)?)?;
+            // A run is worth more than its picture.
+            if let Err(error) = flow::written(file, &picture.render(form)?) {
+                self.ui.error(&crate::error::render(&error, self.ui.paint().0).0);
+            }
         }
         if self.ui.format() == Format::Text {
             let next = match finished.outcome {

@@ -109,7 +109,7 @@ pub fn main() -> Exit {
     match run(command, &settings, &ui) {
         Ok(exit) => exit,
         Err(error) => {
-            let (text, exit) = error::render(&error);
+            let (text, exit) = error::render(&error, ui.paint().0);
             ui.error(&text);
             exit
         }
@@ -149,7 +149,7 @@ fn run(command: Command, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
             match ui.format() {
                 Format::Text => ui.data(&format!("cozy {version}\n"))?,
                 Format::Json | Format::Yaml => {
-                    ui.json(&json!({ "schema": "cozy/v1/version", "version": version }))?;
+                    ui.document(&json!({ "schema": "cozy/v1/version", "version": version }))?;
                 }
             }
             Ok(Exit::Done)

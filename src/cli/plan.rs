@@ -70,20 +70,24 @@ async fn observed(
     ui: &Ui,
 ) -> anyhow::Result<(Plan, String)> {
     let cluster = flow::connect(&loaded.file.cloud, settings).await?;
-    let version = cluster.version().await.map_err(flow::cluster)?;
     let wanted = desire::wanted(loaded, Some(&cluster), allow.into()).await?;
+    let version = wanted.version().unwrap_or_default().to_owned();
     Ok((wanted.plan(Some(&cluster), settings.concurrency, ui).await?.0, version))
 }
 
 fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {
     match to {
-        Some("-") => return Ok(ui.data(&graph::graph_text(plan))?),
+        Some("-") if ui.format() == Format::Text => return Ok(ui.data(&graph::graph_text(plan))?),
+        Some("-") => {
+            let hint = "the document has every edge with its reason: leave `--graph -` out";
+            return Err(Problem::new(7002, Exit::Usage, "`--graph -` prints text only", hint).into());
+        }
         Some(file) if std::path::Path::new(file).extension().is_some_and(|extension| extension == "dot") => {
-            fs_err::write(file, graph::graph_dot(plan))?;
+            flow::written(file, &graph::graph_dot(plan))?;
         }
         Some(file) if matches!(Form::of(file), Some(Form::Svg | Form::Html)) => {
             let form = Form::of(file).unwrap_or(Form::Svg);
-            fs_err::write(file, Picture::new(plan, facts, &Course::expected(plan)).render(form)?)?;
+            flow::written(file, &Picture::new(plan, facts, &Course::expected(plan)).render(form)?)?;
         }
         Some(file) => {
             return Err(Problem::new(
@@ -103,7 +107,7 @@ fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) 
                 ui.data(&draw::plan_diff(plan))?;
             }
         }
-        Format::Json | Format::Yaml => ui.json(&plan_json::plan_json(plan))?,
+        Format::Json | Format::Yaml => ui.document(&plan_json::plan_json(plan))?,
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::model::cloud::Provider;
 use crate::model::finding::Level;
 use crate::preflight::{self, CHECKS, Finding, Seen, Wanted};
 use crate::settings::Settings;
-use crate::ui::{Format, Ui, preflight as draw, prompt};
+use crate::ui::{Format, Ui, preflight as draw};
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -92,7 +92,7 @@ fn print(found: &Found, loaded: &Loaded, ui: &Ui) -> anyhow::Result<()> {
                 .iter()
                 .map(|seen| json!({ "name": seen.name, "role": seen.role, "facts": seen.facts }))
                 .collect();
-            ui.json(&json!({ "schema": "cozy/v1/preflight", "cloud": cloud, "passes": found.passes(),
+            ui.document(&json!({ "schema": "cozy/v1/preflight", "cloud": cloud, "passes": found.passes(),
                 "skipped": found.skipped, "findings": found.findings, "hosts": hosts }))?;
         }
     }
@@ -198,8 +198,7 @@ async fn mend(found: &Found, yes: bool, settings: &Settings, ui: &Ui) -> anyhow:
     for (session, script) in &fixes {
         ui.note(format!("fix     {}: {script}", session.target().name));
     }
-    let agreed = prompt::confirm("apply these fixes?", false, yes, settings.interactive)
-        .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()))?;
+    let agreed = flow::confirm("apply these fixes?", yes, settings)?;
     if agreed {
         for (session, script) in fixes {
             if let Err(error) = session.sh("the fix", script).await {

@@ -47,7 +47,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     match ui.format() {
         Format::Json => {
             let items: Vec<_> = objects.map(|(_, _, object)| object.value.clone()).collect();
-            ui.json(&serde_json::json!({ "schema": "cozy/v1/objects", "items": items }))?;
+            ui.document(&serde_json::json!({ "schema": "cozy/v1/objects", "items": items }))?;
         }
         Format::Text | Format::Yaml => {
             for (component, stage, object) in objects {

@@ -38,13 +38,11 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     desire::refuse(&loaded)?;
     let (desired, observed, version, nodes) = flow::runtime()?.block_on(async {
         let cluster = flow::connect(&loaded.file.cloud, settings).await?;
-        let mut desired = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?.desired;
-        let look = async {
-            let (version, nodes) = (cluster.version().await?, cluster.nodes().await?);
-            let (observed, _) = cluster.observe(&mut desired, settings.concurrency).await?;
-            Ok((desired, observed, version, nodes))
-        };
-        look.await.map_err(flow::cluster)
+        let mut wanted = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?;
+        let version = wanted.version().unwrap_or_default().to_owned();
+        let nodes = cluster.nodes().await.map_err(flow::cluster)?;
+        let (observed, _) = wanted.observe(Some(&cluster), settings.concurrency).await?;
+        anyhow::Ok((wanted.desired, observed, version, nodes))
     })?;
     let lines = sum_up(&desired, &observed);
     let unhealthy =
@@ -60,7 +58,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
                         "drifted": line.drifted, "notReady": line.unready })
                 })
                 .collect();
-            ui.json(
+            ui.document(
                 &json!({ "schema": "cozy/v1/status", "cloud": loaded.file.cloud.name, "kubernetes": version,
                 "healthy": !unhealthy, "drift": drifted, "nodes": nodes, "components": components }),
             )?;

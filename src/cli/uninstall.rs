@@ -1,7 +1,6 @@
 //! `cozy uninstall --hosts`: the hosts of a cloud as they were before.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use futures::FutureExt as _;
 use futures::future;
@@ -18,7 +17,7 @@ use crate::model::cloud::{HostState, Provider};
 use crate::plan::planner::{self, Desired, Observed};
 use crate::provider::kubeadm::Cleaner;
 use crate::settings::Settings;
-use crate::ui::{Format, Ui, plan as draw, prompt};
+use crate::ui::{Format, Ui, plan as draw};
 
 /// Flags of `cozy uninstall`.
 #[derive(Debug, clap::Args)]
@@ -90,8 +89,7 @@ async fn work(
     }
     if !plan.is_empty() {
         let question = format!("take cloud {name} away from its hosts, with all data in it?");
-        let agreed = prompt::confirm(&question, false, yes, settings.interactive)
-            .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()))?;
+        let agreed = flow::confirm(&question, yes, settings)?;
         if !agreed {
             ui.note("declined: nothing was removed");
             return Ok(Exit::Failed);
@@ -108,8 +106,7 @@ async fn work(
     }
     let exit = super::install::exit(&finished);
     if exit == Exit::Done {
-        let folder = Path::new(&settings.file).parent().unwrap_or(Path::new(""));
-        let _ = fs_err::remove_file(folder.join(format!("{name}.kubeconfig")));
+        let _ = fs_err::remove_file(flow::own_kubeconfig(cloud, settings));
         ui.note(format!("cloud {name} is gone from its hosts"));
     } else {
         ui.note("the same command goes on from here");

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::flow;
 use crate::error::{Exit, Problem};
 use crate::settings::{Settings, ThisMachine};
-use crate::ui::{Format, Ui, prompt};
+use crate::ui::{Format, Ui};
 
 /// Flags of `cozy unlock`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         let say = |text: &str, was: Option<&str>| match ui.format() {
             Format::Text => ui.data(&format!("{text}\n")),
             Format::Json | Format::Yaml => {
-                ui.json(&json!({ "schema": "cozy/v1/unlock", "unlocked": was.is_some(), "holder": was }))
+                ui.document(&json!({ "schema": "cozy/v1/unlock", "unlocked": was.is_some(), "holder": was }))
             }
         };
         let Some(held) = locker.held(&ThisMachine).await.map_err(flow::cluster)? else {
@@ -33,8 +33,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         };
         let state = if held.alive { "It may still be at work: end it first." } else { "It is dead." };
         let question = format!("the lock is held by {}. {state} Take it away?", held.by);
-        let agreed = prompt::confirm(&question, false, args.yes, settings.interactive)
-            .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()))?;
+        let agreed = flow::confirm(&question, args.yes, settings)?;
         if !agreed {
             ui.note("declined: the lock is still there");
             return Ok(Exit::Failed);

@@ -35,17 +35,17 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
                 Format::Text => {
                     ui.note(format!("{} is valid: {} components", settings.file, loaded.components.len()));
                 }
-                Format::Json | Format::Yaml => ui.json(&document(&[]))?,
+                Format::Json | Format::Yaml => ui.document(&document(&[]))?,
             }
             Ok(Exit::Done)
         }
         Err(error) => match (ui.format(), error.downcast_ref::<Problem>()) {
             (Format::Json | Format::Yaml, Some(Problem::Findings(findings))) => {
-                ui.json(&document(findings))?;
+                ui.document(&document(findings))?;
                 Ok(Exit::Usage)
             }
             (Format::Json | Format::Yaml, Some(problem)) => {
-                ui.json(&said(problem))?;
+                ui.document(&said(problem))?;
                 Ok(Exit::Usage)
             }
             _ => Err(error),

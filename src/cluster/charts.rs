@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 
 use super::error::ClusterError;
@@ -64,21 +64,11 @@ impl Cluster {
         if !name.is_empty() {
             return self.get(&id, version).await;
         }
-        let api: Api<DynamicObject> = match self.api(&id, version) {
-            Ok(api) => api,
+        let items = match self.list((&id.kind, id.namespace.as_deref()), version, Some).await {
+            Ok(items) => items,
             Err(ClusterError::NoSuchKind { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let list = api.list(&ListParams::default()).await;
-        let list = list.map_err(|error| ClusterError::from_kube("list", &id.kind.to_string(), error))?;
-        let items = list.items.into_iter().map(|item| {
-            let mut item = to_value(item);
-            // Items of lists do not say what they are.
-            item["apiVersion"] = json!(api_version);
-            item["kind"] = json!(kind);
-            item
-        });
-        let items: Vec<Value> = items.collect();
         Ok(Some(json!({ "apiVersion": api_version, "kind": format!("{kind}List"), "items": items })))
     }
 }

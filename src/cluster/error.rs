@@ -31,7 +31,7 @@ pub(crate) enum ClusterError {
         retry_after: Option<Duration>,
     },
     /// Other managers own fields that differ.
-    #[error("{object} has fields that others own: {}", words(.conflicts))]
+    #[error("{object} has fields that others own: {}", FieldConflict::words(.conflicts))]
     Conflict {
         /// Which object.
         object: String,
@@ -95,10 +95,6 @@ pub(crate) struct FieldRefusal {
     pub(crate) field: String,
     /// The server's words.
     pub(crate) message: String,
-}
-
-fn words(conflicts: &[FieldConflict]) -> String {
-    conflicts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// The manager that a conflict names: `conflict with "kubectl" with subresource "scale" using apps/v1`.
@@ -205,9 +201,7 @@ impl ClusterError {
             }
             Self::Refused { code: 401, .. } => Some("the kubeconfig's credentials are not valid any more".to_owned()),
             Self::Refused { .. } => None,
-            Self::Conflict { .. } => Some(
-                "`--force-conflicts` takes these fields over; `ignoreFields:` in component.yaml leaves them to their managers".to_owned(),
-            ),
+            Self::Conflict { .. } => Some(FieldConflict::REMEDY.to_owned()),
             Self::StillThere { .. } => Some(
                 "whoever put the finalizer there must take it away: see that it runs; then run the same command again".to_owned(),
             ),

@@ -23,7 +23,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub(crate) use apply::ApplyMode;
 use connect::Connection;
 pub(crate) use connect::{connect, connect_text};
-use kube::api::{Api, DynamicObject, TypeMeta};
+use kube::api::{Api, DynamicObject, ListParams, TypeMeta};
 use kube::discovery::{ApiResource, Discovery, Scope};
 use serde_json::Value;
 
@@ -33,6 +33,9 @@ use crate::model::object::{GroupKind, ObjectId};
 
 /// The one field manager of everything that cozy applies.
 pub(crate) const FIELD_MANAGER: &str = "cozy";
+
+/// How many objects are listed at a time.
+const PAGE: u32 = 500;
 
 /// The versions at which a kind is served, the preferred one first.
 type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;
@@ -109,28 +112,52 @@ impl Cluster {
             .is_some_and(|versions| versions.iter().any(|(resource, _)| resource.version == version))
     }
 
-    /// What objects of a kind say that they are; `version` empty: the preferred one.
-    fn types(&self, kind: &GroupKind, version: &str) -> Option<TypeMeta> {
+    /// How a kind is served; `version` empty: the preferred one.
+    fn resource(&self, kind: &GroupKind, version: &str) -> Option<(ApiResource, Scope)> {
         let served = self.served();
-        let mut versions = served.get(kind)?.iter().map(|(resource, _)| resource);
-        let resource = versions.find(|resource| version.is_empty() || resource.version == version)?;
-        Some(TypeMeta { api_version: resource.api_version.clone(), kind: kind.kind.clone() })
+        let mut versions = served.get(kind)?.iter();
+        versions.find(|(resource, _)| version.is_empty() || resource.version == version).cloned()
     }
 
     /// The API of an object's kind and namespace; `version` empty: the preferred one.
     fn api(&self, id: &ObjectId, version: &str) -> Result<Api<DynamicObject>, ClusterError> {
-        let served = self.served();
-        let versions = served.get(&id.kind).map(Vec::as_slice).unwrap_or_default();
-        let (resource, scope) = versions
-            .iter()
-            .find(|(resource, _)| version.is_empty() || resource.version == version)
+        let (resource, scope) = self
+            .resource(&id.kind, version)
             .ok_or_else(|| ClusterError::NoSuchKind { object: id.to_string() })?;
         Ok(match (scope, &id.namespace) {
             (Scope::Namespaced, Some(namespace)) => {
-                Api::namespaced_with(self.client().clone(), namespace, resource)
+                Api::namespaced_with(self.client().clone(), namespace, &resource)
             }
-            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client().clone(), resource),
+            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client().clone(), &resource),
         })
+    }
+
+    /// Reads all objects of a kind in a namespace, or everywhere, page by page, and keeps what `keep` makes of them.
+    /// Each says what it is, as items of lists do not. `version` empty: the preferred one.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchKind`] when it is not served.
+    async fn list<T>(
+        &self,
+        (kind, namespace): (&GroupKind, Option<&str>),
+        version: &str,
+        keep: impl Fn(Value) -> Option<T>,
+    ) -> Result<Vec<T>, ClusterError> {
+        let namespace = namespace.map(str::to_owned);
+        let api = self.api(&ObjectId { kind: kind.clone(), namespace, name: String::new() }, version)?;
+        let types = self.resource(kind, version).map(|(resource, _)| types(&resource));
+        let with_types = |object: DynamicObject| to_value(DynamicObject { types: types.clone(), ..object });
+        let mut kept = Vec::new();
+        let mut params = ListParams::default().limit(PAGE);
+        loop {
+            let page = api.list(&params).await;
+            let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
+            kept.extend(page.items.into_iter().map(with_types).filter_map(&keep));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(kept);
+            }
+        }
     }
 
     /// Reads an object; `None`: it, or its kind, is not there.
@@ -158,6 +185,11 @@ impl Cluster {
         let served = self.served();
         Some(served.get(kind)?.first()?.0.plural.clone())
     }
+}
+
+/// What the objects of a resource say that they are.
+fn types(resource: &ApiResource) -> TypeMeta {
+    TypeMeta { api_version: resource.api_version.clone(), kind: resource.kind.clone() }
 }
 
 /// An object of kube's as plain JSON, `apiVersion` and `kind` included.

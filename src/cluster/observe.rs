@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::api::{DynamicObject, ListParams};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -13,7 +12,7 @@ use super::error::ClusterError;
 use super::inventory::{Entry, Inventories, Inventory};
 use super::owned::digest;
 use super::verdict::foreign;
-use super::{ApplyMode, Cluster, to_value};
+use super::{ApplyMode, Cluster};
 use crate::health::around::{self, Listed, Need, Nothing};
 use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
@@ -42,7 +41,7 @@ struct Found {
 
 impl Cluster {
     /// Leaves replicas to the autoscalers that are in the cluster.
-    async fn leave_replicas(&self, desired: &mut Desired) -> Result<(), ClusterError> {
+    async fn leave_replicas(&self, desired: &mut Desired) {
         let lists = Lists::new(self);
         let needs: Vec<Need> =
             send::scalers().filter(|kind| self.plural(kind).is_some()).map(Need::Whole).collect();
@@ -50,8 +49,7 @@ impl Cluster {
         let scalers =
             found.whole.values().flatten().filter_map(|live| Object::from_value((**live).clone()).ok());
         let scaled = scalers.filter_map(|scaler| send::scaled(&scaler)).collect();
-        send::prepare(desired, &scaled);
-        Ok(())
+        send::leave_replicas(desired, &scaled);
     }
 
     /// Observes everything that the plan of `desired` depends on. The inventories that it gives know more of objects
@@ -59,10 +57,10 @@ impl Cluster {
     pub(crate) async fn observe(
         &self,
         desired: &mut Desired,
+        mut inventories: Inventories,
         concurrency: usize,
     ) -> Result<(Observed, Inventories), ClusterError> {
-        self.leave_replicas(desired).await?;
-        let mut inventories = self.inventories().await?;
+        self.leave_replicas(desired).await;
         let lists = Lists::new(self);
         let (found, leftovers) = {
             let all = &inventories.all;
@@ -274,9 +272,6 @@ pub(crate) struct Lists<'a> {
     lists: Mutex<BTreeMap<Need, Once>>,
 }
 
-/// How many objects are read at a time.
-const PAGE: u32 = 500;
-
 impl<'a> Lists<'a> {
     /// Nothing is listed yet.
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
@@ -293,42 +288,20 @@ impl<'a> Lists<'a> {
             };
             match need {
                 Need::Parts(kind, version) => {
-                    let keep = |object: Value| around::kept(kind, &object);
-                    if let Ok(objects) = cell.get_or_try_init(|| self.list(kind, version, keep)).await {
+                    let keep = |object: Value| around::kept(kind, &object).map(Arc::new);
+                    let read = || self.cluster.list((kind, None), version, keep);
+                    if let Ok(objects) = cell.get_or_try_init(read).await {
                         listed.parts.insert(kind.clone(), objects.clone());
                     }
                 }
                 Need::Whole(kind) => {
-                    if let Ok(objects) = cell.get_or_try_init(|| self.list(kind, "", Some)).await {
+                    let read = || self.cluster.list((kind, None), "", |object| Some(Arc::new(object)));
+                    if let Ok(objects) = cell.get_or_try_init(read).await {
                         listed.whole.insert(kind.clone(), objects.clone());
                     }
                 }
             }
         }
         listed
-    }
-
-    async fn list(
-        &self,
-        kind: &GroupKind,
-        version: &str,
-        keep: impl Fn(Value) -> Option<Value>,
-    ) -> Result<Vec<Arc<Value>>, ClusterError> {
-        let everywhere = ObjectId { kind: kind.clone(), namespace: None, name: String::new() };
-        let api = self.cluster.api(&everywhere, version)?;
-        // Items of a list do not say what they are.
-        let types = self.cluster.types(kind, version);
-        let with_types = |object: DynamicObject| to_value(DynamicObject { types: types.clone(), ..object });
-        let mut kept = Vec::new();
-        let mut params = ListParams::default().limit(PAGE);
-        loop {
-            let page = api.list(&params).await;
-            let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
-            kept.extend(page.items.into_iter().map(with_types).filter_map(&keep).map(Arc::new));
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            if params.continue_token.is_none() {
-                return Ok(kept);
-            }
-        }
     }
 }

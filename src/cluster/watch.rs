@@ -13,7 +13,7 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::error::ClusterError;
 use super::follow::{Sink, follow};
-use super::{Cluster, to_value};
+use super::{Cluster, to_value, types};
 use crate::health::around::{self, Around, Need};
 use crate::model::object::{GroupKind, Object, ObjectId};
 
@@ -341,21 +341,18 @@ impl Watches {
         if !keeps.insert(keep) {
             return Ok(());
         }
-        let served = cluster.served();
-        let versions = served.get(kind).map(Vec::as_slice).unwrap_or_default();
-        let (resource, _) = versions
-            .iter()
-            .find(|(resource, _)| version.is_empty() || resource.version == version)
+        let (resource, _) = cluster
+            .resource(kind, version)
             .ok_or_else(|| ClusterError::NoSuchKind { object: kind.to_string() })?;
         let keeper = Keeper {
             shared: Arc::clone(&self.shared),
             kind: kind.clone(),
-            types: TypeMeta { api_version: resource.api_version.clone(), kind: kind.kind.clone() },
+            types: types(&resource),
             keeps: keeps.clone(),
             listed: BTreeSet::new(),
         };
-        let api = Api::all_with(cluster.client().clone(), resource);
-        let (connection, resource, first) = (cluster.connection.clone(), resource.clone(), api.clone());
+        let api = Api::all_with(cluster.client().clone(), &resource);
+        let (connection, resource, first) = (cluster.connection.clone(), resource, api.clone());
         let again = move || {
             // A client could be made before.
             connection.another().map_or_else(|_| first.clone(), |client| Api::all_with(client, &resource))

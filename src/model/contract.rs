@@ -1,142 +1,161 @@
 //! What a schema cannot say of `component.yaml`: files that must exist
 //! beside it, one source only, names, gates and version ranges.
-#![expect(clippy::too_many_lines, reason = "a list of independent checks reads best in one place")]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::catalogue::{File, Files, Known, Tree, typed};
 use super::component::Component;
-use super::finding::Finding;
+use super::finding::{Finding, Source};
 use super::schema::{FileKind, SettingsSchema};
-use super::yaml;
+use super::yaml::{self, Node};
+
+/// Where a key of `component.yaml` is: its path.
+type Place = Vec<String>;
+
+/// The findings of one `component.yaml`.
+struct Checks<'a> {
+    component: &'a Component,
+    /// The component's own files, by their path beside `component.yaml`.
+    own: &'a BTreeMap<String, Cow<'static, [u8]>>,
+    source: &'a Arc<Source>,
+    root: &'a Node,
+    findings: Vec<Finding>,
+}
 
 /// Reads a component beside its files.
 pub(super) fn read(files: &Files, folder: &str, file: &File) -> Result<(Known, Tree), Vec<Finding>> {
     let (source, root) = yaml::read(&file.bytes, &file.shown)?;
     let component: Component = typed(FileKind::Component, &source, &root)?;
-    let mut findings = Vec::new();
-    let mut add = |code: u16, path: &[&str], message: String, hint: &str| {
-        let place = root.at(path.iter().copied()).range.clone();
-        findings.push(Finding::error(code, message).on(&source, place).hinted(hint));
-    };
     let prefix = format!("templates/{folder}/");
     let own: BTreeMap<String, Cow<'static, [u8]>> = files
         .range(prefix.clone()..)
         .take_while(|(path, _)| path.starts_with(&prefix))
         .map(|(path, file)| (path[prefix.len()..].to_owned(), file.bytes.clone()))
         .collect();
-    if component.name.as_str() != folder {
-        add(
-            1211,
-            &["name"],
-            format!("the component is named `{}`, but its folder `{folder}`", component.name),
-            "give both the same name",
-        );
-    }
-    let from = &component.source;
-    let sources = [from.chart.is_some(), from.manifest.is_some(), from.templates.is_some()];
-    if sources.iter().filter(|given| **given).count() > 1 {
-        add(
-            1212,
-            &["source"],
-            "the component has several sources".to_owned(),
-            "keep one of `chart`, `manifest` and `templates`",
-        );
-    }
-    if from.values.is_some() && from.chart.is_none() {
-        add(1212, &["source", "values"], "`values` without a chart".to_owned(), "values are for charts");
-    }
-    if let Some(manifest) = &from.manifest
-        && manifest.url.is_some() == manifest.file.is_some()
-    {
-        add(
-            1213,
-            &["source", "manifest"],
-            "a manifest has exactly one of `url` and `file`".to_owned(),
-            "keep one of them",
-        );
-    }
-    let templates =
-        from.templates.iter().flatten().enumerate().map(|(index, name)| {
-            (vec!["source".to_owned(), "templates".to_owned(), index.to_string()], name)
-        });
-    let resources = component
-        .resources
-        .iter()
-        .enumerate()
-        .map(|(index, name)| (vec!["resources".to_owned(), index.to_string()], name));
-    let single = [
-        (vec!["source".to_owned(), "values".to_owned()], from.values.as_ref()),
-        (
-            vec!["source".to_owned(), "manifest".to_owned(), "file".to_owned()],
-            from.manifest.as_ref().and_then(|manifest| manifest.file.as_ref()),
-        ),
-        (vec!["settings".to_owned()], component.settings.as_ref()),
-    ];
-    let single = single.into_iter().filter_map(|(path, name)| name.map(|name| (path, name)));
-    let samples = component.gates.iter().enumerate().flat_map(|(index, gate)| {
-        let path = move |kind: &str, at: usize| {
-            vec!["gates".to_owned(), index.to_string(), "samples".to_owned(), kind.to_owned(), at.to_string()]
-        };
-        let ready = gate.samples.ready.iter().enumerate().map(move |(at, name)| (path("ready", at), name));
-        let not_ready =
-            gate.samples.not_ready.iter().enumerate().map(move |(at, name)| (path("notReady", at), name));
-        ready.chain(not_ready).collect::<Vec<_>>()
-    });
-    let named: Vec<(Vec<String>, &String)> =
-        templates.chain(resources).chain(single).chain(samples).collect();
-    for (path, name) in named {
-        if !own.contains_key(name) {
-            let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            add(
-                1214,
-                &path,
-                format!("there is no file `{name}` beside component.yaml"),
-                "mend the name, or add the file",
-            );
-        }
-    }
-    for (index, gate) in component.gates.iter().enumerate() {
-        if let Err(error) = crate::health::cel::Gate::parse(&gate.cel) {
-            let index = index.to_string();
-            add(
-                1215,
-                &["gates", &index, "cel"],
-                error.to_string().lines().next().unwrap_or_default().replace("ERROR: <input>:", "at "),
-                "gates are CEL expressions over `object`",
-            );
-        }
-    }
-    let ranges = [
-        (["requires", "kubernetes"], component.requires.kubernetes.as_ref()),
-        (["upgrade", "from"], component.upgrade.as_ref().and_then(|upgrade| upgrade.from.as_ref())),
-    ];
-    for (path, range) in ranges {
-        if let Some(range) = range
-            && semver::VersionReq::parse(range).is_err()
-        {
-            add(
-                1221,
-                &path,
-                format!("`{range}` is not a version range"),
-                "write it like `>=1.31` or `>=2.8, <3`",
-            );
-        }
-    }
-    let settings =
-        component.settings.as_ref().and_then(|name| own.get(name)).map(|bytes| SettingsSchema::parse(bytes));
-    let settings = match settings {
-        None => None,
-        Some(Ok(schema)) => Some(schema),
-        Some(Err(problem)) => {
-            add(1216, &["settings"], format!("not a JSON schema: {problem}"), "see https://json-schema.org");
-            None
-        }
-    };
+    let mut checks =
+        Checks { component: &component, own: &own, source: &source, root: &root, findings: Vec::new() };
+    checks.name(folder);
+    checks.source();
+    checks.files();
+    checks.gates();
+    checks.ranges();
+    let settings = checks.settings();
+    let findings = checks.findings;
     if findings.is_empty() {
         Ok((Known { component, settings, files: own }, Tree { source, root }))
     } else {
         Err(findings)
     }
+}
+
+impl Checks<'_> {
+    fn add(&mut self, code: u16, path: &[&str], message: impl Into<String>, hint: &str) {
+        let place = self.root.at(path.iter().copied()).range.clone();
+        self.findings.push(Finding::error(code, message.into()).on(self.source, place).hinted(hint));
+    }
+
+    fn name(&mut self, folder: &str) {
+        let name = &self.component.name;
+        if name.as_str() != folder {
+            let message = format!("the component is named `{name}`, but its folder `{folder}`");
+            self.add(1211, &["name"], message, "give both the same name");
+        }
+    }
+
+    fn source(&mut self) {
+        let from = &self.component.source;
+        let sources = [from.chart.is_some(), from.manifest.is_some(), from.templates.is_some()];
+        if sources.iter().filter(|given| **given).count() > 1 {
+            let hint = "keep one of `chart`, `manifest` and `templates`";
+            self.add(1212, &["source"], "the component has several sources", hint);
+        }
+        if from.values.is_some() && from.chart.is_none() {
+            self.add(1212, &["source", "values"], "`values` without a chart", "values are for charts");
+        }
+        if let Some(manifest) = &from.manifest
+            && manifest.url.is_some() == manifest.file.is_some()
+        {
+            let message = "a manifest has exactly one of `url` and `file`";
+            self.add(1213, &["source", "manifest"], message, "keep one of them");
+        }
+    }
+
+    /// Files that are named must be there.
+    fn files(&mut self) {
+        for (path, name) in named(self.component) {
+            if !self.own.contains_key(name) {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let message = format!("there is no file `{name}` beside component.yaml");
+                self.add(1214, &path, message, "mend the name, or add the file");
+            }
+        }
+    }
+
+    fn gates(&mut self) {
+        for (index, gate) in self.component.gates.iter().enumerate() {
+            if let Err(error) = crate::health::cel::Gate::parse(&gate.cel) {
+                let words = error.to_string();
+                let words = words.lines().next().unwrap_or_default().replace("ERROR: <input>:", "at ");
+                let path = ["gates", &index.to_string(), "cel"];
+                self.add(1215, &path, words, "gates are CEL expressions over `object`");
+            }
+        }
+    }
+
+    fn ranges(&mut self) {
+        let upgrade = self.component.upgrade.as_ref();
+        let ranges = [
+            (["requires", "kubernetes"], self.component.requires.kubernetes.as_ref()),
+            (["upgrade", "from"], upgrade.and_then(|upgrade| upgrade.from.as_ref())),
+        ];
+        for (path, range) in ranges {
+            if let Some(range) = range
+                && semver::VersionReq::parse(range).is_err()
+            {
+                let message = format!("`{range}` is not a version range");
+                self.add(1221, &path, message, "write it like `>=1.31` or `>=2.8, <3`");
+            }
+        }
+    }
+
+    fn settings(&mut self) -> Option<SettingsSchema> {
+        let bytes = self.own.get(self.component.settings.as_ref()?)?;
+        match SettingsSchema::parse(bytes) {
+            Ok(schema) => Some(schema),
+            Err(problem) => {
+                let message = format!("not a JSON schema: {problem}");
+                self.add(1216, &["settings"], message, "see https://json-schema.org");
+                None
+            }
+        }
+    }
+}
+
+/// Every file that a component names, with where it does so.
+fn named(component: &Component) -> Vec<(Place, &String)> {
+    let place = |path: &[&str]| -> Place { path.iter().map(|key| (*key).to_owned()).collect() };
+    let mut lists: Vec<(Place, &[String])> = vec![
+        (place(&["source", "templates"]), component.source.templates.as_deref().unwrap_or_default()),
+        (place(&["resources"]), &component.resources),
+    ];
+    for (index, gate) in component.gates.iter().enumerate() {
+        let samples = |kind: &str| place(&["gates", &index.to_string(), "samples", kind]);
+        lists.push((samples("ready"), &gate.samples.ready));
+        lists.push((samples("notReady"), &gate.samples.not_ready));
+    }
+    let manifest = component.source.manifest.as_ref();
+    let single = [
+        (place(&["source", "values"]), component.source.values.as_ref()),
+        (place(&["source", "manifest", "file"]), manifest.and_then(|manifest| manifest.file.as_ref())),
+        (place(&["settings"]), component.settings.as_ref()),
+    ];
+    let listed = lists.into_iter().flat_map(|(path, names)| {
+        names
+            .iter()
+            .enumerate()
+            .map(move |(index, name)| ([path.clone(), vec![index.to_string()]].concat(), name))
+    });
+    listed.chain(single.into_iter().filter_map(|(path, name)| Some((path, name?)))).collect()
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::cloud::{Cloud, HostState, Provider};
-use super::finding::{Finding, Source};
+use super::finding::{Finding, MOST, Source};
 use super::names::is_dns_subdomain;
 use super::ranges::Range;
 use super::texts;
@@ -14,6 +14,15 @@ use super::yaml::Node;
 
 /// What to do about addresses that nobody can reach.
 const PRIVATE: &str = "take addresses of your network, such as `10.0.0.200-10.0.0.220`";
+
+/// What to do about networks that overlap.
+const OWN_RANGE: &str = "give each network a range of its own";
+
+/// The most ranges of addresses for load balancers.
+const MOST_POOLS: usize = 256;
+
+/// Networks that were looked at, with what they are called.
+type Known = Vec<(String, Range)>;
 
 /// All mistakes in the meaning of a cloud that its schema allows.
 pub(crate) fn check(cloud: &Cloud, source: &Arc<Source>, root: &Node) -> Vec<Finding> {
@@ -48,6 +57,9 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn add(&mut self, code: u16, path: &[&str], message: String, hint: &str) {
+        if self.findings.len() >= MOST {
+            return;
+        }
         let node = self.root.at(path.iter().copied());
         let finding = Finding::error(code, message).on(self.source, node.range.clone()).hinted(hint);
         self.findings.push(finding);
@@ -55,52 +67,29 @@ impl Checker<'_> {
 
     fn networks(&mut self) {
         let network = &self.cloud.network;
-        let mut known: Vec<(String, Range)> = Vec::new();
+        let mut known: Known = Vec::new();
         for (key, text) in [("pods", &network.pods), ("services", &network.services)] {
             match Range::cidr(text) {
-                Ok(range) => {
-                    if let Err(problem) = texts::reachable(&range) {
-                        self.add(1228, &["network", key], format!("`{key}` ({text}): {problem}"), PRIVATE);
-                    }
-                    if let Some((other, _)) = known.iter().find(|(_, other)| other.overlaps(&range)) {
-                        let message = format!("`{key}` ({text}) overlaps {other}");
-                        self.add(1201, &["network", key], message, "give each network a range of its own");
-                    }
-                    known.push((format!("`{key}` ({text})"), range));
+                Ok(range) => self.network(&["network", key], format!("`{key}` ({text})"), range, &mut known),
+                Err(problem) => {
+                    let hint = "write a CIDR such as `10.42.0.0/16`";
+                    self.add(1202, &["network", key], format!("`{key}`: {problem}"), hint);
                 }
-                Err(problem) => self.add(
-                    1202,
-                    &["network", key],
-                    format!("`{key}`: {problem}"),
-                    "write a CIDR such as `10.42.0.0/16`",
-                ),
             }
         }
-        for (index, text) in network.load_balancer.iter().enumerate() {
+        let pools = &network.load_balancer;
+        if pools.len() > MOST_POOLS {
+            let message = format!("`loadBalancer` has {} ranges, more than {MOST_POOLS}", pools.len());
+            self.add(1203, &["network", "loadBalancer"], message, "join ranges that follow each other");
+        }
+        for (index, text) in pools.iter().enumerate().take(MOST_POOLS) {
             let at = index.to_string();
             let path = ["network", "loadBalancer", at.as_str()];
             match Range::pool(text) {
-                Ok(range) => {
-                    if let Err(problem) = texts::reachable(&range) {
-                        self.add(1228, &path, format!("the pool {text}: {problem}"), PRIVATE);
-                    }
-                    if let Some((other, _)) = known.iter().find(|(_, other)| other.overlaps(&range)) {
-                        self.add(
-                            1201,
-                            &path,
-                            format!("the pool {text} overlaps {other}"),
-                            "give each network a range of its own",
-                        );
-                    }
-                    known.push((format!("the pool {text}"), range));
-                }
+                Ok(range) => self.network(&path, format!("the pool {text}"), range, &mut known),
                 Err(problem) => {
-                    self.add(
-                        1203,
-                        &path,
-                        format!("`loadBalancer`: {problem}"),
-                        "write `10.0.0.200-10.0.0.220` or a CIDR",
-                    );
+                    let hint = "write `10.0.0.200-10.0.0.220` or a CIDR";
+                    self.add(1203, &path, format!("`loadBalancer`: {problem}"), hint);
                 }
             }
         }
@@ -108,15 +97,21 @@ impl Checker<'_> {
             let Some(address) = host.address.as_deref() else { continue };
             let Ok(range) = Range::pool(address) else { continue };
             if let Some((other, _)) = known.iter().find(|(_, other)| other.overlaps(&range)) {
-                let at = index.to_string();
-                self.add(
-                    1201,
-                    &["hosts", &at, "address"],
-                    format!("the host {address} is inside {other}"),
-                    "give each network a range of its own",
-                );
+                let message = format!("the host {address} is inside {other}");
+                self.add(1201, &["hosts", &index.to_string(), "address"], message, OWN_RANGE);
             }
         }
+    }
+
+    /// One network: nobody else has its addresses, and everybody can reach them.
+    fn network(&mut self, path: &[&str], what: String, range: Range, known: &mut Known) {
+        if let Err(problem) = texts::reachable(&range) {
+            self.add(1228, path, format!("{what}: {problem}"), PRIVATE);
+        }
+        if let Some((other, _)) = known.iter().find(|(_, other)| other.overlaps(&range)) {
+            self.add(1201, path, format!("{what} overlaps {other}"), OWN_RANGE);
+        }
+        known.push((what, range));
     }
 
     fn hosts(&mut self) {
@@ -127,62 +122,39 @@ impl Checker<'_> {
             let at = index.to_string();
             match (&host.address, host.local) {
                 (None, false) => {
-                    self.add(
-                        1204,
-                        &["hosts", &at],
-                        "the host has no address".to_owned(),
-                        "write `address:`, or `local: true` for this machine",
-                    );
+                    let hint = "write `address:`, or `local: true` for this machine";
+                    self.add(1204, &["hosts", &at], "the host has no address".to_owned(), hint);
                 }
                 (Some(_), true) => {
-                    self.add(
-                        1204,
-                        &["hosts", &at],
-                        "the host has an address and is local".to_owned(),
-                        "keep one of `address` and `local`",
-                    );
+                    let message = "the host has an address and is local".to_owned();
+                    self.add(1204, &["hosts", &at], message, "keep one of `address` and `local`");
                 }
                 (None, true) | (Some(_), false) => {}
             }
+            let once = "each host stands once";
             if let Some(address) = &host.address
                 && !is_host(address)
             {
                 let message = format!("`{address}` is neither an IP address nor a DNS name");
-                self.add(
-                    1217,
-                    &["hosts", &at, "address"],
-                    message,
-                    "write it like `10.0.0.11` or `node-1.example.org`",
-                );
+                let hint = "write it like `10.0.0.11` or `node-1.example.org`";
+                self.add(1217, &["hosts", &at, "address"], message, hint);
             } else if let Some(address) = &host.address
                 && let Some(first) = addresses.insert(one_form(address), index)
             {
-                self.add(
-                    1205,
-                    &["hosts", &at, "address"],
-                    format!("{address} is already host {}", first + 1),
-                    "each host stands once",
-                );
+                let message = format!("{address} is already host {}", first + 1);
+                self.add(1205, &["hosts", &at, "address"], message, once);
             }
             if let Some(name) = &host.name
                 && let Some(first) = names.insert(name.as_str(), index)
             {
-                self.add(
-                    1205,
-                    &["hosts", &at, "name"],
-                    format!("`{name}` is already the name of host {}", first + 1),
-                    "each host has a name of its own",
-                );
+                let message = format!("`{name}` is already the name of host {}", first + 1);
+                self.add(1205, &["hosts", &at, "name"], message, "each host has a name of its own");
             }
             if host.local
                 && let Some(first) = local.replace(index)
             {
-                self.add(
-                    1205,
-                    &["hosts", &at],
-                    format!("this machine is already host {}", first + 1),
-                    "each host stands once",
-                );
+                let message = format!("this machine is already host {}", first + 1);
+                self.add(1205, &["hosts", &at], message, once);
             }
         }
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::catalogue::{Catalogue, merge, typed};
 use super::cloud::Cloud;
 use super::component::Resolved;
-use super::finding::{Finding, Level, Source, sort};
+use super::finding::{Finding, Level, MOST, Source, sort};
 use super::meaning;
 use super::names::{BundleName, ComponentName};
 use super::schema::FileKind;
@@ -132,7 +132,8 @@ impl Catalogue {
             .flatten(&cloud.bundle)
             .map_err(|problem| vec![finding(1208, &["bundle"], problem, String::new(), None)])?;
         let mut findings = Vec::new();
-        for name in cloud.components.keys().filter(|name| !self.components.contains_key(*name)) {
+        let unknown = cloud.components.keys().filter(|name| !self.components.contains_key(*name));
+        for name in unknown.take(MOST) {
             let key = root.at(["components"]).key(name.as_str());
             let label = did_you_mean(name.as_str(), self.components.keys().map(ComponentName::as_str));
             let hint = label.is_empty().then(|| "`cozy component list` shows all".to_owned());

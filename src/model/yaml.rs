@@ -18,6 +18,9 @@ const LARGEST: usize = 1024 * 1024;
 /// The deepest nesting.
 const DEEPEST: usize = 64;
 
+/// Keys and values in one file; more are mistakes or attacks.
+const MOST_NODES: usize = 250_000;
+
 /// A value and its place.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
@@ -170,6 +173,7 @@ pub(crate) fn read(bytes: &[u8], name: &str) -> Result<(Arc<Source>, Node), Vec<
         parser: Parser::new_from_str(text),
         source: &source,
         findings: Vec::new(),
+        nodes: 0,
     };
     match reader.document() {
         Ok(Some(node)) if reader.findings.is_empty() => Ok((source, node)),
@@ -227,6 +231,8 @@ struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     source: &'a Arc<Source>,
     findings: Vec<Finding>,
+    /// Keys and values read so far.
+    nodes: usize,
 }
 
 type Fatal = Box<Finding>;
@@ -304,6 +310,11 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&mut self, event: Event<'a>, range: Range<usize>, depth: usize) -> Result<Node, Fatal> {
+        self.nodes += 1;
+        if self.nodes > MOST_NODES {
+            let message = format!("the file has more than {MOST_NODES} keys and values");
+            return Err(Box::new(self.finding(1013, range, message, "is it the right file?")));
+        }
         if depth > DEEPEST {
             let message = format!("nested deeper than {DEEPEST} levels");
             return Err(Box::new(self.finding(1008, range, message, "nothing in these files is that deep")));

@@ -104,6 +104,16 @@ pub(crate) struct FieldConflict {
     pub(crate) ours: bool,
 }
 
+impl FieldConflict {
+    /// What to do about conflicts.
+    pub(crate) const REMEDY: &str = "`--force-conflicts` takes these fields over; `ignoreFields:` in component.yaml leaves them to their managers";
+
+    /// Several of them, for people.
+    pub(crate) fn words(all: &[Self]) -> String {
+        all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    }
+}
+
 impl fmt::Display for FieldConflict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (`{}`)", self.field, self.manager)

@@ -165,16 +165,12 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
 /// The steps on hosts, and the edges between them.
 fn hosts(hosts: &[HostStep], steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
     for (to, host) in hosts.iter().enumerate() {
+        let id = StepId::Host { host: host.host.clone(), phase: host.phase };
         steps.push(Step {
-            id: StepId::Host { host: host.host.clone(), phase: host.phase },
-            actions: Vec::new(),
             work: host.work.clone(),
-            gates: Vec::new(),
-            may_be_empty: false,
-            grace: None,
             expect: if host.done { Duration::ZERO } else { host.expect },
-            deadline: HOST_DEADLINE,
             done: host.done,
+            ..Step::new(id, HOST_DEADLINE)
         });
         edges.extend(host.needs.iter().map(|(from, reason)| Edge {
             from: *from,

@@ -47,17 +47,8 @@ pub(super) fn steps(
         // Of equal turns, what was applied last goes first.
         actions.sort_by_key(|action| turn(&action.id.kind));
         let to = steps.len();
-        steps.push(Step {
-            id: StepId::Stage(component.clone(), Stage::Prune),
-            actions,
-            work: Vec::new(),
-            gates: Vec::new(),
-            may_be_empty: false,
-            grace: None,
-            expect: Duration::ZERO,
-            deadline: DEADLINE,
-            done: false,
-        });
+        let id = StepId::Stage(component.clone(), Stage::Prune);
+        steps.push(Step { actions, ..Step::new(id, DEADLINE) });
         let edge = |from| Edge {
             from,
             milestone: Milestone::Ready,

@@ -33,21 +33,14 @@ pub(crate) fn scaled(object: &Object) -> Option<ObjectId> {
     Some(ObjectId { kind, namespace: object.id.namespace.clone(), name: text("name")?.to_owned() })
 }
 
-/// Makes all objects what is sent of them. `autoscaled`: what autoscalers in the cluster scale, besides those that are
-/// wanted.
-pub(crate) fn prepare(desired: &mut Desired, autoscaled: &BTreeSet<ObjectId>) {
+/// Makes all objects what is sent of them.
+pub(crate) fn prepare(desired: &mut Desired) {
     let objects = || desired.components.iter().flat_map(|component| &component.objects);
-    let mut scaled_here: BTreeSet<ObjectId> = objects().filter_map(|(_, object)| scaled(object)).collect();
-    scaled_here.extend(autoscaled.iter().cloned());
-    let mut left = Vec::new();
+    let wanted: BTreeSet<ObjectId> = objects().filter_map(|(_, object)| scaled(object)).collect();
+    leave_replicas(desired, &wanted);
     for (_, object) in desired.components.iter_mut().flat_map(|component| &mut component.objects) {
-        let replicas = scaled_here.contains(&object.id) && object.value.pointer("/spec/replicas").is_some();
-        if replicas || is_text_secret(object) || placeholders(&object.value).next().is_some() {
+        if is_text_secret(object) || placeholders(&object.value).next().is_some() {
             let object = Arc::make_mut(object);
-            if replicas && let Some(spec) = object.value.get_mut("spec").and_then(Value::as_object_mut) {
-                spec.shift_remove("replicas");
-                left.push(object.id.clone());
-            }
             write_secret(object);
             let pointers: Vec<String> = placeholders(&object.value).collect();
             for parent in pointers {
@@ -57,7 +50,19 @@ pub(crate) fn prepare(desired: &mut Desired, autoscaled: &BTreeSet<ObjectId>) {
             }
         }
     }
-    desired.autoscaled.extend(left);
+}
+
+/// Leaves the replicas of some objects to the autoscalers that scale them.
+pub(crate) fn leave_replicas(desired: &mut Desired, scaled: &BTreeSet<ObjectId>) {
+    for (_, object) in desired.components.iter_mut().flat_map(|component| &mut component.objects) {
+        if !scaled.contains(&object.id) || object.value.pointer("/spec/replicas").is_none() {
+            continue;
+        }
+        if let Some(spec) = Arc::make_mut(object).value.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.shift_remove("replicas");
+            desired.autoscaled.insert(object.id.clone());
+        }
+    }
 }
 
 fn is_text_secret(object: &Object) -> bool {
@@ -126,7 +131,8 @@ mod tests {
             namespace: Some("x".to_owned()),
             name: (*name).to_owned(),
         };
-        prepare(&mut desired, &autoscaled.iter().map(id).collect());
+        prepare(&mut desired);
+        leave_replicas(&mut desired, &autoscaled.iter().map(id).collect());
         desired.components[0].objects.iter().map(|(_, object)| object.value.clone()).collect()
     }
 

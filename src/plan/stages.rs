@@ -90,15 +90,13 @@ fn step(
         | Stage::Prune => Duration::ZERO,
     };
     Step {
-        id: StepId::Stage(component.name.clone(), stage),
         actions,
-        work: Vec::new(),
         gates,
         may_be_empty: component.may_be_empty,
         grace: component.grace,
         expect: if done { Duration::ZERO } else { expect },
-        deadline: component.deadline,
         done,
+        ..Step::new(StepId::Stage(component.name.clone(), stage), component.deadline)
     }
 }
 
@@ -110,17 +108,8 @@ fn cleanup(component: &DesiredComponent, stage: Stage, observed: &Observed) -> O
         hooks::deleted_in(*of, object) == Some(stage) && !gone
     });
     let actions: Vec<Action> = left.map(|(_, object)| Action::new(object.id.clone(), Verb::Delete)).collect();
-    (!actions.is_empty()).then(|| Step {
-        id: StepId::Stage(component.name.clone(), stage),
-        actions,
-        work: Vec::new(),
-        gates: Vec::new(),
-        may_be_empty: false,
-        grace: None,
-        expect: Duration::ZERO,
-        deadline: component.deadline,
-        done: false,
-    })
+    let id = StepId::Stage(component.name.clone(), stage);
+    (!actions.is_empty()).then(|| Step { actions, ..Step::new(id, component.deadline) })
 }
 
 /// What is done to one wanted object.

@@ -193,7 +193,7 @@ impl Job<'_> {
             let problem = format!(
                 "what it renders is not YAML: line {} of the output, `{}`: {}",
                 error.line,
-                shown.trim(),
+                shortened(shown.trim()),
                 error.problem
             );
             self.error(2005, name, None, problem)
@@ -396,5 +396,14 @@ fn message_of(error: &minijinja::Error) -> String {
     match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
+    }
+}
+
+/// A line of output for an error: its beginning, where it is long.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 120;
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
 }

@@ -118,8 +118,15 @@ impl Ui {
         self.screen.suspend(|| self.stdout.write(text))
     }
 
-    /// Writes a JSON document to stdout, indented.
-    pub(crate) fn json(&self, document: &serde_json::Value) -> io::Result<()> {
+    /// Writes a document to stdout, in the format asked for: YAML, or indented JSON.
+    pub(crate) fn document(&self, document: &serde_json::Value) -> io::Result<()> {
+        if self.settings.format == Format::Yaml {
+            let text = serde_yaml::to_string(document).map_err(io::Error::other)?;
+            // What a terminal acts on can be escaped in quotes only: JSON is YAML, too.
+            if !text.chars().any(|c| c != '\n' && text::is_hostile(c)) {
+                return self.data(&text);
+            }
+        }
         self.data(&(json::escape(&format!("{document:#}")) + "\n"))
     }
 
@@ -189,7 +196,7 @@ mod tests {
     fn data_goes_to_stdout_and_talk_to_stderr() {
         let (ui, stdout, stderr) = recorded(Verbosity::Normal, Format::Text);
         ui.data("apiVersion: v1\n").unwrap();
-        ui.json(&serde_json::json!({ "schema": "cozy/v1/x", "name": "\u{9b}" })).unwrap();
+        ui.document(&serde_json::json!({ "schema": "cozy/v1/x", "name": "\u{9b}" })).unwrap();
         ui.note("one\u{1b}[2J");
         ui.error("error: x\n");
         assert_eq!(
@@ -197,6 +204,17 @@ mod tests {
             "apiVersion: v1\n{\n  \"schema\": \"cozy/v1/x\",\n  \"name\": \"\\u009b\"\n}\n"
         );
         assert_eq!(stderr.text(), "one\u{fffd}[2J\nerror: x\n");
+    }
+
+    #[test]
+    fn documents_are_yaml_when_yaml_is_asked_for() {
+        let (ui, stdout, _) = recorded(Verbosity::Normal, Format::Yaml);
+        let document = serde_json::json!({ "schema": "cozy/v1/x", "names": ["yes", "\u{9b}"], "none": null });
+        ui.document(&document).unwrap();
+        assert_eq!(stdout.text(), "schema: cozy/v1/x\nnames:\n- \"yes\"\n- \"\\x9B\"\nnone: null\n");
+        let (ui, stdout, _) = recorded(Verbosity::Normal, Format::Yaml);
+        ui.document(&serde_json::json!({ "name": "\u{202e}" })).unwrap();
+        assert_eq!(stdout.text(), "{\n  \"name\": \"\\u202e\"\n}\n");
     }
 
     #[test]

@@ -205,17 +205,7 @@ fn first_server() -> StepId {
 
 fn planned(id: StepId, expect: u64, actions: Vec<Action>) -> Step {
     let done = !matches!(id, StepId::Host { .. }) && actions.iter().all(|action| action.verb == Verb::Keep);
-    Step {
-        id,
-        actions,
-        work: Vec::new(),
-        gates: Vec::new(),
-        may_be_empty: false,
-        grace: None,
-        expect: Duration::from_secs(expect),
-        deadline: Duration::from_secs(600),
-        done,
-    }
+    Step { actions, expect: Duration::from_secs(expect), done, ..Step::new(id, Duration::from_secs(600)) }
 }
 
 /// A plan with each verb, each kind of edge, and a dropped edge.

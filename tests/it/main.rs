@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod hostile;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 

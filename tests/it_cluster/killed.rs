@@ -37,7 +37,7 @@ fn objects(namespace: &str, round: usize) -> String {
 }
 
 /// Sets the cloud to a round, and answers every object that is wanted then.
-fn want(cloud: &mut Made, round: usize) -> BTreeSet<String> {
+pub(crate) fn want(cloud: &mut Made, round: usize) -> BTreeSet<String> {
     let mut wanted = BTreeSet::new();
     for number in 0..COMPONENTS {
         let name = format!("part-{number}");
@@ -53,7 +53,7 @@ fn want(cloud: &mut Made, round: usize) -> BTreeSet<String> {
 }
 
 /// Every object in which cozy has fields, but for its own.
-fn there(plane: &ControlPlane) -> BTreeSet<String> {
+pub(crate) fn there(plane: &ControlPlane) -> BTreeSet<String> {
     let kinds = "namespaces,serviceaccounts,services,deployments,configmaps,secrets";
     let text = plane.ask(&["get", kinds, "-A", "-o", "json", "--show-managed-fields"]);
     let list: Value = serde_json::from_str(&text).unwrap();

@@ -8,6 +8,8 @@ mod behaviours;
 mod charts;
 mod diagnosis;
 mod early;
+mod faults;
+mod faulty;
 mod gates;
 mod hooks;
 mod killed;

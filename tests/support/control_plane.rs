@@ -120,15 +120,16 @@ impl ControlPlane {
         self.folder.join("kubeconfig")
     }
 
+    /// A command of kubectl.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(self.bin.join("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments).stdin(Stdio::null());
+        command
+    }
+
     /// Runs kubectl.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
-        Command::new(self.bin.join("kubectl"))
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        self.command(arguments).output().unwrap()
     }
 
     /// What kubectl prints; it must succeed.

@@ -1,0 +1,198 @@
+//! Why there can be no plan, with the code and what to do.
+
+use std::fmt::Write as _;
+
+use super::facility::Facility;
+use super::live::FieldConflict;
+use super::{Edge, Step};
+use crate::error::Code;
+use crate::model::names::ComponentName;
+use crate::model::object::ObjectId;
+
+/// Why there can be no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PlanError {
+    /// Nobody provides an object's kind.
+    #[error("component `{component}`: {object} is a {}, which no component provides and the cluster does not serve", .object.kind)]
+    UnknownKind {
+        /// Whose object.
+        component: ComponentName,
+        /// The first object of that kind.
+        object: ObjectId,
+    },
+    /// Nobody provides what a component needs.
+    #[error("component `{component}` needs `{need}`, which no enabled component is or provides")]
+    UnknownNeed {
+        /// Who needs it.
+        component: ComponentName,
+        /// What.
+        need: String,
+    },
+    /// Nobody provides what an object uses by a general name.
+    #[error(
+        "component `{component}`: {object} uses {facility}, which no enabled component provides and the cluster does not have"
+    )]
+    Unprovided {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: Box<ObjectId>,
+        /// What it uses.
+        facility: Facility,
+    },
+    /// There are no addresses for load balancers.
+    #[error(
+        "component `{component}`: {object} is of type LoadBalancer, and `network.loadBalancer` names no addresses"
+    )]
+    NoPool {
+        /// Whose object.
+        component: ComponentName,
+        /// The Service.
+        object: ObjectId,
+    },
+    /// Other managers own fields that would change.
+    #[error("component `{component}`: {object} has fields that others own: {}", FieldConflict::words(.conflicts))]
+    Conflict {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: Box<ObjectId>,
+        /// Each field with its manager.
+        conflicts: Vec<FieldConflict>,
+    },
+    /// An object would have to be deleted and made again.
+    #[error("component `{component}`: {object} cannot be changed as wanted: {}", .fields.join(", "))]
+    Fixed {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: Box<ObjectId>,
+        /// The fields, each with the server's words.
+        fields: Vec<String>,
+    },
+    /// Others made an object.
+    #[error("component `{component}`: {object} exists, and is of no inventory{}", by(.managers))]
+    Foreign {
+        /// Whose object.
+        component: ComponentName,
+        /// The object.
+        object: Box<ObjectId>,
+        /// Who has fields in it.
+        managers: Vec<String>,
+    },
+    /// A server's removal would give up etcd's quorum.
+    #[error(
+        "`{host}` cannot be removed: {}{up} of {all} members of etcd {} up, and {needed} {} needed for a quorum",
+        if *.then { "then " } else { "" },
+        if *.then { "would be" } else if *.up == 1 { "is" } else { "are" },
+        if *.needed == 1 { "is" } else { "are" }
+    )]
+    Quorum {
+        /// The host.
+        host: String,
+        /// Whether it is so after the removal; else before it.
+        then: bool,
+        /// Voting members that answer.
+        up: usize,
+        /// Voting members.
+        all: usize,
+        /// How many must answer.
+        needed: usize,
+    },
+    /// A new cluster would be made beside one that may live.
+    #[error(
+        "`{host}` is to be removed, and no server that stays belongs to its cluster: a second cluster would be made"
+    )]
+    Stranded {
+        /// The server that is to be removed.
+        host: String,
+    },
+    /// Steps wait for each other.
+    #[error("steps wait for each other: {path}")]
+    Cycle {
+        /// The steps of the cycle with the reason of each edge.
+        path: String,
+    },
+}
+
+fn by(managers: &[String]) -> String {
+    let names: Vec<String> = managers.iter().map(|manager| format!("`{manager}`")).collect();
+    if names.is_empty() { String::new() } else { format!(": {} made it", names.join(", ")) }
+}
+
+impl PlanError {
+    /// Whether what is in the cluster stands in the way, and nothing that was written wrongly.
+    pub(crate) fn is_of_cluster(&self) -> bool {
+        match self {
+            Self::Conflict { .. }
+            | Self::Fixed { .. }
+            | Self::Foreign { .. }
+            | Self::Quorum { .. }
+            | Self::Stranded { .. } => true,
+            Self::UnknownKind { .. }
+            | Self::UnknownNeed { .. }
+            | Self::Unprovided { .. }
+            | Self::NoPool { .. }
+            | Self::Cycle { .. } => false,
+        }
+    }
+
+    pub(super) fn cycle<'a>(steps: &[Step], cycle: impl Iterator<Item = &'a Edge>) -> Self {
+        let name = |index: usize| steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
+        let mut path = String::new();
+        for edge in cycle {
+            if path.is_empty() {
+                path = name(edge.from);
+            }
+            let _ = write!(path, " → {} ({})", name(edge.to), edge.reason);
+        }
+        Self::Cycle { path }
+    }
+
+    /// The stable code.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::UnknownKind { .. } => Code(2501),
+            Self::UnknownNeed { .. } => Code(2502),
+            Self::Cycle { .. } => Code(2503),
+            Self::Unprovided { .. } => Code(2504),
+            Self::NoPool { .. } => Code(2505),
+            Self::Fixed { .. } => Code(2506),
+            Self::Foreign { .. } => Code(2507),
+            Self::Quorum { .. } => Code(2508),
+            Self::Stranded { .. } => Code(2509),
+            // The same when it turns up while it is applied.
+            Self::Conflict { .. } => Code(4003),
+        }
+    }
+
+    /// What to do.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::UnknownKind { .. } => {
+                "enable the component that brings this kind, or install its CustomResourceDefinition"
+            }
+            Self::UnknownNeed { .. } => {
+                "enable that component in cozy.yaml, or mend `needs:` in component.yaml"
+            }
+            Self::Unprovided { facility, .. } => facility.remedy(),
+            Self::NoPool { .. } => {
+                "give a range with `network: { loadBalancer: [10.0.0.200-10.0.0.220] }` in cozy.yaml"
+            }
+            Self::Conflict { .. } => FieldConflict::REMEDY,
+            Self::Fixed { .. } => {
+                "take the change back; or delete the object with `kubectl delete`, where that loses nothing, and run the same command again"
+            }
+            Self::Foreign { .. } => "`--adopt` takes it over; else give one of the two another name",
+            Self::Quorum { .. } => {
+                "start the servers that are down, or let others join first; a server that is gone for good is removed before one that lives"
+            }
+            Self::Stranded { .. } => {
+                "let the new servers join first: install once with `state: present` on the old ones, then remove these"
+            }
+            Self::Cycle { .. } => {
+                "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"
+            }
+        }
+    }
+}
