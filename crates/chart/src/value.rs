@@ -32,7 +32,8 @@ pub(crate) enum MapKind {
 pub(crate) struct Map {
     /// Its type.
     pub(crate) kind: MapKind,
-    entries: RefCell<Entries>,
+    /// Shared by the views of one map as `common.Values` and as a plain map.
+    entries: Rc<RefCell<Entries>>,
 }
 
 /// A list's element type in Go.
@@ -100,6 +101,11 @@ impl Map {
     /// Sets a key.
     pub(crate) fn set(&self, key: impl Into<Rc<str>>, value: Value) {
         self.entries.borrow_mut().insert(key.into(), value);
+    }
+
+    /// Whether both are one map, whatever their types.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.entries, &other.entries)
     }
 
     /// Takes a key out.
@@ -175,7 +181,7 @@ impl Value {
 
     /// A map of a type.
     pub(crate) fn map_of(kind: MapKind, entries: Entries) -> Self {
-        Self::Map(Rc::new(Map { kind, entries: RefCell::new(entries) }))
+        Self::Map(Rc::new(Map { kind, entries: Rc::new(RefCell::new(entries)) }))
     }
 
     /// A `map[string]interface {}`.
@@ -183,10 +189,12 @@ impl Value {
         Self::map_of(MapKind::Any, entries)
     }
 
-    /// The same map as `common.Values`; it shares no change at its top with the other.
+    /// The same map as `common.Values`: what is set in one is seen in the other.
     pub(crate) fn as_values(&self) -> Self {
         match self {
-            Self::Map(map) => Self::map_of(MapKind::Values, map.entries.borrow().clone()),
+            Self::Map(map) => {
+                Self::Map(Rc::new(Map { kind: MapKind::Values, entries: Rc::clone(&map.entries) }))
+            }
             other => other.clone(),
         }
     }

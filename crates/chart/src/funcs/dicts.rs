@@ -81,7 +81,7 @@ fn merged(arguments: &[Value], overwrite: bool) -> Answer {
 
 /// mergo's `Merge`: what is there and not empty stays, unless `overwrite`.
 fn merge(into: &Rc<value::Map>, from: &Rc<value::Map>, overwrite: bool, depth: usize) -> Result<(), Stop> {
-    if Rc::ptr_eq(into, from) {
+    if into.is(from) {
         return Ok(());
     }
     if depth > 1_000 {

@@ -250,40 +250,57 @@ fn class<'a>(after: &'a str, out: &mut String) -> Result<&'a str, &'static str> 
         rest = next;
     }
     let mut first = true;
-    while let Some(character) = rest.chars().next() {
-        let next = rest.get(character.len_utf8()..).unwrap_or_default();
-        match character {
-            ']' if !first => {
-                out.push(']');
-                return Ok(next);
-            }
-            '[' => {
-                if rest.starts_with("[:")
-                    && let Some(end) = rest.find(":]")
-                {
-                    out.push_str(rest.get(..end + 2).unwrap_or_default());
-                    rest = rest.get(end + 2..).unwrap_or_default();
-                    first = false;
-                    continue;
-                }
-                out.push_str("\\[");
-            }
-            ']' => out.push_str("\\]"),
-            '&' => out.push_str("\\&"),
-            '~' => out.push_str("\\~"),
-            '-' if first || next.starts_with(']') || next.starts_with('-') => out.push_str("\\-"),
-            '\\' => {
-                let Some(escaped) = next.chars().next() else { return Err("missing closing ]") };
-                rest = escape(escaped, next.get(escaped.len_utf8()..).unwrap_or_default(), true, out)?;
-                first = false;
-                continue;
-            }
-            other => out.push(other),
+    while !rest.is_empty() {
+        if let Some(next) = rest.strip_prefix(']').filter(|_| !first) {
+            out.push(']');
+            return Ok(next);
         }
         first = false;
-        rest = next;
+        // A class within the class starts no range: the `-` after it is itself.
+        if let Some(end) = rest.find(":]").filter(|_| rest.starts_with("[:")) {
+            let (named, next) = rest.split_at(end + 2);
+            out.push_str(named);
+            rest = next;
+            continue;
+        }
+        if let Some(escaped) = named_class(rest) {
+            rest = escape(escaped, rest.get(2..).unwrap_or_default(), true, out)?;
+            continue;
+        }
+        rest = class_character(rest, out)?;
+        if let Some(next) = rest.strip_prefix('-')
+            && !next.is_empty()
+            && !next.starts_with(']')
+        {
+            out.push('-');
+            rest = class_character(next, out)?;
+        }
     }
     Err("missing closing ]")
+}
+
+/// The letter of an escape that stands for many characters.
+fn named_class(text: &str) -> Option<char> {
+    let letter = text.strip_prefix('\\')?.chars().next()?;
+    "dDwWsSpP".contains(letter).then_some(letter)
+}
+
+/// Writes one character of a class; answers what follows it.
+fn class_character<'a>(text: &'a str, out: &mut String) -> Result<&'a str, &'static str> {
+    if named_class(text).is_some() {
+        return Err("invalid escape sequence");
+    }
+    let mut characters = text.chars();
+    match characters.next() {
+        None => return Err("missing closing ]"),
+        Some('\\') => {
+            let escaped = characters.next().ok_or("missing closing ]")?;
+            return escape(escaped, characters.as_str(), true, out);
+        }
+        Some(special @ ('[' | ']' | '&' | '~' | '-' | '^')) => out.extend(['\\', special]),
+        Some(other) => out.push(other),
+    }
+    Ok(characters.as_str())
 }
 
 fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {

@@ -104,7 +104,7 @@ pub(crate) fn tables(into: Value, from: Value, merge: bool) -> Value {
     let (Value::Map(target), Value::Map(source)) = (&into, &from) else {
         return if into.is_nil() { from } else { into };
     };
-    if Rc::ptr_eq(target, source) {
+    if target.is(source) {
         return into;
     }
     let set: BTreeSet<Rc<str>> =
