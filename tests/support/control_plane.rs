@@ -133,6 +133,9 @@ impl ControlPlane {
     /// Kills the API server with SIGKILL, and starts it again.
     pub(crate) fn restart_api(&self) {
         signal("KILL", self.api.load(Ordering::Relaxed));
+        // It is gone a moment after the signal was sent.
+        let [_, port] = self.ports;
+        self.wait_until("the API server's port is free", || TcpListener::bind(("127.0.0.1", port)).is_ok());
         self.serve();
     }
 
