@@ -112,6 +112,14 @@ impl Problem {
         Self::One(Said { code: Code(code), message: message.into(), hint }, None, exit)
     }
 
+    /// Adds what caused it, if it is one error.
+    pub(crate) fn because(mut self, error: impl Into<anyhow::Error>) -> Self {
+        if let Self::One(_, cause, _) = &mut self {
+            *cause = Some(error.into());
+        }
+        self
+    }
+
     /// How the process ends because of it.
     pub(crate) fn exit(&self) -> Exit {
         match self {

@@ -22,8 +22,7 @@ use crate::ui::Ui;
 const ROUNDS: usize = 10;
 
 /// What is wanted of a real cluster.
-#[derive(Debug)]
-pub(super) struct Wanted {
+pub(super) struct Wanted<'a> {
     /// The components with their objects.
     pub(super) desired: Desired,
     /// What charts generated, and settings that are secret: nothing shows it.
@@ -31,12 +30,13 @@ pub(super) struct Wanted {
     /// Components whose generated values were kept, and are not there any more.
     lost: Vec<ComponentName>,
     /// What the cluster says of itself; `None`: it is still to be made.
-    seen: Option<Seen>,
+    seen: Option<Seen<'a>>,
 }
 
 /// What was asked of a cluster before anything was rendered for it.
-#[derive(Debug)]
-struct Seen {
+struct Seen<'a> {
+    /// The cluster.
+    cluster: &'a Cluster,
     /// The version of Kubernetes.
     version: String,
     /// Read before what charts generated: what another run keeps meanwhile shows in their state. `None`: there are no
@@ -53,11 +53,11 @@ pub(super) fn refuse(loaded: &Loaded) -> anyhow::Result<()> {
 }
 
 /// Renders the components for a cluster, or for one that is still to be made.
-pub(super) async fn wanted(
+pub(super) async fn wanted<'a>(
     loaded: &Loaded,
-    cluster: Option<&Cluster>,
+    cluster: Option<&'a Cluster>,
     allowed: Allowed,
-) -> anyhow::Result<Wanted> {
+) -> anyhow::Result<Wanted<'a>> {
     let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
     let now = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
@@ -90,7 +90,7 @@ pub(super) async fn wanted(
             let declared = declared.map(|(kind, _)| kind).collect();
             known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
         }
-        seen = Some(Seen { version, inventories: read });
+        seen = Some(Seen { cluster, version, inventories: read });
     }
     let mut rounds = 0;
     let rendered = loop {
@@ -129,14 +129,9 @@ pub(super) async fn wanted(
     Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, seen })
 }
 
-impl Wanted {
+impl Wanted<'_> {
     /// Looks at the cluster, plans, and says what is lost; the plan shows nothing that is secret.
-    pub(super) async fn plan(
-        mut self,
-        cluster: Option<&Cluster>,
-        concurrency: usize,
-        ui: &Ui,
-    ) -> anyhow::Result<(Plan, Inventories)> {
+    pub(super) async fn plan(mut self, concurrency: usize, ui: &Ui) -> anyhow::Result<(Plan, Inventories)> {
         for name in &self.lost {
             ui.note(format!(
                 "warning: {} is lost: the passwords and certificates that the chart of component `{name}` generates \
@@ -144,7 +139,7 @@ impl Wanted {
                 kept::secret(name)
             ));
         }
-        let (observed, inventories) = self.observe(cluster, concurrency).await?;
+        let (observed, inventories) = self.observe(concurrency).await?;
         let mut plan = planner::plan(&self.desired, &observed)
             .map_err(|errors| flow::no_plan_of(errors, &self.masks))?;
         plan.mask(&self.masks);
@@ -152,15 +147,11 @@ impl Wanted {
     }
 
     /// Looks at the cluster that it was rendered for. On bare servers there is nothing to look at.
-    pub(super) async fn observe(
-        &mut self,
-        cluster: Option<&Cluster>,
-        concurrency: usize,
-    ) -> anyhow::Result<(Observed, Inventories)> {
-        let (Some(cluster), Some(seen)) = (cluster, self.seen.take()) else {
+    pub(super) async fn observe(&mut self, concurrency: usize) -> anyhow::Result<(Observed, Inventories)> {
+        let Some(Seen { cluster, version: _, inventories }) = self.seen.take() else {
             return Ok((Observed::nothing(false), Inventories::default()));
         };
-        let inventories = match seen.inventories {
+        let inventories = match inventories {
             Some(inventories) => inventories,
             None => cluster.inventories().await.map_err(flow::cluster)?,
         };

@@ -56,9 +56,7 @@ pub(crate) fn files(settings: &Settings) -> anyhow::Result<Files> {
 
 /// A folder of a catalogue that cannot be read, for the user.
 fn unread(error: CatalogueError, hint: &str) -> Problem {
-    let said =
-        Said { code: crate::error::Code(1300), message: error.to_string(), hint: Some(hint.to_owned()) };
-    Problem::One(said, Some(error.into()), Exit::Usage)
+    Problem::new(1300, Exit::Usage, error.to_string(), hint).because(error)
 }
 
 /// The catalogue without a cloud.
@@ -135,12 +133,9 @@ fn read(file: &str) -> anyhow::Result<(Vec<u8>, String)> {
     match opened {
         Ok(_) => Ok((bytes, file.to_owned())),
         Err(error) => {
-            let said = Said {
-                code: crate::error::Code(1000),
-                message: format!("cannot read the cloud's file `{file}`"),
-                hint: Some("name it with --file; examples/edge.yaml is one to start from".to_owned()),
-            };
-            Err(Problem::One(said, Some(error.into()), Exit::Usage).into())
+            let message = format!("cannot read the cloud's file `{file}`");
+            let hint = "name it with --file; examples/edge.yaml is one to start from";
+            Err(Problem::new(1000, Exit::Usage, message, hint).because(error).into())
         }
     }
 }
@@ -341,6 +336,13 @@ pub(crate) fn cluster(error: ClusterError) -> anyhow::Error {
     Problem::One(said, Some(error.into()), exit).into()
 }
 
+/// Prints an error, and answers how the process ends because of it.
+pub(crate) fn tell(error: &anyhow::Error, ui: &Ui) -> Exit {
+    let (text, exit) = crate::error::render(error, ui.paint().0);
+    ui.error(&text);
+    exit
+}
+
 /// A step that failed before a run began, for the user.
 pub(crate) fn failure(failure: Failure) -> anyhow::Error {
     let said = Said { code: failure.code, message: failure.message, hint: failure.hint };
@@ -353,12 +355,8 @@ pub(crate) fn failure(failure: Failure) -> anyhow::Error {
 /// C7009 when it cannot be written.
 pub(crate) fn written(file: &str, text: &str) -> anyhow::Result<()> {
     fs_err::write(file, text).map_err(|error| {
-        let said = Said {
-            code: crate::error::Code(7009),
-            message: format!("cannot write `{file}`"),
-            hint: Some("name a file in a folder that exists and can be written to".to_owned()),
-        };
-        Problem::One(said, Some(error.into()), Exit::Usage).into()
+        let hint = "name a file in a folder that exists and can be written to";
+        Problem::new(7009, Exit::Usage, format!("cannot write `{file}`"), hint).because(error).into()
     })
 }
 

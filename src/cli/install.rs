@@ -249,7 +249,7 @@ impl Run<'_> {
             let masks = wanted.masks.clone();
             let version = runner.as_ref().map(Runner::version).or(wanted.version()).unwrap_or_default();
             let facts = OwnFacts::new(self.loaded, version);
-            let planned = wanted.plan(cluster.as_ref(), self.settings.concurrency, self.ui);
+            let planned = wanted.plan(self.settings.concurrency, self.ui);
             let (plan, inventories) = planned.await?;
             if plan.is_empty() {
                 return self.nothing_to_do(&plan, (inventories, cluster.as_ref(), hosts), &facts).await;
@@ -360,7 +360,7 @@ impl Run<'_> {
             let picture = Picture::new(plan, &words.facts, &timeline.course(plan));
             // A run is worth more than its picture.
             if let Err(error) = flow::written(file, &picture.render(form)?) {
-                self.ui.error(&crate::error::render(&error, self.ui.paint().0).0);
+                flow::tell(&error, self.ui);
             }
         }
         if self.ui.format() == Format::Text {

@@ -28,7 +28,7 @@ mod validate;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use serde_json::json;
 
-use crate::error::{self, Exit};
+use crate::error::Exit;
 use crate::settings::{GlobalArgs, Settings};
 use crate::ui::{Format, Ui};
 
@@ -108,11 +108,7 @@ pub fn main() -> Exit {
     let ui = Ui::new(settings.ui);
     match run(command, &settings, &ui) {
         Ok(exit) => exit,
-        Err(error) => {
-            let (text, exit) = error::render(&error, ui.paint().0);
-            ui.error(&text);
-            exit
-        }
+        Err(error) => flow::tell(&error, &ui),
     }
 }
 

@@ -72,7 +72,7 @@ async fn observed(
     let cluster = flow::connect(&loaded.file.cloud, settings).await?;
     let wanted = desire::wanted(loaded, Some(&cluster), allow.into()).await?;
     let version = wanted.version().unwrap_or_default().to_owned();
-    Ok((wanted.plan(Some(&cluster), settings.concurrency, ui).await?.0, version))
+    Ok((wanted.plan(settings.concurrency, ui).await?.0, version))
 }
 
 fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {

@@ -41,7 +41,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         let mut wanted = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?;
         let version = wanted.version().unwrap_or_default().to_owned();
         let nodes = cluster.nodes().await.map_err(flow::cluster)?;
-        let (observed, _) = wanted.observe(Some(&cluster), settings.concurrency).await?;
+        let (observed, _) = wanted.observe(settings.concurrency).await?;
         anyhow::Ok((wanted.desired, observed, version, nodes))
     })?;
     let lines = sum_up(&desired, &observed);

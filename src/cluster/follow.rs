@@ -11,8 +11,7 @@ use futures::StreamExt as _;
 use kube::api::{Api, DynamicObject, ListParams, WatchEvent, WatchParams};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-/// How many objects are read at a time.
-const PAGE: u32 = 500;
+use super::PAGE;
 
 /// How long one watch lasts, in seconds: the server ends it then.
 const PERIOD: u32 = 30;

@@ -115,12 +115,10 @@ impl Locker {
         let renewed = Instant::now();
         let written = match self.held(liveness).await? {
             None => self.api.create(&writing(), &wanted).await,
-            // The server did what was asked before, and its answer was lost.
-            Some(Held { lease, .. }) if self::holder(&lease).as_ref() == Some(holder) => {
-                wanted.metadata.resource_version = lease.metadata.resource_version;
-                self.api.replace(NAME, &writing(), &wanted).await
+            Some(Held { by, alive: true, lease }) if self::holder(&lease).as_ref() != Some(holder) => {
+                return Err(ClusterError::Locked { holder: by });
             }
-            Some(Held { by, alive: true, .. }) => return Err(ClusterError::Locked { holder: by }),
+            // Its holder is dead; or it is this run's own: the server did what was asked before, and its answer was lost.
             Some(Held { lease, .. }) => {
                 wanted.metadata.resource_version = lease.metadata.resource_version;
                 self.api.replace(NAME, &writing(), &wanted).await

@@ -122,15 +122,24 @@ impl Cluster {
 
     /// The API of an object's kind and namespace; `version` empty: the preferred one.
     fn api(&self, id: &ObjectId, version: &str) -> Result<Api<DynamicObject>, ClusterError> {
-        let (resource, scope) = self
+        let served = self
             .resource(&id.kind, version)
             .ok_or_else(|| ClusterError::NoSuchKind { object: id.to_string() })?;
-        Ok(match (scope, &id.namespace) {
+        Ok(self.api_of(&served, id.namespace.as_deref()))
+    }
+
+    /// The API of a kind that is served, in a namespace if it has any.
+    fn api_of(
+        &self,
+        (resource, scope): &(ApiResource, Scope),
+        namespace: Option<&str>,
+    ) -> Api<DynamicObject> {
+        match (scope, namespace) {
             (Scope::Namespaced, Some(namespace)) => {
-                Api::namespaced_with(self.client().clone(), namespace, &resource)
+                Api::namespaced_with(self.client().clone(), namespace, resource)
             }
-            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client().clone(), &resource),
-        })
+            (Scope::Namespaced | Scope::Cluster, _) => Api::all_with(self.client().clone(), resource),
+        }
     }
 
     /// Reads all objects of a kind in a namespace, or everywhere, page by page, and keeps what `keep` makes of them.
@@ -144,10 +153,13 @@ impl Cluster {
         version: &str,
         keep: impl Fn(Value) -> Option<T>,
     ) -> Result<Vec<T>, ClusterError> {
-        let namespace = namespace.map(str::to_owned);
-        let api = self.api(&ObjectId { kind: kind.clone(), namespace, name: String::new() }, version)?;
-        let types = self.resource(kind, version).map(|(resource, _)| types(&resource));
-        let with_types = |object: DynamicObject| to_value(DynamicObject { types: types.clone(), ..object });
+        let served = self
+            .resource(kind, version)
+            .ok_or_else(|| ClusterError::NoSuchKind { object: kind.to_string() })?;
+        let api = self.api_of(&served, namespace);
+        let types = types(&served.0);
+        let with_types =
+            |object: DynamicObject| to_value(DynamicObject { types: Some(types.clone()), ..object });
         let mut kept = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         loop {

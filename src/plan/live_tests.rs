@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::admission_tests::{any_rule, webhook};
 use super::live::{FieldConflict, Leftover, Live};
 use super::planner::{Allowed, Desired, Observed, Verdict, plan};
-use super::tests::{any_rule, as_wanted, component, crd, deployment, edges, named, of, webhook};
+use super::tests::{as_wanted, component, crd, deployment, edges, named, of};
 use super::{Plan, Reason, Stage};
 use crate::model::names::ComponentName;
 use crate::model::object::Object;

@@ -5,6 +5,8 @@
 //! `cluster::observe` before. `cozy plan` prints a [`Plan`], `execute` runs it.
 
 mod admission;
+#[cfg(test)]
+mod admission_tests;
 pub(crate) mod diff;
 pub(crate) mod edges;
 mod error;

@@ -14,7 +14,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::runtime::Runtime;
 use tower::{BoxError, Layer as _, ServiceExt as _};
 
-use crate::killed::{there, want};
+use crate::killed::{settled, want};
 use crate::made::{Made, both};
 use crate::served::serve_any;
 use crate::settings_are_long;
@@ -127,11 +127,7 @@ fn converge(cloud: &Made, between: &Between) -> usize {
 }
 
 /// What is there is what is wanted, it is ready, and another run would do nothing.
-fn settled(cloud: &mut Made, round: usize) {
-    let wanted = want(cloud, round);
-    let there = there(cloud.plane);
-    let [more, less] = [there.difference(&wanted), wanted.difference(&there)].map(Vec::from_iter);
-    assert!(more.is_empty() && less.is_empty(), "round {round}: orphans {more:?}, missing {less:?}");
+fn ready_and_settled(cloud: &mut Made, round: usize) {
     let columns = "jsonpath={range .items[*]}{.metadata.namespace} {.metadata.generation}={.status.observedGeneration} {.spec.replicas}={.status.availableReplicas}={.status.updatedReplicas}{\"\\n\"}{end}";
     for line in cloud.plane.ask(&["get", "deployments", "-A", "-o", columns]).lines() {
         for pair in line.split(' ').skip(1) {
@@ -139,8 +135,9 @@ fn settled(cloud: &mut Made, round: usize) {
             assert!(parts.iter().all(|part| *part == parts[0]), "round {round} was not ready: {line}");
         }
     }
+    let wanted = want(cloud, round);
     let through = cloud.kubeconfig.take();
-    cloud.expect(&["plan", "--exit-code"], 0);
+    settled(cloud, &wanted, &format!("round {round}"));
     cloud.kubeconfig = through;
 }
 
@@ -165,7 +162,7 @@ fn with_a_thousand_faults_installs_end_with_what_is_wanted_and_write_nothing_twi
             round += 1;
             want(&mut cloud, round);
             failed += converge(&cloud, &between);
-            settled(&mut cloud, round);
+            ready_and_settled(&mut cloud, round);
         }
         eprintln!(
             "seed {seed}: {} faults until round {round}, {failed} installs failed",
@@ -203,5 +200,5 @@ fn an_install_outlives_the_api_server_and_an_etcd_that_stands_still() {
     } else {
         assert_eq!(output.status.code(), Some(0), "{}", both(&output));
     }
-    settled(&mut cloud, 1);
+    ready_and_settled(&mut cloud, 1);
 }

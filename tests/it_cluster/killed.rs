@@ -53,7 +53,7 @@ pub(crate) fn want(cloud: &mut Made, round: usize) -> BTreeSet<String> {
 }
 
 /// Every object in which cozy has fields, but for its own.
-pub(crate) fn there(plane: &ControlPlane) -> BTreeSet<String> {
+fn there(plane: &ControlPlane) -> BTreeSet<String> {
     let kinds = "namespaces,serviceaccounts,services,deployments,configmaps,secrets";
     let text = plane.ask(&["get", kinds, "-A", "-o", "json", "--show-managed-fields"]);
     let list: Value = serde_json::from_str(&text).unwrap();
@@ -77,6 +77,14 @@ pub(crate) fn there(plane: &ControlPlane) -> BTreeSet<String> {
         .collect()
 }
 
+/// What is there is what is wanted, and another run would do nothing.
+pub(crate) fn settled(cloud: &Made, wanted: &BTreeSet<String>, when: &str) {
+    let there = there(cloud.plane);
+    let [more, less] = [there.difference(wanted), wanted.difference(&there)].map(Vec::from_iter);
+    assert!(more.is_empty() && less.is_empty(), "{when}: orphans {more:?}, missing {less:?}");
+    cloud.expect(&["plan", "--exit-code"], 0);
+}
+
 /// Starts an install, and kills it with SIGKILL after so many events; answers whether it got that far.
 fn killed_after(cloud: &Made, events: usize) -> bool {
     let mut command = cloud.command(&["install", "--yes", "-o", "json"]);
@@ -90,8 +98,7 @@ fn killed_after(cloud: &Made, events: usize) -> bool {
 
 #[test]
 fn whenever_a_run_is_killed_the_next_one_leaves_what_is_wanted_and_nothing_else() {
-    let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(ControlPlane::own());
     assert_eq!(want(&mut cloud, 0).len(), 60);
     cloud.expect(&["install", "--yes"], 0);
     // A round writes about 80 events: each step's beginning, every object, its end.
@@ -108,10 +115,7 @@ fn whenever_a_run_is_killed_the_next_one_leaves_what_is_wanted_and_nothing_else(
         round += 1;
         let wanted = want(&mut cloud, round);
         cloud.expect(&["install", "--yes"], 0);
-        let there = there(plane);
-        let [more, less] = [there.difference(&wanted), wanted.difference(&there)].map(Vec::from_iter);
-        assert!(more.is_empty() && less.is_empty(), "after kill {kills}: orphans {more:?}, missing {less:?}");
-        cloud.expect(&["plan", "--exit-code"], 0);
+        settled(&cloud, &wanted, &format!("after kill {kills}"));
     }
     assert!(kills >= 8, "{kills} kills");
 }
