@@ -11,6 +11,7 @@
 //! - `execute`: runs a plan: events, retries, cancellation
 //! - `diagnose`: from a gate that does not hold down to the cause
 //! - `provider`: how Kubernetes gets onto hosts: what is to be done, pure, and what does it
+//! - `x509`: what certificates, and requests for them, say of themselves. No I/O
 //! - `etcd`: the members of etcd, asked and changed on servers
 //! - `proxy`: the local endpoint of the API servers, which runs on hosts
 //! - `preflight`: from facts and `cozy.yaml` to findings. No I/O
@@ -45,6 +46,7 @@ mod rehearsal;
 mod render;
 mod settings;
 mod ui;
+mod x509;
 
 /// Rendering and planning are mostly small allocations.
 #[global_allocator]

@@ -12,13 +12,14 @@ use crate::catalogue;
 use crate::error::{Code, Exit, Problem, Said};
 use crate::execute::event::Reporter;
 use crate::execute::run::Signal;
-use crate::fetch::{self, FetchError, Fetched, Fetcher, Mirror, Network, Store};
+use crate::fetch::{self, FetchError, Fetched, Fetcher, Held, Mirror, Network, Store};
 use crate::model::artefact::Artefact;
 use crate::model::catalogue::{Catalogue, File};
 use crate::model::cloud::{Artifacts, Cloud};
 use crate::model::component::Component;
 use crate::model::lock::{Lock, Pin};
 use crate::model::names::BundleName;
+use crate::model::release::Binary;
 use crate::model::secret::Secret;
 use crate::settings::Settings;
 use crate::ui::Ui;
@@ -230,6 +231,29 @@ pub(super) fn fetch(
         }
     }
     if said.is_empty() { Ok(Ok(done)) } else { Err(many(said, artefacts.len()).into()) }
+}
+
+/// Fetches files of a release of Kubernetes. `Err(signal)` inside: interrupted.
+pub(super) async fn binaries(
+    needed: &[Binary],
+    wanted: &Wanted<'_>,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<Result<Vec<Held>, Signal>> {
+    let tools = Tools::new(wanted, settings, ui)?;
+    let fetcher = tools.fetcher()?;
+    let answers = tokio::select! {
+        biased;
+        signal = signals::listen() => return Ok(Err(signal)),
+        answers = fetcher.files(needed, settings.concurrency) => answers,
+    };
+    let (done, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let said: Vec<Said> = failed.into_iter().filter_map(Result::err).map(|error| error.said()).collect();
+    if said.is_empty() {
+        Ok(Ok(done.into_iter().filter_map(Result::ok).collect()))
+    } else {
+        Err(many(said, needed.len()).into())
+    }
 }
 
 fn many(said: Vec<Said>, of: usize) -> Problem {

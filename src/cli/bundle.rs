@@ -176,7 +176,7 @@ fn lock(
     if after != before || !path.is_file() {
         artefacts::write(&path, name, &after)?;
     }
-    fetch::show(&fetched, "cozy/v1/lock", ui)?;
+    fetch::show(fetched.iter().map(fetch::Row::from).collect(), "cozy/v1/lock", ui)?;
     let added = after.0.keys().filter(|id| !before.0.contains_key(id)).count();
     let removed = before.0.keys().filter(|id| !after.0.contains_key(id)).count();
     ui.note(format!("{}: {} locked, {added} of them new, {removed} removed", path.display(), after.0.len()));

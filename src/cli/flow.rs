@@ -19,17 +19,16 @@ use crate::model::component::{Component, GateSpec, Resolved};
 use crate::model::finding::Finding;
 use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
+use crate::model::release::{Release, ReleaseError};
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
+use crate::model::texts::MINORS;
 use crate::plan::planner::{Allowed, Desired, DesiredComponent};
 use crate::plan::{PlanError, send};
 use crate::provider::kubeadm::steps;
 use crate::render::{self, Known, Missing, RenderError, Rendered};
 use crate::settings::Settings;
 use crate::ui::{Ui, prompt};
-
-/// The version that kubeadm installs when `cozy.yaml` names none.
-const KUBERNETES: &str = "v1.36.3";
 
 /// The largest `cozy.yaml` that is read; the model refuses at a lower limit, with a finding.
 const LARGEST: u64 = 2 * 1024 * 1024;
@@ -42,6 +41,8 @@ pub(crate) struct Loaded {
     pub(crate) catalogue: Catalogue,
     /// The components of this cloud.
     pub(crate) components: Vec<Resolved>,
+    /// The release of Kubernetes that its hosts get.
+    pub(crate) release: Release,
 }
 
 /// Reads the catalogue: built in, and the overlays.
@@ -92,7 +93,30 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
             return Err(Problem::Findings(findings).into());
         }
     };
-    Ok(Loaded { file, catalogue, components })
+    Loaded::new(file, catalogue, components).map_err(|error| {
+        let (message, hint) = (error.to_string(), error.hint());
+        Problem::new(error.code(), Exit::Usage, message, hint).into()
+    })
+}
+
+impl Loaded {
+    /// Puts together what was read, and settles which release of Kubernetes it is.
+    pub(crate) fn new(
+        mut file: CloudFile,
+        catalogue: Catalogue,
+        components: Vec<Resolved>,
+    ) -> Result<Self, ReleaseError> {
+        let kubernetes = &mut file.cloud.kubernetes;
+        let release = match kubernetes.provider {
+            Provider::Kubeadm => catalogue.release(kubernetes.version.as_deref())?,
+            // Its version is what the cluster has.
+            Provider::Existing => catalogue.release(None)?,
+        };
+        if kubernetes.provider == Provider::Kubeadm {
+            kubernetes.version = Some(release.kubernetes.clone());
+        }
+        Ok(Self { file, catalogue, components, release })
+    }
 }
 
 /// Keeps the components that are named; all when none is.
@@ -186,9 +210,9 @@ fn pool(range: &str) -> Value {
     json!({ "start": start.trim(), "stop": stop.trim() })
 }
 
-/// The Kubernetes version that a cloud gets.
+/// The Kubernetes version that a cloud gets; of a cluster that nobody asked yet, the newest that is known.
 pub(crate) fn version(cloud: &Cloud) -> String {
-    cloud.kubernetes.version.clone().unwrap_or_else(|| KUBERNETES.to_owned())
+    cloud.kubernetes.version.clone().unwrap_or_else(|| format!("v1.{}.0", MINORS.end()))
 }
 
 /// Renders the components of a cloud without a cluster: what charts generate is made up.

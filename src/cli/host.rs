@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
 use crate::error::Exit;
 use crate::etcd::Etcd;
+use crate::provider::kubeadm::certificates;
 use crate::ui::Ui;
 
 /// What runs on hosts.
@@ -21,6 +23,8 @@ pub(super) enum Args {
         #[arg(long, default_value = "/etc/cozy/servers")]
         servers: PathBuf,
     },
+    /// Print how many seconds each certificate of this host has left
+    Certificates,
     /// Look at etcd's members, or take one out
     #[command(subcommand)]
     Etcd(EtcdArgs),
@@ -50,6 +54,10 @@ pub(super) fn run(args: Args, ui: &Ui) -> anyhow::Result<Exit> {
                 .context("cannot start the async runtime")?;
             runtime.block_on(crate::proxy::serve(listen, servers))?;
             Ok(Exit::Failed)
+        }
+        Args::Certificates => {
+            ui.data(&certificates::here(Timestamp::now().as_second()))?;
+            Ok(Exit::Done)
         }
         Args::Etcd(args) => super::flow::runtime()?.block_on(async {
             let etcd = Etcd::here()?;

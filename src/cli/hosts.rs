@@ -1,24 +1,31 @@
-//! From `cozy.yaml` to hosts that can be installed: preflight, the lock, the
-//! mirror, and a runner that knows what is missing.
+//! From `cozy.yaml` to hosts that can be installed: preflight, a runner that
+//! knows what is missing, and the release's files.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use futures::future;
 
+use super::artefacts;
 use super::flow::{self, Loaded};
 use super::preflight::{self, HostArgs};
-use crate::error::{Code, Exit, Problem, Said};
+use crate::error::{Exit, Problem, Said};
+use crate::execute::run::Signal;
+use crate::fetch::{self, Held};
 use crate::host::{HostError, Session, Target};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, HostState};
 use crate::model::names::is_dns_label;
+use crate::model::release::Binary;
 use crate::preflight::Seen;
-use crate::provider::kubeadm::lock::{Lock, LockError};
 use crate::provider::kubeadm::steps::{LocalFile, Supplies};
 use crate::provider::kubeadm::{Gone, Node, Parts, Refusal, Runner};
 use crate::settings::Settings;
 use crate::ui::{Ui, preflight as draw};
+
+/// The release of cozy that this is.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Looks at the hosts; `Err`: preflight failed, and it was said why.
 pub(super) async fn runner(
@@ -29,11 +36,12 @@ pub(super) async fn runner(
     ui: &Ui,
 ) -> anyhow::Result<Result<Runner, Exit>> {
     let cloud = &loaded.file.cloud;
-    let lock = lock(loaded)?;
-    let mirror = mirror(cloud)?;
+    let release = &loaded.release;
     // Hundreds of megabytes are read while the hosts are asked.
-    let folder = mirror.clone();
-    let digests = tokio::task::spawn_blocking(move || Ok::<_, anyhow::Error>((images(&folder)?, itself()?)));
+    let folder = images_folder(cloud);
+    let digests = tokio::task::spawn_blocking(move || {
+        Ok::<_, anyhow::Error>((folder.map_or_else(|| Ok(Vec::new()), |folder| images(&folder))?, itself()?))
+    });
     let (found, gone) = tokio::join!(preflight::look(args, loaded, settings), gone(args, cloud, settings));
     let found = found?;
     let hosts = cloud.present_hosts().count();
@@ -45,18 +53,37 @@ pub(super) async fn runner(
         found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
     let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
     let (images, itself) = digests.await.context("cannot read the images")??;
-    let supplies = Supplies { lock: &lock, mirror, images: &images, itself: &itself };
+    let programs = programs(&nodes, cloud, itself)?;
+    let supplies = Supplies { release, images: &images, programs: &programs };
     let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
     let parts = Parts { cloud: cloud.clone(), nodes, sessions: found.sessions, gone, remove, kubeconfig };
-    let runner = Runner::new(parts, &supplies).await.map_err(|refusal| match refusal {
+    let mut runner = Runner::new(parts, &supplies).await.map_err(|refusal| match refusal {
         Refusal::Host(error) => host(&error),
         Refusal::Plan(error) => flow::no_plan(vec![error]),
     })?;
     for name in runner.held() {
         ui.note(format!("{name} has `state: removed` and is still there: --remove-hosts takes it out"));
     }
-    runner.verify(&supplies).map_err(locked)?;
+    // Before the plan is shown: what cannot be had, or is not what was locked, stops everything.
+    match binaries(&runner.needs(release), cloud, settings, ui).await? {
+        Ok(held) => runner.hold(held),
+        Err(signal) => return Ok(Err(artefacts::interrupted(signal, "cozy install", ui))),
+    }
     Ok(Ok(runner))
+}
+
+/// Fetches files of a release. `Err(signal)` inside: interrupted.
+async fn binaries(
+    needed: &[Binary],
+    cloud: &Cloud,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<Result<Vec<Held>, Signal>> {
+    if needed.is_empty() {
+        return Ok(Ok(Vec::new()));
+    }
+    let wanted = artefacts::Wanted::of(cloud, settings, artefacts::PATIENCE);
+    artefacts::binaries(needed, &wanted, settings, ui).await
 }
 
 /// Hosts with `state: removed`. One that does not answer may be gone for good.
@@ -79,33 +106,21 @@ async fn gone(args: &HostArgs, cloud: &Cloud, settings: &Settings) -> Vec<Gone> 
     future::join_all(all).await
 }
 
-fn lock(loaded: &Loaded) -> anyhow::Result<Lock> {
-    let bytes = loaded.catalogue.kubernetes.as_ref().ok_or(LockError::None).map_err(locked)?;
-    let lock = Lock::read(bytes).map_err(locked)?;
-    match &loaded.file.cloud.kubernetes.version {
-        Some(wants) if wants.trim_start_matches('v') != lock.kubernetes.trim_start_matches('v') => {
-            Err(locked(LockError::Version { has: lock.kubernetes, wants: wants.clone() }))
-        }
-        Some(_) | None => Ok(lock),
-    }
+/// Where archives of images are: beside everything else in a mirror that is a folder. A web server does not
+/// tell what it has; images from there come through `artifacts.registries`.
+fn images_folder(cloud: &Cloud) -> Option<PathBuf> {
+    cloud.artifacts.mirror.as_deref()?.strip_prefix("file://").map(|folder| Path::new(folder).join("images"))
 }
 
-fn mirror(cloud: &Cloud) -> anyhow::Result<PathBuf> {
-    let mirror = cloud.artifacts.mirror.as_deref().unwrap_or("their homes");
-    let folder = mirror.strip_prefix("file://").map(PathBuf::from);
-    folder.ok_or_else(|| locked(LockError::Mirror(mirror.to_owned())))
-}
-
-/// The archives of images in a mirror.
-fn images(mirror: &Path) -> anyhow::Result<Vec<LocalFile>> {
-    let folder = mirror.join("images");
+/// The archives of images in a folder.
+fn images(folder: &Path) -> anyhow::Result<Vec<LocalFile>> {
     let mut images = Vec::new();
-    let Ok(entries) = fs_err::read_dir(&folder) else { return Ok(images) };
+    let Ok(entries) = fs_err::read_dir(folder) else { return Ok(images) };
     for entry in entries {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if path.extension().is_some_and(|extension| extension == "tar") && !name.is_empty() {
-            let sha256 = Digest::of(&fs_err::read(&path)?).to_string();
+            let (sha256, _) = fetch::digest_of(&path)?;
             images.push(LocalFile { name, path, sha256 });
         }
     }
@@ -113,11 +128,78 @@ fn images(mirror: &Path) -> anyhow::Result<Vec<LocalFile>> {
     Ok(images)
 }
 
+/// cozy for hosts of each architecture: the running program for its own, else the one of the same release that
+/// lies beside it, or in a mirror that is a folder, with the release's `SHA256SUMS`.
+fn programs(
+    nodes: &[Node],
+    cloud: &Cloud,
+    own: LocalFile,
+) -> Result<BTreeMap<&'static str, LocalFile>, Problem> {
+    let beside = own.path.parent().map(Path::to_owned);
+    let mirror = cloud.artifacts.mirror.as_deref().and_then(|mirror| mirror.strip_prefix("file://"));
+    let mirror = mirror.map(|folder| Path::new(folder).join("cozy").join(VERSION));
+    let folders: Vec<PathBuf> = beside.into_iter().chain(mirror).collect();
+    let mut programs = BTreeMap::from([(arch_here(), own)]);
+    for node in nodes {
+        if !programs.contains_key(node.arch) {
+            programs.insert(node.arch, program(node, &folders)?);
+        }
+    }
+    Ok(programs)
+}
+
+fn arch_here() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" }
+}
+
+/// Looks for cozy of another architecture.
+fn program(node: &Node, folders: &[PathBuf]) -> Result<LocalFile, Problem> {
+    let file = format!("cozy-linux-{}", node.arch);
+    let missing = || {
+        let message = format!(
+            "host {} is {}, this cozy is {}, and there is no `{file}` of the same release",
+            node.name,
+            node.arch,
+            arch_here()
+        );
+        let hint = format!("put `{file}` and `SHA256SUMS` of cozy {VERSION} beside this one");
+        Problem::new(5038, Exit::Failed, message, hint)
+    };
+    let path =
+        folders.iter().map(|folder| folder.join(&file)).find(|path| path.is_file()).ok_or_else(missing)?;
+    let sums = fs_err::read_to_string(path.with_file_name("SHA256SUMS"));
+    let line = |sums: &str| {
+        let mut lines = sums.lines().filter_map(|line| line.split_once(char::is_whitespace));
+        let (digest, _) = lines.find(|(_, name)| name.trim_start().trim_start_matches('*') == file)?;
+        digest.parse::<Digest>().ok()
+    };
+    let wrong = |message: String| {
+        Problem::new(
+            5039,
+            Exit::Failed,
+            message,
+            format!("fetch `{file}` and `SHA256SUMS` of cozy {VERSION} anew"),
+        )
+    };
+    let expected = sums.ok().as_deref().and_then(line);
+    let expected =
+        expected.ok_or_else(|| wrong(format!("`{}` is in no `SHA256SUMS` beside it", path.display())))?;
+    let (sha256, _) = fetch::digest_of(&path)
+        .map_err(|error| wrong(format!("cannot read `{}`: {error}", path.display())))?;
+    if sha256 != expected {
+        let path = path.display();
+        return Err(wrong(format!(
+            "`{path}` is not what `SHA256SUMS` says: sha256 {sha256}, expected {expected}"
+        )));
+    }
+    Ok(LocalFile { name: format!("cozy {VERSION}"), path, sha256 })
+}
+
 /// The running program, which goes to hosts as their local endpoint.
 fn itself() -> anyhow::Result<LocalFile> {
     let path = std::env::current_exe()?;
-    let sha256 = Digest::of(&fs_err::read(&path)?).to_string();
-    Ok(LocalFile { name: format!("cozy {}", env!("CARGO_PKG_VERSION")), path, sha256 })
+    let (sha256, _) = fetch::digest_of(&path)?;
+    Ok(LocalFile { name: format!("cozy {VERSION}"), path, sha256 })
 }
 
 fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
@@ -176,8 +258,35 @@ pub(super) fn none(what: &str) -> anyhow::Error {
     Problem::new(5001, Exit::Usage, message, "this command is for clouds with `hosts`").into()
 }
 
-fn locked(error: LockError) -> anyhow::Error {
-    let said =
-        Said { code: Code(error.code()), message: error.to_string(), hint: Some(error.hint().to_owned()) };
-    Problem::One(said, Some(error.into()), Exit::Failed).into()
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(arch: &'static str) -> Node {
+        Node {
+            name: "h1".to_owned(),
+            role: crate::model::cloud::Role::Agent,
+            address: "10.0.0.11".to_owned(),
+            arch,
+            labels: BTreeMap::new(),
+            taints: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn hosts_of_another_architecture_get_the_same_release_or_a_clear_error() {
+        let other = if arch_here() == "amd64" { "arm64" } else { "amd64" };
+        let folder = tempfile::tempdir().unwrap();
+        let (beside, file) = (folder.path().to_owned(), format!("cozy-linux-{other}"));
+        let find =
+            || program(&node(other), std::slice::from_ref(&beside)).map_err(|problem| problem.to_string());
+        assert!(find().unwrap_err().contains("there is no `cozy-linux-"));
+        fs_err::write(beside.join(&file), "program").unwrap();
+        assert!(find().unwrap_err().contains("is in no `SHA256SUMS` beside it"));
+        let sums = |digest: Digest| format!("{}  other\n{digest} *{file}\n", Digest::of(b""));
+        fs_err::write(beside.join("SHA256SUMS"), sums(Digest::of(b"another"))).unwrap();
+        assert!(find().unwrap_err().contains("is not what `SHA256SUMS` says"));
+        fs_err::write(beside.join("SHA256SUMS"), sums(Digest::of(b"program"))).unwrap();
+        assert_eq!(find().unwrap().sha256, Digest::of(b"program"));
+    }
 }

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 use super::allow::Allow;
 use super::artefacts;
 use super::desire;
+use super::existing;
 use super::flow::{self, Loaded};
 use super::plan::OwnFacts;
-use super::preflight::HostArgs;
+use super::preflight::{HostArgs, leave_out, skipped};
 use super::{secrets, signals};
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
@@ -230,16 +231,23 @@ impl Run<'_> {
     async fn real(&self, (hosts, remove): (&HostArgs, bool), allowed: Allowed) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let runner = if kubeadm {
-            match super::hosts::runner(hosts, remove, self.loaded, self.settings, self.ui).await? {
+            match self.runner(hosts, remove).await? {
                 Ok(runner) => Some(runner),
                 Err(exit) => return Ok(exit),
             }
         } else {
             None
         };
-        let cluster = match &runner {
-            Some(runner) => runner.cluster().await.map_err(flow::failure)?,
-            None => Some(flow::connect(&self.loaded.file.cloud, self.settings).await?),
+        let cluster = if let Some(runner) = &runner {
+            runner.cluster().await.map_err(flow::failure)?
+        } else {
+            let cluster = flow::connect(&self.loaded.file.cloud, self.settings).await?;
+            let mut findings = existing::basics(self.loaded, &cluster, self.settings).await?;
+            let skipped = leave_out(&mut findings, &skipped(hosts)?);
+            if let Some(exit) = existing::refused(self.loaded, &findings, skipped, self.ui) {
+                return Ok(exit);
+            }
+            Some(cluster)
         };
         let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
         let patience = Instant::now() + self.wait_lock;
@@ -292,6 +300,38 @@ impl Run<'_> {
         let again = format!("cozy install{same} goes on from here");
         let words = Words { facts: facts.borrow(false), next: &next, again: &again };
         self.end(&plan, &finished, log.as_deref(), &words)
+    }
+
+    /// The hosts, with certificates that let work be done.
+    async fn runner(&self, hosts: &HostArgs, remove: bool) -> anyhow::Result<Result<Runner, Exit>> {
+        let look = async || super::hosts::runner(hosts, remove, self.loaded, self.settings, self.ui).await;
+        let runner = match look().await? {
+            Ok(runner) if !runner.urgent().is_empty() => runner,
+            other => return Ok(other),
+        };
+        // The API server lets nobody in: there is nothing else to plan before that is mended.
+        let desired = Desired { hosts: runner.urgent(), ..Desired::default() };
+        let plan = planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;
+        let facts = OwnFacts::new(self.loaded, runner.version());
+        self.ui.note("certificates have ended: they are renewed before anything else");
+        if !self.confirm(&plan, &facts, false)? {
+            self.ui.note("declined: nothing was written");
+            return Ok(Err(Exit::Failed));
+        }
+        let log = self.open_log();
+        let reporter = self.reporter(log.as_ref());
+        let shared = Shared::new(None, &runner, &reporter, self.options.clone());
+        shared.report(facts.started(&plan, false));
+        let stop = stop(&shared, None);
+        let finished = run::run(&shared, &plan, Inventories::default().all, stop.boxed_local()).await;
+        drop(shared);
+        drop(reporter);
+        if finished.outcome != Outcome::Done {
+            let again = format!("cozy install{} goes on from here", self.settings.same());
+            let words = Words { facts: facts.borrow(false), next: &again, again: &again };
+            return Ok(Err(self.end(&plan, &finished, log.as_deref(), &words)?));
+        }
+        look().await
     }
 
     async fn nothing_to_do(

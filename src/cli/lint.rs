@@ -96,7 +96,7 @@ pub(super) fn notes(mut catalogue: Catalogue) -> Vec<String> {
     let mut notes = Vec::new();
     for bundle in &bundles {
         let Some((file, components)) = example(&catalogue, bundle) else { continue };
-        let loaded = Loaded { file, catalogue, components };
+        let Ok(loaded) = Loaded::new(file, catalogue, components) else { return notes };
         notes.extend(graph(&loaded, bundle).unwrap_or_default());
         catalogue = loaded.catalogue;
     }

@@ -7,6 +7,7 @@ mod chart;
 mod component;
 mod desire;
 mod diagnose;
+mod existing;
 mod fetch;
 mod flow;
 mod host;

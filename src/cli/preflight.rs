@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures::future;
 use serde_json::json;
 
+use super::artefacts;
 use super::flow::{self, Loaded};
 use crate::error::{Exit, Problem};
 use crate::host::facts::Facts;
@@ -58,16 +59,16 @@ pub(super) struct Found {
 impl Found {
     /// Whether nothing stands in the way.
     pub(super) fn passes(&self) -> bool {
-        self.findings.iter().all(|found| found.level != Level::Error)
+        passes(&self.findings)
     }
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let loaded = flow::load(settings)?;
+    let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     if loaded.file.cloud.kubernetes.provider == Provider::Existing {
-        return Err(super::hosts::none("there are no hosts to look at"));
+        return existing(args, &mut loaded, settings, ui);
     }
     flow::runtime()?.block_on(async {
         let mut found = look(&args.hosts, &loaded, settings).await?;
@@ -77,6 +78,32 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         print(&found, &loaded, ui)?;
         Ok(if found.passes() { Exit::Done } else { Exit::Preflight })
     })
+}
+
+/// Looks at a cluster that others made. There is nothing that cozy would mend there.
+fn existing(args: &Args, loaded: &mut Loaded, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    let skip = skipped(&args.hosts)?;
+    super::secrets::read(loaded, settings)?;
+    if let Err(signal) = artefacts::attach(loaded, settings, Some(ui))? {
+        return Ok(artefacts::interrupted(signal, "cozy preflight", ui));
+    }
+    let mut findings = flow::runtime()?.block_on(super::existing::look(loaded, settings))?;
+    let skipped = leave_out(&mut findings, &skip);
+    let found = Found { sessions: Vec::new(), seen: Vec::new(), findings, skipped };
+    print(&found, loaded, ui)?;
+    Ok(if found.passes() { Exit::Done } else { Exit::Preflight })
+}
+
+/// Leaves out what `--skip-check` names, and answers how much that is.
+pub(super) fn leave_out(findings: &mut Vec<Finding>, skip: &BTreeSet<&str>) -> usize {
+    let all = findings.len();
+    findings.retain(|found| !skip.contains(found.check));
+    all - findings.len()
+}
+
+/// Whether nothing stands in the way.
+pub(super) fn passes(findings: &[Finding]) -> bool {
+    findings.iter().all(|found| found.level != Level::Error)
 }
 
 fn print(found: &Found, loaded: &Loaded, ui: &Ui) -> anyhow::Result<()> {
@@ -131,9 +158,9 @@ pub(super) async fn look(args: &HostArgs, loaded: &Loaded, settings: &Settings) 
     findings.extend(preflight::check(&wanted, &seen));
     let order: Vec<String> = cloud.present_hosts().map(|(_, host)| Target::new(host).name).collect();
     findings.sort_by_key(|found| order.iter().position(|name| *name == found.host));
-    let all = findings.len();
-    findings.retain(|found| !skip.contains(found.check));
-    let skipped = all - findings.len();
+    let components = loaded.components.iter().map(|resolved| &resolved.component);
+    findings.extend(preflight::cluster::version(&loaded.release.kubernetes, components));
+    let skipped = leave_out(&mut findings, &skip);
     Ok(Found { sessions, seen, findings, skipped })
 }
 
@@ -153,7 +180,7 @@ async fn ask(
 }
 
 /// The names of checks to leave out.
-fn skipped(args: &HostArgs) -> anyhow::Result<BTreeSet<&str>> {
+pub(super) fn skipped(args: &HostArgs) -> anyhow::Result<BTreeSet<&str>> {
     let unknown = args.skip_check.iter().find(|name| !CHECKS.iter().any(|(known, _)| known == name));
     if let Some(name) = unknown {
         let names: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();

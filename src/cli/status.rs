@@ -1,6 +1,7 @@
 //! `cozy status`: the components of a cloud and how they are, from what the
 //! cluster says now.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::artefacts;
@@ -9,8 +10,9 @@ use super::flow;
 use super::secrets;
 use crate::cluster::nodes::NodeState;
 use crate::error::Exit;
-use crate::model::cloud::Cloud;
+use crate::model::cloud::{Cloud, Provider};
 use crate::plan::planner::{Allowed, Desired, Observed};
+use crate::provider::kubeadm::certificates::embedded;
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
 
@@ -45,11 +47,12 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         anyhow::Ok((wanted.desired, observed, version, nodes))
     })?;
     let lines = sum_up(&desired, &observed);
+    let certificates = certificates(&loaded.file.cloud, settings);
     let unhealthy =
         lines.iter().any(|line| line.ready < line.objects) || nodes.iter().any(|node| node.unready.is_some());
     let drifted = lines.iter().any(|line| !line.drifted.is_empty());
     match ui.format() {
-        Format::Text => ui.data(&tree(&loaded.file.cloud, &version, &nodes, &lines))?,
+        Format::Text => ui.data(&tree(&loaded.file.cloud, &version, &nodes, &lines, certificates))?,
         Format::Json | Format::Yaml => {
             let components: Vec<_> = lines
                 .iter()
@@ -60,7 +63,8 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
                 .collect();
             ui.document(
                 &json!({ "schema": "cozy/v1/status", "cloud": loaded.file.cloud.name, "kubernetes": version,
-                "healthy": !unhealthy, "drift": drifted, "nodes": nodes, "components": components }),
+                "healthy": !unhealthy, "drift": drifted, "nodes": nodes, "components": components,
+                "certificatesEnd": certificates.map(|ends| ends.to_string()) }),
             )?;
         }
     }
@@ -69,6 +73,16 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         (false, true) => Exit::Changes,
         (false, false) => Exit::Done,
     })
+}
+
+/// When the first of the cluster's certificates ends. All of them are made and renewed together, server by server,
+/// and the administrator's, which is at hand here, comes from the first one.
+fn certificates(cloud: &Cloud, settings: &Settings) -> Option<Timestamp> {
+    if cloud.kubernetes.provider == Provider::Existing {
+        return None;
+    }
+    let kubeconfig = fs_err::read(flow::own_kubeconfig(cloud, settings)).ok()?;
+    Timestamp::from_second(embedded(&kubeconfig)?).ok()
 }
 
 fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
@@ -104,12 +118,25 @@ fn sum_up(desired: &Desired, observed: &Observed) -> Vec<Line> {
         .collect()
 }
 
-fn tree(cloud: &Cloud, version: &str, nodes: &[NodeState], lines: &[Line]) -> String {
+fn tree(
+    cloud: &Cloud,
+    version: &str,
+    nodes: &[NodeState],
+    lines: &[Line],
+    certificates: Option<Timestamp>,
+) -> String {
     use std::fmt::Write as _;
     let provider = cloud.kubernetes.provider.as_str();
     let mut text = format!("cloud {} · {provider} {version}", cloud.name);
     let unready: Vec<&NodeState> = nodes.iter().filter(|node| node.unready.is_some()).collect();
     let _ = writeln!(text, " · {} of {} nodes ready", nodes.len() - unready.len(), nodes.len());
+    if let Some(ends) = certificates {
+        let days = ends.duration_since(Timestamp::now()).as_hours() / 24;
+        let mark = if days < 60 { "✗" } else { "✓" };
+        let date = ends.strftime("%F");
+        let renewed = if days < 60 { ": `cozy install` renews them" } else { "" };
+        let _ = writeln!(text, "├ {mark} certificates         end on {date}, in {days} days{renewed}");
+    }
     for node in unready {
         let _ = writeln!(text, "├ ✗ node {:<15} {}", node.name, node.unready.as_deref().unwrap_or_default());
     }

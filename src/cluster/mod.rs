@@ -13,6 +13,7 @@ pub(crate) mod nodes;
 pub(crate) mod observe;
 mod owned;
 mod provided;
+mod rights;
 mod verdict;
 pub(crate) mod watch;
 #[cfg(test)]

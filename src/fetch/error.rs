@@ -56,6 +56,8 @@ pub(crate) enum FetchError {
         from: String,
         /// What differs.
         difference: Box<Difference>,
+        /// Nothing lets it through.
+        fixed: bool,
     },
     /// An unpacked chart has no bytes that a digest could be of.
     #[error("{what} is unpacked at `{path}`: that cannot be verified")]
@@ -205,6 +207,9 @@ impl FetchError {
             }
             Self::Refused { .. } => "try again later, or name a mirror with `artifacts.mirror`".to_owned(),
             Self::NotFound { .. } => "check its name, its version, and where it is said to be".to_owned(),
+            Self::Mismatch { fixed: true, .. } => {
+                "nothing was written on a host; somebody changed it, on the way or at its home: find out who before you lock it in a catalogue of your own".to_owned()
+            }
             Self::Mismatch { .. } => {
                 "somebody changed it, on the way or at its home: find out who before you remove its entry from the lock, or set `artifacts.verify: false`".to_owned()
             }

@@ -1,6 +1,7 @@
 //! Downloads over HTTP: bounded in size and time, taken up again where they
 //! broke off, tried again while there is hope. TLS is always verified.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ use crate::model::secret::Secret;
 /// The most redirects that are followed.
 const REDIRECTS: usize = 5;
 
-/// How long one download may take altogether: 64 MiB at 40 KiB/s.
-const LONGEST: Duration = Duration::from_secs(30 * 60);
+/// How long one download may take altogether: half an hour, and the largest ones 40 KiB/s.
+fn longest(limit: usize) -> Duration {
+    Duration::from_secs((limit as u64 / (40 * 1024)).max(30 * 60))
+}
 
 /// How downloads reach the outside.
 #[derive(Debug, Clone)]
@@ -100,10 +103,41 @@ impl<'a> Ask<'a> {
     }
 }
 
+/// Where bytes go while they come.
+pub(super) trait Sink {
+    /// Where that is, for people.
+    fn place(&self) -> PathBuf;
+    /// How many are there.
+    fn held(&self) -> usize;
+    /// Takes more.
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Forgets them all.
+    fn clear(&mut self) -> io::Result<()>;
+}
+
+impl Sink for Vec<u8> {
+    fn place(&self) -> PathBuf {
+        PathBuf::from("memory")
+    }
+
+    fn held(&self) -> usize {
+        self.len()
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.clear();
+        Ok(())
+    }
+}
+
 /// What came so far.
-#[derive(Default)]
-struct Partial {
-    bytes: Vec<u8>,
+struct Partial<'a, S> {
+    sink: &'a mut S,
     /// What the server calls this version of the file: only the same one is taken up again.
     version: Option<String>,
 }
@@ -147,17 +181,29 @@ impl Http {
     /// Downloads. Breaks and errors that pass are tried again as long as
     /// something came within the time of patience.
     pub(crate) async fn get(&self, ask: &Ask<'_>, teller: &Teller<'_>) -> Result<Vec<u8>, FetchError> {
-        let mut partial = Partial::default();
-        let end = Instant::now() + LONGEST;
+        let mut bytes = Vec::new();
+        self.pour(ask, &mut bytes, teller).await?;
+        Ok(bytes)
+    }
+
+    /// Downloads into a sink, as [`Http::get`] does.
+    pub(super) async fn pour<S: Sink>(
+        &self,
+        ask: &Ask<'_>,
+        sink: &mut S,
+        teller: &Teller<'_>,
+    ) -> Result<(), FetchError> {
+        let mut partial = Partial { sink, version: None };
+        let end = Instant::now() + longest(ask.limit);
         loop {
-            let before = partial.bytes.len();
+            let before = partial.sink.held();
             let deadline = (Instant::now() + self.patience).min(end);
             let act = async || self.attempt(ask, &mut partial, teller).await;
             match retry::until(deadline, act, |retry| teller.retry(&ask.from, &retry)).await {
-                Ok(()) => return Ok(partial.bytes),
+                Ok(()) => return Ok(()),
                 Err(error) => {
                     use retry::Transient as _;
-                    if !error.is_transient() || partial.bytes.len() <= before || Instant::now() >= end {
+                    if !error.is_transient() || partial.sink.held() <= before || Instant::now() >= end {
                         return Err(error);
                     }
                 }
@@ -165,13 +211,20 @@ impl Http {
         }
     }
 
-    async fn attempt(
+    async fn attempt<S: Sink>(
         &self,
         ask: &Ask<'_>,
-        partial: &mut Partial,
+        partial: &mut Partial<'_, S>,
         teller: &Teller<'_>,
     ) -> Result<(), FetchError> {
         let failed = |error| FetchError::from_http(ask.what, &ask.from, error, self.stall);
+        let path = partial.sink.place();
+        let full = |source| FetchError::File {
+            verb: "write",
+            what: ask.what.to_owned(),
+            path: path.clone(),
+            source,
+        };
         let mut request = self.client.get(ask.url.clone());
         request = match &ask.credentials {
             Credentials::None => request,
@@ -182,19 +235,19 @@ impl Http {
             request = request.header(ACCEPT, accept);
         }
         match &partial.version {
-            Some(version) if !partial.bytes.is_empty() => {
+            Some(version) if partial.sink.held() > 0 => {
                 request = request
-                    .header(RANGE, format!("bytes={}-", partial.bytes.len()))
+                    .header(RANGE, format!("bytes={}-", partial.sink.held()))
                     .header(IF_RANGE, version);
             }
-            _ => partial.bytes.clear(),
+            _ => partial.sink.clear().map_err(full)?,
         }
         let mut response = request.send().await.map_err(failed)?;
         let headers = response.headers();
         match response.status() {
-            StatusCode::PARTIAL_CONTENT if range_start(headers) == Some(partial.bytes.len()) => {}
+            StatusCode::PARTIAL_CONTENT if range_start(headers) == Some(partial.sink.held()) => {}
             StatusCode::OK => {
-                partial.bytes.clear();
+                partial.sink.clear().map_err(full)?;
                 partial.version = version(headers);
             }
             StatusCode::NOT_FOUND | StatusCode::GONE => {
@@ -205,7 +258,8 @@ impl Http {
                 let odd = matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE);
                 if odd {
                     // A part that does not fit what is here already: from the beginning, then.
-                    *partial = Partial::default();
+                    partial.sink.clear().map_err(full)?;
+                    partial.version = None;
                 }
                 return Err(FetchError::Refused {
                     what: ask.what.to_owned(),
@@ -217,19 +271,19 @@ impl Http {
         }
         let length =
             headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let total = length.map(|length| partial.bytes.len().saturating_add(length));
+        let total = length.map(|length| partial.sink.held().saturating_add(length));
         let too_large =
             || FetchError::TooLarge { what: ask.what.to_owned(), from: ask.from.clone(), limit: ask.limit };
         if total.is_some_and(|total| total > ask.limit) {
             return Err(too_large());
         }
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
-            if partial.bytes.len() + chunk.len() > ask.limit {
+            let before = partial.sink.held();
+            if before + chunk.len() > ask.limit {
                 return Err(too_large());
             }
-            let before = partial.bytes.len();
-            partial.bytes.extend_from_slice(&chunk);
-            teller.progress(before, partial.bytes.len(), total);
+            partial.sink.take(&chunk).map_err(full)?;
+            teller.progress(before, partial.sink.held(), total);
         }
         Ok(())
     }

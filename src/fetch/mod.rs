@@ -3,6 +3,7 @@
 //! alone answers without any network.
 
 mod error;
+mod file;
 mod http;
 mod index;
 mod local;
@@ -19,9 +20,10 @@ use crate::execute::retry::Retry;
 use crate::model::artefact::{Artefact, Digest, Home, Id};
 
 pub(crate) use error::FetchError;
+pub(crate) use file::Held;
 pub(crate) use http::Network;
 pub(crate) use source::Mirror;
-pub(crate) use store::{Store, atomically};
+pub(crate) use store::{Store, atomically, digest_of};
 
 /// Downloads in flight at most.
 const PARALLEL: usize = 8;
@@ -165,7 +167,7 @@ impl<'a> Fetcher<'a> {
         }
         let (what, from) = (artefact.id.to_string(), found.url.clone());
         let difference = Box::new(error::Difference { whose, expected, found: digest });
-        let error = FetchError::Mismatch { what, from, difference };
+        let error = FetchError::Mismatch { what, from, difference, fixed: false };
         if self.verify {
             return Err(error);
         }
@@ -173,8 +175,8 @@ impl<'a> Fetcher<'a> {
         Ok(())
     }
 
-    fn teller(&self, id: &Id) -> Teller<'_> {
-        Teller { reporter: self.reporter, started: self.started, what: id.to_string() }
+    fn teller(&self, what: &impl ToString) -> Teller<'_> {
+        Teller { reporter: self.reporter, started: self.started, what: what.to_string() }
     }
 }
 

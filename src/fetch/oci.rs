@@ -38,6 +38,20 @@ const LARGEST: usize = 4 * 1024 * 1024;
 const PAGE: usize = 1000;
 const MOST_TAGS: usize = 100_000;
 
+/// What is looked for in a registry.
+pub(super) struct Wanted<'a> {
+    /// For people.
+    pub(super) what: &'a str,
+    /// The repository below its home.
+    pub(super) name: &'a str,
+    /// The tag.
+    pub(super) version: &'a str,
+    /// `None`: a file of any kind.
+    pub(super) kind: Option<Kind>,
+    /// The digest of its manifest, where that is known.
+    pub(super) pinned: Option<&'a str>,
+}
+
 /// A client for registries.
 pub(crate) struct Registry {
     client: Client,
@@ -81,37 +95,54 @@ impl Registry {
         teller: &Teller<'_>,
     ) -> Result<(Bytes, String), FetchError> {
         let what = id.to_string();
-        let (image, from) = reference(id, home)?;
+        let wanted =
+            Wanted { what: &what, name: &id.name, version: &id.version, kind: Some(id.kind), pinned };
+        let (blob, layer, url) = self.locate(http, &wanted, home, id.kind.limit(), teller).await?;
+        let bytes = http.get(&blob, teller).await?;
+        let found = Digest::of(&bytes);
+        if found != layer {
+            let problem = format!("its layer has the digest sha256:{found}, not sha256:{layer}");
+            return Err(FetchError::Damaged { what: what.clone(), from: blob.from, problem });
+        }
+        Ok((bytes.into(), url))
+    }
+
+    /// Finds the layer that is the artefact: what to ask for, its digest, and where exactly it is.
+    pub(super) async fn locate<'a>(
+        &self,
+        http: &Http,
+        wanted: &Wanted<'a>,
+        home: &str,
+        limit: usize,
+        teller: &Teller<'_>,
+    ) -> Result<(Ask<'a>, Digest, String), FetchError> {
+        let Wanted { what, kind, pinned, .. } = *wanted;
+        let (image, from) = reference(wanted, home)?;
         teller.asking(&from);
-        let credentials = self.credentials(&image, &what, &from, teller).await?;
-        let ask = |path: String, limit: usize, accept| -> Result<Ask<'_>, FetchError> {
+        let credentials = self.credentials(&image, what, &from, teller).await?;
+        let ask = |path: String, limit: usize, accept| -> Result<Ask<'a>, FetchError> {
             let url = format!("https://{}/v2/{}/{path}", image.resolve_registry(), image.repository());
             Ok(Ask {
                 from: from.clone(),
                 credentials: credentials.clone(),
                 accept,
-                ..Ask::new(&what, parse("the registry", &url)?, limit)
+                ..Ask::new(what, parse("the registry", &url)?, limit)
             })
         };
         let tag = image.tag().unwrap_or("latest");
         let manifest = ask(format!("manifests/{}", pinned.unwrap_or(tag)), LARGEST, Some(MANIFEST))?;
         let manifest = http.get(&manifest, teller).await?;
         let damaged =
-            |problem: String| FetchError::Damaged { what: what.clone(), from: from.clone(), problem };
+            |problem: String| FetchError::Damaged { what: what.to_owned(), from: from.clone(), problem };
         let digest = Digest::of(&manifest);
         if let Some(pinned) = pinned
             && pinned.parse() != Ok(digest)
         {
             return Err(damaged(format!("its manifest has the digest sha256:{digest}, not {pinned}")));
         }
-        let layer = layer(&manifest, id.kind).map_err(&damaged)?;
-        let blob = ask(format!("blobs/sha256:{layer}"), id.kind.limit(), None)?;
-        let bytes = http.get(&blob, teller).await?;
-        let found = Digest::of(&bytes);
-        if found != layer {
-            return Err(damaged(format!("its layer has the digest sha256:{found}, not sha256:{layer}")));
-        }
-        Ok((bytes.into(), format!("{from}@sha256:{digest}")))
+        let layer = layer(&manifest, kind).map_err(&damaged)?;
+        let blob = ask(format!("blobs/sha256:{layer}"), limit, None)?;
+        Ok((blob, layer, format!("{from}@sha256:{digest}")))
     }
 
     /// The versions that a registry has of a chart.
@@ -122,7 +153,9 @@ impl Registry {
         teller: &Teller<'_>,
     ) -> Result<(Vec<String>, String), FetchError> {
         let what = id.to_string();
-        let (image, from) = reference(&Id { version: "latest".to_owned(), ..id.clone() }, home)?;
+        let wanted =
+            Wanted { what: &what, name: &id.name, version: "latest", kind: Some(id.kind), pinned: None };
+        let (image, from) = reference(&wanted, home)?;
         let from = from.trim_end_matches(":latest").to_owned();
         teller.asking(&from);
         let auth = self.login(&image);
@@ -208,14 +241,15 @@ fn refused(what: &str, from: &str, error: OciDistributionError) -> FetchError {
 }
 
 /// The reference of an artefact below a registry's path, and its URL for people.
-fn reference(id: &Id, home: &str) -> Result<(Reference, String), FetchError> {
-    let url = format!("{}/{}:{}", home.trim_end_matches('/'), id.name, id.version.replace('+', "_"));
+fn reference(wanted: &Wanted<'_>, home: &str) -> Result<(Reference, String), FetchError> {
+    let Wanted { what, name, version, .. } = wanted;
+    let url = format!("{}/{name}:{}", home.trim_end_matches('/'), version.replace('+', "_"));
     let from = shown(&url);
     // Tags have no `+`: Helm writes `_` (https://helm.sh/docs/topics/registries/).
     let image =
         from.strip_prefix("oci://").unwrap_or(&from).parse().map_err(|error: oci_client::ParseError| {
             FetchError::Location {
-                what: format!("the registry of {id}"),
+                what: format!("the registry of {what}"),
                 url: from.clone(),
                 problem: error.to_string(),
             }
@@ -224,13 +258,13 @@ fn reference(id: &Id, home: &str) -> Result<(Reference, String), FetchError> {
 }
 
 /// The digest of the layer that is the artefact.
-fn layer(manifest: &[u8], kind: Kind) -> Result<Digest, String> {
+fn layer(manifest: &[u8], kind: Option<Kind>) -> Result<Digest, String> {
     let manifest: OciImageManifest =
         serde_json::from_slice(manifest).map_err(|error| format!("its manifest is damaged: {error}"))?;
     let mut layers = manifest.layers.iter();
     let layer = match kind {
-        Kind::Chart => layers.find(|layer| layer.media_type == CHART).ok_or("it is no Helm chart")?,
-        Kind::Manifest => layers.next().ok_or("it has no layer")?,
+        Some(Kind::Chart) => layers.find(|layer| layer.media_type == CHART).ok_or("it is no Helm chart")?,
+        Some(Kind::Manifest) | None => layers.next().ok_or("it has no layer")?,
     };
     if !layer.digest.starts_with("sha256:") {
         return Err(format!("its layer has the digest `{}`, which is not sha256", layer.digest));
@@ -326,13 +360,13 @@ mod tests {
             )
         };
         let sha = format!("sha256:{}", Digest::of(b""));
-        assert_eq!(layer(manifest(CHART, &sha).as_bytes(), Kind::Chart), Ok(Digest::of(b"")));
+        assert_eq!(layer(manifest(CHART, &sha).as_bytes(), Some(Kind::Chart)), Ok(Digest::of(b"")));
         assert_eq!(
-            layer(manifest("text/x", &sha).as_bytes(), Kind::Chart),
+            layer(manifest("text/x", &sha).as_bytes(), Some(Kind::Chart)),
             Err("it is no Helm chart".to_owned())
         );
-        assert_eq!(layer(manifest("text/x", &sha).as_bytes(), Kind::Manifest), Ok(Digest::of(b"")));
-        assert!(layer(manifest(CHART, "sha512:00").as_bytes(), Kind::Chart).is_err());
-        assert!(layer(b"[]", Kind::Chart).is_err());
+        assert_eq!(layer(manifest("text/x", &sha).as_bytes(), Some(Kind::Manifest)), Ok(Digest::of(b"")));
+        assert!(layer(manifest(CHART, "sha512:00").as_bytes(), Some(Kind::Chart)).is_err());
+        assert!(layer(b"[]", Some(Kind::Chart)).is_err());
     }
 }

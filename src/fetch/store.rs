@@ -2,12 +2,14 @@
 //! let through unverified which blob it is, `unverified/charts/NAME-VERSION.tgz`.
 //! Written atomically, checked whenever they are read; never any network.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 
 use super::error::FetchError;
+use super::http::Sink;
 use super::local;
 use crate::model::artefact::{Artefact, Digest, Home, Id};
 
@@ -59,6 +61,46 @@ impl Store {
         Ok(digest)
     }
 
+    /// Where a file of these bytes is, if it is at hand. Reads it all: off the runtime's thread, please.
+    pub(super) fn held(&self, what: &str, digest: Digest) -> Result<Option<(PathBuf, u64)>, FetchError> {
+        let path = self.path(digest);
+        match digest_of(&path) {
+            Ok((found, size)) if found == digest => Ok(Some((path, size))),
+            Ok(_) => Err(FetchError::Spoiled { what: what.to_owned(), path }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FetchError::File { verb: "read", what: what.to_owned(), path, source }),
+        }
+    }
+
+    /// A place in the cache for a file that is still to come.
+    pub(super) fn spool(&self, what: &str) -> Result<Spool, FetchError> {
+        let folder = self.folder.join("blobs/sha256");
+        let made = fs_err::create_dir_all(&folder)
+            .and_then(|()| tempfile::Builder::new().prefix(".new-").tempfile_in(&folder));
+        match made {
+            Ok(file) => Ok(Spool { file, hash: Sha256::new(), size: 0 }),
+            Err(source) => {
+                Err(FetchError::File { verb: "write", what: what.to_owned(), path: folder, source })
+            }
+        }
+    }
+
+    /// Keeps a file that came.
+    pub(super) fn keep(&self, what: &str, spool: Spool) -> Result<PathBuf, FetchError> {
+        let path = self.path(spool.digest());
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        let file = spool.file;
+        let kept = file
+            .as_file()
+            .sync_all()
+            .and_then(|()| file.as_file().set_permissions(mode))
+            .and_then(|()| file.persist(&path).map_err(|error| error.error));
+        match kept {
+            Ok(_) => Ok(path),
+            Err(source) => Err(FetchError::File { verb: "write", what: what.to_owned(), path, source }),
+        }
+    }
+
     fn path(&self, digest: Digest) -> PathBuf {
         self.folder.join("blobs/sha256").join(digest.to_string())
     }
@@ -102,6 +144,62 @@ fn write(path: &Path, id: &Id, bytes: &[u8]) -> Result<(), FetchError> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// A file of the cache that is not whole yet; gone with the value, unless it is kept.
+pub(super) struct Spool {
+    file: tempfile::NamedTempFile,
+    hash: Sha256,
+    pub(super) size: usize,
+}
+
+impl Spool {
+    /// The digest of what came.
+    pub(super) fn digest(&self) -> Digest {
+        Digest::from(self.hash.clone())
+    }
+}
+
+impl Sink for Spool {
+    fn place(&self) -> PathBuf {
+        self.file.path().to_owned()
+    }
+
+    fn held(&self) -> usize {
+        self.size
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.hash.update(bytes);
+        self.size += bytes.len();
+        Ok(())
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        self.file.as_file().set_len(0)?;
+        self.file.rewind()?;
+        self.hash = Sha256::new();
+        self.size = 0;
+        Ok(())
+    }
+}
+
+/// The digest of a file, and its size. Reads it piece by piece.
+pub(crate) fn digest_of(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut file = fs_err::File::open(path)?;
+    let mut hash = Sha256::new();
+    let mut piece = vec![0; 256 * 1024];
+    let mut size = 0;
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok((Digest::from(hash), size)),
+            count => {
+                hash.update(piece.get(..count).unwrap_or_default());
+                size += count as u64;
+            }
+        }
+    }
 }
 
 /// Writes a file so that it is there as a whole or not at all.

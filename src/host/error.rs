@@ -98,6 +98,9 @@ pub(crate) enum Trouble {
     /// What was to be sent cannot be read here.
     #[error("nothing was sent: {0}")]
     Unsent(String),
+    /// cozy itself does not start there.
+    #[error("this build of cozy does not start there: {0}")]
+    NoStart(String),
     /// What it said of itself cannot be read.
     #[error("its facts cannot be read: {0}")]
     Unreadable(String),
@@ -128,6 +131,7 @@ impl HostError {
             Trouble::Damaged { .. } => 5023,
             Trouble::Unreadable(_) => 5024,
             Trouble::Unsent(_) => 5025,
+            Trouble::NoStart(_) => 5026,
         })
     }
 
@@ -167,6 +171,10 @@ impl HostError {
                 format!("mount it writable; often its disk has failed: `{command} dmesg`")
             }
             Trouble::Unsent(_) => "mend the mirror, and run again".to_owned(),
+            Trouble::NoStart(_) => {
+                "use a static build, as releases are: `cargo build --release --target x86_64-unknown-linux-musl`"
+                    .to_owned()
+            }
             Trouble::Damaged { .. } => "run again; if it stays, check the host's disk and memory".to_owned(),
         }
     }

@@ -13,7 +13,7 @@ mod upload;
 pub(crate) use error::{HostError, Trouble};
 pub(crate) use session::Session;
 pub(crate) use ssh::Ssh;
-pub(crate) use upload::Upload;
+pub(crate) use upload::{Content, Upload};
 
 use crate::model::cloud::Host;
 

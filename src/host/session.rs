@@ -33,6 +33,26 @@ enum Channel {
     Ssh(Box<Master>),
 }
 
+/// What a script reads.
+pub(crate) enum Feed<'a> {
+    /// Some bytes.
+    Bytes(&'a [u8]),
+    /// A file, piece by piece.
+    File(tokio::fs::File),
+}
+
+impl<'a> From<&'a [u8]> for Feed<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Feed<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
 /// How a script ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Output {
@@ -86,9 +106,10 @@ impl Session {
         &self,
         what: &str,
         script: &str,
-        stdin: &[u8],
+        stdin: impl Into<Feed<'_>>,
         limit: Duration,
     ) -> Result<Output, HostError> {
+        let stdin = stdin.into();
         let script = format!(
             "LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH\nprintf '\\036'\n{script}"
         );
@@ -114,7 +135,10 @@ impl Session {
             let feed = async {
                 if let Some(pipe) = &mut pipe {
                     // A script that ends early reads no more: its exit status says why.
-                    let _ = pipe.write_all(stdin).await;
+                    match stdin {
+                        Feed::Bytes(bytes) => drop(pipe.write_all(bytes).await),
+                        Feed::File(mut file) => drop(tokio::io::copy(&mut file, pipe).await),
+                    }
                     let _ = pipe.shutdown().await;
                 }
                 drop(pipe);
@@ -151,7 +175,7 @@ impl Session {
         &self,
         what: &str,
         script: &str,
-        stdin: &[u8],
+        stdin: impl Into<Feed<'_>>,
         limit: Duration,
     ) -> Result<String, HostError> {
         let output = self.run(what, script, stdin, limit).await?;

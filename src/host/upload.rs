@@ -1,11 +1,12 @@
 //! Files onto hosts: verified by sha256 there, mode and owner set, then moved
 //! into place in one step.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::error::{HostError, Trouble};
 use super::quote;
-use super::session::Session;
+use super::session::{Feed, Session};
 use crate::model::artefact::Digest;
 
 /// How long one upload may take: 10 minutes, for large files on slow lines.
@@ -20,9 +21,18 @@ pub(crate) struct Upload<'a> {
     /// Where it goes; absolute.
     pub(crate) path: &'a str,
     /// What is in it.
-    pub(crate) content: &'a [u8],
+    pub(crate) content: Content<'a>,
     /// Its permissions.
     pub(crate) mode: u32,
+}
+
+/// What a file for a host consists of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Content<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// A file here, sent piece by piece, with the sha256 that must arrive.
+    File(&'a Path, Digest),
 }
 
 impl Session {
@@ -30,8 +40,16 @@ impl Session {
     pub(crate) async fn upload(&self, file: Upload<'_>) -> Result<(), HostError> {
         let Upload { path, content, mode } = file;
         let what = format!("writing {path}");
-        let script = script(path, &Digest::of(content).to_string(), mode);
-        let output = self.run(&what, &script, content, PATIENCE).await?;
+        let (feed, digest) = match content {
+            Content::Bytes(bytes) => (Feed::Bytes(bytes), Digest::of(bytes)),
+            Content::File(file, digest) => {
+                let opened = tokio::fs::File::open(file).await;
+                let unsent = |error| Trouble::Unsent(format!("cannot read `{}`: {error}", file.display()));
+                (Feed::File(opened.map_err(|error| self.error(unsent(error)))?), digest)
+            }
+        };
+        let script = script(path, &digest.to_string(), mode);
+        let output = self.run(&what, &script, feed, PATIENCE).await?;
         match output.status {
             0 => Ok(()),
             DAMAGED => Err(self.error(Trouble::Damaged { path: path.to_owned() })),
@@ -75,15 +93,29 @@ mod tests {
         let path = folder.path().join("new folder/it's");
         let path = path.to_str().unwrap();
         let large = vec![7_u8; 1 << 20];
-        session.upload(Upload { path, content: &large, mode: 0o640 }).await.unwrap();
+        session.upload(Upload { path, content: Content::Bytes(&large), mode: 0o640 }).await.unwrap();
         assert_eq!(fs_err::read(path).unwrap(), large);
         let damaged = script(path, &Digest::of(b"other").to_string(), 0o600);
         let output = session.run("writing", &damaged, b"bytes", PATIENCE).await.unwrap();
         assert_eq!(output.status, DAMAGED);
         assert_eq!(fs_err::read(path).unwrap(), large, "the old file stays");
+        let file = folder.path().join("local");
+        fs_err::write(&file, &large[..300_000]).unwrap();
+        let digest = Digest::of(&large[..300_000]);
+        let content = Content::File(&file, digest);
+        session.upload(Upload { path, content, mode: 0o640 }).await.unwrap();
+        assert_eq!(fs_err::read(path).unwrap(), large[..300_000]);
+        // A file that changed since it was verified does not take its place.
+        fs_err::write(&file, "other").unwrap();
+        let error = session.upload(Upload { path, content, mode: 0o640 }).await.unwrap_err();
+        assert!(matches!(error.trouble, Trouble::Damaged { .. }), "{error}");
+        assert_eq!(fs_err::read(path).unwrap(), large[..300_000]);
         let left = fs_err::read_dir(folder.path().join("new folder")).unwrap().count();
         assert_eq!(left, 1, "no temporary file stays");
-        let error = session.upload(Upload { path: "/proc/x", content: b"", mode: 0o600 }).await.unwrap_err();
+        let error = session
+            .upload(Upload { path: "/proc/x", content: Content::Bytes(b""), mode: 0o600 })
+            .await
+            .unwrap_err();
         assert!(error.to_string().starts_with("host `here`: writing /proc/x failed"), "{error}");
     }
 }

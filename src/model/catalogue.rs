@@ -13,6 +13,7 @@ use super::component::Component;
 use super::finding::{Finding, Source, sort};
 use super::lock::Lock;
 use super::names::{BundleName, ComponentName};
+use super::release::{Release, ReleaseError};
 use super::schema::{FileKind, SettingsSchema};
 use super::yaml::{self, Node};
 use super::{contract, cross};
@@ -38,8 +39,8 @@ pub(crate) struct Catalogue {
     pub(crate) bundles: BTreeMap<BundleName, Bundle>,
     /// Lock files by bundle.
     locks: BTreeMap<String, Lock>,
-    /// `bundles/kubernetes.lock`, which Kubernetes' provider reads.
-    pub(crate) kubernetes: Option<Cow<'static, [u8]>>,
+    /// `bundles/kubernetes.lock`: the releases of Kubernetes, the newest first.
+    kubernetes: Vec<Release>,
 }
 
 /// A component of the catalogue.
@@ -125,7 +126,12 @@ impl Catalogue {
                         }
                     }
                 }
-                ["bundles", "kubernetes.lock"] => catalogue.kubernetes = Some(file.bytes.clone()),
+                ["bundles", "kubernetes.lock"] => match Release::read(&file.bytes) {
+                    Ok(releases) => catalogue.kubernetes = releases,
+                    Err(error) => {
+                        findings.push(Finding::error(error.code(), error.to_string()).hinted(error.hint()));
+                    }
+                },
                 ["bundles", name] if let Some(stem) = name.strip_suffix(".lock") => {
                     match Lock::read(stem, file) {
                         Ok(lock) => drop(catalogue.locks.insert(stem.to_owned(), lock)),
@@ -138,6 +144,11 @@ impl Catalogue {
         cross::check(&catalogue, &trees, &mut findings);
         sort(&mut findings);
         (catalogue, findings)
+    }
+
+    /// The release of Kubernetes that a version means; the newest when none is named.
+    pub(crate) fn release(&self, version: Option<&str>) -> Result<Release, ReleaseError> {
+        Release::choose(self.kubernetes.clone(), version)
     }
 
     /// The components of a bundle with those that it extends; `Err`: the name that is not known, or a cycle.

@@ -21,6 +21,7 @@ mod meaning;
 pub(crate) mod names;
 pub(crate) mod object;
 pub(crate) mod ranges;
+pub(crate) mod release;
 pub(crate) mod resolve;
 pub(crate) mod schema;
 pub(crate) mod secret;

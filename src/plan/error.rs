@@ -107,6 +107,18 @@ pub(crate) enum PlanError {
         /// The server that is to be removed.
         host: String,
     },
+    /// A host runs another release of Kubernetes than the one that is wanted.
+    #[error(
+        "`{host}` runs Kubernetes {has}, and this cloud is to have {wants}: an install does not change it"
+    )]
+    Release {
+        /// The host.
+        host: String,
+        /// What it runs.
+        has: String,
+        /// What is wanted.
+        wants: String,
+    },
     /// Steps wait for each other.
     #[error("steps wait for each other: {path}")]
     Cycle {
@@ -128,7 +140,8 @@ impl PlanError {
             | Self::Fixed { .. }
             | Self::Foreign { .. }
             | Self::Quorum { .. }
-            | Self::Stranded { .. } => true,
+            | Self::Stranded { .. }
+            | Self::Release { .. } => true,
             Self::UnknownKind { .. }
             | Self::UnknownNeed { .. }
             | Self::Unprovided { .. }
@@ -161,6 +174,7 @@ impl PlanError {
             Self::Foreign { .. } => Code(2507),
             Self::Quorum { .. } => Code(2508),
             Self::Stranded { .. } => Code(2509),
+            Self::Release { .. } => Code(2510),
             // The same when it turns up while it is applied.
             Self::Conflict { .. } => Code(4003),
         }
@@ -189,6 +203,9 @@ impl PlanError {
             }
             Self::Stranded { .. } => {
                 "let the new servers join first: install once with `state: present` on the old ones, then remove these"
+            }
+            Self::Release { .. } => {
+                "write the version that it runs as `kubernetes.version` in cozy.yaml; that of a catalogue's lock comes in with an upgrade"
             }
             Self::Cycle { .. } => {
                 "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"

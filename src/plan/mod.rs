@@ -19,6 +19,7 @@ mod live_tests;
 pub(crate) mod planner;
 pub(crate) mod prune;
 pub(crate) mod references;
+pub(crate) mod rights;
 pub(crate) mod savings;
 pub(crate) mod send;
 mod stages;
@@ -159,6 +160,14 @@ impl StepId {
         match self {
             Self::Host { .. } => "kubernetes",
             Self::Stage(component, _) => component.as_str(),
+        }
+    }
+
+    /// The host, of a step on one.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Host { host, .. } => Some(host),
+            Self::Stage(..) => None,
         }
     }
 }

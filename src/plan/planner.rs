@@ -60,6 +60,8 @@ pub(crate) enum Phase {
     Init,
     /// A further host joins it.
     Join,
+    /// Its certificates are made, or made anew.
+    Certify,
     /// Its node is ready: the pod network is there.
     Ready,
     /// It leaves the cluster.
@@ -74,6 +76,7 @@ impl fmt::Display for Phase {
             Self::Prepare => "prepare",
             Self::Init => "init",
             Self::Join => "join",
+            Self::Certify => "certify",
             Self::Ready => "ready",
             Self::Remove => "remove",
             Self::Clean => "clean",

@@ -2,6 +2,7 @@
 //! its fix. Pure: what must be asked of hosts was asked by `host::facts`.
 
 mod between;
+pub(crate) mod cluster;
 mod network;
 mod one;
 #[cfg(test)]
@@ -50,16 +51,21 @@ pub(crate) const CHECKS: &[(&str, &str)] = &[
     ("firewall", "no firewall drops what comes in"),
     ("hostname", "a valid name that no other host has"),
     ("kernel", "the oldest kernel that the components work with"),
-    ("leftovers", "nothing of another container runtime, kubelet or pod network"),
+    ("kubernetes", "a version of Kubernetes that cozy and the components work with"),
+    ("leftovers", "nothing of another container runtime, kubelet or pod network, and no objects of others"),
     ("limits", "inotify and file limits"),
     ("machine-id", "a machine id that no other host has"),
     ("memory", "memory for the role"),
     ("modules", "kernel modules are there or can be loaded"),
+    ("nodes", "of a cluster that is there: its nodes are ready"),
     ("os", "a supported distribution"),
     ("packages", "base programs"),
     ("peers", "hosts reach each other"),
+    ("plan", "of a cluster that is there: a plan can be made for it"),
     ("ports", "the ports of Kubernetes are free"),
+    ("provided", "of a cluster that is there: it has the classes and kinds that no component brings"),
     ("ranges", "pod and service ranges do not overlap the hosts' networks"),
+    ("rights", "of a cluster that is there: one may do what is to be done"),
     ("route", "a default route"),
     ("ssh", "the host answers, and we may do everything there"),
     ("swap", "swap is off"),

@@ -1,5 +1,6 @@
 //! The faults of `--inject`: how they are written, what each does, and what it does it to.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use kube::Client;
 use tokio::time::Instant;
 use tower::Layer as _;
 
+use super::hosts::HostFault;
 use crate::model::duration::Span;
 use crate::model::object::ObjectId;
 use crate::model::suggest::did_you_mean;
@@ -19,6 +21,9 @@ const RESTART: Duration = Duration::from_secs(10);
 
 /// How long a watch lasts when watches are dropped, if nothing else is said.
 const DROPPED: Duration = Duration::from_secs(10);
+
+/// How long a host is unreachable, if nothing else is said.
+const UNREACHABLE: Duration = Duration::from_secs(30);
 
 /// A fault, as it was written.
 #[derive(Debug, Clone)]
@@ -62,6 +67,10 @@ enum Fault {
         component: String,
         factor: f64,
     },
+    Host {
+        name: String,
+        mishap: HostFault,
+    },
 }
 
 /// The faults that there are: how they are written, and what they do. The place of each `…` is the user's.
@@ -87,6 +96,14 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ("webhook/NAME=deny[+DURATION]", "it lets nothing pass"),
     ("webhook/NAME=certificate[+DURATION]", "its certificate does not verify"),
     ("apiservice/NAME=down[+DURATION]", "its backend has no endpoints"),
+    (
+        "host/NAME=unreachable@TIME[+DURATION]",
+        "nothing comes or goes, for 30s if not said; ssh gives up after 15 s",
+    ),
+    ("host/NAME=refused@TIME", "nobody listens for SSH any more"),
+    ("host/NAME=reboot@TIME", "it is started anew: what runs on it ends"),
+    ("host/NAME=disk-full", "no space is left for what is put there"),
+    ("host/NAME=slow:FACTOR", "all that is done on it takes that many times as long"),
     ("component/NAME=slow:FACTOR", "it takes that many times as long to become ready"),
 ];
 
@@ -182,11 +199,9 @@ fn parse(text: &str) -> Result<Fault, String> {
         Some(("component", name)) => {
             parts.only(true, false, false)?;
             expect(&parts, &["slow"])?;
-            let factor = parts.amount("3x")?.trim_end_matches('x').parse::<f64>();
-            let factor = factor.ok().filter(|factor| (0.0..=1000.0).contains(factor));
-            let factor = factor.ok_or("a factor is a number of at most 1000, such as `3x`")?;
-            Ok(Fault::Slow { component: name.to_owned(), factor })
+            Ok(Fault::Slow { component: name.to_owned(), factor: factor(&parts)? })
         }
+        Some(("host", name)) => Ok(Fault::Host { name: name.to_owned(), mishap: mishap(&parts)? }),
         Some(("webhook", name)) => {
             parts.only(false, false, true)?;
             let answers = match parts.what {
@@ -219,6 +234,33 @@ fn parse(text: &str) -> Result<Fault, String> {
             Ok(Fault::Object { pattern: format!("{}/{name}", full_name(kind)), trouble })
         }
     }
+}
+
+fn factor(parts: &Parts<'_>) -> Result<f64, String> {
+    let factor = parts.amount("3x")?.trim_end_matches('x').parse::<f64>();
+    let factor = factor.ok().filter(|factor| (0.0..=1000.0).contains(factor));
+    factor.ok_or_else(|| "a factor is a number of at most 1000, such as `3x`".to_owned())
+}
+
+/// What goes wrong with a host.
+fn mishap(parts: &Parts<'_>) -> Result<HostFault, String> {
+    let (amount, at, lasts) = match parts.what {
+        "unreachable" => (false, true, true),
+        "refused" | "reboot" => (false, true, false),
+        "disk-full" => (false, false, false),
+        "slow" => (true, false, false),
+        _ => return Err(unknown(parts, &["unreachable", "refused", "reboot", "disk-full", "slow"])),
+    };
+    parts.only(amount, at, lasts)?;
+    Ok(match parts.what {
+        "unreachable" => {
+            HostFault::Unreachable { at: parts.time()?, lasts: parts.lasts.unwrap_or(UNREACHABLE) }
+        }
+        "refused" => HostFault::Refused { at: parts.time()? },
+        "reboot" => HostFault::Reboot { at: parts.time()? },
+        "slow" => HostFault::Slow(factor(parts)?),
+        _ => HostFault::DiskFull,
+    })
 }
 
 const PODS: [&str; 8] = [
@@ -308,6 +350,8 @@ pub(crate) struct Faults {
     webhooks: Vec<(String, Answers, Option<Duration>)>,
     troubles: Vec<(String, Trouble)>,
     slow: Vec<(String, f64)>,
+    /// What goes wrong with hosts, by name.
+    pub(super) hosts: Vec<(String, HostFault)>,
 }
 
 impl Faults {
@@ -383,6 +427,14 @@ impl Faults {
                     return missing(format!("component {component}"), hint(component, &components));
                 }
                 self.slow.push((component.clone(), *factor));
+            }
+            Fault::Host { name, mishap } => {
+                let hosts: BTreeSet<&str> = plan.steps.iter().filter_map(|step| step.id.host()).collect();
+                if !hosts.contains(name.as_str()) {
+                    let hosts: Vec<&str> = hosts.into_iter().collect();
+                    return missing(format!("host {name}"), hint(name, &hosts));
+                }
+                self.hosts.push((name.clone(), *mishap));
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! and a runtime of its own, no network, the same bytes for the same input.
 
 pub(crate) mod faults;
+mod hosts;
 #[cfg(test)]
 mod tests;
 
@@ -15,10 +16,10 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use self::faults::Faults;
+use self::hosts::RehearsedHosts;
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::execute::event::{EventKind, Reporter};
-use crate::execute::hosts::Simulated;
 use crate::execute::run::{Finished, Options, Shared, Signal, run};
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::planner::{Desired, DesiredComponent};
@@ -192,7 +193,8 @@ impl Rehearsal {
                 Some(client) => calm.through(client),
                 None => calm,
             };
-            let shared = Shared::new(Some(&cluster), &Simulated, reporter, options);
+            let hosts = RehearsedHosts::new(&faults.hosts);
+            let shared = Shared::new(Some(&cluster), &hosts, reporter, options);
             shared.report(started);
             for fault in &faults.injected {
                 shared.report(EventKind::Warning { message: format!("injected: {fault}") });

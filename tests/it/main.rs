@@ -96,20 +96,32 @@ fn the_built_in_catalogue_has_no_findings() {
 }
 
 #[test]
-fn hosts_are_not_touched_without_a_lock_of_what_goes_there() {
+fn a_lock_of_what_goes_onto_hosts_that_is_broken_is_a_finding() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(
         &folder,
         "cozy.yaml",
         "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: bed\nhosts:\n  - { address: 192.0.2.1 }\n",
     );
-    let output = cozy(&["install", "-f", &file, "--catalogue", "tests/bed/catalogue", "--yes"]);
-    assert_eq!(output.status.code(), Some(1));
-    insta::assert_snapshot!(text(&output.stderr), @"
-        error[C5030]: no catalogue has `bundles/kubernetes.lock`, which names the artefacts of Kubernetes and their digests
-
-        hint: name a catalogue that has it with --catalogue
-    ");
+    fs_err::create_dir_all(folder.path().join("bundles")).unwrap();
+    write(&folder, "bundles/kubernetes.lock", "kubernetes: v1.36.4\nartifacts: []\n");
+    let overlay = folder.path().to_str().unwrap();
+    let output = cozy(&[
+        "install",
+        "-f",
+        &file,
+        "--catalogue",
+        "tests/bed/catalogue",
+        "--catalogue",
+        overlay,
+        "--yes",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("error[C5030]: `bundles/kubernetes.lock` cannot be read: ") && said.contains("sandbox"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -400,6 +412,14 @@ fn each_fault_ends_as_expected() {
         ("apiservice/v1beta1.metrics.k8s.io=down", 5),
         ("Certificate/cozy-ca=silent", 5),
         ("component/cilium=slow:3x", 0),
+        ("host/node-2=unreachable@65s+10s", 0),
+        ("host/node-2=unreachable@65s+60s", 1),
+        ("host/node-1=reboot@40s", 1),
+        ("host/node-3=refused@10s", 1),
+        ("host/node-3=disk-full", 1),
+        ("host/node-3=slow:3x", 0),
+        ("host/node-9=reboot@40s", 2),
+        ("host/node-1=melts", 2),
         ("webhook/cert-manager-webhok=down", 2),
         ("api=429", 2),
         ("nope/x=silent", 2),
@@ -476,6 +496,42 @@ fn a_run_is_drawn_as_a_picture() {
     let mut wrong = REHEARSAL.to_vec();
     wrong.extend(["--timeline", "run.png"]);
     assert_eq!(cozy(&wrong).status.code(), Some(2));
+}
+
+#[test]
+fn a_host_that_fails_is_named_with_what_to_do() {
+    let output = cozy(&[REHEARSAL, &["--inject", "host/node-2=unreachable@65s+60s"]].concat());
+    let said = text(&output.stderr);
+    for words in
+        ["host `node-2`: the connection was lost: nothing came for 15 s", "C5017", "goes on from here"]
+    {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
+fn six_workers_take_hardly_longer_than_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let took = |workers: usize| -> f64 {
+        let hosts: Vec<String> =
+            (1..=workers + 1).map(|number| format!("  - {{ address: 10.0.0.{number} }}\n")).collect();
+        let hosts = hosts.concat();
+        let file = write(
+            &folder,
+            "cozy.yaml",
+            &format!(
+                "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\ndomain: cloud.example.org\n\
+                 hosts:\n{hosts}network: {{ loadBalancer: [10.0.0.200-10.0.0.220] }}\n"
+            ),
+        );
+        let run = cozy(&["install", "--rehearse", "-f", &file, "--yes", "-o", "json"]);
+        assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
+        let last: serde_json::Value =
+            serde_json::from_str(text(&run.stdout).lines().last().unwrap()).unwrap();
+        last["tookMs"].as_f64().unwrap()
+    };
+    let (two, six) = (took(2), took(6));
+    assert!(six <= 1.3 * two, "two workers: {two} ms, six: {six} ms");
 }
 
 #[test]

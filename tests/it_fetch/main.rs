@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod binaries;
 mod faults;
 mod locks;
 mod mirrors;
@@ -20,6 +21,9 @@ struct Cloud {
     folder: tempfile::TempDir,
     /// More keys of cozy.yaml.
     extra: String,
+    /// Its `kubernetes`, and its `hosts`.
+    kubernetes: String,
+    hosts: String,
     environment: Vec<(String, String)>,
 }
 
@@ -41,8 +45,13 @@ impl Cloud {
     }
 
     fn new(source: &str) -> Self {
-        let cloud =
-            Self { folder: tempfile::tempdir().unwrap(), extra: String::new(), environment: Vec::new() };
+        let cloud = Self {
+            folder: tempfile::tempdir().unwrap(),
+            extra: String::new(),
+            kubernetes: "provider: existing".to_owned(),
+            hosts: String::new(),
+            environment: Vec::new(),
+        };
         cloud.write(
             "catalogue/bundles/mine.yaml",
             "apiVersion: cozy/v1\nkind: Bundle\nname: mine\nversion: 1.0.0\nsummary: x\ncomponents: { app: {} }\n",
@@ -58,6 +67,14 @@ impl Cloud {
                 "apiVersion: cozy/v1\nkind: Component\nname: {name}\nsummary: x\ncategory: x\nversion: 1.0.0\nsource: {{ {source} }}\n"
             ),
         );
+    }
+
+    fn kubernetes(self, text: &str) -> Self {
+        Self { kubernetes: text.to_owned(), ..self }
+    }
+
+    fn hosts(self, text: &str) -> Self {
+        Self { hosts: format!("hosts: [{text}]\n"), ..self }
     }
 
     /// Adds `artifacts:` to cozy.yaml.
@@ -99,8 +116,8 @@ impl Cloud {
         self.write(
             "cozy.yaml",
             format!(
-                "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: mine\nkubernetes: {{ provider: existing }}\n{}",
-                self.extra
+                "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: mine\nkubernetes: {{ {} }}\n{}{}",
+                self.kubernetes, self.hosts, self.extra
             ),
         );
         let mut command = Command::new(env!("CARGO_BIN_EXE_cozy"));

@@ -95,6 +95,13 @@ impl Server {
         Self::start(Some(Certificate::new()), Arc::new(handler))
     }
 
+    pub(crate) fn https_with(
+        certificate: Certificate,
+        handler: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(Some(certificate), Arc::new(handler))
+    }
+
     /// The paths that were asked for, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
@@ -136,6 +143,21 @@ pub(crate) struct Certificate {
 }
 
 impl Certificate {
+    /// One that was good until the end of 2020.
+    pub(crate) fn ended() -> Self {
+        let mut params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2019, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 12, 31);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let cert = params.self_signed(&key).unwrap();
+        Self {
+            pem: cert.pem(),
+            key_pem: key.serialize_pem(),
+            der: cert.der().to_vec(),
+            key: key.serialize_der(),
+        }
+    }
+
     pub(crate) fn new() -> Self {
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
         let (pem, key_pem) = (made.cert.pem(), made.signing_key.serialize_pem());

@@ -4,6 +4,7 @@
 
 #[path = "../support/bed.rs"]
 mod bed;
+mod supply;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Output, Stdio};

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ENDPOINT, Node, PORT, Site};
+use super::{ENDPOINT, Node, PORT, Site, certificates};
 use crate::model::cloud::{ProxyMode, Role};
 
 /// Where the key that encrypts Secrets is.
@@ -81,6 +81,12 @@ fn cluster(site: &Site<'_>) -> Value {
         },
         "proxy": { "disabled": cloud.network.proxy_mode == ProxyMode::Cilium },
     });
+    if certificates::asks(cloud)
+        && let Some(arguments) = cluster["apiServer"]["extraArgs"].as_array_mut()
+    {
+        let path = "/etc/kubernetes/pki/ca.crt";
+        arguments.push(json!({ "name": "kubelet-certificate-authority", "value": path }));
+    }
     merge(&mut cluster["apiServer"], &cloud.kubernetes.api_server);
     if !cloud.kubernetes.etcd.is_empty() {
         cluster["etcd"] = Value::Object(cloud.kubernetes.etcd.clone());
@@ -94,6 +100,8 @@ fn kubelet(site: &Site<'_>) -> Value {
         "kind": "KubeletConfiguration",
         "cgroupDriver": "systemd",
         "rotateCertificates": true,
+        // What logs and metrics come over is of the cluster's authority; cozy approves the requests.
+        "serverTLSBootstrap": true,
     });
     merge(&mut kubelet, &site.cloud.kubernetes.kubelet);
     kubelet

@@ -1,19 +1,19 @@
 //! The provider kubeadm: upstream Kubernetes on any supported distribution.
 //!
-//! - `lock`: artefacts with their digests, and where a mirror has them
 //! - `documents`, `files`: everything that is written on a host, from `cozy.yaml`
 //! - `steps`: what must be done on which host, from what is there. Pure
 //! - `members`, `leave`: who belongs to the cluster, and who may leave it. Pure
 //! - `scripts`: the phases that run on hosts as transient units
+//! - `certificates`: when they are renewed, and what is approved. Pure
 //! - `clean`: a host as it was before
 //! - `observe`: looks what is there
 //! - `run`: does it; `uninstall`: undoes it
 
+pub(crate) mod certificates;
 mod clean;
 mod documents;
 mod files;
 mod leave;
-pub(crate) mod lock;
 mod members;
 mod observe;
 mod run;

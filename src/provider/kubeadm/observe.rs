@@ -1,15 +1,17 @@
 //! Looks what is on the hosts and in the cluster, all at once, and decides what is to be done.
 
+use std::collections::BTreeMap;
+
 use futures::future;
 
 use super::leave::{Answer, Departures, Leaver, leaving};
-use super::lock::Lock;
 use super::members::{Known, Membership};
 use super::run::{Gone, Parts, Runner};
 use super::steps::{self, Found, Item, Supplies};
 use super::{Node, Site, scripts};
 use crate::host::{HostError, Session};
 use crate::model::cloud::Role;
+use crate::model::release::Release;
 use crate::plan::PlanError;
 
 /// Why nothing is done on hosts.
@@ -30,19 +32,20 @@ impl From<HostError> for Refusal {
 impl Runner {
     /// Looks what is on the hosts, and decides what is to be done.
     pub(crate) async fn new(parts: Parts, supplies: &Supplies<'_>) -> Result<Self, Refusal> {
-        let Lock { kubernetes: version, sandbox, .. } = supplies.lock.clone();
+        let Release { kubernetes: version, sandbox, .. } = supplies.release.clone();
         let Parts { cloud, nodes, sessions, gone, remove, .. } = &parts;
         let site = Site { cloud, version: &version, sandbox: &sandbox, nodes };
         let wanted: Vec<Vec<Item>> =
             nodes.iter().map(|node| steps::items(&site, node, Some(supplies))).collect();
-        let looks = sessions.iter().zip(&wanted).map(|(session, items)| async move {
+        let looks = sessions.iter().zip(&wanted).zip(nodes).map(|((session, items), node)| async move {
             let probes: Vec<&str> = items.iter().map(|item| item.probe.as_str()).collect();
             let text = session.sh("looking what is there", &scripts::observe(&probes)).await?;
-            Ok::<_, HostError>(Found::read(&text))
+            Ok::<_, HostError>(Found::read(&text).judged(cloud, node.role))
         });
         let (found, leavers) =
             future::join(future::join_all(looks), future::join_all(gone.iter().map(ask))).await;
         let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
+        same_version(nodes, &found, &version).map_err(Refusal::Plan)?;
         let leavers = leavers.into_iter().collect::<Result<Vec<_>, _>>()?;
         let membership = membership(nodes, sessions, &found, &leavers).await?;
         let staying = servers(nodes, &found).any(|(_, found)| found.joined);
@@ -62,8 +65,18 @@ impl Runner {
             allowed.check(&membership, &names, &joins).map_err(Refusal::Plan)?;
         }
         let planned = steps::steps(nodes, wanted, &found, allowed);
-        Ok(Self { version, sandbox, found, leaving: departures.leaving, planned, parts })
+        let leaving = departures.leaving;
+        Ok(Self { version, sandbox, found, leaving, planned, parts, held: BTreeMap::new() })
     }
+}
+
+/// Another release comes with an upgrade, not with an install.
+fn same_version(nodes: &[Node], found: &[Found], version: &str) -> Result<(), PlanError> {
+    let others = nodes.iter().zip(found).filter(|(_, found)| found.joined).filter_map(|(node, found)| {
+        let has = found.kubelet.as_ref().filter(|has| *has != version)?;
+        Some(PlanError::Release { host: node.name.clone(), has: has.clone(), wants: version.to_owned() })
+    });
+    others.into_iter().next().map_or(Ok(()), Err)
 }
 
 fn servers<'a>(nodes: &'a [Node], found: &'a [Found]) -> impl Iterator<Item = (&'a Node, &'a Found)> {

@@ -1,27 +1,33 @@
 //! Does the steps of hosts, over their sessions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
 
+use super::certificates::{Asked, Renewal};
 use super::documents::{self, Credentials, ENCRYPTION};
 use super::leave::Leaving;
-use super::lock::LockError;
-use super::steps::{self, Action, Found, Item, Planned, Source, Supplies};
+use super::steps::{self, Action, Found, Item, Planned, Source};
 use super::{Node, PORT, STATE, Site, clean, scripts};
 use crate::cluster::{Cluster, connect_text};
 use crate::execute::event::Failure;
 use crate::execute::hosts::Hosts;
-use crate::host::{HostError, Session, Trouble, Upload};
+use crate::fetch::Held;
+use crate::host::{Content, HostError, Session, Trouble, Upload};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
+use crate::model::release::{Binary, Release};
 use crate::plan::planner::{HostStep, Phase};
 use crate::plan::{Step, StepId};
 
 /// How long a phase may take: images may have to be pulled.
 const PHASE: Duration = Duration::from_secs(1200);
+
+/// How often it is looked whether a kubelet asks for a certificate: each of its starts makes a request that only
+/// it can use.
+const LOOKS: usize = 20;
 
 /// How long services may take to start.
 const SETTLE: Duration = Duration::from_secs(180);
@@ -37,6 +43,8 @@ pub(crate) struct Runner {
     /// What leaves.
     pub(super) leaving: Vec<Leaving>,
     pub(super) planned: Vec<Planned>,
+    /// Where the release's files are, by their digests.
+    pub(super) held: BTreeMap<Digest, PathBuf>,
 }
 
 /// What a runner is made of.
@@ -80,29 +88,22 @@ impl Runner {
         &self.version
     }
 
-    /// Makes sure that everything that will be sent is what was locked.
-    pub(crate) fn verify(&self, supplies: &Supplies<'_>) -> Result<(), LockError> {
-        let mut checked: BTreeMap<&Path, &str> = BTreeMap::new();
-        for item in self.planned.iter().flat_map(|planned| &planned.items) {
-            if let Source::File(path, sha256) = &item.source {
-                checked.insert(path, sha256);
-            }
-        }
-        for artefact in &supplies.lock.artifacts {
-            let path = artefact.path(&supplies.mirror);
-            let Some(expected) = checked.get(path.as_path()) else { continue };
-            let (name, version) = (artefact.name.clone(), artefact.version.clone());
-            let bytes = match fs_err::read(&path) {
-                Ok(bytes) => bytes,
-                Err(source) => return Err(LockError::Missing { name, version, path, source }),
-            };
-            let found = Digest::of(&bytes).to_string();
-            if found != **expected {
-                let expected = (*expected).to_owned();
-                return Err(LockError::Digest { name, version, path, found, expected });
-            }
-        }
-        Ok(())
+    /// What of a release has to be fetched, because a host needs it.
+    pub(crate) fn needs(&self, release: &Release) -> Vec<Binary> {
+        let items = self.planned.iter().flat_map(|planned| &planned.items);
+        let locked: BTreeSet<Digest> = items
+            .filter_map(|item| match &item.source {
+                Source::Locked(digest) => Some(*digest),
+                Source::Text(_) | Source::File(..) => None,
+            })
+            .collect();
+        let needed = release.artifacts.iter().filter(|binary| locked.contains(&binary.sha256));
+        needed.cloned().collect()
+    }
+
+    /// Takes note where what was fetched is.
+    pub(crate) fn hold(&mut self, held: Vec<Held>) {
+        self.held.extend(held.into_iter().map(|held| (held.binary.sha256, held.path)));
     }
 
     fn site(&self) -> Site<'_> {
@@ -133,8 +134,24 @@ impl Runner {
         }
     }
 
+    fn is_leader(&self, node: &Node) -> bool {
+        self.leader().is_some_and(|(leader, _, _)| leader.name == node.name)
+    }
+
+    /// Whether certificates have ended, so that nothing else works before they are made anew.
+    pub(crate) fn urgent(&self) -> Vec<HostStep> {
+        steps::urgent(&self.planned)
+    }
+
     /// Fetches the kubeconfig, keeps it beside `cozy.yaml`, and connects.
     async fn connect(&self, node: &Node, session: &Session) -> Result<Cluster, Failure> {
+        let text = self.kubeconfig(node, session).await?;
+        let connected = async { Cluster::new(connect_text(&text).await?).await };
+        connected.await.map_err(|error| crate::execute::run::failed(&error))
+    }
+
+    /// Fetches the kubeconfig, and keeps it beside `cozy.yaml`.
+    async fn kubeconfig(&self, node: &Node, session: &Session) -> Result<String, Failure> {
         let text = session
             .sh("reading the kubeconfig", "cat /etc/kubernetes/admin.conf")
             .await
@@ -155,8 +172,7 @@ impl Runner {
             let hint = Some("make its folder writable".to_owned());
             return Err(Failure { code: crate::error::Code(5035), message, chain: Vec::new(), hint });
         }
-        let connected = async { Cluster::new(connect_text(&text).await?).await };
-        connected.await.map_err(|error| crate::execute::run::failed(&error))
+        Ok(text)
     }
 
     async fn work(&self, step: &Step, say: &dyn Fn(String)) -> Result<Option<Cluster>, Failure> {
@@ -174,13 +190,20 @@ impl Runner {
             Phase::Prepare => self.prepare(session, planned, say).await,
             Phase::Init => self.init(session, say).await,
             Phase::Join => self.join(node, session, planned, say).await,
+            Phase::Certify => self.certify(node, session, planned, say).await,
             Phase::Ready => self.ready(node, say).await,
             Phase::Remove | Phase::Clean => Ok(()),
         };
         result.map_err(|error| failure(&error))?;
         match phase {
             Phase::Init => self.connect(node, session).await.map(Some),
-            Phase::Prepare | Phase::Join | Phase::Ready | Phase::Remove | Phase::Clean => Ok(None),
+            // The administrator's own certificate is among them.
+            Phase::Certify if planned.renewal.leaves.is_some() && self.is_leader(node) => {
+                self.kubeconfig(node, session).await.map(|_| None)
+            }
+            Phase::Prepare | Phase::Join | Phase::Certify | Phase::Ready | Phase::Remove | Phase::Clean => {
+                Ok(None)
+            }
         }
     }
 
@@ -197,13 +220,16 @@ impl Runner {
         let what = "remembering what is there";
         session.must(what, &clean::remember(), placed.as_bytes(), SETTLE).await?;
         for item in others {
-            put(session, item, say).await?;
+            self.put(session, item, say).await?;
+            if item.probe == steps::ITSELF {
+                starts(session).await?;
+            }
         }
         say("starting containerd and the local endpoint".to_owned());
         let script = scripts::settle(&steps::changed(&planned.items));
         session.must("starting the services", &script, &[], SETTLE).await?;
         for item in images {
-            put(session, item, say).await?;
+            self.put(session, item, say).await?;
         }
         let what = "keeping the digests of the files";
         session.must(what, &scripts::keep_digests(), planned.digests.as_bytes(), SETTLE).await.map(drop)
@@ -212,6 +238,66 @@ impl Runner {
     async fn init(&self, session: &Session, say: &dyn Fn(String)) -> Result<(), HostError> {
         say("kubeadm init".to_owned());
         phase(session, "init", &scripts::init()).await
+    }
+
+    /// Renews what is about to end, and approves what the kubelet asks for.
+    async fn certify(
+        &self,
+        node: &Node,
+        session: &Session,
+        planned: &Planned,
+        say: &dyn Fn(String),
+    ) -> Result<(), HostError> {
+        let Renewal { leaves, client, serving, again } = planned.renewal;
+        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        if leaves.is_some() {
+            say("renewing certificates, and restarting the control plane".to_owned());
+            phase(session, "certify", &scripts::renew()).await?;
+        }
+        if client {
+            say("making a new certificate for the kubelet".to_owned());
+            let what = "making a certificate for the kubelet";
+            let text = leader.sh(what, &scripts::kubelet_kubeconfig(&node.name)).await?;
+            let content = Content::Bytes(text.as_bytes());
+            let path = "/etc/kubernetes/kubelet.conf";
+            session.upload(Upload { path, content, mode: 0o600 }).await?;
+            session.must("restarting kubelet", scripts::NEW_CLIENT, &[], SETTLE).await?;
+        }
+        if again {
+            session.must("restarting kubelet", &scripts::ask_again(), &[], SETTLE).await?;
+        }
+        if serving {
+            say("waiting for the kubelet to ask for its serving certificate".to_owned());
+            for _ in 0..LOOKS {
+                self.approve(node, leader).await?;
+                let what = "waiting for the kubelet's certificate";
+                if session.run(what, &scripts::served(), &[], SETTLE).await?.status == 0 {
+                    return Ok(());
+                }
+            }
+            let trouble = "its kubelet asks for no serving certificate, or takes none".to_owned();
+            return Err(session.error(Trouble::Unreadable(trouble)));
+        }
+        Ok(())
+    }
+
+    /// Approves what a kubelet asks for, if it is nothing but what its node is.
+    async fn approve(&self, node: &Node, leader: &Session) -> Result<(), HostError> {
+        let what = format!("waiting for a request of {}'s kubelet", node.name);
+        let text = leader.must(&what, &scripts::asked(&node.name), &[], SETTLE).await?;
+        let all: Vec<Asked> = text.lines().filter_map(Asked::read).collect();
+        let (good, bad): (Vec<&Asked>, Vec<&Asked>) = all.iter().partition(|one| one.judge(node).is_ok());
+        if let Some(why) = bad.first().filter(|_| good.is_empty()).and_then(|one| one.judge(node).err()) {
+            let trouble =
+                format!("{}'s kubelet asks for a certificate that it must not get: {why}", node.name);
+            return Err(leader.error(Trouble::Unreadable(trouble)));
+        }
+        if good.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<&str> = good.iter().map(|one| one.name.as_str()).collect();
+        let what = format!("approving the certificate of {}'s kubelet", node.name);
+        leader.must(&what, &scripts::approve(&names), &[], SETTLE).await.map(drop)
     }
 
     async fn ready(&self, node: &Node, say: &dyn Fn(String)) -> Result<(), HostError> {
@@ -239,11 +325,15 @@ impl Runner {
             if node.role == Role::Server {
                 let path = format!("{ENCRYPTION}/config.yaml");
                 let key = leader.sh("reading the encryption configuration", &format!("cat {path}")).await?;
-                session.upload(Upload { path: &path, content: key.as_bytes(), mode: 0o600 }).await?;
+                session
+                    .upload(Upload { path: &path, content: Content::Bytes(key.as_bytes()), mode: 0o600 })
+                    .await?;
             }
             let document = documents::join(&self.site(), node, &credentials);
             let path = format!("{STATE}/join.json");
-            session.upload(Upload { path: &path, content: document.as_bytes(), mode: 0o600 }).await?;
+            session
+                .upload(Upload { path: &path, content: Content::Bytes(document.as_bytes()), mode: 0o600 })
+                .await?;
         }
         say("kubeadm join".to_owned());
         phase(session, "join", &scripts::join(node.role)).await
@@ -274,6 +364,46 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// Puts one item on a host.
+    async fn put(&self, session: &Session, item: &Item, say: &dyn Fn(String)) -> Result<(), HostError> {
+        let (content, digest) = match &item.source {
+            Source::Text(text) => (Content::Bytes(text.as_bytes()), Digest::of(text.as_bytes())),
+            Source::File(path, digest) => (Content::File(path, *digest), *digest),
+            Source::Locked(digest) => {
+                let missing = || session.error(Trouble::Unsent(format!("{} was not fetched", item.what)));
+                (Content::File(self.held.get(digest).ok_or_else(missing)?, *digest), *digest)
+            }
+        };
+        if matches!(content, Content::File(..)) {
+            say(item.what.clone());
+        }
+        let archive = format!("{STATE}/incoming-{}", item.probe.rsplit('/').next().unwrap_or_default());
+        let script = match &item.action {
+            Action::Place(mode) => {
+                return session.upload(Upload { path: &item.probe, content, mode: *mode }).await;
+            }
+            Action::Unpack(into) => clean::unpack(&archive, into),
+            Action::Import => scripts::import(&archive),
+        };
+        session.upload(Upload { path: &archive, content, mode: 0o600 }).await?;
+        session.must(&item.what, &script, &[], SETTLE).await?;
+        let mark = steps::mark(digest);
+        let content = Content::Bytes(mark.as_bytes());
+        session.upload(Upload { path: &item.probe, content, mode: 0o644 }).await
+    }
+}
+
+/// Makes sure that cozy starts on a host: a build that needs a C library may find another one there.
+async fn starts(session: &Session) -> Result<(), HostError> {
+    let script = format!("{} version >/dev/null", steps::ITSELF);
+    let output = session.run("starting cozy", &script, &[], SETTLE).await?;
+    match output.status {
+        0 => Ok(()),
+        _ => Err(session.error(Trouble::NoStart(crate::host::error::last_words(&output.stderr)))),
+    }
+}
+
 /// Takes members out of etcd, by ID.
 async fn take_out(leader: &Session, members: &[String], say: &dyn Fn(String)) -> Result<(), HostError> {
     for id in members {
@@ -299,43 +429,10 @@ impl Hosts for Runner {
     }
 }
 
-/// Puts one item on a host.
-async fn put(session: &Session, item: &Item, say: &dyn Fn(String)) -> Result<(), HostError> {
-    let content = match &item.source {
-        Source::Text(text) => text.clone().into_bytes(),
-        Source::File(path, sha256) => {
-            say(item.what.clone());
-            let bytes =
-                fs_err::read(path).map_err(|error| session.error(Trouble::Unsent(error.to_string())))?;
-            // It was what was locked when the plan was made; what is sent must still be.
-            if Digest::of(&bytes).to_string() != *sha256 {
-                return Err(session.error(Trouble::Unsent(format!(
-                    "`{}` has changed since it was verified",
-                    path.display()
-                ))));
-            }
-            bytes
-        }
-    };
-    let archive = format!("{STATE}/incoming-{}", item.probe.rsplit('/').next().unwrap_or_default());
-    let script = match &item.action {
-        Action::Place(mode) => {
-            return session.upload(Upload { path: &item.probe, content: &content, mode: *mode }).await;
-        }
-        Action::Unpack(into) => clean::unpack(&archive, into),
-        Action::Import => scripts::import(&archive),
-    };
-    session.upload(Upload { path: &archive, content: &content, mode: 0o600 }).await?;
-    session.must(&item.what, &script, &[], SETTLE).await?;
-    let Source::File(_, sha256) = &item.source else { return Ok(()) };
-    let mark = steps::mark(sha256);
-    session.upload(Upload { path: &item.probe, content: mark.as_bytes(), mode: 0o644 }).await
-}
-
 /// Runs a phase to its end, or joins one that is at work.
 async fn phase(session: &Session, name: &str, script: &str) -> Result<(), HostError> {
     let path = format!("{STATE}/phases/{name}.sh");
-    session.upload(Upload { path: &path, content: script.as_bytes(), mode: 0o700 }).await?;
+    session.upload(Upload { path: &path, content: Content::Bytes(script.as_bytes()), mode: 0o700 }).await?;
     session.must(&format!("phase {name}"), &scripts::phase(name), &[], PHASE).await.map(drop)
 }
 

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use super::certificates::SERVING;
 use super::documents::ENCRYPTION;
 use super::files::Service;
 use super::{ENDPOINT, PORT, STATE};
@@ -29,7 +30,11 @@ BEGIN {{ while ((getline line <\"{DIGESTS}\") > 0) {{ at = index(line, \" \"); k
   else print path | \"while read -r path; do sha256sum -- \\\"$path\\\"; done\" }}'
 for unit in containerd cozy-proxy kubelet; do systemctl is-active -q $unit && echo \"active $unit\"; done
 for unit in cozy-init cozy-join; do systemctl is-active -q $unit && echo \"working $unit\"; done
-[ -e {JOINED} ] && echo joined
+[ -e {JOINED} ] && {{
+  echo joined
+  version=$(/usr/local/bin/kubelet --version 2>/dev/null) && echo \"kubelet ${{version#Kubernetes }}\"
+  /usr/local/bin/cozy host certificates 2>/dev/null | sed 's/^/ends /'
+}}
 [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ] || \
 [ -e /etc/kubernetes/bootstrap-kubelet.conf ] && echo begun
 true",
@@ -155,6 +160,85 @@ touch {JOINED}"
     )
 }
 
+/// Makes kubeadm's certificates of a server anew, and restarts what reads them at its start only.
+/// All at once, as short as possible: while there is one server only, the lock cannot be renewed meanwhile.
+pub(super) fn renew() -> String {
+    format!(
+        "set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+kubeadm certs renew all --config {STATE}/kubeadm.json
+ids=$(for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
+  ctr -n k8s.io containers ls -q \"labels.\\\"io.kubernetes.container.name\\\"==$name\"
+done)
+running() {{ ctr -n k8s.io tasks ls | awk -v ids=\"$(echo $ids)\" '
+  BEGIN {{ split(ids, all, \" \"); for (n in all) ours[all[n]] = 1 }} $3 == \"RUNNING\" && $1 in ours {{ print $1 }}'; }}
+for id in $(running); do ctr -n k8s.io tasks kill -s TERM \"$id\" || true; done
+tries=0
+while [ -n \"$(running)\" ] && [ $tries -lt 60 ]; do tries=$((tries + 1)); sleep 0.1; done
+for id in $(running); do ctr -n k8s.io tasks kill -s KILL \"$id\" || true; done
+while [ -n \"$(running)\" ]; do sleep 0.1; done
+{}",
+        ready()
+    )
+}
+
+/// A kubeconfig with a new certificate for a kubelet, printed on a server.
+pub(super) fn kubelet_kubeconfig(name: &str) -> String {
+    let user = crate::host::quote(&format!("system:node:{name}"));
+    format!(
+        "/usr/local/bin/kubeadm kubeconfig user --config {STATE}/kubeadm.json --org system:nodes --client-name {user} 2>/dev/null"
+    )
+}
+
+/// Lets a kubelet begin with the kubeconfig that it was given.
+pub(super) const NEW_CLIENT: &str =
+    "rm -f /var/lib/kubelet/pki/kubelet-client-current.pem\nsystemctl restart kubelet";
+
+/// Makes a kubelet ask for a serving certificate now.
+pub(super) fn ask_again() -> String {
+    format!("rm -f {SERVING}\nsystemctl restart kubelet")
+}
+
+/// Waits a while for a kubelet to ask for a serving certificate, and prints what it asks for, for
+/// [`super::certificates::Asked::read`].
+pub(super) fn asked(name: &str) -> String {
+    let user = crate::host::quote(&format!("system:node:{name}"));
+    format!(
+        "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+tries=0
+while :; do
+  found=$(kubectl --request-timeout 20s get csr --field-selector spec.signerName=kubernetes.io/kubelet-serving -o jsonpath='{{range .items[*]}}\
+{{.metadata.name}}|{{.spec.username}}|{{.spec.usages}}|{{.spec.request}}|{{.status.conditions}}{{\"\\n\"}}{{end}}' 2>/dev/null |
+    awk -F'|' -v user={user} '$2 == user && $5 == \"\"') || true
+  tries=$((tries + 1))
+  [ -z \"$found\" ] && [ $tries -lt 20 ] || break
+  sleep 0.4
+done
+echo \"$found\""
+    )
+}
+
+/// Waits until a kubelet has its serving certificate; fails where it seems to have asked anew.
+pub(super) fn served() -> String {
+    format!(
+        "tries=0
+until [ -e {SERVING} ]; do
+  tries=$((tries + 1))
+  [ $tries -lt 40 ] || exit 1
+  sleep 0.1
+done"
+    )
+}
+
+/// Approves requests.
+pub(super) fn approve(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| crate::host::quote(name)).collect();
+    format!(
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 20s certificate approve {}",
+        names.join(" ")
+    )
+}
+
 /// Waits until a node is ready.
 pub(super) fn ready_node(name: &str) -> String {
     let name = crate::host::quote(name);
@@ -236,6 +320,8 @@ fi
 pid=$(systemctl show -p MainPID --value $unit)
 [ \"$pid\" = 0 ] || tail --pid=\"$pid\" -s 0.1 -f /dev/null
 tail -n 12 $base.log >&2
+# What kubeadm finds wrong stands before its last words.
+grep -F '[ERROR ' $base.log | tail -n 3 >&2
 exit \"$(cat $base.status 2>/dev/null || echo 1)\""
     )
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::certificates::{Ends, Renewal};
 use super::files::{self, Service};
 use super::leave::Departures;
-use super::lock::Lock;
 use super::{Node, STATE, Site};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
+use crate::model::release::Release;
 use crate::plan::Reason;
 use crate::plan::planner::{HostStep, Phase};
 
@@ -22,6 +23,10 @@ const JOIN_SERVER: Duration = Duration::from_secs(28);
 const JOIN_AGENT: Duration = Duration::from_secs(12);
 const READY: Duration = Duration::from_secs(8);
 
+/// A request of a kubelet approved; etcd and the control plane of a server restarted.
+const APPROVE: Duration = Duration::from_secs(3);
+const RENEW: Duration = Duration::from_secs(40);
+
 /// A file with its digest: an archive of images, or the running program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LocalFile {
@@ -30,7 +35,7 @@ pub(crate) struct LocalFile {
     /// Where it is here.
     pub(crate) path: PathBuf,
     /// The sha256 of its bytes.
-    pub(crate) sha256: String,
+    pub(crate) sha256: Digest,
 }
 
 /// Something that a host must have.
@@ -56,7 +61,9 @@ pub(super) enum Source {
     /// It is this text.
     Text(String),
     /// A file here, with the sha256 that it must have.
-    File(PathBuf, String),
+    File(PathBuf, Digest),
+    /// What the lock calls by this digest: fetched once it is known that a host needs it.
+    Locked(Digest),
 }
 
 /// What is done with an item.
@@ -83,6 +90,12 @@ pub(crate) struct Found {
     pub(crate) joined: bool,
     /// A phase began, and did not end.
     begun: bool,
+    /// The release of Kubernetes that its kubelet is of.
+    pub(super) kubelet: Option<String>,
+    /// How long its certificates last.
+    ends: Ends,
+    /// What is done about them.
+    pub(super) renewal: Renewal,
 }
 
 impl Found {
@@ -101,6 +114,11 @@ impl Found {
         !self.joined && !self.working.contains("cozy-join")
     }
 
+    /// Decides what is done about its certificates.
+    pub(super) fn judged(self, cloud: &Cloud, role: Role) -> Self {
+        Self { renewal: Renewal::of(cloud, role, self.joined, &self.ends), ..self }
+    }
+
     /// Reads what the script printed.
     pub(super) fn read(text: &str) -> Self {
         let mut found = Self::default();
@@ -110,6 +128,8 @@ impl Found {
                 ("working", unit) => drop(found.working.insert(unit.to_owned())),
                 ("joined", _) => found.joined = true,
                 ("begun", _) => found.begun = true,
+                ("kubelet", version) => found.kubelet = Some(version.trim().to_owned()),
+                ("ends", line) => found.ends.read(line),
                 (digest, path) => {
                     found
                         .digests
@@ -134,26 +154,36 @@ pub(crate) struct Planned {
     pub(super) clear: bool,
     /// Members of etcd, by ID, that are taken out first.
     pub(super) former: Vec<String>,
+    /// What is done about certificates.
+    pub(super) renewal: Renewal,
 }
 
 impl Planned {
     /// A step that puts nothing on its host.
     pub(super) fn new(step: HostStep) -> Self {
-        Self { step, items: Vec::new(), digests: String::new(), clear: false, former: Vec::new() }
+        Self {
+            step,
+            items: Vec::new(),
+            digests: String::new(),
+            clear: false,
+            former: Vec::new(),
+            renewal: Renewal::default(),
+        }
     }
 }
 
 /// What artefacts and programs hosts get.
 pub(crate) struct Supplies<'a> {
-    /// The lock.
-    pub(crate) lock: &'a Lock,
-    /// The folder of the mirror.
-    pub(crate) mirror: PathBuf,
+    /// What the lock has of this version.
+    pub(crate) release: &'a Release,
     /// Archives of images.
     pub(crate) images: &'a [LocalFile],
-    /// The running program.
-    pub(crate) itself: &'a LocalFile,
+    /// cozy itself, by the architecture of hosts.
+    pub(crate) programs: &'a BTreeMap<&'static str, LocalFile>,
 }
+
+/// Where cozy itself is on a host.
+pub(super) const ITSELF: &str = "/usr/local/bin/cozy";
 
 /// Everything that a node must have, in the order in which it is put there.
 pub(super) fn items(site: &Site<'_>, node: &Node, supplies: Option<&Supplies<'_>>) -> Vec<Item> {
@@ -168,18 +198,18 @@ pub(super) fn items(site: &Site<'_>, node: &Node, supplies: Option<&Supplies<'_>
     if let Some(supplies) = supplies {
         items.extend(supplies.images.iter().map(|image| Item {
             what: format!("import images {}", image.name),
-            source: Source::File(image.path.clone(), image.sha256.clone()),
+            source: Source::File(image.path.clone(), image.sha256),
             action: Action::Import,
             service: None,
-            ..marked(&format!("image-{}", image.name), &image.sha256)
+            ..marked(&format!("image-{}", image.name), image.sha256)
         }));
     }
     items
 }
 
 fn supplied<'a>(node: &'a Node, supplies: &'a Supplies<'_>) -> impl Iterator<Item = Item> + 'a {
-    let artefacts = supplies.lock.of(node.arch).map(|artefact| {
-        let source = Source::File(artefact.path(&supplies.mirror), artefact.sha256.clone());
+    let artefacts = supplies.release.of(node.arch).map(|artefact| {
+        let source = Source::Locked(artefact.sha256);
         let what = format!("install {} {}", artefact.name, artefact.version);
         let service = match artefact.name.as_str() {
             "containerd" => Some(Service::Containerd),
@@ -198,27 +228,28 @@ fn supplied<'a>(node: &'a Node, supplies: &'a Supplies<'_>) -> impl Iterator<Ite
                 source,
                 action: Action::Unpack(into.to_owned()),
                 service,
-                ..marked(&artefact.name, &artefact.sha256)
+                ..marked(&artefact.name, artefact.sha256)
             },
             None => Item {
                 what,
                 probe: format!("/usr/local/bin/{}", artefact.name),
-                digest: artefact.sha256.clone(),
+                digest: artefact.sha256.to_string(),
                 source,
                 action: Action::Place(0o755),
                 service,
             },
         }
     });
-    let itself = supplies.itself;
-    artefacts.chain(std::iter::once(Item {
+    // The first of all: if it does not start there, nothing else is put there.
+    let itself = supplies.programs.get(node.arch).map(|itself| Item {
         what: format!("install {}", itself.name),
-        probe: "/usr/local/bin/cozy".to_owned(),
-        digest: itself.sha256.clone(),
-        source: Source::File(itself.path.clone(), itself.sha256.clone()),
+        probe: ITSELF.to_owned(),
+        digest: itself.sha256.to_string(),
+        source: Source::File(itself.path.clone(), itself.sha256),
         action: Action::Place(0o755),
         service: Some(Service::Proxy),
-    }))
+    });
+    itself.into_iter().chain(artefacts)
 }
 
 fn text(path: &str, text: String, mode: u32, service: Option<Service>) -> Item {
@@ -233,7 +264,7 @@ fn text(path: &str, text: String, mode: u32, service: Option<Service>) -> Item {
 }
 
 /// An item whose presence is shown by a mark, not by its own file.
-fn marked(name: &str, sha256: &str) -> Item {
+fn marked(name: &str, sha256: Digest) -> Item {
     let mark = mark(sha256);
     Item {
         what: String::new(),
@@ -246,7 +277,7 @@ fn marked(name: &str, sha256: &str) -> Item {
 }
 
 /// The text of a mark.
-pub(super) fn mark(sha256: &str) -> String {
+pub(super) fn mark(sha256: Digest) -> String {
     format!("{sha256}\n")
 }
 
@@ -293,6 +324,7 @@ pub(super) fn steps(
     needs.push((init, Reason::Kubernetes));
     needs.extend(before.map(|before| (before, Reason::Quorum)));
     departures.add(&mut all, true, &needs);
+    certify(&mut all, nodes, found);
     // Nobody waits for these: a node is ready once the pod network is, which comes with the components.
     for index in 0..all.len() {
         let Some(before) = all.get(index).map(|planned| planned.step.clone()) else { continue };
@@ -310,6 +342,51 @@ pub(super) fn steps(
         }));
     }
     all
+}
+
+/// Certificates, once a node belongs to the cluster. Control planes restart one after the other.
+fn certify(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found]) {
+    let mut before = None;
+    for (node, found) in nodes.iter().zip(found).filter(|(_, found)| !found.renewal.is_nothing()) {
+        let joins = all.iter().position(|planned| {
+            planned.step.host == node.name && matches!(planned.step.phase, Phase::Init | Phase::Join)
+        });
+        let mut needs: Vec<(usize, Reason)> =
+            joins.map(|index| (index, Reason::StageOrder)).into_iter().collect();
+        let renews = found.renewal.leaves.is_some();
+        if renews {
+            needs.extend(before.map(|before| (before, Reason::Quorum)));
+            before = Some(all.len());
+        }
+        let step = HostStep {
+            host: node.name.clone(),
+            phase: Phase::Certify,
+            needs,
+            work: found.renewal.work(),
+            expect: if renews { RENEW } else { APPROVE },
+            done: false,
+        };
+        all.push(Planned { renewal: found.renewal, ..Planned::new(step) });
+    }
+}
+
+/// The steps without which nothing else works: certificates that have ended.
+pub(super) fn urgent(all: &[Planned]) -> Vec<HostStep> {
+    let urgent = all.iter().filter(|planned| planned.renewal.is_urgent());
+    let mut steps: Vec<HostStep> = urgent.map(|planned| planned.step.clone()).collect();
+    // Servers first: kubelets get theirs from the authority of one, through an API server that lets them in.
+    let servers: Vec<&str> = all
+        .iter()
+        .filter(|planned| planned.renewal.leaves.is_some())
+        .map(|planned| planned.step.host.as_str())
+        .collect();
+    steps.sort_by_key(|step| !servers.contains(&step.host.as_str()));
+    for index in 0..steps.len() {
+        if let Some(step) = steps.get_mut(index) {
+            step.needs = index.checked_sub(1).map(|before| (before, Reason::Quorum)).into_iter().collect();
+        }
+    }
+    steps
 }
 
 fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
@@ -356,7 +433,9 @@ fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>) 
     let expect = match (phase, node.role) {
         (Phase::Join, Role::Server) => JOIN_SERVER,
         (Phase::Join, Role::Agent) => JOIN_AGENT,
-        (Phase::Prepare | Phase::Init | Phase::Ready | Phase::Remove | Phase::Clean, _) => INIT,
+        (Phase::Prepare | Phase::Init | Phase::Certify | Phase::Ready | Phase::Remove | Phase::Clean, _) => {
+            INIT
+        }
     };
     let mut work = Vec::new();
     if clear {
@@ -368,9 +447,10 @@ fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>) 
         work.push(match (phase, node.role) {
             (Phase::Join, Role::Server) => "kubeadm join as a server".to_owned(),
             (Phase::Join, Role::Agent) => "kubeadm join".to_owned(),
-            (Phase::Prepare | Phase::Init | Phase::Ready | Phase::Remove | Phase::Clean, _) => {
-                "kubeadm init".to_owned()
-            }
+            (
+                Phase::Prepare | Phase::Init | Phase::Certify | Phase::Ready | Phase::Remove | Phase::Clean,
+                _,
+            ) => "kubeadm init".to_owned(),
         });
     }
     let done = work.is_empty();
@@ -393,7 +473,7 @@ pub(crate) fn rehearsed(cloud: &Cloud, version: &str) -> Vec<HostStep> {
         .collect();
     let site = Site { cloud, version, sandbox: "", nodes: &nodes };
     let wanted = nodes.iter().map(|node| items(&site, node, None)).collect();
-    let found = vec![Found::default(); nodes.len()];
+    let found: Vec<Found> = nodes.iter().map(|node| Found::default().judged(cloud, node.role)).collect();
     let departures = Departures::default();
     steps(&nodes, wanted, &found, &departures).into_iter().map(|planned| planned.step).collect()
 }

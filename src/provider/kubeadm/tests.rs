@@ -219,7 +219,7 @@ fn no_second_cluster_is_made_beside_one_whose_servers_are_to_leave() {
 fn rehearsals_have_the_same_steps() {
     let steps = rehearsed(&cloud(), "v1.36.3");
     let names: Vec<String> = steps.iter().map(|step| format!("{}/{}", step.host, step.phase)).collect();
-    assert_eq!(names.len(), 12, "{names:?}");
+    assert_eq!(names.len(), 16, "{names:?}");
     assert!(
         steps.iter().enumerate().all(|(index, step)| step.needs.iter().all(|(before, _)| *before < index))
     );
@@ -343,4 +343,46 @@ fn files_are_read_again_only_when_they_changed() {
     assert_eq!(found.digest(&names[1]), Some(&*Digest::of(b"CHANGED").to_string()));
     assert_eq!(found.digest(&names[2]), Some(&*Digest::of(b"new it's").to_string()));
     assert_eq!(found.digest(&names[3]), None);
+}
+
+#[test]
+fn control_planes_are_renewed_one_after_the_other_and_ended_ones_first_of_all() {
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let state = |left: i64| {
+        let ends = format!(
+            "{left} /etc/kubernetes/pki/apiserver.crt\nends 9999999 {}",
+            super::certificates::SERVING
+        );
+        format!("joined\nactive containerd\nactive cozy-proxy\nactive kubelet\nends {ends}")
+    };
+    let plan = |left: [i64; 4]| {
+        let found: Vec<Found> = left
+            .into_iter()
+            .zip(&nodes)
+            .map(|(left, node)| Found::read(&state(left)).judged(&cloud, node.role))
+            .collect();
+        let wanted = vec![Vec::new(); 4];
+        steps::steps(&nodes, wanted, &found, &Departures::default())
+    };
+    let lines = |steps: &[crate::plan::planner::HostStep]| -> Vec<String> {
+        let line = |step: &crate::plan::planner::HostStep| {
+            let needs: Vec<String> = step.needs.iter().map(|(on, why)| format!("{on}: {why}")).collect();
+            format!("{} {}: {} [{}]", step.host, step.phase, step.work.join(", "), needs.join("; "))
+        };
+        steps.iter().filter(|step| !step.done).map(line).collect()
+    };
+    let day = 86_400;
+    let all = plan([30 * day, 200 * day, 31 * day, 0]);
+    assert!(steps::urgent(&all).is_empty());
+    let all: Vec<_> = all.into_iter().map(|planned| planned.step).collect();
+    assert_snapshot!(lines(&all).join("\n"), @"
+        h1 certify: renew kubeadm's certificates, which end in 30 days, restart etcd and the control plane [4: stages go in order]
+        h3 certify: renew kubeadm's certificates, which end in 31 days, restart etcd and the control plane [6: stages go in order; 8: servers come and go one at a time, for etcd's quorum]
+    ");
+    let all = plan([-day, 200 * day, -1, 0]);
+    assert_snapshot!(lines(&steps::urgent(&all)).join("\n"), @"
+        h1 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane []
+        h3 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane [0: servers come and go one at a time, for etcd's quorum]
+    ");
 }

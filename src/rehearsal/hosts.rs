@@ -1,0 +1,162 @@
+//! Hosts of a rehearsal: each step takes its expected time, and what goes
+//! wrong with a host ends as it does over SSH.
+
+use std::time::Duration;
+
+use futures::future::{FutureExt as _, LocalBoxFuture};
+use tokio::time::Instant;
+
+use crate::cluster::Cluster;
+use crate::execute::event::Failure;
+use crate::execute::hosts::Hosts;
+use crate::execute::retry;
+use crate::host::{HostError, Target, Trouble, Way};
+use crate::plan::planner::Phase;
+use crate::plan::{Step, StepId};
+
+/// How long a connection is silent before ssh gives it up (`ServerAliveInterval` times `ServerAliveCountMax`).
+const SILENT: Duration = Duration::from_secs(15);
+
+/// What goes wrong with a host.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum HostFault {
+    /// Nothing comes or goes between two times.
+    Unreachable { at: Duration, lasts: Duration },
+    /// It starts anew: what runs on it ends.
+    Reboot { at: Duration },
+    /// No space is left for what is put there.
+    DiskFull,
+    /// Nobody listens for SSH from a time on.
+    Refused { at: Duration },
+    /// All that it does takes so many times as long.
+    Slow(f64),
+}
+
+/// The hosts, with what goes wrong with them by name.
+pub(super) struct RehearsedHosts<'a> {
+    faults: &'a [(String, HostFault)],
+    begun: Instant,
+}
+
+impl<'a> RehearsedHosts<'a> {
+    /// Hosts of a run that begins now.
+    pub(super) fn new(faults: &'a [(String, HostFault)]) -> Self {
+        Self { faults, begun: Instant::now() }
+    }
+
+    async fn step(&self, step: &Step) -> Result<(), Failure> {
+        let StepId::Host { host, phase } = &step.id else { return Ok(()) };
+        let own: Vec<HostFault> =
+            self.faults.iter().filter(|(name, _)| name == host).map(|(_, fault)| *fault).collect();
+        match plan(&own, *phase, self.begun.elapsed(), step.expect) {
+            (time, None) => {
+                retry::pause(time).await;
+                Ok(())
+            }
+            (time, Some(trouble)) => {
+                retry::pause(time).await;
+                Err(failure(host, trouble))
+            }
+        }
+    }
+}
+
+impl Hosts for RehearsedHosts<'_> {
+    fn work<'a>(
+        &'a self,
+        step: &'a Step,
+        _say: &'a dyn Fn(String),
+    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Failure>> {
+        async { self.step(step).await.map(|()| None) }.boxed_local()
+    }
+}
+
+/// How long a step takes that starts at `start`, and how it ends if not well.
+fn plan(
+    faults: &[HostFault],
+    phase: Phase,
+    start: Duration,
+    expect: Duration,
+) -> (Duration, Option<Trouble>) {
+    let factor: f64 =
+        faults.iter().map(|it| if let HostFault::Slow(factor) = it { *factor } else { 1.0 }).product();
+    let mut took = expect.mul_f64(factor);
+    for fault in faults {
+        let end = start + took;
+        // Since the step began.
+        let after = |time: Duration| time.saturating_sub(start);
+        match *fault {
+            HostFault::DiskFull if phase == Phase::Prepare => {
+                let what = "writing /usr/local/bin/kubelet".to_owned();
+                return (took / 2, Some(Trouble::NoSpace { what }));
+            }
+            HostFault::Refused { at } if at < end => return (after(at), Some(Trouble::Refused)),
+            HostFault::Reboot { at } if start <= at && at < end => {
+                let words = "the host was started anew".to_owned();
+                return (after(at), Some(Trouble::Lost(words)));
+            }
+            HostFault::Unreachable { at, lasts } if at < end && start < at + lasts => {
+                let first = after(at);
+                let silent = after(at + lasts).saturating_sub(first);
+                if silent >= SILENT {
+                    let words = format!("nothing came for {} s", SILENT.as_secs());
+                    return (first + SILENT, Some(Trouble::Lost(words)));
+                }
+                took += silent;
+            }
+            HostFault::Slow(_)
+            | HostFault::DiskFull
+            | HostFault::Refused { .. }
+            | HostFault::Reboot { .. }
+            | HostFault::Unreachable { .. } => {}
+        }
+    }
+    (took, None)
+}
+
+fn failure(host: &str, trouble: Trouble) -> Failure {
+    let way = Way::Ssh { address: host.to_owned(), user: "root".to_owned(), port: None };
+    let error = HostError::new(&Target { name: host.to_owned(), way }, trouble);
+    Failure { code: error.code(), message: error.to_string(), chain: Vec::new(), hint: Some(error.hint()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(faults: &[HostFault], start: u64) -> (u64, Option<Trouble>) {
+        let seconds = Duration::from_secs;
+        let (took, trouble) = plan(faults, Phase::Prepare, seconds(start), seconds(20));
+        (took.as_secs(), trouble)
+    }
+
+    #[test]
+    fn short_silence_is_waited_for_and_long_silence_breaks_the_connection() {
+        let seconds = Duration::from_secs;
+        let silent = |at, lasts| HostFault::Unreachable { at: seconds(at), lasts: seconds(lasts) };
+        let lost = || Some(Trouble::Lost("nothing came for 15 s".to_owned()));
+        assert_eq!(run(&[], 0), (20, None));
+        assert_eq!(run(&[silent(10, 5)], 0), (25, None));
+        assert_eq!(run(&[silent(10, 60)], 0), (25, lost()));
+        // It began in the middle of it; and after it.
+        assert_eq!(run(&[silent(10, 60)], 30), (15, lost()));
+        assert_eq!(run(&[silent(10, 60)], 60), (30, None));
+        assert_eq!(run(&[silent(10, 60)], 70), (20, None));
+        assert_eq!(run(&[silent(100, 60)], 0), (20, None));
+    }
+
+    #[test]
+    fn reboots_end_what_runs_and_slow_hosts_take_longer() {
+        let seconds = Duration::from_secs;
+        let reboot = HostFault::Reboot { at: seconds(12) };
+        let lost = Some(Trouble::Lost("the host was started anew".to_owned()));
+        assert_eq!(run(&[reboot], 0), (12, lost.clone()));
+        assert_eq!(run(&[reboot], 13), (20, None));
+        assert_eq!(run(&[HostFault::Slow(3.0)], 0), (60, None));
+        assert_eq!(run(&[HostFault::Slow(3.0), HostFault::Reboot { at: seconds(50) }], 0), (50, lost));
+        assert_eq!(run(&[HostFault::Refused { at: seconds(5) }], 0), (5, Some(Trouble::Refused)));
+        assert_eq!(run(&[HostFault::Refused { at: seconds(5) }], 9), (0, Some(Trouble::Refused)));
+        assert!(matches!(run(&[HostFault::DiskFull], 0), (10, Some(Trouble::NoSpace { .. }))));
+        assert_eq!(plan(&[HostFault::DiskFull], Phase::Join, seconds(0), seconds(9)), (seconds(9), None));
+    }
+}
