@@ -91,6 +91,12 @@ impl ChartArgs {
 
 /// Runs the command.
 pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
+    if settings.file != "cozy.yaml" {
+        ui.note(
+            "`--file` is the cloud's, and not read here: a chart's values are given with `--values`"
+                .to_owned(),
+        );
+    }
     let files = args.values.iter().map(|path| Ok((path.display().to_string(), text(path)?)));
     let files: Vec<(String, String)> = files.collect::<anyhow::Result<_>>()?;
     let mut sources: Vec<_> = files.iter().map(|(name, text)| ValueSource::File(name, text)).collect();

@@ -14,7 +14,7 @@ pub(crate) use metadata::{Dependency, Import, Metadata, text as scalar_text};
 
 use crate::error::Error;
 use crate::limits::Limits;
-use crate::value::{Entries, Value};
+use crate::value::Value;
 use crate::values;
 
 /// A file of a chart.
@@ -220,11 +220,4 @@ fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Res
         chart.dependencies.push(subchart);
     }
     Ok(chart)
-}
-
-impl Chart {
-    /// The chart's values as a map that may be changed.
-    pub(crate) fn own_values(&self) -> Value {
-        self.values.as_ref().map_or_else(|| Value::map(Entries::new()), Value::deep_copy)
-    }
 }

@@ -29,14 +29,16 @@ pub(crate) fn print(value: &Value, out: &mut Vec<u8>) {
         }
         Value::Map(map) => {
             out.extend_from_slice(b"map[");
-            for (index, (key, value)) in map.entries().iter().enumerate() {
-                if index > 0 {
-                    out.push(b' ');
+            map.with(|entries| {
+                for (index, (key, value)) in entries.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b' ');
+                    }
+                    out.extend_from_slice(key.as_bytes());
+                    out.push(b':');
+                    print(value, out);
                 }
-                out.extend_from_slice(key.as_bytes());
-                out.push(b':');
-                print(value, out);
-            }
+            });
             out.push(b']');
         }
         Value::Object(object) => out.extend_from_slice(object.print().as_bytes()),

@@ -60,28 +60,28 @@ fn put(value: &Value, style: Style, depth: usize, out: &mut String) -> Result<()
             sequence(&list.items, style, depth, out)?;
         }
         Value::Map(map) => {
-            entries(&map.entries(), style, depth, out)?;
+            map.with(|all| entries(all.iter(), style, depth, out))?;
         }
         Value::Object(object) => match object.struct_fields() {
-            Some(fields) => entries(&fields, style, depth, out)?,
+            Some(fields) => entries(fields.iter().map(|(key, value)| (key, value)), style, depth, out)?,
             None => put(&object.as_json(), style, depth, out)?,
         },
     }
     Ok(())
 }
 
-fn entries<K: AsRef<str>>(
-    all: &[(K, Value)],
+fn entries<'v, K: AsRef<str> + 'v>(
+    all: impl ExactSizeIterator<Item = (&'v K, &'v Value)>,
     style: Style,
     depth: usize,
     out: &mut String,
 ) -> Result<(), String> {
-    if all.is_empty() {
+    if all.len() == 0 {
         out.push_str("{}");
         return Ok(());
     }
     out.push('{');
-    for (index, (key, value)) in all.iter().enumerate() {
+    for (index, (key, value)) in all.enumerate() {
         if index > 0 {
             out.push(',');
         }
@@ -115,24 +115,41 @@ fn sequence(items: &[Value], style: Style, depth: usize, out: &mut String) -> Re
 
 /// Writes a string with Go's escapes.
 pub(crate) fn string(text: &str, html: bool, out: &mut String) {
+    // U+2028 and U+2029 start with 0xe2.
+    let plain = |byte: &u8| match byte {
+        b'"' | b'\\' | 0..=0x1f | 0xe2 => false,
+        b'<' | b'>' | b'&' => !html,
+        _ => true,
+    };
     out.push('"');
-    for character in text.chars() {
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\x08' => out.push_str("\\b"),
-            '\x0c' => out.push_str("\\f"),
-            '<' | '>' | '&' if !html => out.push(character),
-            '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
-                let _ = write!(out, "\\u{:04x}", u32::from(character));
-            }
-            character => out.push(character),
-        }
+    let mut rest = text;
+    loop {
+        let end = rest.bytes().position(|byte| !plain(&byte)).unwrap_or(rest.len());
+        let (before, after) = rest.split_at(end);
+        out.push_str(before);
+        let mut characters = after.chars();
+        let Some(character) = characters.next() else { break };
+        escaped(character, out);
+        rest = characters.as_str();
     }
     out.push('"');
+}
+
+fn escaped(character: char, out: &mut String) {
+    match character {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\x08' => out.push_str("\\b"),
+        '\x0c' => out.push_str("\\f"),
+        '\0'..='\x1f' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "\\u{:04x}", u32::from(character));
+        }
+        character => out.push(character),
+    }
 }
 
 /// Reads one JSON value, and nothing after it.

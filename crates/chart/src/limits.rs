@@ -9,10 +9,14 @@ pub struct Limits {
     pub archive_bytes: u64,
     /// Nesting of archives within archives.
     pub archive_depth: usize,
+    /// Tokens of templates that are read, those given to `tpl` included.
+    pub tokens: usize,
     /// Steps of templates: nodes that are executed.
     pub steps: u64,
     /// Bytes that templates may write, into strings included.
     pub output_bytes: usize,
+    /// Bytes of the lists and maps that templates may make, all together.
+    pub value_bytes: usize,
     /// Nesting of templates that call each other.
     pub depth: usize,
 }
@@ -23,8 +27,10 @@ impl Default for Limits {
             files: 20_000,
             archive_bytes: 100 << 20,
             archive_depth: 8,
+            tokens: 1_500_000,
             steps: 20_000_000,
             output_bytes: 100 << 20,
+            value_bytes: 128 << 20,
             depth: 5_000,
         }
     }

@@ -1,10 +1,11 @@
 //! From rendered files to manifests and hooks, in Helm's order and words
 //! (Helm's `release/v1/util`, and what `helm template` prints).
 
+mod head;
+
+use self::head::Head;
 use crate::chart::path_matches;
 use crate::error::Error;
-use crate::value::Value;
-use crate::yaml;
 
 /// A document that is part of the release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -288,61 +289,4 @@ pub(crate) fn sort(files: &[(String, String)]) -> Result<(Vec<Manifest>, Vec<Hoo
     manifests.sort_by(|a, b| rank(&a.kind).cmp(&rank(&b.kind)));
     hooks.sort_by(|a, b| rank(&a.manifest.kind).cmp(&rank(&b.manifest.kind)));
     Ok((manifests, hooks))
-}
-
-/// What Helm reads of a document.
-#[derive(Debug, Default)]
-struct Head {
-    api_version: String,
-    kind: String,
-    name: String,
-    annotations: Vec<(String, String)>,
-}
-
-impl Head {
-    fn read(text: &str) -> Result<Self, String> {
-        let value = yaml::read_typed(text, true)?;
-        let mut head = Self::default();
-        let document = match &value {
-            Value::Map(map) => map,
-            value if value.is_nil() => return Ok(head),
-            other => return Err(format!("a document is to be a map, not {}", other.kind())),
-        };
-        for (key, value) in document.entries() {
-            match key.to_ascii_lowercase().as_str() {
-                _ if value.is_nil() => {}
-                "apiversion" => head.api_version = string(&value, "apiVersion")?,
-                "kind" => head.kind = string(&value, "kind")?,
-                "metadata" => head.read_metadata(&value)?,
-                _ => {}
-            }
-        }
-        Ok(head)
-    }
-
-    fn read_metadata(&mut self, value: &Value) -> Result<(), String> {
-        let Some(metadata) = value.as_map() else { return Err("metadata is to be a map".to_owned()) };
-        for (key, value) in metadata.entries() {
-            match key.to_ascii_lowercase().as_str() {
-                _ if value.is_nil() => {}
-                "name" => self.name = string(&value, "metadata.name")?,
-                "annotations" => {
-                    let Some(all) = value.as_map() else {
-                        return Err("metadata.annotations is to be a map".to_owned());
-                    };
-                    for (name, value) in all.entries() {
-                        let text =
-                            if value.is_nil() { String::new() } else { string(&value, "an annotation")? };
-                        self.annotations.push((name.to_string(), text));
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-}
-
-fn string(value: &Value, place: &str) -> Result<String, String> {
-    crate::chart::scalar_text(value).ok_or_else(|| format!("{place} is to be a string, not {}", value.kind()))
 }

@@ -115,11 +115,20 @@ pub(crate) fn general(float: f64) -> String {
     if (-4..6).contains(&power) { format!("{float}") } else { exponent(float) }
 }
 
+/// A whole number, where it is one far below 2^63.
+pub(crate) fn whole(float: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and far below 2^63")]
+    (float.fract() == 0.0 && float.abs() < 1e15).then_some(float as i64)
+}
+
 /// Go's `encoding/json`: no exponent between 1e-6 and 1e21.
 pub(crate) fn json(float: f64) -> String {
     let size = float.abs();
     if float == 0.0 {
         return if float.is_sign_negative() { "-0" } else { "0" }.to_owned();
+    }
+    if let Some(whole) = whole(float) {
+        return whole.to_string();
     }
     if (1e-6..1e21).contains(&size) {
         return format!("{float}");

@@ -15,7 +15,6 @@ use crate::funcs::semver::{Constraint, Version};
 use crate::limits::Limits;
 use crate::manifest::{self, Crd, Rendered};
 use crate::object::Object;
-use crate::template::parse;
 use crate::value::{Entries, MapKind, Value};
 use crate::values::{Values, coalesce};
 
@@ -225,7 +224,7 @@ fn execute(
     let mut engine = Engine::new(environment, limits);
     for (path, renderable) in &order {
         let source = String::from_utf8_lossy(&renderable.source);
-        engine.add(parse::parse(path, path, &source)?);
+        engine.read(path, &source)?;
     }
     let mut files = Vec::new();
     for (path, renderable) in &order {

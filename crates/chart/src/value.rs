@@ -2,15 +2,17 @@
 //! reference as Go's are. Helm's values come from JSON, so their numbers are
 //! `float64`; literals in templates are `int`.
 
+mod entries;
+mod nesting;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::object::Object;
+pub(crate) use entries::Entries;
+pub(crate) use nesting::{Endless, Extent};
 
-/// The entries of a map, in the order of their keys, which is Go's for `range`.
-pub(crate) type Entries = BTreeMap<Rc<str>, Value>;
+use crate::object::Object;
 
 /// A map's static type in Go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,15 @@ pub(crate) struct List {
     pub(crate) items: Vec<Value>,
 }
 
+impl Drop for List {
+    fn drop(&mut self) {
+        // Nearly all lists hold nothing that is nested.
+        if self.items.iter().any(|item| matches!(item, Value::Map(_) | Value::List(_))) {
+            nesting::dropped(std::mem::take(&mut self.items), |items| items);
+        }
+    }
+}
+
 /// A value.
 #[derive(Debug, Clone)]
 pub(crate) enum Value {
@@ -106,6 +117,11 @@ impl Map {
     /// Whether both are one map, whatever their types.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.entries, &other.entries)
+    }
+
+    /// Tells maps apart: views of one map have one.
+    fn address(&self) -> *const () {
+        Rc::as_ptr(&self.entries).cast()
     }
 
     /// Takes a key out.
@@ -314,10 +330,15 @@ impl Value {
                     entries.iter().map(|(key, value)| (Rc::clone(key), value.deep_copy())).collect()
                 }),
             ),
-            Self::List(list) => Self::List(Rc::new(List {
-                kind: list.kind,
-                items: list.items.iter().map(Self::deep_copy).collect(),
-            })),
+            // Lists are not changed: one without maps may be shared.
+            Self::List(list)
+                if list.items.iter().any(|item| matches!(item, Self::Map(_) | Self::List(_))) =>
+            {
+                Self::List(Rc::new(List {
+                    kind: list.kind,
+                    items: list.items.iter().map(Self::deep_copy).collect(),
+                }))
+            }
             other => other.clone(),
         }
     }
@@ -376,15 +397,10 @@ impl Value {
             Self::Bool(value) => (*value).into(),
             Self::Int(number) | Self::Int64(number) => (*number).into(),
             Self::Uint(number, _) => (*number).into(),
-            Self::Float(number) =>
-            {
-                #[expect(clippy::cast_possible_truncation, reason = "whole, and far below 2^63")]
-                if number.fract() == 0.0 && number.abs() < 1e15 {
-                    (*number as i64).into()
-                } else {
-                    (*number).into()
-                }
-            }
+            Self::Float(number) => match crate::number::whole(*number) {
+                Some(whole) => whole.into(),
+                None => (*number).into(),
+            },
             Self::Text(_) | Self::Raw(_) => self.string_text().unwrap_or_default().into_owned().into(),
             Self::Bytes(_) | Self::List(_) => {
                 self.elements().unwrap_or_default().iter().map(Self::to_json_value).collect()

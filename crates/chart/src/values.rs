@@ -10,7 +10,7 @@ pub use set::{Lookup, Set};
 
 use crate::error::Error;
 use crate::json;
-use crate::value::{Entries, Value};
+use crate::value::{Entries, Extent, Value};
 use crate::yaml;
 
 /// Where values come from, in any order: Helm reads files first, then
@@ -131,6 +131,9 @@ pub(crate) fn merge_maps(base: &Value, over: &Value) -> Value {
     Value::map(out)
 }
 
+/// The most nodes of values that `.Values.YAML` writes.
+const LARGEST: u64 = 4_000_000;
+
 /// What a method of `.Values` answers; `None`: there is no such method.
 pub(crate) fn method(values: &Value, name: &str, arguments: &[Value]) -> Option<Result<Value, String>> {
     let at = || match arguments {
@@ -141,7 +144,10 @@ pub(crate) fn method(values: &Value, name: &str, arguments: &[Value]) -> Option<
     };
     let answer = match name {
         "AsMap" => Ok(Value::map(values.as_map()?.entries().into_iter().collect())),
-        "YAML" => yaml::write(values).map(Value::text),
+        "YAML" => Extent::of(values, LARGEST)
+            .map_err(|problem| problem.words().to_owned())
+            .and_then(|extent| extent.with_stack(|| yaml::write(values)))
+            .map(Value::text),
         "Table" => at().and_then(|keys| match path(values, &keys) {
             Some(table @ Value::Map(_)) => Ok(table.as_values()),
             _ => Err(format!("{keys:?} is not a table")),

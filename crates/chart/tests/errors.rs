@@ -225,11 +225,12 @@ fn broken_templates_say_where_and_why() {
           called from shop/templates/a.yaml:1:23 at <include "loop" .> in "loop"
 
         {{ range until 30000000 }}x{{ end }}
-        shop/templates/a.yaml:1:10: until: the templates write more than 104857600 bytes
+        shop/templates/a.yaml:1:10: until: the templates make lists and maps of more than 134217728 bytes
           at <until 30000000>
 
         {{ range until 3000 }}{{ repeat 99999 "x" }}{{ end }}
-        the templates write more than 104857600 bytes
+        shop/templates/a.yaml:1:26: repeat: the templates write more than 104857600 bytes
+          at <repeat 99999 "x">
 
         a: b⏎  c: d
         shop/templates/a.yaml: what it renders is not YAML: yaml: line 2: did not find expected key

@@ -25,8 +25,16 @@ impl<'a> Cursor<'a> {
 
     /// Refuses what libyaml's reader refuses: control characters.
     pub(crate) fn check_characters(&self) -> Result<(), Error> {
+        const USUAL: usize = 32;
         let mut at = self.at;
         while let Some(&byte) = self.bytes.get(at) {
+            // Without a branch for each byte, so that many are looked at together.
+            let usual =
+                |chunk: &[u8]| chunk.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~' | b'\n'));
+            if self.bytes.get(at..at + USUAL).is_some_and(usual) {
+                at += USUAL;
+                continue;
+            }
             let allowed = match byte {
                 b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..=0xc1 | 0xc3..=0xee | 0xf0..=0xff => true,
                 0xc2 => self.byte(at + 1) >= 0xa0 || self.byte(at + 1) == 0x85,

@@ -8,7 +8,7 @@ use crate::format;
 use crate::funcs::{Function, Type};
 use crate::object::{Member, Object};
 use crate::template::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, Position, Template};
-use crate::value::{MapKind, Value};
+use crate::value::{Extent, MapKind, Value};
 use crate::values;
 
 /// The execution of one template.
@@ -93,7 +93,13 @@ impl Run<'_, '_> {
                         Value::Object(object) if matches!(*object, Object::Kube(_)) => {
                             format::print(&field(&Value::Object(object), "String", None)?, out);
                         }
-                        value => format::print(&value, out),
+                        value => {
+                            let extent = match self.engine.extent(&value) {
+                                Ok(extent) => extent,
+                                Err(stop) => return self.placed(Err(stop), pipe.position, pipe),
+                            };
+                            extent.with_stack(|| format::print(&value, out));
+                        }
                     }
                     self.engine.spend(out.len() - before)?;
                 }
@@ -112,7 +118,7 @@ impl Run<'_, '_> {
                     Some(pipe) => self.pipe(pipe, dot)?,
                     None => Value::Nil,
                 };
-                let shown = format!("template {name:?}");
+                let shown = Invoked(name);
                 let Some(template) = self.engine.find(name) else {
                     let missing = Err(Stop::Failed(format!("template {name:?} not defined")));
                     return self.placed(missing, *position, &shown);
@@ -150,6 +156,13 @@ impl Run<'_, '_> {
         }
         let mark = self.variables.len();
         let pairs = match Self::pairs(&value) {
+            // Go counts, but has no keys for that.
+            Ok(_) if pipe.variables.len() > 1 && is_number(&value) => {
+                Err(format!("can't use {} to iterate over more than one variable", format::text(&value)))
+            }
+            other => other,
+        };
+        let pairs = match pairs {
             Ok(pairs) => pairs,
             Err(problem) => return self.placed(Err(Stop::Failed(problem)), pipe.position, pipe),
         };
@@ -394,7 +407,20 @@ impl Run<'_, '_> {
         if let Some(last) = last {
             values.push(checked(last, function.type_at(arguments.len()))?);
         }
-        (function.body)(self.engine, &values).map_err(|stop| match stop {
+        let mut deepest = Extent::default();
+        if function.walks {
+            for value in &values {
+                deepest = deepest.max(self.engine.extent(value)?);
+            }
+        }
+        self.engine.can_take(&values)?;
+        let before = self.engine.spent();
+        let made = deepest.with_stack(|| (function.body)(self.engine, &values));
+        let counted = made.and_then(|made| {
+            self.engine.spend_made(&made, &values, before)?;
+            Ok(made)
+        });
+        counted.map_err(|stop| match stop {
             Stop::Failed(problem) if function.is_said_plainly() => Stop::Failed(problem),
             Stop::Failed(problem) => Stop::Failed(format!("{}: {problem}", function.name)),
             other => other,
@@ -452,6 +478,15 @@ impl Run<'_, '_> {
             }
         };
         Ok(literal)
+    }
+}
+
+/// Whether `range` counts up to it.
+fn is_number(value: &Value) -> bool {
+    match value {
+        Value::Int(_) | Value::Int64(_) | Value::Uint(..) => true,
+        Value::Object(object) => matches!(**object, Object::Duration(_)),
+        _ => false,
     }
 }
 
@@ -516,6 +551,15 @@ fn field(value: &Value, name: &str, arguments: Option<&[Value]>) -> Result<Value
             }
         },
         other => Err(Stop::Failed(format!("can't evaluate field {name} in type {}", other.type_name()))),
+    }
+}
+
+/// `template "name"`
+struct Invoked<'a>(&'a str);
+
+impl std::fmt::Display for Invoked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "template {:?}", self.0)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What works on any value: `len`, `index`, `default`, `coalesce`, `ternary`.
 
 use super::Type::{Any, Bool};
-use super::{Answer, Function, arg, fixed, is_empty, open};
+use super::{Answer, Function, arg, fixed, is_empty, open, walking};
 use crate::exec::Stop;
 use crate::value::{MapKind, Value};
 
@@ -18,8 +18,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     open("all", &[], Any, |_, a| Ok(Value::Bool(!a.iter().any(is_empty)))),
     open("any", &[], Any, |_, a| Ok(Value::Bool(!a.iter().all(is_empty)))),
     fixed("ternary", &[Any, Any, Bool], |_, a| Ok(arg(a, usize::from(!arg(a, 2).truth())).clone())),
-    fixed("deepCopy", &[Any], |_, a| Ok(arg(a, 0).deep_copy())),
-    fixed("mustDeepCopy", &[Any], |_, a| Ok(arg(a, 0).deep_copy())),
+    walking("deepCopy", &[Any], |_, a| Ok(arg(a, 0).deep_copy())),
+    walking("mustDeepCopy", &[Any], |_, a| Ok(arg(a, 0).deep_copy())),
 ];
 
 fn count(length: usize) -> Value {

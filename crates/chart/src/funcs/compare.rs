@@ -1,7 +1,7 @@
 //! Go's own functions: comparisons, logic, printing, escapes.
 
 use super::Type::{Any, Text};
-use super::{Function, arg, fixed, open};
+use super::{Function, arg, fixed, open, open_walking};
 use crate::exec::Stop;
 use crate::format;
 use crate::value::{Value, deep_equal};
@@ -17,17 +17,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("le", &[Any, Any], |_, a| less_or_equal(a).map(Value::Bool)),
     fixed("gt", &[Any, Any], |_, a| less_or_equal(a).map(|yes| Value::Bool(!yes))),
     fixed("ge", &[Any, Any], |_, a| less(a).map(|yes| Value::Bool(!yes))),
-    open("print", &[], Any, |_, a| Ok(Value::from_bytes(format::sprint(a)))),
-    open("println", &[], Any, |_, a| Ok(Value::from_bytes(format::sprintln(a)))),
-    open("printf", &[Text], Any, |engine, a| {
+    open_walking("print", &[], Any, |_, a| Ok(Value::from_bytes(format::sprint(a)))),
+    open_walking("println", &[], Any, |_, a| Ok(Value::from_bytes(format::sprintln(a)))),
+    open_walking("printf", &[Text], Any, |engine, a| {
         let (first, rest) = a.split_first().ok_or("wrong number of args for printf")?;
         let out = format::sprintf(&first.string_text().unwrap_or_default(), rest);
         engine.spend(out.len())?;
         Ok(Value::from_bytes(out))
     }),
-    open("html", &[], Any, |_, a| Ok(escaped(a, html))),
-    open("js", &[], Any, |_, a| Ok(escaped(a, js))),
-    open("urlquery", &[], Any, |_, a| Ok(escaped(a, super::urls::query_escape))),
+    open_walking("html", &[], Any, |_, a| Ok(escaped(a, html))),
+    open_walking("js", &[], Any, |_, a| Ok(escaped(a, js))),
+    open_walking("urlquery", &[], Any, |_, a| Ok(escaped(a, super::urls::query_escape))),
     open("call", &[Any], Any, |_, a| {
         Err(Stop::Failed(format!("non-function of type {}", arg(a, 0).type_name())))
     }),

@@ -13,7 +13,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use super::Type::{Certificate, Int, List, Text, Uint32};
-use super::{Answer, Function, arg, bytes, encoding, fixed, int, printed, text};
+use super::{Answer, Function, arg, bytes, encoding, fixed, int, printed, text, walking};
 use crate::environment::Environment;
 use crate::exec::{Engine, Stop};
 use crate::value::Value;
@@ -114,16 +114,16 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("genCAWithKey", &[Text, Int, Text], |engine, a| {
         certificates::authority(engine, "genCAWithKey", a, Some(&text(a, 2)))
     }),
-    fixed("genSelfSignedCert", &[Text, List, List, Int], |engine, a| {
+    walking("genSelfSignedCert", &[Text, List, List, Int], |engine, a| {
         certificates::leaf(engine, "genSelfSignedCert", a, None, None)
     }),
-    fixed("genSelfSignedCertWithKey", &[Text, List, List, Int, Text], |engine, a| {
+    walking("genSelfSignedCertWithKey", &[Text, List, List, Int, Text], |engine, a| {
         certificates::leaf(engine, "genSelfSignedCertWithKey", a, None, Some(&text(a, 4)))
     }),
-    fixed("genSignedCert", &[Text, List, List, Int, Certificate], |engine, a| {
+    walking("genSignedCert", &[Text, List, List, Int, Certificate], |engine, a| {
         certificates::leaf(engine, "genSignedCert", a, Some(arg(a, 4)), None)
     }),
-    fixed("genSignedCertWithKey", &[Text, List, List, Int, Certificate, Text], |engine, a| {
+    walking("genSignedCertWithKey", &[Text, List, List, Int, Certificate, Text], |engine, a| {
         certificates::leaf(engine, "genSignedCertWithKey", a, Some(arg(a, 4)), Some(&text(a, 5)))
     }),
 ];

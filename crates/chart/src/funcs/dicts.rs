@@ -4,14 +4,15 @@ use std::rc::Rc;
 
 use super::Type::{Any, Map, Text};
 use super::{Answer, Function, arg, fixed, open, text};
-use crate::exec::Stop;
+use crate::exec::{Engine, Stop};
 use crate::format;
 use crate::value::{self, Entries, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    open("dict", &[], Any, |_, a| Ok(dict(a))),
+    open("dict", &[], Any, dict),
     fixed("get", &[Map, Text], |_, a| Ok(arg(a, 0).get(&text(a, 1)).unwrap_or(Value::text("")))),
-    fixed("set", &[Map, Text, Any], |_, a| {
+    fixed("set", &[Map, Text, Any], |engine, a| {
+        engine.spend_values(1)?;
         map_of(arg(a, 0))?.set(text(a, 1).as_ref(), arg(a, 2).clone());
         Ok(arg(a, 0).clone())
     }),
@@ -39,10 +40,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     open("pick", &[Map], Text, |_, a| Ok(chosen(a, true))),
     open("omit", &[Map], Text, |_, a| Ok(chosen(a, false))),
-    open("merge", &[Map], Map, |_, a| merged(a, false)),
-    open("mustMerge", &[Map], Map, |_, a| merged(a, false)),
-    open("mergeOverwrite", &[Map], Map, |_, a| merged(a, true)),
-    open("mustMergeOverwrite", &[Map], Map, |_, a| merged(a, true)),
+    open("merge", &[Map], Map, |engine, a| merged(engine, a, false)),
+    open("mustMerge", &[Map], Map, |engine, a| merged(engine, a, false)),
+    open("mergeOverwrite", &[Map], Map, |engine, a| merged(engine, a, true)),
+    open("mustMergeOverwrite", &[Map], Map, |engine, a| merged(engine, a, true)),
     open("dig", &[], Any, |_, a| dig(a)),
 ];
 
@@ -50,13 +51,14 @@ fn map_of(value: &Value) -> Result<&Rc<value::Map>, Stop> {
     value.as_map().ok_or_else(|| Stop::from("assignment to entry in nil map"))
 }
 
-fn dict(arguments: &[Value]) -> Value {
+fn dict(engine: &mut Engine<'_>, arguments: &[Value]) -> Answer {
     let mut entries = Entries::new();
     for pair in arguments.chunks(2) {
-        let key = format::text(arg(pair, 0));
+        let extent = engine.extent(arg(pair, 0))?;
+        let key = extent.with_stack(|| format::text(arg(pair, 0)));
         entries.insert(Rc::from(key), pair.get(1).cloned().unwrap_or(Value::text("")));
     }
-    Value::map(entries)
+    Ok(Value::map(entries))
 }
 
 fn chosen(arguments: &[Value], named: bool) -> Value {
@@ -66,13 +68,13 @@ fn chosen(arguments: &[Value], named: bool) -> Value {
     Value::map(entries.into_iter().filter(|(key, _)| is_in(key) == named).collect())
 }
 
-fn merged(arguments: &[Value], overwrite: bool) -> Answer {
+fn merged(engine: &mut Engine<'_>, arguments: &[Value], overwrite: bool) -> Answer {
     let Some((first, sources)) = arguments.split_first() else { return Ok(Value::Nil) };
     let destination = if first.is_nil() { Value::map(Entries::new()) } else { first.clone() };
     if let Some(map) = destination.as_map() {
         for source in sources {
             if let Some(source) = source.as_map() {
-                merge(map, source, overwrite, 0)?;
+                merge(engine, map, source, overwrite, 0)?;
             }
         }
     }
@@ -80,7 +82,13 @@ fn merged(arguments: &[Value], overwrite: bool) -> Answer {
 }
 
 /// mergo's `Merge`: what is there and not empty stays, unless `overwrite`.
-fn merge(into: &Rc<value::Map>, from: &Rc<value::Map>, overwrite: bool, depth: usize) -> Result<(), Stop> {
+fn merge(
+    engine: &mut Engine<'_>,
+    into: &Rc<value::Map>,
+    from: &Rc<value::Map>,
+    overwrite: bool,
+    depth: usize,
+) -> Result<(), Stop> {
     if into.is(from) {
         return Ok(());
     }
@@ -88,6 +96,8 @@ fn merge(into: &Rc<value::Map>, from: &Rc<value::Map>, overwrite: bool, depth: u
         return Err("the maps to merge are nested too deeply".into());
     }
     for (key, source) in from.entries() {
+        // What is shared is merged each time it is met.
+        engine.many_steps(5)?;
         let before = into.get(&key);
         if source.is_nil() {
             if overwrite {
@@ -96,7 +106,7 @@ fn merge(into: &Rc<value::Map>, from: &Rc<value::Map>, overwrite: bool, depth: u
             continue;
         }
         if let (Value::Map(source), Some(Value::Map(before))) = (&source, &before) {
-            merge(before, source, overwrite, depth + 1)?;
+            merge(engine, before, source, overwrite, depth + 1)?;
         }
         let is_list = source.elements().is_some();
         if is_list && overwrite {

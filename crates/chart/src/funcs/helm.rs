@@ -1,9 +1,10 @@
 //! Helm's own functions: `include`, `tpl`, `required`, `lookup`, YAML, JSON, TOML.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::Type::{Any, Text};
-use super::{Answer, Function, arg, fixed, text, toml};
+use super::{Answer, Function, arg, fixed, text, toml, walking};
 use crate::exec::{Engine, Stop};
 use crate::json::{self, Style};
 use crate::value::{Entries, ListKind, MapKind, Value};
@@ -26,34 +27,46 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     // Helm looks no name up unless it is told to.
     fixed("getHostByName", &[Text], |_, _| Ok(Value::text(""))),
-    fixed("toYaml", &[Any], |engine, a| written(engine, yaml::write(arg(a, 0)), Must::No)),
-    fixed("mustToYaml", &[Any], |engine, a| written(engine, yaml::write(arg(a, 0)), Must::Yes)),
-    fixed("toYamlPretty", &[Any], |engine, a| written(engine, Ok(yaml::write_pretty(arg(a, 0))), Must::No)),
-    fixed("fromYaml", &[Text], |_, a| Ok(map_or_error(read_yaml(&text(a, 0)), YAML_MISMATCH))),
-    fixed("fromYamlArray", &[Text], |_, a| Ok(list_or_error(read_yaml(&text(a, 0)), YAML_MISMATCH))),
-    fixed("toToml", &[Any], |engine, a| {
+    fixed("toYaml", &[Any], |engine, a| written(engine, a, yaml::write, Must::No)),
+    fixed("mustToYaml", &[Any], |engine, a| written(engine, a, yaml::write, Must::Yes)),
+    walking("toYamlPretty", &[Any], |engine, a| {
+        written(engine, a, |value| Ok(yaml::write_pretty(value)), Must::No)
+    }),
+    fixed("fromYaml", &[Text], |engine, a| Ok(map_or_error(read_yaml(&source(engine, a)?), YAML_MISMATCH))),
+    fixed("fromYamlArray", &[Text], |engine, a| {
+        Ok(list_or_error(read_yaml(&source(engine, a)?), YAML_MISMATCH))
+    }),
+    walking("toToml", &[Any], |engine, a| {
         let text = toml_of(arg(a, 0))?.unwrap_or_else(|problem| problem);
         engine.spend(text.len())?;
         Ok(Value::text(text))
     }),
-    fixed("mustToToml", &[Any], |engine, a| {
+    walking("mustToToml", &[Any], |engine, a| {
         let text = toml_of(arg(a, 0))??;
         engine.spend(text.len())?;
         Ok(Value::text(text))
     }),
-    fixed("fromToml", &[Text], |_, a| {
-        Ok(toml::read(&text(a, 0))
+    fixed("fromToml", &[Text], |engine, a| {
+        Ok(toml::read(&source(engine, a)?)
             .unwrap_or_else(|problem| Value::map_from([("Error", Value::text(problem))])))
     }),
-    fixed("toJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), COMPACT), Must::No)),
-    fixed("mustToJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), COMPACT), Must::Yes)),
-    fixed("toPrettyJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), PRETTY), Must::No)),
-    fixed("mustToPrettyJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), PRETTY), Must::Yes)),
-    fixed("toRawJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), RAW), Must::Yes)),
-    fixed("mustToRawJson", &[Any], |engine, a| written(engine, json::write(arg(a, 0), RAW), Must::Yes)),
-    fixed("fromJson", &[Text], |_, a| Ok(map_or_error(json::read(&text(a, 0)), ""))),
-    fixed("mustFromJson", &[Text], |_, a| Ok(json::read(&text(a, 0))?)),
-    fixed("fromJsonArray", &[Text], |_, a| Ok(list_or_error(json::read(&text(a, 0)), ""))),
+    fixed("toJson", &[Any], |engine, a| written(engine, a, |value| json::write(value, COMPACT), Must::No)),
+    fixed("mustToJson", &[Any], |engine, a| {
+        written(engine, a, |value| json::write(value, COMPACT), Must::Yes)
+    }),
+    fixed("toPrettyJson", &[Any], |engine, a| {
+        written(engine, a, |value| json::write(value, PRETTY), Must::No)
+    }),
+    fixed("mustToPrettyJson", &[Any], |engine, a| {
+        written(engine, a, |value| json::write(value, PRETTY), Must::Yes)
+    }),
+    fixed("toRawJson", &[Any], |engine, a| written(engine, a, |value| json::write(value, RAW), Must::Yes)),
+    fixed("mustToRawJson", &[Any], |engine, a| {
+        written(engine, a, |value| json::write(value, RAW), Must::Yes)
+    }),
+    fixed("fromJson", &[Text], |engine, a| Ok(map_or_error(json::read(&source(engine, a)?), ""))),
+    fixed("mustFromJson", &[Text], |engine, a| Ok(json::read(&source(engine, a)?)?)),
+    fixed("fromJsonArray", &[Text], |engine, a| Ok(list_or_error(json::read(&source(engine, a)?), ""))),
 ];
 
 /// Go's `json.Marshal`.
@@ -62,6 +75,9 @@ const COMPACT: Style = Style { html: true, pretty: false };
 const PRETTY: Style = Style { html: true, pretty: true };
 /// Without escapes for HTML.
 const RAW: Style = Style { html: false, pretty: false };
+
+/// Go's words for a map that is within itself.
+const CYCLE: &str = "json: unsupported value: encountered a cycle via map[string]interface {}";
 
 /// TOML of a value, or why there is none; nil makes Go's encoder panic.
 fn toml_of(value: &Value) -> Result<Result<String, String>, Stop> {
@@ -78,7 +94,17 @@ enum Must {
     No,
 }
 
-fn written(engine: &mut Engine<'_>, text: Result<String, String>, must: Must) -> Answer {
+fn written(
+    engine: &mut Engine<'_>,
+    arguments: &[Value],
+    write: impl FnOnce(&Value) -> Result<String, String>,
+    must: Must,
+) -> Answer {
+    let value = arg(arguments, 0);
+    let text = match engine.finite(value)? {
+        Some(extent) => extent.with_stack(|| write(value)),
+        None => Err(CYCLE.to_owned()),
+    };
     let text = match text {
         Ok(text) => text,
         Err(problem) if must == Must::Yes => return Err(Stop::Failed(problem)),
@@ -88,11 +114,23 @@ fn written(engine: &mut Engine<'_>, text: Result<String, String>, must: Must) ->
     Ok(Value::text(text.strip_suffix('\n').unwrap_or(&text)))
 }
 
+/// The text to read values from. Counts those that it may hold, before they are made.
+fn source<'a>(engine: &mut Engine<'_>, arguments: &'a [Value]) -> Result<Cow<'a, str>, Stop> {
+    let text = text(arguments, 0);
+    let starts = text.bytes().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{' | b'-' | b'=' | b'.'));
+    engine.spend_values(starts.count())?;
+    Ok(text)
+}
+
 /// What sigs.k8s.io/yaml says before JSON's words.
 const YAML_MISMATCH: &str = "error unmarshaling JSON: while decoding JSON: ";
 
 fn read_yaml(text: &str) -> Result<Value, String> {
-    yaml::read(text).map_err(|problem| format!("error converting YAML to JSON: {problem}"))
+    yaml::read(text).map_err(|problem| {
+        // goyaml counts lines from 0, and does not say the first.
+        let problem = problem.replacen("yaml: line 1: ", "yaml: ", 1);
+        format!("error converting YAML to JSON: {problem}")
+    })
 }
 
 /// A map, or one with the key `Error`.

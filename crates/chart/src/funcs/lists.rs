@@ -1,7 +1,7 @@
 //! sprig's functions on lists.
 
 use super::Type::{Any, Int, Text};
-use super::{Answer, Function, arg, fixed, int, is_empty, open, text};
+use super::{Answer, Function, arg, fixed, int, is_empty, open, open_walking, text, walking};
 use crate::exec::{Engine, Stop};
 use crate::format;
 use crate::value::{List, ListKind, Value, deep_equal};
@@ -28,18 +28,18 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustReverse", &[Any], reverse),
     fixed("compact", &[Any], compact),
     fixed("mustCompact", &[Any], compact),
-    fixed("uniq", &[Any], uniq),
-    fixed("mustUniq", &[Any], uniq),
-    open("without", &[Any], Any, without),
-    open("mustWithout", &[Any], Any, without),
-    fixed("has", &[Any, Any], has),
-    fixed("mustHas", &[Any, Any], has),
+    walking("uniq", &[Any], uniq),
+    walking("mustUniq", &[Any], uniq),
+    open_walking("without", &[Any], Any, without),
+    open_walking("mustWithout", &[Any], Any, without),
+    walking("has", &[Any, Any], has),
+    walking("mustHas", &[Any, Any], has),
     open("slice", &[Any], Any, slice),
     open("mustSlice", &[Any], Any, slice),
     open("concat", &[], Any, concat),
     fixed("chunk", &[Int, Any], chunk),
     fixed("mustChunk", &[Int, Any], chunk),
-    fixed("sortAlpha", &[Any], |_, a| {
+    walking("sortAlpha", &[Any], |_, a| {
         let value = arg(a, 0);
         if value.elements().is_none() {
             return Ok(Value::texts([format::text(value)]));
@@ -48,8 +48,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
         sorted.sort_by(|a, b| a.string_bytes().cmp(&b.string_bytes()));
         Ok(texts(sorted))
     }),
-    fixed("toStrings", &[Any], |_, a| Ok(texts(strings(arg(a, 0))))),
-    fixed("join", &[Text, Any], |engine, a| {
+    walking("toStrings", &[Any], |_, a| Ok(texts(strings(arg(a, 0))))),
+    walking("join", &[Text, Any], |engine, a| {
         let separator = text(a, 0);
         let mut out = Vec::new();
         for (index, item) in strings(arg(a, 1)).iter().enumerate() {
@@ -87,7 +87,7 @@ pub(super) fn strings(value: &Value) -> Vec<Value> {
 
 fn push(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let mut list = items(arg(a, 0), "push on")?;
-    engine.spend(list.len())?;
+    engine.spend_values(list.len() / 4)?;
     list.push(arg(a, 1).clone());
     Ok(Value::list(list))
 }
@@ -95,7 +95,7 @@ fn push(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
 fn prepend(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let mut list = vec![arg(a, 1).clone()];
     list.extend(items(arg(a, 0), "prepend on")?);
-    engine.spend(list.len())?;
+    engine.spend_values(list.len() / 4)?;
     Ok(Value::list(list))
 }
 
@@ -187,7 +187,7 @@ fn concat(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
                 .map_err(|_| Stop::Failed(format!("Cannot concat type {} as list", list.kind())))?,
         );
     }
-    engine.spend(all.len())?;
+    engine.spend_values(all.len() / 2)?;
     Ok(if all.is_empty() { Value::nil_list(ListKind::NilAny) } else { Value::list(all) })
 }
 

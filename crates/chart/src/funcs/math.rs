@@ -2,7 +2,7 @@
 
 use super::Type::{Any, Float, Int, Text};
 use super::decimal::Decimal;
-use super::{Answer, Function, arg, fixed, int, open, text};
+use super::{Answer, Function, arg, fixed, int, open, text, walking};
 use crate::exec::{Engine, Stop};
 use crate::format;
 use crate::number;
@@ -15,7 +15,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("int", &[Any], |_, a| Ok(Value::Int(to_int64(arg(a, 0))))),
     fixed("int64", &[Any], |_, a| Ok(Value::Int64(to_int64(arg(a, 0))))),
     fixed("float64", &[Any], |_, a| Ok(Value::Float(to_float(arg(a, 0))))),
-    fixed("toDecimal", &[Any], |_, a| {
+    walking("toDecimal", &[Any], |_, a| {
         let shown = String::from_utf8_lossy(&format::sprint(a)).into_owned();
         Ok(Value::Int64(octal(&shown).unwrap_or(0)))
     }),
@@ -177,7 +177,7 @@ fn steps(engine: &mut Engine<'_>, start: i64, end: i64, step: i64) -> Result<Vec
         return Ok(Vec::new());
     }
     let count = (i128::from(end) - i128::from(start)).abs() / i128::from(step).abs() + 1;
-    engine.spend(usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(size_of::<Value>()))?;
+    engine.spend_values(usize::try_from(count).unwrap_or(usize::MAX) / 2)?;
     let mut all = Vec::new();
     let mut at = start;
     while if step < 0 { at > end } else { at < end } {

@@ -105,6 +105,8 @@ pub(crate) struct Function {
     parameters: &'static [Type],
     /// The type of any further arguments.
     rest: Option<Type>,
+    /// Whether it goes through its arguments to any depth.
+    pub(crate) walks: bool,
     pub(crate) body: Body,
 }
 
@@ -116,12 +118,23 @@ impl std::fmt::Debug for Function {
 
 /// A function with fixed parameters.
 const fn fixed(name: &'static str, parameters: &'static [Type], body: Body) -> Function {
-    Function { name, parameters, rest: None, body }
+    Function { name, parameters, rest: None, walks: false, body }
 }
 
 /// A function with further arguments of a type.
 const fn open(name: &'static str, parameters: &'static [Type], rest: Type, body: Body) -> Function {
-    Function { name, parameters, rest: Some(rest), body }
+    Function { name, parameters, rest: Some(rest), walks: false, body }
+}
+
+/// A function that goes through its arguments to any depth: prints, copies or
+/// compares them.
+const fn walking(name: &'static str, parameters: &'static [Type], body: Body) -> Function {
+    Function { walks: true, ..fixed(name, parameters, body) }
+}
+
+/// The same, with further arguments of a type.
+const fn open_walking(name: &'static str, parameters: &'static [Type], rest: Type, body: Body) -> Function {
+    Function { walks: true, ..open(name, parameters, rest, body) }
 }
 
 impl Function {

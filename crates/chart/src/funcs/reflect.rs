@@ -1,7 +1,7 @@
 //! sprig's questions about types.
 
 use super::Type::{Any, Text};
-use super::{Function, arg, fixed, text};
+use super::{Function, arg, fixed, text, walking};
 use crate::value::{Value, deep_equal};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -13,5 +13,5 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     fixed("kindOf", &[Any], |_, a| Ok(Value::text(arg(a, 0).kind()))),
     fixed("kindIs", &[Text, Any], |_, a| Ok(Value::Bool(text(a, 0) == arg(a, 1).kind()))),
-    fixed("deepEqual", &[Any, Any], |_, a| Ok(Value::Bool(deep_equal(arg(a, 0), arg(a, 1))))),
+    walking("deepEqual", &[Any, Any], |_, a| Ok(Value::Bool(deep_equal(arg(a, 0), arg(a, 1))))),
 ];

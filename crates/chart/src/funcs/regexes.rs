@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use regex::bytes::{Captures, NoExpand, Regex, RegexBuilder};
+use regex::bytes::{Captures, Regex, RegexBuilder};
 
 use super::Type::{Int, Text};
 use super::{Function, bytes, fixed, int, text};
@@ -20,14 +20,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     fixed("regexFind", &[Text, Text], |_, a| find(a)),
     fixed("mustRegexFind", &[Text, Text], |_, a| find(a)),
-    fixed("regexFindAll", &[Text, Text, Int], |_, a| find_all(a)),
-    fixed("mustRegexFindAll", &[Text, Text, Int], |_, a| find_all(a)),
+    fixed("regexFindAll", &[Text, Text, Int], find_all),
+    fixed("mustRegexFindAll", &[Text, Text, Int], find_all),
     fixed("regexReplaceAll", &[Text, Text, Text], replace_all),
     fixed("mustRegexReplaceAll", &[Text, Text, Text], replace_all),
     fixed("regexReplaceAllLiteral", &[Text, Text, Text], replace_literally),
     fixed("mustRegexReplaceAllLiteral", &[Text, Text, Text], replace_literally),
-    fixed("regexSplit", &[Text, Text, Int], |_, a| split(a)),
-    fixed("mustRegexSplit", &[Text, Text, Int], |_, a| split(a)),
+    fixed("regexSplit", &[Text, Text, Int], split),
+    fixed("mustRegexSplit", &[Text, Text, Int], split),
     fixed("regexQuoteMeta", &[Text], |_, a| {
         let mut out = String::new();
         for character in text(a, 0).chars() {
@@ -303,10 +303,35 @@ fn class_character<'a>(text: &'a str, out: &mut String) -> Result<&'a str, &'sta
     Ok(characters.as_str())
 }
 
+/// The most matches that are replaced at once.
+const MOST_MATCHES: usize = 500_000;
+
+/// What a match costs of the bytes that templates may write, whatever comes of it.
+const MATCH: usize = 128;
+
+/// Replaces all matches by what a function makes of each.
+fn replaced(
+    engine: &mut Engine<'_>,
+    a: &[Value],
+    mut replacement: impl FnMut(&Captures<'_>, &mut Vec<u8>),
+) -> Answer {
+    let mut count = 0;
+    let out = compiled(&text(a, 0))?.replacen(bytes(a, 1), MOST_MATCHES, |found: &Captures<'_>| {
+        count += 1;
+        let mut out = Vec::new();
+        replacement(found, &mut out);
+        out
+    });
+    if count == MOST_MATCHES {
+        return Err("there are too many matches".into());
+    }
+    engine.spend(out.len().max(count * MATCH))?;
+    Ok(Value::from_bytes(out.into_owned()))
+}
+
 fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let template = template(&text(a, 2));
-    let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), |found: &Captures<'_>| {
-        let mut out = Vec::new();
+    replaced(engine, a, |found, out| {
         for (literal, group) in &template {
             out.extend_from_slice(literal.as_bytes());
             let group = match group {
@@ -316,16 +341,11 @@ fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
             };
             out.extend_from_slice(group.map_or(b"", |group| group.as_bytes()));
         }
-        out
-    });
-    engine.spend(out.len())?;
-    Ok(Value::from_bytes(out.into_owned()))
+    })
 }
 
 fn replace_literally(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let out = compiled(&text(a, 0))?.replace_all(bytes(a, 1), NoExpand(bytes(a, 2))).into_owned();
-    engine.spend(out.len())?;
-    Ok(Value::from_bytes(out))
+    replaced(engine, a, |_, out| out.extend_from_slice(bytes(a, 2)))
 }
 
 /// A group of a replacement.
@@ -380,17 +400,21 @@ fn find(a: &[Value]) -> Answer {
     Ok(Value::from_bytes(found.unwrap_or_default()))
 }
 
-fn find_all(a: &[Value]) -> Answer {
+fn find_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let regex = compiled(&text(a, 0))?;
     let most = usize::try_from(int(a, 2)).unwrap_or(usize::MAX);
     let subject = text(a, 1);
     let found = regex.find_iter(subject.as_bytes()).take(most);
-    let found: Vec<_> = found.map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned()).collect();
-    Ok(if found.is_empty() { Value::nil_list(ListKind::NilText) } else { Value::texts(found) })
+    let mut all = Vec::new();
+    for found in found {
+        engine.spend(MATCH)?;
+        all.push(String::from_utf8_lossy(found.as_bytes()).into_owned());
+    }
+    Ok(if all.is_empty() { Value::nil_list(ListKind::NilText) } else { Value::texts(all) })
 }
 
 /// Go's `Regexp.Split`.
-fn split(a: &[Value]) -> Answer {
+fn split(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let regex = compiled(&text(a, 0))?;
     let (subject, most) = (text(a, 1), int(a, 2));
     if most == 0 {
@@ -411,6 +435,7 @@ fn split(a: &[Value]) -> Answer {
         }
         end = found.start();
         if found.end() != 0 {
+            engine.spend(MATCH)?;
             parts.push(slice(start, end));
         }
         start = found.end();

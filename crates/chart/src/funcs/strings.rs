@@ -1,7 +1,7 @@
 //! sprig's functions on text.
 
 use super::Type::{Any, Int, Text};
-use super::{Answer, Function, arg, bytes, fixed, int, open, text};
+use super::{Answer, Function, arg, bytes, fixed, int, open_walking, text, walking};
 use crate::exec::{Engine, Stop};
 use crate::format;
 use crate::value::{Entries, MapKind, Value};
@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("hello", &[], |_, _| Ok(Value::text("Hello!"))),
-    fixed("toString", &[Any], |_, a| Ok(format::string(arg(a, 0)))),
+    walking("toString", &[Any], |_, a| Ok(format::string(arg(a, 0)))),
     fixed("trim", &[Text], |_, a| Ok(Value::text(text(a, 0).trim_matches(is_space)))),
     fixed("trimall", &[Text, Text], |_, a| Ok(trim_all(a))),
     fixed("trimAll", &[Text, Text], |_, a| Ok(trim_all(a))),
@@ -31,12 +31,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("contains", &[Text, Text], |_, a| Ok(Value::Bool(text(a, 1).contains(text(a, 0).as_ref())))),
     fixed("hasPrefix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).starts_with(bytes(a, 0))))),
     fixed("hasSuffix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).ends_with(bytes(a, 0))))),
-    open("quote", &[], Any, |_, a| {
+    open_walking("quote", &[], Any, |_, a| {
         let quoted =
             a.iter().filter(|value| !value.is_nil()).map(|value| format::quote(&format::string(value)));
         Ok(Value::text(quoted.collect::<Vec<_>>().join(" ")))
     }),
-    open("squote", &[], Any, |_, a| {
+    open_walking("squote", &[], Any, |_, a| {
         let mut out = Vec::new();
         for value in a.iter().filter(|value| !value.is_nil()) {
             out.extend_from_slice(if out.is_empty() { b"'" } else { b" '" });
@@ -45,7 +45,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         }
         Ok(Value::from_bytes(out))
     }),
-    open("cat", &[], Any, |_, a| {
+    open_walking("cat", &[], Any, |_, a| {
         let mut out = Vec::new();
         for (index, value) in a.iter().filter(|value| !value.is_nil()).enumerate() {
             if index > 0 {
@@ -63,9 +63,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(replaced))
     }),
     fixed("plural", &[Text, Text, Int], |_, a| Ok(arg(a, usize::from(int(a, 2) != 1)).clone())),
-    fixed("split", &[Text, Text], |_, a| Ok(numbered(split(&text(a, 1), &text(a, 0), -1)))),
-    fixed("splitn", &[Text, Int, Text], |_, a| Ok(numbered(split(&text(a, 2), &text(a, 0), int(a, 1))))),
-    fixed("splitList", &[Text, Text], |_, a| Ok(Value::texts(split(&text(a, 1), &text(a, 0), -1)))),
+    fixed("split", &[Text, Text], |engine, a| {
+        Ok(numbered(counted(engine, split(&text(a, 1), &text(a, 0), -1))?))
+    }),
+    fixed("splitn", &[Text, Int, Text], |engine, a| {
+        Ok(numbered(counted(engine, split(&text(a, 2), &text(a, 0), int(a, 1)))?))
+    }),
+    fixed("splitList", &[Text, Text], |engine, a| {
+        Ok(Value::texts(counted(engine, split(&text(a, 1), &text(a, 0), -1))?))
+    }),
 ];
 
 /// Go's `unicode.IsSpace`.
@@ -163,29 +169,36 @@ fn indent(engine: &mut Engine<'_>, a: &[Value], new_line: bool) -> Answer {
     Ok(Value::from_bytes(out))
 }
 
+/// Counts parts before values are made of them.
+pub(super) fn counted<'a>(
+    engine: &mut Engine<'_>,
+    parts: impl Iterator<Item = &'a str> + Clone,
+) -> Result<Vec<&'a str>, Stop> {
+    engine.spend_values(parts.clone().count())?;
+    Ok(parts.collect())
+}
+
 /// Go's `strings.SplitN`.
-pub(super) fn split<'a>(text: &'a str, separator: &str, count: i64) -> Vec<&'a str> {
-    if count == 0 {
-        return Vec::new();
-    }
+pub(super) fn split<'a>(
+    text: &'a str,
+    separator: &'a str,
+    count: i64,
+) -> impl Iterator<Item = &'a str> + Clone {
     let most = usize::try_from(count).unwrap_or(usize::MAX);
-    if !separator.is_empty() {
-        return text.splitn(most, separator).collect();
-    }
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        if parts.len() + 1 >= most {
-            break;
-        }
-        let (head, tail) = rest.split_at(first.len_utf8());
-        parts.push(head);
-        rest = tail;
-    }
-    if !rest.is_empty() {
-        parts.push(rest);
-    }
-    parts
+    let by_separator = (!separator.is_empty() && count != 0).then(|| text.splitn(most, separator));
+    let mut rest = if separator.is_empty() && count != 0 { text } else { "" };
+    let mut made = 0;
+    let by_character = std::iter::from_fn(move || {
+        made += 1;
+        let end = match rest.chars().next()? {
+            _ if made >= most => rest.len(),
+            first => first.len_utf8(),
+        };
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        Some(part)
+    });
+    by_separator.into_iter().flatten().chain(by_character)
 }
 
 fn numbered(parts: Vec<&str>) -> Value {

@@ -60,11 +60,14 @@ pub(crate) struct LexError {
     pub(crate) problem: String,
 }
 
+/// What is said of templates that are too large.
+const TOO_MANY: &str = "the templates have too many tokens";
+
 const SPACES: &[char] = &[' ', '\t', '\r', '\n'];
 
-/// Splits a template into tokens.
-pub(crate) fn lex(source: &str) -> Result<Vec<Token<'_>>, LexError> {
-    let mut lexer = Lexer { source, at: 0, tokens: Vec::new(), open: Vec::new() };
+/// Splits a template into at most `most` tokens.
+pub(crate) fn lex(source: &str, most: usize) -> Result<Vec<Token<'_>>, LexError> {
+    let mut lexer = Lexer { source, at: 0, most, tokens: Vec::new(), open: Vec::new() };
     lexer.run()?;
     Ok(lexer.tokens)
 }
@@ -72,6 +75,7 @@ pub(crate) fn lex(source: &str) -> Result<Vec<Token<'_>>, LexError> {
 struct Lexer<'a> {
     source: &'a str,
     at: usize,
+    most: usize,
     tokens: Vec<Token<'a>>,
     /// Open parentheses.
     open: Vec<usize>,
@@ -89,6 +93,11 @@ impl<'a> Lexer<'a> {
     fn push(&mut self, kind: Kind, from: usize, to: usize) {
         let text = self.source.get(from..to).unwrap_or_default();
         self.tokens.push(Token { kind, at: position(from), text });
+    }
+
+    /// Refuses more tokens than are allowed.
+    fn count(&self) -> Result<(), LexError> {
+        if self.tokens.len() < self.most { Ok(()) } else { self.error(TOO_MANY) }
     }
 
     fn error<T>(&self, problem: impl Into<String>) -> Result<T, LexError> {
@@ -111,6 +120,7 @@ impl<'a> Lexer<'a> {
                 self.push(Kind::End, self.at, self.at);
                 return Ok(());
             };
+            self.count()?;
             let open = from + found;
             let after = self.source.get(open + 2..).unwrap_or_default();
             let trims_left = after.strip_prefix('-').is_some_and(|rest| rest.starts_with(SPACES));
@@ -167,6 +177,7 @@ impl<'a> Lexer<'a> {
                 self.at += length;
                 return Ok(trims);
             }
+            self.count()?;
             let from = self.at;
             let Some(first) = self.rest().chars().next() else { return self.error("unclosed action") };
             self.at += first.len_utf8();

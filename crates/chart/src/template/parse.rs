@@ -12,9 +12,15 @@ const DEEPEST: usize = 200;
 
 /// Reads a file: its own template, and those that it defines. The file's own
 /// is the last.
-pub(crate) fn parse(file: &Rc<str>, name: &Rc<str>, source: &str) -> Result<Vec<Rc<Template>>, Error> {
+pub(crate) fn parse(
+    file: &Rc<str>,
+    name: &Rc<str>,
+    source: &str,
+    left: &mut usize,
+) -> Result<Vec<Rc<Template>>, Error> {
     let source: Rc<str> = Rc::from(source);
-    let tokens = lex(&source).map_err(|error| at(file, &source, error.at, error.problem))?;
+    let tokens = lex(&source, *left).map_err(|error| at(file, &source, error.at, error.problem))?;
+    *left -= tokens.len().min(*left);
     let mut parser = Parser {
         file,
         source: &source,

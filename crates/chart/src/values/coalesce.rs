@@ -71,12 +71,14 @@ fn globals(into: &Rc<Map>, from: &Rc<Map>) {
 }
 
 fn own_values(chart: &Chart, given: &Rc<Map>, merge: bool) {
-    let own = chart.own_values();
-    for (key, value) in own.as_map().map(|map| map.entries()).unwrap_or_default() {
+    // What is put beneath may be changed, so it is a copy; what is not used is not copied.
+    let own = chart.values.as_ref().and_then(Value::as_map).map(|map| map.entries()).unwrap_or_default();
+    for (key, value) in own {
         match given.get(&key) {
             Some(before) if before.is_nil() && !merge => given.remove(&key),
             Some(before @ Value::Map(_)) => {
                 if is_table(&value) {
+                    let value = value.deep_copy();
                     // A subchart's values are still to be coalesced: its nulls are kept.
                     let merge = merge || chart.dependencies.iter().any(|subchart| subchart.name() == &*key);
                     if !merge {
@@ -86,11 +88,10 @@ fn own_values(chart: &Chart, given: &Rc<Map>, merge: bool) {
                 }
             }
             Some(_) => {}
+            None if !merge && value.is_nil() => {}
             None => {
+                let value = value.deep_copy();
                 if !merge {
-                    if value.is_nil() {
-                        continue;
-                    }
                     without_nulls(&value);
                 }
                 given.set(key, value);

@@ -27,16 +27,18 @@ fn line(out: &mut String, indent: usize) {
 fn node(value: &Value, indent: usize, first: bool, out: &mut String) {
     match value {
         Value::Map(map) if map.len() > 0 => {
-            let mut entries = map.entries();
-            entries.sort_by(|a, b| natural(&a.0, &b.0));
-            for (index, (key, value)) in entries.iter().enumerate() {
-                if index > 0 || !first {
-                    line(out, indent);
+            map.with(|entries| {
+                let mut sorted: Vec<_> = entries.iter().collect();
+                sorted.sort_by(|a, b| natural(a.0, b.0));
+                for (index, (key, value)) in sorted.into_iter().enumerate() {
+                    if index > 0 || !first {
+                        line(out, indent);
+                    }
+                    text(key, indent, true, out);
+                    out.push(':');
+                    entry(value, indent, out);
                 }
-                text(key, indent, true, out);
-                out.push(':');
-                entry(value, indent, out);
-            }
+            });
         }
         Value::List(list) if !list.items.is_empty() => {
             for (index, item) in list.items.iter().enumerate() {

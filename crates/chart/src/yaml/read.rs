@@ -9,7 +9,7 @@ use crate::number;
 use crate::value::{Entries, Value};
 
 /// The deepest nesting; goyaml's own limit is 10,000.
-const DEEPEST: usize = 250;
+pub(crate) const DEEPEST: usize = 250;
 
 /// How many nodes aliases may add to one document.
 const MOST_ALIASED: usize = 200_000;
@@ -58,7 +58,7 @@ impl Values for Goyaml {
     type Key = Rc<str>;
 
     fn scalar(&self, text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Value, String> {
-        scalar(&text, tag, plain, self.integers)
+        tagged(&text, tag, plain, self.integers)
     }
 
     fn list(items: Vec<Value>) -> Value {
@@ -144,7 +144,32 @@ fn merge(entries: &mut Entries, value: &Value) -> Result<(), String> {
     Ok(())
 }
 
-fn scalar(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<Value, String> {
+/// A scalar without a tag, whose whole numbers stay `int`.
+pub(crate) fn scalar(text: &str, plain: bool) -> Result<Value, String> {
+    tagged(text, None, plain, true)
+}
+
+/// Whether a plain scalar is a string.
+pub(crate) fn is_text(text: &str) -> bool {
+    matches!(resolve(text), Resolved::Text | Resolved::Time)
+}
+
+/// Whether a plain scalar can be a key.
+pub(crate) fn is_key(text: &str) -> bool {
+    match resolve(text) {
+        Resolved::Null | Resolved::Uint(_) => false,
+        Resolved::Float(number) => number.is_finite(),
+        Resolved::Bool(_) | Resolved::Int(_) | Resolved::Time | Resolved::Text => true,
+    }
+}
+
+/// Whether a plain scalar is something that JSON has.
+pub(crate) fn is_finite(text: &str) -> bool {
+    !text.starts_with(['.', '+', '-'])
+        || !matches!(resolve(text), Resolved::Float(number) if !number.is_finite())
+}
+
+fn tagged(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<Value, String> {
     let string = || Value::text(text);
     let number = |resolved: Resolved| -> Result<Value, String> {
         #[expect(clippy::cast_precision_loss, reason = "JSON's numbers are float64 in Go")]
@@ -202,7 +227,7 @@ pub(crate) fn resolve(text: &str) -> Resolved {
         b'+' | b'-' | b'0'..=b'9' => match text {
             "+.inf" | "+.Inf" | "+.INF" => Resolved::Float(f64::INFINITY),
             "-.inf" | "-.Inf" | "-.INF" => Resolved::Float(f64::NEG_INFINITY),
-            _ if is_time(text) => Resolved::Time,
+            _ if text.as_bytes().get(4) == Some(&b'-') && is_time(text) => Resolved::Time,
             _ => digits(text),
         },
         _ => Resolved::Text,

@@ -2,11 +2,10 @@
 //! of 80 columns counts, because checksums of this text land in annotations.
 
 use std::cmp::Ordering;
-use std::rc::Rc;
 
 use super::read::{Resolved, resolve};
 use crate::number;
-use crate::value::Value;
+use crate::value::{Entries, Value};
 
 /// Lines are folded at the first space after this column.
 const WIDTH: usize = 80;
@@ -63,25 +62,7 @@ impl Emitter {
                 self.put("null");
                 Ok(())
             }
-            Value::Map(map) => {
-                let mut entries = map.entries();
-                if entries.is_empty() {
-                    self.put("{}");
-                    return Ok(());
-                }
-                entries.sort_by(|a, b| natural(&a.0, &b.0));
-                let own = match context {
-                    Context::Root | Context::Item => indent,
-                    Context::Value => indent + 2,
-                };
-                for (index, (key, value)) in entries.iter().enumerate() {
-                    if index > 0 || matches!(context, Context::Value) {
-                        self.line(own);
-                    }
-                    self.entry(key, value, own)?;
-                }
-                Ok(())
-            }
+            Value::Map(map) => map.with(|entries| self.mapping(entries, indent, context)),
             Value::List(_) | Value::Bytes(_) if !matches!(value, Value::Bytes(_)) => {
                 let items = value.elements().unwrap_or_default();
                 if items.is_empty() {
@@ -113,7 +94,27 @@ impl Emitter {
         }
     }
 
-    fn entry(&mut self, key: &Rc<str>, value: &Value, own: usize) -> Result<(), String> {
+    fn mapping(&mut self, entries: &Entries, indent: usize, context: Context) -> Result<(), String> {
+        if entries.is_empty() {
+            self.put("{}");
+            return Ok(());
+        }
+        let mut sorted: Vec<_> = entries.iter().collect();
+        sorted.sort_by(|a, b| natural(a.0, b.0));
+        let own = match context {
+            Context::Root | Context::Item => indent,
+            Context::Value => indent + 2,
+        };
+        for (index, (key, value)) in sorted.into_iter().enumerate() {
+            if index > 0 || matches!(context, Context::Value) {
+                self.line(own);
+            }
+            self.entry(key, value, own)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, key: &str, value: &Value, own: usize) -> Result<(), String> {
         // goyaml writes keys of more than 128 bytes, or of several lines, with `? `.
         let simple = key.len() <= 128 && !key.contains(is_break);
         if !simple {
@@ -163,9 +164,13 @@ impl Emitter {
     /// Values are written as JSON first, and that is read as YAML, which refuses
     /// control characters that JSON does not escape.
     fn checked_text(&mut self, text: &str, place: Place) -> Result<(), String> {
-        if text.contains(
-            |c: char| matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'),
-        ) {
+        // Usual text is ASCII, which has one of them.
+        let usual = text.bytes().all(|byte| byte < 0x7f);
+        if !usual
+            && text.contains(
+                |c: char| matches!(c, '\x7f'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}'),
+            )
+        {
             return Err("yaml: control characters are not allowed".to_owned());
         }
         self.text(text, place);
@@ -185,8 +190,16 @@ impl Emitter {
         }
     }
 
+    /// Whether text needs no other line.
+    fn fits(&self, text: &str, place: Place) -> bool {
+        place.key || self.column + text.len() <= WIDTH
+    }
+
     /// Writes text, and breaks lines at single spaces.
     fn folded(&mut self, text: &str, place: Place) {
+        if self.fits(text, place) {
+            return self.put(text);
+        }
         let mut after_space = false;
         let mut characters = text.chars().peekable();
         while let Some(character) = characters.next() {
@@ -207,6 +220,9 @@ impl Emitter {
 
     /// The inside of single quotes.
     fn single(&mut self, text: &str, place: Place) {
+        if self.fits(text, place) && !text.contains('\'') {
+            return self.put(text);
+        }
         let last = text.chars().count().saturating_sub(1);
         let mut after_space = false;
         let mut characters = text.chars().enumerate().peekable();
@@ -353,6 +369,10 @@ impl Shape {
         if text.is_empty() {
             return Self { multiline: false, plain: true, single: true, block: false };
         }
+        let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+        if text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(usual) {
+            return Self { multiline: false, plain: true, single: true, block: true };
+        }
         let mut indicators = text.starts_with("---") || text.starts_with("...");
         let (mut breaks, mut special) = (false, false);
         let (mut break_space, mut space_break) = (false, false);
@@ -458,6 +478,9 @@ pub(super) fn escape(character: char) -> Option<String> {
 
 /// A number as JSON writes it, and goyaml reads and writes again.
 pub(super) fn json_number(float: f64) -> String {
+    if let Some(whole) = number::whole(float) {
+        return whole.to_string();
+    }
     let json = number::json(float);
     match resolve(&json) {
         Resolved::Int(number) => number.to_string(),

@@ -4,8 +4,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod costs;
 mod fuzz;
 mod goldens;
 mod oracle;
 mod support;
+mod times;
 mod tools;

@@ -8,7 +8,8 @@ use flate2::write::GzEncoder;
 
 use super::random::Seed;
 
-fn packed(tar: &[u8]) -> Vec<u8> {
+/// Compresses a tar file.
+pub(crate) fn packed(tar: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(tar).expect("writing to memory");
     encoder.finish().expect("writing to memory")

@@ -87,8 +87,18 @@ pub(crate) fn snippets() -> Vec<(String, Vec<Snippet>)> {
     files
 }
 
+/// Charts that are large in one way each, by name.
+pub(crate) fn large() -> Vec<(String, Job)> {
+    vec![
+        ("60 templates".to_owned(), many_templates(60)),
+        ("300 templates".to_owned(), many_templates(300)),
+        ("2,000 objects".to_owned(), many_objects(2000)),
+        ("1 MB of values".to_owned(), large_values(1 << 20)),
+    ]
+}
+
 /// A chart in memory with `count` templates of all usual shapes.
-pub(crate) fn many_templates(count: usize) -> Job {
+fn many_templates(count: usize) -> Job {
     let mut job = Job::snippet(
         "{{ .Chart.Name }} is installed",
         "replicas: 2\nlabels: {a: b, c: d}\nports: [80, 443]\n",
@@ -130,7 +140,7 @@ pub(crate) fn many_templates(count: usize) -> Job {
 }
 
 /// A chart of one template that makes `count` objects.
-pub(crate) fn many_objects(count: usize) -> Job {
+fn many_objects(count: usize) -> Job {
     let mut job = Job::snippet("done", &format!("count: {count}\n"));
     let files = job.files.as_mut().expect("a snippet is a chart in memory");
     files.insert(
@@ -147,7 +157,7 @@ pub(crate) fn many_objects(count: usize) -> Job {
 }
 
 /// Values of about `bytes` bytes, printed back as YAML and JSON.
-pub(crate) fn large_values(bytes: usize) -> Job {
+fn large_values(bytes: usize) -> Job {
     let mut values = String::from("items:\n");
     let mut index = 0;
     while values.len() < bytes {

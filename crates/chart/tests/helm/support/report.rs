@@ -96,6 +96,11 @@ impl Report {
         self.counts.values().map(|count| count.equal + count.refused + count.different).sum()
     }
 
+    /// How many jobs both answered alike, and did not refuse.
+    pub(crate) fn equal(&self) -> usize {
+        self.counts.values().map(|count| count.equal).sum()
+    }
+
     /// The table of counts, a line for each group.
     pub(crate) fn table(&self) -> String {
         let mut text = format!("{:<40} {:>7} {:>7} {:>9}\n", "chart", "equal", "refused", "different");

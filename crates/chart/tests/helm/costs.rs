@@ -1,0 +1,271 @@
+//! What charts may cost whoever renders them. Each chart is rendered in a
+//! process of its own, which says how much memory it took at most.
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use cozy_chart::{Chart, File, Limits, Release, Standalone, ValueSource, Values};
+
+use crate::support::job::Job;
+use crate::support::{archive, cases, ours};
+
+/// How long a refusal may take.
+const SLOWEST: Duration = Duration::from_secs(2);
+/// How much memory it may take, in bytes.
+const MOST: usize = 512 << 20;
+
+/// Templates that never end, or that want more than there is; one a line.
+const TEMPLATES: &str = r#"{{ define "f" }}{{ include "f" . }}{{ end }}{{ include "f" . }}
+{{ define "f" }}{{ template "f" . }}{{ end }}{{ template "f" . }}
+{{ define "f" }}{{ tpl "{{ include \"f\" . }}" . }}{{ end }}{{ include "f" . }}
+{{ define "f" }}{{ include "g" . }}{{ end }}{{ define "g" }}{{ include "f" . }}{{ end }}{{ include "f" . }}
+{{ define "f" }}{{ include "f" . }}{{ include "f" . }}{{ end }}{{ include "f" . }}
+{{ range 9223372036854775807 }}{{ end }}
+{{ range 9223372036854775807 }}x{{ end }}
+{{ range until 5000 }}{{ range until 5000 }}{{ range until 5000 }}{{ end }}{{ end }}{{ end }}
+{{ range 9223372036854775807 }}{{ repeat 1000000 "x" }}{{ end }}
+{{ $s := "x" }}{{ range 60 }}{{ $s = print $s $s }}{{ end }}{{ len $s }}
+{{ $s := "x" }}{{ range 60 }}{{ $s = cat $s $s }}{{ end }}{{ len $s }}
+{{ $s := "x" }}{{ range 60 }}{{ $s = list $s $s | join "" }}{{ end }}{{ len $s }}
+{{ $s := "\"" }}{{ range 60 }}{{ $s = quote $s }}{{ end }}{{ len $s }}
+{{ $s := "a" }}{{ range 60 }}{{ $s = regexReplaceAll "a" $s "aa" }}{{ end }}{{ len $s }}
+{{ $s := "a" }}{{ range 90 }}{{ $s = b64enc $s }}{{ end }}{{ len $s }}
+{{ $l := list 1 }}{{ range 60 }}{{ $l = concat $l $l }}{{ end }}{{ len $l }}
+{{ $l := list }}{{ range 9223372036854775807 }}{{ $l = append $l 1 }}{{ end }}
+{{ $d := dict }}{{ range $i := until 9999999 }}{{ $_ := set $d (toString $i) $d }}{{ end }}
+{{ $d := dict }}{{ range $i := 9223372036854775807 }}{{ $_ := set $d (toString $i) (until 999) }}{{ end }}
+{{ splitList "" (repeat 50000000 "x") | len }}
+{{ split "" (repeat 50000000 "x") | len }}
+{{ regexFindAll "x" (repeat 50000000 "x") -1 | len }}
+{{ regexSplit "x" (repeat 50000000 "x") -1 | len }}
+{{ fromJsonArray (printf "[%s1]" (repeat 20000000 "1,")) | len }}
+{{ fromYamlArray (printf "[%s1]" (repeat 20000000 "1,")) | len }}
+{{ fromYaml (repeat 99999 "{a: ") }}{{ fail "nested" }}
+{{ $d := dict "a" 1 }}{{ range 60 }}{{ $d = dict "a" $d "b" $d }}{{ end }}{{ toJson $d }}
+{{ $d := dict "a" 1 }}{{ range 60 }}{{ $d = dict "a" $d "b" $d }}{{ end }}{{ $d }}
+{{ $d := dict "a" 1 }}{{ range 60 }}{{ $d = dict "a" $d "b" $d }}{{ end }}{{ deepCopy $d | len }}
+{{ $d := dict "a" 1 }}{{ range 60 }}{{ $d = list $d $d }}{{ end }}{{ toYaml $d }}
+{{ $d := dict "a" 1 }}{{ $e := dict "a" 1 }}{{ range 60 }}{{ $d = dict "a" $d "b" $d }}{{ $e = dict "a" $e "b" $e }}{{ end }}{{ deepEqual $d $e }}
+{{ $d := dict "a" 1 }}{{ $e := dict "a" 1 }}{{ range 60 }}{{ $d = dict "a" $d "b" $d }}{{ $e = dict "a" $e "b" $e }}{{ end }}{{ merge $d $e | len }}
+{{ $d := dict }}{{ $_ := set $d "a" $d }}{{ $d }}
+{{ $d := dict }}{{ $_ := set $d "a" $d }}{{ mustToJson $d }}
+{{ $d := dict }}{{ $_ := set $d "a" (list $d) }}{{ printf "%v" $d }}
+{{ $d := dict }}{{ $_ := set $d "a" $d }}{{ deepCopy $d | len }}
+{{ $d := dict }}{{ $_ := set $d "a" $d }}{{ toYamlPretty $d }}
+{{ $d := dict }}{{ $_ := set $d "a" $d }}{{ toToml $d }}
+{{ $d := dict }}{{ $_ := set $d "a" $d }}{{ $e := dict }}{{ $_ := set $e "a" $e }}{{ merge $d $e | len }}
+{{ $_ := set .Values "all" .Values }}{{ .Values.YAML }}{{ fail "printed" }}
+{{ $d := dict }}{{ range until 1000000 }}{{ $d = dict "a" $d }}{{ end }}{{ toYaml $d }}
+{{ $d := list }}{{ range until 1000000 }}{{ $d = list $d }}{{ end }}{{ toString $d }}
+{{ $d := dict }}{{ range until 1000000 }}{{ $d = dict "a" $d }}{{ end }}{{ fail "dropped" }}
+{{ tpl (repeat 99999 "{{ if 1 }}") . }}
+{{ tpl (printf "{{ %s1%s }}" (repeat 99999 "(") (repeat 99999 ")")) . }}
+{{ tpl (repeat 3999999 "{{ 1 }}") . | len }}
+{{ tpl (printf "{{ list %s }}" (repeat 9999999 "1 ")) . | len }}
+{{ regexMatch "(((a{100}){100}){100})" "a" }}{{ fail "compiled" }}
+{{ fail (repeat 50000000 "x") }}"#;
+
+/// One hostile chart, or a large one.
+enum Input {
+    Job(Box<Job>),
+    Archive(Vec<u8>),
+}
+
+fn archive_of(entries: &[(&str, u8, u64, &[u8])]) -> Input {
+    let tar: Vec<u8> = entries
+        .iter()
+        .flat_map(|(path, kind, size, content)| archive::entry(path, *kind, *size, content))
+        .collect();
+    Input::Archive(archive::packed(&tar))
+}
+
+/// An input by name, made when it is needed.
+type Named = (String, Box<dyn Fn() -> Input>);
+
+fn job(name: &str, template: &str, values: String) -> Named {
+    let template = template.to_owned();
+    (name.to_owned(), Box::new(move || Input::Job(Box::new(Job::snippet(&template, &values)))))
+}
+
+fn archive_with(name: &str, path: &'static str, kind: u8, size: u64, content: &'static [u8]) -> Named {
+    let entry = move || archive_of(&[HEAD, (path, kind, size, content)]);
+    (format!("archive: {name}"), Box::new(entry))
+}
+
+/// The file that makes an archive a chart.
+const CHART: &[u8] = b"apiVersion: v2\nname: a\nversion: 0.1.0\n";
+const HEAD: (&str, u8, u64, &[u8]) = ("a/Chart.yaml", b'0', CHART.len() as u64, CHART);
+
+/// All that is to be refused.
+fn hostile() -> Vec<Named> {
+    let mut inputs: Vec<Named> = TEMPLATES.lines().map(|line| job(line, line, "a: 1\n".to_owned())).collect();
+    let bomb = (0..30).fold("a0: &a0 [x]\n".to_owned(), |text, level| {
+        format!("{text}a{}: &a{} [*a{level}, *a{level}, *a{level}]\n", level + 1, level + 1)
+    });
+    inputs.push(job("values: an alias bomb", "", bomb));
+    inputs.push(job("values: brackets", "", "[".repeat(1_000_000)));
+    inputs.push(job("values: dashes", "", "- ".repeat(1_000_000)));
+    inputs.push((
+        "archive: a bomb".to_owned(),
+        Box::new(|| {
+            let zeros = vec![0_u8; 200 << 20];
+            archive_of(&[HEAD, ("a/bomb", b'0', zeros.len() as u64, &zeros)])
+        }),
+    ));
+    inputs.push((
+        "archive: too many files".to_owned(),
+        Box::new(|| {
+            let many: Vec<String> = (0..30_000).map(|index| format!("a/templates/{index}.yaml")).collect();
+            let empty = many.iter().map(|path| (path.as_str(), b'0', 0, b"".as_slice()));
+            archive_of(&std::iter::once(HEAD).chain(empty).collect::<Vec<_>>())
+        }),
+    ));
+    inputs.extend([
+        archive_with("out of its folder", "a/../../b", b'0', 1, b"x"),
+        archive_with("an absolute path", "a//etc/passwd", b'0', 1, b"x"),
+        archive_with("a link out", "a/link", b'2', 0, b""),
+        archive_with("a device", "a/device", b'3', 0, b""),
+        archive_with("more than it holds", "a/x", b'0', 1 << 32, b"x"),
+        ("archive: nothing".to_owned(), Box::new(|| Input::Archive(Vec::new()))),
+    ]);
+    inputs
+}
+
+/// Archives within archives, each 1,000 times the size of the one around it.
+#[test]
+fn an_archive_within_archives_is_refused() {
+    let mut inner = archive::packed(&archive::entry("a/x", b'0', 64 << 20, &vec![0; 64 << 20]));
+    for level in 0..12 {
+        let name = format!("a/charts/a{level}.tgz");
+        let mut tar = archive::entry(HEAD.0, HEAD.1, HEAD.2, HEAD.3);
+        tar.extend(archive::entry(&name, b'0', inner.len() as u64, &inner));
+        inner = archive::packed(&tar);
+    }
+    let began = Instant::now();
+    let error = ours::archive(&inner).error.expect("it is refused");
+    assert!(error.contains("nested more than 8 deep"), "{error}");
+    assert!(began.elapsed() < SLOWEST);
+}
+
+/// Large charts.
+fn large() -> Vec<Named> {
+    let named =
+        |(name, job): (String, Job)| -> Named { (name, Box::new(move || Input::Job(Box::new(job.clone())))) };
+    cases::large().into_iter().map(named).collect()
+}
+
+/// What a process said about one input.
+struct Cost {
+    took: Duration,
+    /// The most memory that the process had, in bytes.
+    memory: usize,
+    /// How many bytes were rendered, or why none.
+    answer: Result<usize, String>,
+}
+
+/// Renders one input in a process of its own.
+fn cost(index: usize) -> Result<Cost, String> {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "costs::one", "--ignored", "--nocapture", "--test-threads", "1"])
+        .env("COST_OF", index.to_string())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = text.lines().find_map(|line| line.strip_prefix("cost "));
+    let Some(line) = line.filter(|_| output.status.success()) else {
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(format!("{}: {}", output.status, error.lines().take(4).collect::<Vec<_>>().join(" ")));
+    };
+    let mut words = line.splitn(4, ' ');
+    let mut number = || words.next().unwrap().parse::<usize>().unwrap();
+    let (took, memory, rendered) = (number(), number(), number());
+    let words = words.next().unwrap_or_default().to_owned();
+    let answer = if words.is_empty() { Ok(rendered) } else { Err(words) };
+    Ok(Cost { took: Duration::from_millis(took as u64), memory, answer })
+}
+
+/// The process that renders one input; `COST_OF` says which.
+#[test]
+#[ignore = "is run by other tests, in a process of its own"]
+#[expect(clippy::print_stdout, reason = "the other process reads it")]
+fn one() {
+    #[expect(clippy::disallowed_methods, reason = "the other process says which")]
+    let index: usize = std::env::var("COST_OF").unwrap().parse().unwrap();
+    let (_, make) = hostile().into_iter().chain(large()).nth(index).unwrap();
+    let input = make();
+    let began = processor_time();
+    let answer = match &input {
+        Input::Job(job) => ours::answer(job),
+        Input::Archive(bytes) => ours::archive(bytes),
+    };
+    let took = processor_time() - began;
+    let rendered = answer.output.as_ref().map_or(0, String::len);
+    let words: String = answer.error.unwrap_or_default().replace('\n', " ").chars().take(200).collect();
+    // The harness has begun a line.
+    println!("\ncost {took} {} {rendered} {words}", most_memory());
+}
+
+/// How long this process has computed, in milliseconds: others do not count.
+fn processor_time() -> usize {
+    /// Linux's own, whatever the kernel's is.
+    const TICKS_OF_SECOND: usize = 100;
+    let stat = fs_err::read_to_string("/proc/self/stat").unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    // utime and stime are the fields 14 and 15; the name is the second (proc_pid_stat(5)).
+    let ticks: usize = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<usize>().unwrap()).sum();
+    ticks * 1000 / TICKS_OF_SECOND
+}
+
+/// The most memory that this process had, in bytes.
+fn most_memory() -> usize {
+    let status = fs_err::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
+}
+
+#[test]
+fn hostile_charts_end_in_an_error_soon_and_cheaply() {
+    let mut wrong = String::new();
+    for (index, (name, _)) in hostile().iter().enumerate() {
+        match cost(index) {
+            Ok(Cost { took, memory, answer: Err(_) }) if took <= SLOWEST && memory <= MOST => {}
+            Ok(Cost { took, memory, answer }) => {
+                let _ = writeln!(wrong, "{name}\n  {took:?}, {} MiB, {answer:?}", memory >> 20);
+            }
+            Err(problem) => {
+                let _ = writeln!(wrong, "{name}\n  {problem}");
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn large_charts_take_little_memory() {
+    let before = hostile().len();
+    for (index, (name, _)) in large().iter().enumerate() {
+        let Cost { memory, answer, .. } = cost(before + index).unwrap();
+        let rendered = answer.unwrap();
+        let most = (64 << 20) + 20 * rendered;
+        assert!(memory <= most, "{name}: {memory} bytes for {rendered} rendered ones; {most} are allowed");
+    }
+}
+
+/// A chart that renders itself into its own values leaves nothing else behind.
+#[test]
+fn values_within_themselves_are_written_as_helm_writes_them() {
+    let chart = [
+        ("Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.1.0\n"),
+        (
+            "templates/NOTES.txt",
+            "{{ $_ := set .Values \"root\" $ }}[{{ toYaml .Values }}][{{ toJson .Values }}]{{ .Values.root.Values.root.Release.Name }}",
+        ),
+    ];
+    let files = chart.map(|(path, text)| File::new(path, text.as_bytes())).into();
+    let chart = Chart::from_files(files, &Limits::default()).unwrap();
+    let values = Values::read(&[ValueSource::File("values", "a: 1")]).unwrap();
+    let rendered =
+        cozy_chart::render(&chart, &values, &Release::new("demo", "default"), &mut Standalone).unwrap();
+    assert_eq!(rendered.notes, "[][]demo");
+}
