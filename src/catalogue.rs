@@ -32,15 +32,33 @@ pub(crate) enum CatalogueError {
         source: io::Error,
     },
     /// It is no catalogue.
-    #[error("`{path}` is no catalogue: it has neither `templates/` nor `bundles/`")]
+    #[error("`{path}` is no catalogue: it has no files in `templates/` or `bundles/`")]
     Empty {
         /// The overlay.
         path: PathBuf,
     },
-    /// It is too large to be meant.
-    #[error("`{path}` has more than {MOST} files, or one larger than 16 MiB")]
-    TooLarge {
+    /// It is no component.
+    #[error("`{path}` is no component: it has no files")]
+    NoComponent {
+        /// The component's folder.
+        path: PathBuf,
+    },
+    /// It has too many files to be meant.
+    #[error("`{path}` has more than {MOST} files")]
+    TooMany {
         /// The overlay.
+        path: PathBuf,
+    },
+    /// A file is too large to be meant.
+    #[error("`{path}` is larger than 16 MiB")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A link, a socket, a pipe: it may lead anywhere.
+    #[error("`{path}` is neither a file nor a folder: a catalogue holds its own files")]
+    NoFile {
+        /// What it is.
         path: PathBuf,
     },
 }
@@ -98,7 +116,7 @@ pub(crate) fn component(name: &ComponentName, path: &Path, files: &mut Files) ->
     let mut found = Files::new();
     walk(path, path, &format!("templates/{name}"), &mut found)?;
     if found.is_empty() {
-        return Err(CatalogueError::Empty { path: path.to_owned() });
+        return Err(CatalogueError::NoComponent { path: path.to_owned() });
     }
     replace(found, files);
     Ok(())
@@ -131,13 +149,17 @@ fn walk(root: &Path, folder: &Path, prefix: &str, found: &mut Files) -> Result<(
             walk(root, &entry.path(), &path, found)?;
         } else if kind.is_file() {
             let size = entry.metadata().map_err(failed)?.len();
-            if size > LARGEST || found.len() >= MOST {
-                return Err(CatalogueError::TooLarge { path: root.to_owned() });
+            if size > LARGEST {
+                return Err(CatalogueError::TooLarge { path: entry.path() });
+            }
+            if found.len() >= MOST {
+                return Err(CatalogueError::TooMany { path: root.to_owned() });
             }
             let bytes = fs_err::read(entry.path()).map_err(failed)?;
             found.insert(path, File { shown: entry.path().display().to_string(), bytes: Cow::Owned(bytes) });
+        } else {
+            return Err(CatalogueError::NoFile { path: entry.path() });
         }
-        // Links are left out: a catalogue holds its own files.
     }
     Ok(())
 }

@@ -1,30 +1,10 @@
-//! Error codes, hints, the renderer of error chains, and the exit-code table.
+//! What a command tells its user instead of doing its work: problems, how they are drawn, and the exit-code table.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
-use serde::{Serialize, Serializer};
-
+use crate::code::causes;
+pub(crate) use crate::code::{Code, Said};
 use crate::model::finding::Finding;
-
-/// A stable error code: `C` and four digits, never reused.
-///
-/// 1000 files, 1100 their schema, 1200 their meaning; 2000 rendering, 2500
-/// planning; 3000 health; 4000 the cluster; 5000 hosts; 6000 locks and runs;
-/// 7000 the command line; 8000 artefacts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Code(pub(crate) u16);
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "C{:04}", self.0)
-    }
-}
-
-impl Serialize for Code {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// How the process ends. The table of `cozy --help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,17 +68,6 @@ pub(crate) enum Problem {
     /// One error.
     #[error("{}", .0.message)]
     One(Said, #[source] Option<anyhow::Error>, Exit),
-}
-
-/// One error with its code and what to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Said {
-    /// The stable code.
-    pub(crate) code: Code,
-    /// What was tried on what.
-    pub(crate) message: String,
-    /// What to do.
-    pub(crate) hint: Option<String>,
 }
 
 fn amount(count: usize) -> String {
@@ -170,37 +139,4 @@ fn caused_by(text: &mut String, causes: Vec<String>) {
     for cause in causes {
         let _ = writeln!(text, "  caused by: {cause}");
     }
-}
-
-/// What a chain of errors says below `above`, each level once: some libraries
-/// print their source in their own text.
-pub(crate) fn causes(mut cause: Option<&(dyn std::error::Error + 'static)>, above: &str) -> Vec<String> {
-    let mut last = above.to_owned();
-    let mut all = Vec::new();
-    while let Some(current) = cause {
-        let words = current.to_string();
-        if !last.contains(&words) {
-            all.push(words.clone());
-        }
-        last = words;
-        cause = current.source();
-    }
-    all
-}
-
-/// Whether TLS itself failed, somewhere down the chain of causes.
-pub(crate) fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(current) = cause {
-        if current.is::<rustls::Error>() {
-            return true;
-        }
-        if let Some(inner) = current.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref)
-            && (inner.is::<rustls::Error>() || is_tls(inner))
-        {
-            return true;
-        }
-        cause = current.source();
-    }
-    false
 }

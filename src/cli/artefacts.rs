@@ -81,7 +81,9 @@ pub(super) fn read(path: &Path, bundle: &BundleName) -> anyhow::Result<Lock> {
     match fs_err::read(path) {
         Ok(bytes) => Ok(Lock::read(bundle.as_str(), &File { shown, bytes: Cow::Owned(bytes) })
             .map_err(Problem::Findings)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Lock::default()),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(Lock::default())
+        }
         Err(source) => Err(failed(&file("read", path, source))),
     }
 }

@@ -6,15 +6,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::fetch::{self, Patience};
-use super::{artefacts, flow, lint as checks};
+use super::{artefacts, flow, lint as checks, validate};
 use crate::catalogue;
 use crate::error::{Exit, Problem};
 use crate::execute::event::FetchedFrom;
 use crate::model::bundle::{Bundle, BundleEntry};
 use crate::model::catalogue::Catalogue;
 use crate::model::cloud::Artifacts;
+use crate::model::finding::Finding;
 use crate::model::lock::{Lock, Pin};
 use crate::model::names::{BundleName, ComponentName};
+use crate::model::suggest::did_you_mean;
+use crate::render;
 use crate::settings::Settings;
 use crate::ui::table::table;
 use crate::ui::{Format, Ui};
@@ -48,15 +51,20 @@ pub(super) enum Args {
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let (catalogue, findings) = flow::catalogue(settings)?;
     match args {
-        Args::List => list(&catalogue, ui),
+        Args::List => {
+            list(&catalogue, ui)?;
+            flow::mention(&findings, ui);
+            Ok(Exit::Done)
+        }
+        Args::Show { name } if catalogue.is_unread(name.as_str()) => Err(Problem::Findings(findings).into()),
         Args::Show { name } => show(&catalogue, &name, ui),
-        Args::Lock { .. } | Args::Lint if !findings.is_empty() => Err(Problem::Findings(findings).into()),
+        Args::Lock { .. } if !findings.is_empty() => Err(Problem::Findings(findings).into()),
         Args::Lock { name, patience } => lock(&catalogue, &name, &patience, settings, ui),
-        Args::Lint => lint(catalogue, ui),
+        Args::Lint => lint(catalogue, findings, ui).or_else(|error| validate::told(error, ui)),
     }
 }
 
-fn list(catalogue: &Catalogue, ui: &Ui) -> anyhow::Result<Exit> {
+fn list(catalogue: &Catalogue, ui: &Ui) -> anyhow::Result<()> {
     let bundles = catalogue.bundles.values();
     match ui.format() {
         Format::Text => {
@@ -81,7 +89,7 @@ fn list(catalogue: &Catalogue, ui: &Ui) -> anyhow::Result<Exit> {
             ui.document(&json!({ "schema": "cozy/v1/bundles", "bundles": bundles }))?;
         }
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 fn show(catalogue: &Catalogue, name: &BundleName, ui: &Ui) -> anyhow::Result<Exit> {
@@ -113,7 +121,11 @@ fn show(catalogue: &Catalogue, name: &BundleName, ui: &Ui) -> anyhow::Result<Exi
     Ok(Exit::Done)
 }
 
-fn lint(catalogue: Catalogue, ui: &Ui) -> anyhow::Result<Exit> {
+fn lint(catalogue: Catalogue, mut findings: Vec<Finding>, ui: &Ui) -> anyhow::Result<Exit> {
+    findings.extend(catalogue.components.values().flat_map(render::mistakes));
+    if !findings.is_empty() {
+        return Err(Problem::Findings(findings).into());
+    }
     let said = checks::lint(&catalogue);
     if !said.is_empty() {
         return Err(Problem::Many(said).into());
@@ -137,8 +149,9 @@ fn lint(catalogue: Catalogue, ui: &Ui) -> anyhow::Result<Exit> {
 fn entries(catalogue: &Catalogue, name: &BundleName) -> anyhow::Result<BTreeMap<ComponentName, BundleEntry>> {
     catalogue.flatten(name).map_err(|problem| {
         let known = catalogue.bundles.keys().map(BundleName::as_str);
-        let hint = crate::model::suggest::did_you_mean(name.as_str(), known);
-        Problem::new(1208, Exit::Usage, problem, hint).into()
+        let hint = did_you_mean(name.as_str(), known);
+        let hint = if hint.is_empty() { "`cozy bundle list` shows all".to_owned() } else { hint };
+        Problem::new(1208, Exit::Usage, problem.to_string(), hint).into()
     })
 }
 

@@ -7,6 +7,7 @@ use crate::error::{Exit, Problem};
 use crate::model::catalogue::Catalogue;
 use crate::model::component::Component;
 use crate::model::names::ComponentName;
+use crate::model::suggest::did_you_mean;
 use crate::settings::Settings;
 use crate::ui::table::table;
 use crate::ui::{Format, Ui};
@@ -25,14 +26,19 @@ pub(super) enum Args {
 
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let (catalogue, _) = flow::catalogue(settings)?;
+    let (catalogue, findings) = flow::catalogue(settings)?;
     match args {
-        Args::List => list(&catalogue, ui),
+        Args::List => {
+            list(&catalogue, ui)?;
+            flow::mention(&findings, ui);
+            Ok(Exit::Done)
+        }
+        Args::Show { name } if catalogue.is_unread(name.as_str()) => Err(Problem::Findings(findings).into()),
         Args::Show { name } => show(&catalogue, &name, ui),
     }
 }
 
-fn list(catalogue: &Catalogue, ui: &Ui) -> anyhow::Result<Exit> {
+fn list(catalogue: &Catalogue, ui: &Ui) -> anyhow::Result<()> {
     let components = catalogue.components.values().map(|known| &known.component);
     match ui.format() {
         Format::Text => {
@@ -63,13 +69,14 @@ fn list(catalogue: &Catalogue, ui: &Ui) -> anyhow::Result<Exit> {
             ui.document(&json!({ "schema": "cozy/v1/components", "components": components }))?;
         }
     }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 fn show(catalogue: &Catalogue, name: &ComponentName, ui: &Ui) -> anyhow::Result<Exit> {
     let Some(known) = catalogue.components.get(name) else {
         let names = catalogue.components.keys().map(ComponentName::as_str);
-        let hint = crate::model::suggest::did_you_mean(name.as_str(), names);
+        let hint = did_you_mean(name.as_str(), names);
+        let hint = if hint.is_empty() { "`cozy component list` shows all".to_owned() } else { hint };
         return Err(Problem::new(1209, Exit::Usage, format!("there is no component `{name}`"), hint).into());
     };
     let component = &known.component;

@@ -16,7 +16,7 @@ use crate::execute::event::Failure;
 use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, Resolved};
-use crate::model::finding::Finding;
+use crate::model::finding::{self, Finding};
 use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::model::release::{Release, ReleaseError};
@@ -71,32 +71,25 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     let mut files = files(settings)?;
     let (file, mut findings) = CloudFile::read_far(&bytes, &name);
     if let Some(file) = &file {
-        let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
-        for (name, config) in &file.cloud.components {
-            if let Some(path) = &config.path {
-                let hint = format!("`components.{name}.path` is relative to {}", settings.file);
-                catalogue::component(name, &base.join(path), &mut files)
-                    .map_err(|error| unread(error, &hint))?;
-            }
-        }
+        findings.extend(own_components(file, settings, &mut files));
     }
     let (catalogue, found) = Catalogue::load(&files);
-    // A component that is broken is not unknown.
-    let whole = found.is_empty();
     findings.extend(found);
-    let Some(file) = file.filter(|_| whole) else { return Err(Problem::Findings(findings).into()) };
-    let components = match catalogue.resolve(&file) {
-        Ok(components) if findings.is_empty() => components,
-        Ok(_) => return Err(Problem::Findings(findings).into()),
-        Err(found) => {
-            findings.extend(found);
-            return Err(Problem::Findings(findings).into());
+    let resolved = file.map(|file| (catalogue.resolve(&file), file));
+    match resolved {
+        Some((Ok(components), file)) if findings.is_empty() => Loaded::new(file, catalogue, components)
+            .map_err(|error| {
+                let (message, hint) = (error.to_string(), error.hint());
+                Problem::new(error.code(), Exit::Usage, message, hint).into()
+            }),
+        resolved => {
+            findings.extend(resolved.and_then(|(resolved, _)| resolved.err()).into_iter().flatten());
+            // What is wrong with templates is seen without a cloud.
+            findings.extend(catalogue.components.values().flat_map(render::mistakes));
+            finding::sort(&mut findings);
+            Err(Problem::Findings(findings).into())
         }
-    };
-    Loaded::new(file, catalogue, components).map_err(|error| {
-        let (message, hint) = (error.to_string(), error.hint());
-        Problem::new(error.code(), Exit::Usage, message, hint).into()
-    })
+    }
 }
 
 impl Loaded {
@@ -116,6 +109,32 @@ impl Loaded {
             kubernetes.version = Some(release.kubernetes.clone());
         }
         Ok(Self { file, catalogue, components, release })
+    }
+}
+
+/// Lays the components that a cloud brings itself over the catalogue.
+fn own_components(file: &CloudFile, settings: &Settings, files: &mut Files) -> Vec<Finding> {
+    let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
+    let mut findings = Vec::new();
+    for (name, config) in &file.cloud.components {
+        let Some(path) = &config.path else { continue };
+        if let Err(error) = catalogue::component(name, &base.join(path), files) {
+            let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
+            let place = ["components", name.as_str(), "path"];
+            let mistake = file.mistake(1300, &place, format!("{error}{why}"));
+            findings.push(mistake.hinted(format!("it is relative to {}", settings.file)));
+        }
+    }
+    findings
+}
+
+/// Says that a catalogue has mistakes, where they do not stop anything.
+pub(crate) fn mention(findings: &[Finding], ui: &Ui) {
+    if !findings.is_empty() {
+        ui.note(format!(
+            "note: the catalogue has mistakes ({}): `cozy bundle lint` shows them",
+            findings.len()
+        ));
     }
 }
 

@@ -375,7 +375,10 @@ impl Run<'_> {
     }
 
     fn open_log(&self) -> Option<Arc<log::Log>> {
-        let folder = self.settings.logs.as_deref()?;
+        let Some(folder) = self.settings.logs.as_deref() else {
+            self.ui.note("this run has no log: neither XDG_STATE_HOME nor HOME is set");
+            return None;
+        };
         match log::Log::create(folder, self.loaded.file.cloud.name.as_str(), Timestamp::now()) {
             Ok(log) => Some(Arc::new(log)),
             Err(error) => {

@@ -13,7 +13,7 @@ use crate::model::component::{GateSpec, Resolved};
 use crate::model::names::BundleName;
 use crate::model::object::{GroupKind, split_api_version};
 use crate::model::resolve::CloudFile;
-use crate::plan::planner::{self, Observed};
+use crate::plan::planner::{self, Allowed, Observed};
 use crate::render::Missing;
 
 /// What is wrong in a catalogue beyond its files' form: gates that judge
@@ -117,11 +117,8 @@ fn example(catalogue: &Catalogue, bundle: &BundleName) -> Option<(CloudFile, Vec
 
 fn graph(loaded: &Loaded, bundle: &BundleName) -> Option<Vec<String>> {
     let rendered = flow::rendered(loaded, Missing::StandIn).ok()?;
-    let plan = planner::plan(
-        &flow::desired(loaded, rendered, crate::plan::planner::Allowed::default()),
-        &Observed::nothing(false),
-    )
-    .ok()?;
+    let desired = flow::desired(loaded, rendered, Allowed::default());
+    let plan = planner::plan(&desired, &Observed::nothing(false)).ok()?;
     let name = |index: usize| plan.steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
     let implied = plan.implied_needs().into_iter().map(|(component, need)| {
         format!(
@@ -135,5 +132,8 @@ fn graph(loaded: &Loaded, bundle: &BundleName) -> Option<Vec<String>> {
             edge.reason
         )
     });
-    Some(implied.chain(dropped).collect())
+    let idle = planner::idle_gates(&desired).into_iter().map(|(component, of)| {
+        format!("bundle `{bundle}`: component `{component}`: its gate of {of} judges nothing: there is no such object")
+    });
+    Some(implied.chain(dropped).chain(idle).collect())
 }

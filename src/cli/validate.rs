@@ -7,7 +7,7 @@ use super::flow;
 use crate::error::{Exit, Problem, Said};
 use crate::model::finding::Finding;
 use crate::plan::planner::{self, Allowed, Observed};
-use crate::render::Missing;
+use crate::render::{self, Missing};
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
 
@@ -20,6 +20,12 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     let checked = flow::load(settings).and_then(|mut loaded| {
         // Nothing is fetched, so nothing waits for a signal.
         let _ = artefacts::attach(&mut loaded, settings, None)?;
+        let own =
+            loaded.components.iter().filter_map(|one| loaded.catalogue.components.get(&one.component.name));
+        let mistakes: Vec<Finding> = own.flat_map(render::mistakes).collect();
+        if !mistakes.is_empty() {
+            return Err(Problem::Findings(mistakes).into());
+        }
         let rendered = flow::rendered(&loaded, Missing::StandIn)?;
         let desired = flow::desired(&loaded, rendered, Allowed::default());
         // A cluster that exists may serve kinds that no component brings.
@@ -33,24 +39,31 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
             flow::warn(&loaded, ui);
             match ui.format() {
                 Format::Text => {
-                    ui.note(format!("{} is valid: {} components", settings.file, loaded.components.len()));
+                    let name = if settings.file == "-" { "<stdin>" } else { settings.file.as_str() };
+                    let count = loaded.components.len();
+                    ui.note(format!(
+                        "{name} is valid: {count} component{}",
+                        if count == 1 { "" } else { "s" }
+                    ));
                 }
                 Format::Json | Format::Yaml => ui.document(&document(&[]))?,
             }
             Ok(Exit::Done)
         }
-        Err(error) => match (ui.format(), error.downcast_ref::<Problem>()) {
-            (Format::Json | Format::Yaml, Some(Problem::Findings(findings))) => {
-                ui.document(&document(findings))?;
-                Ok(Exit::Usage)
-            }
-            (Format::Json | Format::Yaml, Some(problem)) => {
-                ui.document(&said(problem))?;
-                Ok(Exit::Usage)
-            }
-            _ => Err(error),
-        },
+        Err(error) => told(error, ui),
     }
+}
+
+/// Mistakes as the document that was asked for; the error itself where text was.
+pub(super) fn told(error: anyhow::Error, ui: &Ui) -> anyhow::Result<Exit> {
+    match (ui.format(), error.downcast_ref::<Problem>()) {
+        (Format::Json | Format::Yaml, Some(Problem::Findings(findings))) => {
+            ui.document(&document(findings))?;
+        }
+        (Format::Json | Format::Yaml, Some(problem)) => ui.document(&said(problem))?,
+        _ => return Err(error),
+    }
+    Ok(Exit::Usage)
 }
 
 /// Other problems as findings without a place.
@@ -71,7 +84,7 @@ fn said(problem: &Problem) -> serde_json::Value {
 }
 
 /// Findings as data.
-pub(super) fn document(findings: &[Finding]) -> serde_json::Value {
+fn document(findings: &[Finding]) -> serde_json::Value {
     let findings: Vec<_> = findings
         .iter()
         .map(|finding| {

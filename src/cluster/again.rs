@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tower::BoxError;
 use tower::retry::Policy;
 
-use crate::error::is_tls;
+use crate::code::is_tls;
 
 /// How long to wait after each failure, in milliseconds. What takes longer is not worth waiting for in silence.
 const DELAYS: [u64; 6] = [50, 100, 200, 400, 800, 1600];

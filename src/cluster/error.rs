@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::error::{Code, is_tls};
+use crate::code::{Code, is_tls};
 use crate::plan::live::FieldConflict;
 
 /// The reason that a refusal has here when its namespace is on its way out.

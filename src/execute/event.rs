@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::error::Code;
+use crate::code::Code;
 use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::plan::{Counts, StepId, Verb};

@@ -9,7 +9,7 @@ use super::event::{EventKind, Failure};
 use super::retry;
 use super::run::{Shared, failed};
 use crate::cluster::Cluster;
-use crate::error::Code;
+use crate::code::Code;
 use crate::plan::Step;
 
 /// Does steps on hosts.

@@ -10,7 +10,7 @@ use super::retry;
 use super::run::{Shared, failed};
 use crate::cluster::error::ClusterError;
 use crate::cluster::{ApplyMode, Cluster};
-use crate::error::Code;
+use crate::code::Code;
 use crate::health::admission::{self, Webhook};
 use crate::model::duration::human;
 use crate::model::object::{GroupKind, Object, ObjectId};

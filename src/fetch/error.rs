@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::error::{Code, Said, causes, is_tls};
+use crate::code::{Code, Said, causes, is_tls};
 use crate::execute::retry::Transient;
 use crate::model::artefact::{Digest, shown};
 

@@ -10,6 +10,7 @@ use cel::{Context, ExecutionError, IdedExpr, Program, Value as CelValue};
 use serde_json::Value;
 
 use super::around::Around;
+use super::fuel::{self, Unbounded};
 use crate::model::object::GroupKind;
 use crate::model::selector::Selector;
 
@@ -18,9 +19,6 @@ const LONGEST: usize = 4096;
 
 /// The deepest nesting of brackets, for the same reason.
 const DEEPEST: usize = 32;
-
-/// How deep macros such as `all` may nest: what they take multiplies, and nothing stops them.
-const LOOPS: usize = 3;
 
 /// The functions of CEL that gates may use, besides operators and macros.
 const FUNCTIONS: &[&str] = &[
@@ -58,7 +56,8 @@ const OBJECTS: &str = "objects";
 
 /// An expression that was parsed.
 pub(crate) struct Gate {
-    program: Program,
+    /// With its loops counted.
+    expression: IdedExpr,
     /// The kinds whose objects it asks for.
     kinds: BTreeSet<GroupKind>,
 }
@@ -80,9 +79,9 @@ pub(crate) enum GateError {
         "`objects` takes a kind as text ('Pod', 'Deployment.apps'), a namespace ('' for all), and a label selector"
     )]
     Objects,
-    /// Its macros nest too deep.
-    #[error("macros such as `all` and `exists` nest deeper than {LOOPS} levels")]
-    Loops,
+    /// It uses regular expressions in a way that is not known before it is evaluated.
+    #[error("`matches` takes a regular expression as text ('^v[0-9]+$') of a moderate size")]
+    Pattern,
     /// It is too long or too deep.
     #[error("the expression is longer than {LONGEST} bytes or nested deeper than {DEEPEST} levels")]
     TooLarge,
@@ -132,7 +131,11 @@ impl Gate {
         }
         let mut asked = Asked::default();
         asked_for(program.expression(), &mut asked)?;
-        Ok(Self { program, kinds: asked.kinds })
+        let expression = fuel::counted(program.expression()).map_err(|why| match why {
+            Unbounded::Depth => GateError::TooLarge,
+            Unbounded::Pattern => GateError::Pattern,
+        })?;
+        Ok(Self { expression, kinds: asked.kinds })
     }
 
     /// The kinds whose objects it asks for.
@@ -162,7 +165,10 @@ impl Gate {
         if let Err(error) = context.add_function(OBJECTS, objects) {
             return Verdict::Error(error.to_string());
         }
-        match self.program.execute(&context) {
+        if let Err(error) = fuel::fill(&mut context) {
+            return Verdict::Error(error);
+        }
+        match context.resolve(&self.expression) {
             Ok(CelValue::Bool(true)) => Verdict::True,
             Ok(CelValue::Bool(false)) => Verdict::False,
             Ok(other) => Verdict::Error(format!("the result is {other:?}, not a bool")),
@@ -186,8 +192,6 @@ fn select(objects: &[Arc<Value>], namespace: &str, selector: &str) -> Option<Cel
 #[derive(Debug, Default)]
 struct Asked {
     kinds: BTreeSet<GroupKind>,
-    /// How many loops are around what is looked at.
-    loops: usize,
 }
 
 /// Collects the kinds that `objects(…)` is asked for: they are watched before
@@ -212,15 +216,9 @@ fn asked_for(expression: &IdedExpr, asked: &mut Asked) -> Result<(), GateError> 
             }
         }
         Expr::Comprehension(inner) => {
-            // What is gone over is made before; only what is done with each nests.
-            asked_for(&inner.iter_range, asked)?;
-            asked.loops += 1;
-            if asked.loops > LOOPS {
-                return Err(GateError::Loops);
-            }
-            all([&inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result], asked)?;
-            asked.loops -= 1;
-            Ok(())
+            let parts =
+                [&inner.iter_range, &inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result];
+            all(parts, asked)
         }
         Expr::List(list) => all(&list.elements, asked),
         Expr::Select(select) => asked_for(&select.operand, asked),
@@ -283,16 +281,20 @@ mod tests {
     }
 
     #[test]
-    fn loops_in_loops_in_loops_are_refused() {
-        let nested = |levels: usize| {
-            let open: String =
-                (0..levels).map(|level| format!("[1,2].all(v{level}, ")).collect::<Vec<_>>().concat();
-            format!("{open}true{}", ")".repeat(levels))
-        };
-        assert!(Gate::parse(&nested(3)).is_ok());
-        assert_eq!(Gate::parse(&nested(4)).err(), Some(GateError::Loops));
-        let chained = "object.a.filter(x, x > 1).map(x, x).filter(x, true).map(x, x).exists(x, x == 2)";
-        assert!(Gate::parse(chained).is_ok());
+    fn loops_end_whatever_they_go_over() {
+        let large = json!({ "a": (0..2000).collect::<Vec<_>>(), "s": "xxxxxxxxxxxxxxxx" });
+        let too_much = Verdict::Error("Error executing function 'loop': it goes over too much".to_owned());
+        for expression in [
+            "object.a.all(a, object.a.all(b, object.a.all(c, a + b + c >= 0)))".to_owned(),
+            "object.a.map(a, object.a.map(b, [a, b])).size() > 1".to_owned(),
+            format!("[object.s]{}.size() > 1", ".map(s, s + s)".repeat(30)),
+            "object.a.all(a, !object.s.matches('^(x+)+y$'))".to_owned(),
+        ] {
+            assert_eq!(verdict(&expression, &large), too_much, "{expression}");
+        }
+        let deep = "object.a.all(a, a < 0 || object.a.exists(b, b == a))";
+        let small = json!({ "a": (0..100).collect::<Vec<_>>() });
+        assert_eq!(verdict(deep, &small), Verdict::True);
     }
 
     #[test]
@@ -342,7 +344,13 @@ mod tests {
         for text in ["objects('Pod').size() > 0", "objects(object.kind, '', '').size() > 0"] {
             assert!(refused(text).unwrap().starts_with("`objects` takes a kind as text"), "{text}");
         }
+        for text in
+            ["object.a.matches(object.b)", "object.a.matches('(')", "object.a.matches('(a{900}){900}')"]
+        {
+            assert!(refused(text).unwrap().starts_with("`matches` takes"), "{text}");
+        }
         assert!(refused("object.").unwrap().starts_with("not a CEL expression"));
         assert!(refused(&"(".repeat(100)).unwrap().contains("nested deeper"));
+        assert!(refused(&format!("[1]{}", ".map(a, a)".repeat(100))).unwrap().contains("nested deeper"));
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod cel;
 mod custom;
 #[cfg(test)]
 mod early;
+mod fuel;
 pub(crate) mod pods;
 mod storage;
 #[cfg(test)]

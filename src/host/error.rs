@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Target, Way};
-use crate::error::Code;
+use crate::code::Code;
 use crate::model::duration;
 
 /// Something went wrong with one host.

@@ -3,19 +3,17 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::bundle::{Bundle, BundleEntry};
 use super::component::Component;
-use super::finding::{Finding, Source, sort};
+use super::file::{Parsed, Tree};
+use super::finding::{Finding, sort};
 use super::lock::Lock;
 use super::names::{BundleName, ComponentName};
 use super::release::{Release, ReleaseError};
 use super::schema::{FileKind, SettingsSchema};
-use super::yaml::{self, Node};
 use super::{contract, cross};
 
 /// One file of a catalogue.
@@ -39,6 +37,8 @@ pub(crate) struct Catalogue {
     pub(crate) bundles: BTreeMap<BundleName, Bundle>,
     /// Lock files by bundle.
     locks: BTreeMap<String, Lock>,
+    /// Bundles and components whose files could not be read at all; they exist, nevertheless.
+    pub(super) unread: BTreeSet<String>,
     /// `bundles/kubernetes.lock`: the releases of Kubernetes, the newest first.
     kubernetes: Vec<Release>,
 }
@@ -52,15 +52,10 @@ pub(crate) struct Known {
     pub(crate) settings: Option<SettingsSchema>,
     /// Its files by name, without its folder.
     pub(crate) files: BTreeMap<String, Cow<'static, [u8]>>,
-}
-
-/// A file's tree, to find places in.
-#[derive(Debug)]
-pub(super) struct Tree {
-    /// The file.
-    pub(super) source: Arc<Source>,
-    /// Its values.
-    pub(super) root: Node,
+    /// The folder of its files, as people know it, with a `/` at its end.
+    pub(crate) folder: String,
+    /// Whether its files have no mistakes; else a part of them may be missing here.
+    pub(crate) whole: bool,
 }
 
 /// The trees of a catalogue's files, for what concerns several of them.
@@ -70,77 +65,48 @@ pub(super) struct Trees {
     pub(super) components: BTreeMap<ComponentName, Tree>,
     /// Of bundles.
     pub(super) bundles: BTreeMap<BundleName, Tree>,
-    /// Bundles and components that could not be read; they exist, nevertheless.
-    pub(super) broken: BTreeSet<String>,
 }
 
-/// Checks a tree against its schema, then makes the typed value.
-pub(super) fn typed<T: DeserializeOwned>(
-    kind: FileKind,
-    source: &Arc<Source>,
-    root: &Node,
-) -> Result<T, Vec<Finding>> {
-    let findings = kind.check(source, root);
-    if !findings.is_empty() {
-        return Err(findings);
-    }
-    serde_path_to_error::deserialize(root.to_json()).map_err(|error| {
-        let path = error.path().iter().map(|segment| match segment {
-            serde_path_to_error::Segment::Seq { index } => index.to_string(),
-            other => other.to_string(),
-        });
-        let path: Vec<String> = path.collect();
-        let node = root.at(path.iter().map(String::as_str));
-        vec![Finding::error(1108, error.inner().to_string()).on(source, node.range.clone())]
-    })
+/// Why it cannot be said what a bundle consists of.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotFlat {
+    /// It, or a bundle that it extends, does not exist.
+    #[error("there is no bundle `{0}`")]
+    Unknown(BundleName),
+    /// Bundles extend each other.
+    #[error("bundles extend each other: {0}")]
+    Cycle(String),
 }
 
 impl Catalogue {
-    /// Reads a catalogue. Broken files are left out, and found.
+    /// Reads a catalogue. What is wrong is left out, and found.
     pub(crate) fn load(files: &Files) -> (Self, Vec<Finding>) {
         let mut catalogue = Self::default();
         let mut findings = Vec::new();
         let mut trees = Trees::default();
         for (path, file) in files {
             let parts: Vec<&str> = path.split('/').collect();
-            match parts.as_slice() {
-                ["templates", folder, "component.yaml"] => match contract::read(files, folder, file) {
-                    Ok((known, tree)) => {
-                        trees.components.insert(known.component.name.clone(), tree);
-                        catalogue.components.insert(known.component.name.clone(), known);
-                    }
-                    Err(mut found) => {
-                        trees.broken.insert((*folder).to_owned());
-                        findings.append(&mut found);
-                    }
-                },
-                ["bundles", name] if let Some(stem) = name.strip_suffix(".yaml") => {
-                    match bundle(stem, file) {
-                        Ok((bundle, tree)) => {
-                            trees.bundles.insert(bundle.name.clone(), tree);
-                            catalogue.bundles.insert(bundle.name.clone(), bundle);
-                        }
-                        Err(mut found) => {
-                            trees.broken.insert(name.trim_end_matches(".yaml").to_owned());
-                            findings.append(&mut found);
-                        }
-                    }
+            let mut found = match parts.as_slice() {
+                ["templates", folder, "component.yaml"] => {
+                    let (known, found) = contract::read(files, folder, file);
+                    catalogue.add_component(folder, known, &mut trees);
+                    found
                 }
                 ["bundles", "kubernetes.lock"] => match Release::read(&file.bytes) {
-                    Ok(releases) => catalogue.kubernetes = releases,
+                    Ok(releases) => {
+                        catalogue.kubernetes = releases;
+                        Vec::new()
+                    }
                     Err(error) => {
-                        findings.push(Finding::error(error.code(), error.to_string()).hinted(error.hint()));
+                        vec![Finding::error(error.code(), error.to_string()).hinted(error.hint())]
                     }
                 },
-                ["bundles", name] if let Some(stem) = name.strip_suffix(".lock") => {
-                    match Lock::read(stem, file) {
-                        Ok(lock) => drop(catalogue.locks.insert(stem.to_owned(), lock)),
-                        Err(mut found) => findings.append(&mut found),
-                    }
-                }
-                _ => {}
-            }
+                ["bundles", name] => catalogue.add_bundle_file(name, file, &mut trees),
+                _ => Vec::new(),
+            };
+            findings.append(&mut found);
         }
+        findings.extend(misnamed(files));
         cross::check(&catalogue, &trees, &mut findings);
         sort(&mut findings);
         (catalogue, findings)
@@ -151,8 +117,46 @@ impl Catalogue {
         Release::choose(self.kubernetes.clone(), version)
     }
 
-    /// The components of a bundle with those that it extends; `Err`: the name that is not known, or a cycle.
-    pub(crate) fn flatten(&self, name: &BundleName) -> Result<BTreeMap<ComponentName, BundleEntry>, String> {
+    /// Whether a bundle or component exists, but nothing can be said of it.
+    pub(crate) fn is_unread(&self, name: &str) -> bool {
+        self.unread.contains(name)
+    }
+
+    fn add_component(&mut self, folder: &str, known: Option<(Known, Tree)>, trees: &mut Trees) {
+        match known {
+            Some((known, tree)) => {
+                trees.components.insert(known.component.name.clone(), tree);
+                self.components.insert(known.component.name.clone(), known);
+            }
+            None => drop(self.unread.insert(folder.to_owned())),
+        }
+    }
+
+    /// A bundle, or its lock; what else lies there is nobody's.
+    fn add_bundle_file(&mut self, name: &str, file: &File, trees: &mut Trees) -> Vec<Finding> {
+        if let Some(stem) = name.strip_suffix(".yaml") {
+            let (bundle, findings) = bundle(stem, file);
+            match bundle {
+                Some(Parsed { value: bundle, tree }) => {
+                    trees.bundles.insert(bundle.name.clone(), tree);
+                    self.bundles.insert(bundle.name.clone(), bundle);
+                }
+                None => drop(self.unread.insert(stem.to_owned())),
+            }
+            return findings;
+        }
+        let Some(stem) = name.strip_suffix(".lock") else { return Vec::new() };
+        match Lock::read(stem, file) {
+            Ok(lock) => {
+                self.locks.insert(stem.to_owned(), lock);
+                Vec::new()
+            }
+            Err(findings) => findings,
+        }
+    }
+
+    /// The components of a bundle with those that it extends.
+    pub(crate) fn flatten(&self, name: &BundleName) -> Result<BTreeMap<ComponentName, BundleEntry>, NotFlat> {
         let mut entries = BTreeMap::new();
         self.collect(name, &mut Vec::new(), &mut BTreeSet::new(), &mut entries)?;
         Ok(entries)
@@ -185,16 +189,16 @@ impl Catalogue {
         way: &mut Vec<&'a BundleName>,
         done: &mut BTreeSet<&'a BundleName>,
         entries: &mut BTreeMap<ComponentName, BundleEntry>,
-    ) -> Result<(), String> {
-        if way.contains(&name) {
-            let names: Vec<&str> = way.iter().map(|name| name.as_str()).chain([name.as_str()]).collect();
-            return Err(format!("bundles extend each other: {}", names.join(" → ")));
+    ) -> Result<(), NotFlat> {
+        if let Some(first) = way.iter().position(|known| *known == name) {
+            let cycle = way.iter().skip(first).copied().chain([name]);
+            return Err(NotFlat::Cycle(cycle.map(BundleName::as_str).collect::<Vec<_>>().join(" → ")));
         }
         // A base that several bundles share counts once, before all of them.
         if !done.insert(name) {
             return Ok(());
         }
-        let bundle = self.bundles.get(name).ok_or_else(|| format!("there is no bundle `{name}`"))?;
+        let bundle = self.bundles.get(name).ok_or_else(|| NotFlat::Unknown(name.clone()))?;
         way.push(name);
         for base in &bundle.extends {
             self.collect(base, way, done, entries)?;
@@ -223,13 +227,42 @@ pub(super) fn merge(base: &mut Map<String, Value>, over: &Map<String, Value>) {
     }
 }
 
-fn bundle(name: &str, file: &File) -> Result<(Bundle, Tree), Vec<Finding>> {
-    let (source, root) = yaml::read(&file.bytes, &file.shown)?;
-    let bundle: Bundle = typed(FileKind::Bundle, &source, &root)?;
-    if bundle.name.as_str() == name {
-        return Ok((bundle, Tree { source, root }));
+/// Files that look as if they were meant, and that nothing reads: `component.yml`, `bundles/mine.yml`.
+fn misnamed(files: &Files) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut folders = BTreeSet::new();
+    for (path, file) in files {
+        let mut parts = path.split('/');
+        match (parts.next(), parts.next(), parts.next()) {
+            (Some("bundles"), Some(name), None) if name.strip_suffix(".yml").is_some() => {
+                let message = format!("{}: the files of bundles end in `.yaml`", file.shown);
+                found.push(Finding::error(1234, message).hinted("rename it"));
+            }
+            (Some("templates"), Some(folder), Some(inner)) => {
+                let known = files.contains_key(&format!("templates/{folder}/component.yaml"));
+                if !known && folders.insert(folder) {
+                    let shown = file.shown.split_once(inner).map_or(path.as_str(), |(shown, _)| shown);
+                    let message = format!("{shown}: there is no `component.yaml` in this folder");
+                    found.push(
+                        Finding::error(1234, message).hinted("a folder in `templates/` is a component"),
+                    );
+                }
+            }
+            _ => {}
+        }
     }
-    let message = format!("the bundle is named `{}`, but its file `{name}.yaml`", bundle.name);
-    let place = root.at(["name"]).range.clone();
-    Err(vec![Finding::error(1211, message).on(&source, place).hinted("give both the same name")])
+    found
+}
+
+fn bundle(name: &str, file: &File) -> (Option<Parsed<Bundle>>, Vec<Finding>) {
+    let (parsed, mut findings) = Parsed::<Bundle>::read(FileKind::Bundle, &file.bytes, &file.shown, name);
+    if let Some(Parsed { value: bundle, tree }) = &parsed
+        && bundle.name.as_str() != name
+    {
+        let message = format!("the bundle is named `{}`, but its file `{name}.yaml`", bundle.name);
+        let place = tree.root.at(["name"]).range.clone();
+        let mistake = Finding::error(1211, message).on(&tree.source, place);
+        findings.push(mistake.hinted("give both the same name"));
+    }
+    (parsed, findings)
 }

@@ -5,11 +5,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::catalogue::{File, Files, Known, Tree, typed};
+use super::catalogue::{File, Files, Known};
 use super::component::Component;
+use super::file::{Parsed, Tree};
 use super::finding::{Finding, Source};
-use super::schema::{FileKind, SettingsSchema};
-use super::yaml::{self, Node};
+use super::schema::{FileKind, SchemaFault, SettingsSchema};
+use super::yaml::{self, Node, Read};
 
 /// Where a key of `component.yaml` is: its path.
 type Place = Vec<String>;
@@ -24,30 +25,35 @@ struct Checks<'a> {
     findings: Vec<Finding>,
 }
 
-/// Reads a component beside its files.
-pub(super) fn read(files: &Files, folder: &str, file: &File) -> Result<(Known, Tree), Vec<Finding>> {
-    let (source, root) = yaml::read(&file.bytes, &file.shown)?;
-    let component: Component = typed(FileKind::Component, &source, &root)?;
+/// Reads a component beside its files, as far as it can be; with all its mistakes.
+pub(super) fn read(files: &Files, folder: &str, file: &File) -> (Option<(Known, Tree)>, Vec<Finding>) {
+    let (parsed, mut findings) =
+        Parsed::<Component>::read(FileKind::Component, &file.bytes, &file.shown, folder);
+    let Some(Parsed { value: component, tree }) = parsed else { return (None, findings) };
     let prefix = format!("templates/{folder}/");
     let own: BTreeMap<String, Cow<'static, [u8]>> = files
         .range(prefix.clone()..)
         .take_while(|(path, _)| path.starts_with(&prefix))
         .map(|(path, file)| (path[prefix.len()..].to_owned(), file.bytes.clone()))
         .collect();
-    let mut checks =
-        Checks { component: &component, own: &own, source: &source, root: &root, findings: Vec::new() };
+    let mut checks = Checks {
+        component: &component,
+        own: &own,
+        source: &tree.source,
+        root: &tree.root,
+        findings: Vec::new(),
+    };
     checks.name(folder);
     checks.source();
     checks.files();
     checks.gates();
     checks.ranges();
-    let settings = checks.settings();
-    let findings = checks.findings;
-    if findings.is_empty() {
-        Ok((Known { component, settings, files: own }, Tree { source, root }))
-    } else {
-        Err(findings)
-    }
+    let settings = checks.settings(folder_of(file));
+    let mut meant = checks.findings;
+    tree.keep_own(&mut meant);
+    findings.extend(meant);
+    let (whole, folder) = (findings.is_empty(), folder_of(file).to_owned());
+    (Some((Known { component, settings, files: own, folder, whole }, tree)), findings)
 }
 
 impl Checks<'_> {
@@ -120,17 +126,35 @@ impl Checks<'_> {
         }
     }
 
-    fn settings(&mut self) -> Option<SettingsSchema> {
-        let bytes = self.own.get(self.component.settings.as_ref()?)?;
-        match SettingsSchema::parse(bytes) {
-            Ok(schema) => Some(schema),
-            Err(problem) => {
-                let message = format!("not a JSON schema: {problem}");
-                self.add(1216, &["settings"], message, "see https://json-schema.org");
-                None
+    /// The schema of the settings; mistakes stand in its own file.
+    fn settings(&mut self, folder: &str) -> Option<SettingsSchema> {
+        let name = self.component.settings.as_ref()?;
+        let bytes = self.own.get(name)?;
+        let fault = match SettingsSchema::parse(bytes) {
+            Ok(schema) => return Some(schema),
+            Err(fault) => fault,
+        };
+        let Read { source, root, .. } = yaml::read(bytes, &format!("{folder}{name}"));
+        let place = match &fault {
+            SchemaFault::Json(error) => source.place(error.line(), error.column()),
+            SchemaFault::Schema { at, .. } => {
+                root.map_or(0..0, |root| root.at(at.split('/').skip(1)).range.clone())
             }
-        }
+            SchemaFault::Heavy => root.map_or(0..0, |root| root.range),
+        };
+        let hint = match fault {
+            SchemaFault::Json(_) => "check commas, quotes and brackets here and above",
+            SchemaFault::Schema { .. } => "see https://json-schema.org",
+            SchemaFault::Heavy => "write out what is needed, with fewer `$ref`, `allOf` and `anyOf`",
+        };
+        self.findings.push(Finding::error(1216, fault.to_string()).on(&source, place).hinted(hint));
+        None
     }
+}
+
+/// The folder of a `component.yaml`, as people know it.
+fn folder_of(file: &File) -> &str {
+    file.shown.trim_end_matches("component.yaml")
 }
 
 /// Every file that a component names, with where it does so.

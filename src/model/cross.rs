@@ -1,7 +1,8 @@
 //! What concerns several files of a catalogue: bundles that extend each
 //! other, components that bundles and `needs:` name, settings in bundles.
 
-use super::catalogue::{Catalogue, Tree, Trees};
+use super::catalogue::{Catalogue, NotFlat, Trees};
+use super::file::Tree;
 use super::finding::Finding;
 use super::names::{BundleName, ComponentName};
 use super::suggest::did_you_mean;
@@ -15,10 +16,14 @@ const PROVIDED: [&str; 3] = ["kubernetes", "cni", "dns"];
 /// All mistakes between files.
 pub(super) fn check(catalogue: &Catalogue, trees: &Trees, findings: &mut Vec<Finding>) {
     for (name, tree) in &trees.bundles {
-        bundle(catalogue, trees, name, tree, findings);
+        let mut found = bundle(catalogue, name, tree);
+        tree.keep_own(&mut found);
+        findings.append(&mut found);
     }
     for (name, tree) in &trees.components {
-        needs(catalogue, trees, name, tree, findings);
+        let mut found = needs(catalogue, name, tree);
+        tree.keep_own(&mut found);
+        findings.append(&mut found);
     }
 }
 
@@ -39,26 +44,25 @@ fn unknown(
     }
 }
 
-fn bundle(catalogue: &Catalogue, trees: &Trees, name: &BundleName, tree: &Tree, findings: &mut Vec<Finding>) {
-    let Some(bundle) = catalogue.bundles.get(name) else { return };
+fn bundle(catalogue: &Catalogue, name: &BundleName, tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(bundle) = catalogue.bundles.get(name) else { return findings };
     for (index, base) in bundle.extends.iter().enumerate() {
-        if !catalogue.bundles.contains_key(base) && !trees.broken.contains(base.as_str()) {
+        if !catalogue.bundles.contains_key(base) && !catalogue.unread.contains(base.as_str()) {
             let range = tree.root.at(["extends", &index.to_string()]).range.clone();
             let known: Vec<&str> = catalogue.bundles.keys().map(BundleName::as_str).collect();
             findings.push(unknown(tree, range, 1208, "bundle", base.as_str(), &known));
         }
     }
-    if let Err(problem) = catalogue.flatten(name)
-        && problem.starts_with("bundles extend")
-    {
+    if let Err(problem @ NotFlat::Cycle(_)) = catalogue.flatten(name) {
         let range = tree.root.at(["extends"]).range.clone();
-        let finding = Finding::error(1218, problem).on(&tree.source, range);
+        let finding = Finding::error(1218, problem.to_string()).on(&tree.source, range);
         findings.push(finding.hinted("take one of them out of `extends`"));
     }
     let entries = tree.root.at(["components"]);
     for component in bundle.components.keys() {
         match catalogue.components.get(component) {
-            None if trees.broken.contains(component.as_str()) => {}
+            None if catalogue.unread.contains(component.as_str()) => {}
             None => {
                 let range = entries.key(component.as_str()).map_or(0..0, |key| key.range.clone());
                 let known: Vec<&str> = catalogue.components.keys().map(ComponentName::as_str).collect();
@@ -68,25 +72,22 @@ fn bundle(catalogue: &Catalogue, trees: &Trees, name: &BundleName, tree: &Tree, 
                 let written = entries.get(component.as_str()).and_then(|entry| entry.get("settings"));
                 match (&known.settings, written) {
                     (Some(schema), Some(node)) => findings.extend(schema.check(&tree.source, node)),
-                    (None, Some(node)) => {
+                    (None, Some(node)) if known.whole => {
                         let message = format!("component `{component}` has no settings");
-                        findings.push(Finding::error(1101, message).on(&tree.source, node.range.clone()));
+                        let finding = Finding::error(1101, message).on(&tree.source, node.range.clone());
+                        findings.push(finding.hinted("take them out"));
                     }
-                    (_, None) => {}
+                    (None, Some(_)) | (_, None) => {}
                 }
             }
         }
     }
+    findings
 }
 
-fn needs(
-    catalogue: &Catalogue,
-    trees: &Trees,
-    name: &ComponentName,
-    tree: &Tree,
-    findings: &mut Vec<Finding>,
-) {
-    let Some(known) = catalogue.components.get(name) else { return };
+fn needs(catalogue: &Catalogue, name: &ComponentName, tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let Some(known) = catalogue.components.get(name) else { return findings };
     for (index, need) in known.component.needs.iter().enumerate() {
         let range = tree.root.at(["needs", &index.to_string()]).range.clone();
         let (what, stage) =
@@ -100,14 +101,15 @@ fn needs(
         if what == name.as_str() {
             let message = format!("component `{name}` needs itself");
             findings
-                .push(Finding::error(1231, message).on(&tree.source, range.clone()).hinted("take it out"));
+                .push(Finding::error(1236, message).on(&tree.source, range.clone()).hinted("take it out"));
         }
         let capabilities =
             catalogue.components.values().flat_map(|known| &known.component.provides.capabilities);
         let mut all: Vec<&str> = capabilities.map(String::as_str).chain(PROVIDED).collect();
         all.extend(catalogue.components.keys().map(ComponentName::as_str));
-        if !all.contains(&what) && !trees.broken.contains(what) {
+        if !all.contains(&what) && !catalogue.unread.contains(what) {
             findings.push(unknown(tree, range, 1209, "component or capability", what, &all));
         }
     }
+    findings
 }

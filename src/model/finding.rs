@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::error::Code;
+use crate::code::Code;
 
 /// A file that was read, kept so that findings can show its lines.
 #[derive(Debug, PartialEq, Eq)]
@@ -23,6 +23,16 @@ impl Source {
         let text = self.text.get(range.clone()).unwrap_or_default();
         let line = text.lines().next().unwrap_or_default().trim_end();
         range.start..range.start + line.len()
+    }
+
+    /// The character at a line and a column of bytes, both from 1; the nearest where there is none.
+    pub(crate) fn place(&self, line: usize, column: usize) -> Range<usize> {
+        let lines = self.text.split_inclusive('\n');
+        let start: usize = lines.take(line.saturating_sub(1)).map(str::len).sum();
+        let wanted = (start + column.saturating_sub(1)).min(self.text.len());
+        let at = (0..=wanted).rev().find(|at| self.text.is_char_boundary(*at)).unwrap_or_default();
+        let character = self.text.get(at..).and_then(|rest| rest.chars().next());
+        at..at + character.map_or(0, char::len_utf8)
     }
 }
 

@@ -7,11 +7,11 @@ use std::fmt::Write as _;
 use serde::Deserialize;
 
 use super::artefact::{Artefact, Digest, Id, Kind};
-use super::catalogue::{File, typed};
+use super::catalogue::File;
+use super::file::Parsed;
 use super::finding::Finding;
 use super::names::BundleName;
 use super::schema::FileKind;
-use super::yaml;
 
 /// `kind: Lock`.
 #[derive(Debug, Clone, Deserialize)]
@@ -52,13 +52,13 @@ pub(crate) struct Lock(pub(crate) BTreeMap<Id, Pin>);
 impl Lock {
     /// Reads `NAME.lock`.
     pub(crate) fn read(name: &str, file: &File) -> Result<Self, Vec<Finding>> {
-        let (source, root) = yaml::read(&file.bytes, &file.shown)?;
-        let lock: LockFile = typed(FileKind::Lock, &source, &root)?;
-        let mut findings = Vec::new();
+        let (parsed, mut findings) = Parsed::<LockFile>::read(FileKind::Lock, &file.bytes, &file.shown, name);
+        let Some(Parsed { value: lock, tree }) = parsed else { return Err(findings) };
+        let (source, root) = (&tree.source, &tree.root);
         if lock.name.as_str() != name {
             let message = format!("the lock is of bundle `{}`, but its file `{name}.lock`", lock.name);
             let place = root.at(["name"]).range.clone();
-            findings.push(Finding::error(1211, message).on(&source, place).hinted("give both the same name"));
+            findings.push(Finding::error(1211, message).on(source, place).hinted("give both the same name"));
         }
         let mut pins = BTreeMap::new();
         for (index, Locked { kind, name, version, url, sha256 }) in lock.artifacts.into_iter().enumerate() {
@@ -66,7 +66,7 @@ impl Lock {
             let message = format!("{id} is locked twice");
             if pins.insert(id, Pin { url, sha256 }).is_some() {
                 let place = root.at(["artifacts", &index.to_string()]).range.clone();
-                findings.push(Finding::error(1233, message).on(&source, place).hinted("remove one of them"));
+                findings.push(Finding::error(1233, message).on(source, place).hinted("remove one of them"));
             }
         }
         if findings.is_empty() { Ok(Self(pins)) } else { Err(findings) }
@@ -174,6 +174,8 @@ mod tests {
               |
             4 | artifacts: [{ kind: image, name: a, version: 1, sha256: abc }]
               |             ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+              |
+              = help: `url`: where it was found
 
             error[C1104]: `kind` cannot be `image`
              --> bundles/edge.lock:4:21

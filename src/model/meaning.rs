@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::Component;
 use std::sync::Arc;
 
 use super::cloud::{Cloud, HostState, Provider};
@@ -35,6 +36,9 @@ pub(crate) fn check(cloud: &Cloud, source: &Arc<Source>, root: &Node) -> Vec<Fin
     checker.host_texts();
     checker.artifacts();
     checker.sizes();
+    checker.replicas();
+    checker.patches();
+    checker.domain();
     if let Some(version) = &cloud.version
         && semver::Version::parse(version.trim_start_matches('v')).is_err()
     {
@@ -96,6 +100,11 @@ impl Checker<'_> {
         for (index, host) in self.cloud.hosts.iter().enumerate() {
             let Some(address) = host.address.as_deref() else { continue };
             let Ok(range) = Range::pool(address) else { continue };
+            if let Err(problem) = texts::reachable(&range) {
+                let message = format!("the host {address} cannot be reached by others: {problem}");
+                let hint = "write an address that all hosts reach; this machine is `local: true`";
+                self.add(1228, &["hosts", &index.to_string(), "address"], message, hint);
+            }
             if let Some((other, _)) = known.iter().find(|(_, other)| other.overlaps(&range)) {
                 let message = format!("the host {address} is inside {other}");
                 self.add(1201, &["hosts", &index.to_string(), "address"], message, OWN_RANGE);
@@ -166,7 +175,11 @@ impl Checker<'_> {
             for (number, device) in host.devices.iter().enumerate() {
                 let number = number.to_string();
                 let path = ["hosts", &at, "devices", &number];
-                if !device.starts_with("/dev") {
+                let below = device.strip_prefix("/dev").is_ok_and(|below| {
+                    let mut parts = below.components().peekable();
+                    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+                });
+                if !below {
                     let message = format!("`{}` is not a block device", device.display());
                     self.add(1219, &path, message, "write its path, best one of /dev/disk/by-id");
                 } else if !devices.insert(device) {
@@ -174,6 +187,15 @@ impl Checker<'_> {
                     self.add(1205, &path, message, "each device stands once");
                 }
             }
+        }
+    }
+
+    fn domain(&mut self) {
+        if let Some(domain) = &self.cloud.domain
+            && domain.parse::<IpAddr>().is_ok()
+        {
+            let message = format!("`domain` is the address {domain}");
+            self.add(1238, &["domain"], message, "write a name such as `cloud.example.org`");
         }
     }
 
@@ -200,10 +222,15 @@ impl Checker<'_> {
                     self.add(1225, &["hosts", &at, "labels", key], problem, hint);
                 }
             }
+            let mut taints = HashSet::new();
             for (number, taint) in host.taints.iter().enumerate() {
                 if let Err(problem) = texts::taint(taint) {
                     let path = ["hosts", &at, "taints", &number.to_string()];
                     self.add(1225, &path, problem, "write it like `key=value:NoSchedule`");
+                } else if !taints.insert(key_and_effect(taint)) {
+                    let path = ["hosts", &at, "taints", &number.to_string()];
+                    let message = format!("the taint {taint} stands twice");
+                    self.add(1205, &path, message, "a host has one taint for each key and effect");
                 }
             }
         }
@@ -229,6 +256,11 @@ impl Checker<'_> {
             self.add(1226, &["artifacts", "proxy"], problem, "write it like `http://proxy.example.org:3128`");
         }
         for (registry, endpoints) in &artifacts.registries {
+            if texts::endpoint(registry).is_err() {
+                let path = ["artifacts", "registries", registry];
+                let message = format!("`{registry}` is not a registry's name");
+                self.add(1226, &path, message, "write it like `registry.example.org:5000`");
+            }
             for (number, endpoint) in endpoints.iter().enumerate() {
                 if let Err(problem) = texts::url(endpoint, &["https://", "http://"]) {
                     let path = ["artifacts", "registries", registry, &number.to_string()];
@@ -250,9 +282,10 @@ impl Checker<'_> {
             self.add(1229, &["network"], message, "write both as IPv4, or both as IPv6");
             return;
         }
+        self.families(&pods);
         if !(4..=20).contains(&services.bits()) {
             let message = format!("`services` ({}) must hold 16 to 1,048,576 addresses", network.services);
-            self.add(1230, &["network", "services"], message, "a `/16` is usual");
+            self.add(1235, &["network", "services"], message, "a `/16` is usual");
         }
         let each = if pods.is_v4() { 8 } else { 64 };
         let nodes = pods.bits().checked_sub(each).map_or(0, |bits| 1_u128 << bits.min(100));
@@ -263,7 +296,59 @@ impl Checker<'_> {
                 network.pods,
                 if pods.is_v4() { 24 } else { 64 }
             );
-            self.add(1230, &["network", "pods"], message, "a `/16` is usual");
+            self.add(1235, &["network", "pods"], message, "a `/16` is usual");
+        }
+    }
+
+    /// Hosts and pools have addresses of the same family as pods: others reach nobody.
+    fn families(&mut self, pods: &Range) {
+        let family = |v4: bool| if v4 { "IPv4" } else { "IPv6" };
+        let hint = "write all addresses as IPv4, or all as IPv6";
+        for (index, host) in self.cloud.hosts.iter().enumerate() {
+            let Some(Ok(address)) = host.address.as_deref().map(str::parse::<IpAddr>) else { continue };
+            let unfit = Range::pool(&address.to_string()).is_ok_and(|one| texts::reachable(&one).is_err());
+            if address.is_ipv4() != pods.is_v4() && !unfit {
+                let path = ["hosts", &index.to_string(), "address"];
+                let message = format!("the host {address} is not {}, and pods are", family(pods.is_v4()));
+                self.add(1229, &path, message, hint);
+            }
+        }
+        for (index, text) in self.cloud.network.load_balancer.iter().enumerate().take(MOST_POOLS) {
+            if Range::pool(text).is_ok_and(|pool| pool.is_v4() != pods.is_v4()) {
+                let path = ["network", "loadBalancer", &index.to_string()];
+                let message = format!("the pool {text} is not {}, and Services are", family(pods.is_v4()));
+                self.add(1229, &path, message, hint);
+            }
+        }
+    }
+
+    /// More copies of a volume than hosts with devices can never be.
+    fn replicas(&mut self) {
+        let with_devices = self.cloud.present_hosts().filter(|(_, host)| !host.devices.is_empty()).count();
+        if let Some(replicas) = self.cloud.storage.replicas
+            && with_devices > 0
+            && replicas as usize > with_devices
+        {
+            let message = format!("{replicas} replicas on {with_devices} hosts with devices");
+            let hint = "each copy of a volume is on a host of its own: name devices of more hosts, or fewer replicas";
+            self.add(1237, &["storage", "replicas"], message, hint);
+        }
+    }
+
+    /// Patches are JSON patches (RFC 6902).
+    fn patches(&mut self) {
+        for (name, config) in &self.cloud.components {
+            for (index, patch) in config.patches.iter().enumerate() {
+                for (number, operation) in patch.patch.iter().enumerate() {
+                    let parsed = serde_json::from_value::<json_patch::PatchOperation>(operation.clone());
+                    let Err(error) = parsed else { continue };
+                    let (index, number) = (index.to_string(), number.to_string());
+                    let path = ["components", name.as_str(), "patches", &index, "patch", &number];
+                    let message = format!("not an operation of a JSON patch: {error}");
+                    let hint = "write it like `{ op: replace, path: /spec/replicas, value: 2 }` (RFC 6902)";
+                    self.add(2009, &path, message, hint);
+                }
+            }
         }
     }
 
@@ -298,6 +383,12 @@ impl Checker<'_> {
             self.add(1207, &["hosts"], message, &hint);
         }
     }
+}
+
+/// What a host has one taint of: its key and effect.
+fn key_and_effect(taint: &str) -> (&str, &str) {
+    let (rest, effect) = taint.rsplit_once(':').unwrap_or((taint, ""));
+    (rest.split('=').next().unwrap_or_default(), effect)
 }
 
 /// Whether a text can be a host's address.

@@ -1,20 +1,19 @@
 //! What a cloud makes of a catalogue: `cozy.yaml` read, and the components it
 //! enables with their settings merged.
-#![expect(clippy::too_many_lines, reason = "one pass over the components, with a finding at each turn")]
 
-use std::collections::BTreeSet;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::catalogue::{Catalogue, merge, typed};
-use super::cloud::Cloud;
+use super::bundle::BundleEntry;
+use super::catalogue::{Catalogue, Known, merge};
+use super::cloud::{Cloud, ComponentConfig};
 use super::component::Resolved;
-use super::finding::{Finding, Level, MOST, Source, sort};
+use super::file::{Parsed, Tree};
+use super::finding::{Finding, Level, MOST, sort};
 use super::meaning;
 use super::names::{BundleName, ComponentName};
-use super::schema::FileKind;
+use super::schema::{FileKind, SettingsSchema};
 use super::suggest::did_you_mean;
-use super::yaml::{self, Node};
 
 /// `cozy.yaml`, read.
 #[derive(Debug)]
@@ -23,10 +22,7 @@ pub(crate) struct CloudFile {
     pub(crate) cloud: Cloud,
     /// Worth a look, and no reason to stop.
     pub(crate) warnings: Vec<Finding>,
-    source: Arc<Source>,
-    root: Node,
-    /// The places of what was left out, because its form is wrong.
-    left_out: Vec<Range<usize>>,
+    tree: Tree,
 }
 
 impl CloudFile {
@@ -41,26 +37,11 @@ impl CloudFile {
     /// Reads `cozy.yaml` as far as it can be: what has the wrong form is found, and left out, so that the meaning of
     /// the rest can be checked, too.
     pub(crate) fn read_far(bytes: &[u8], name: &str) -> (Option<Self>, Vec<Finding>) {
-        let (source, root) = match yaml::read(bytes, name) {
-            Ok(read) => read,
-            Err(findings) => return (None, findings),
-        };
-        let (root, cloud, mut findings) = match typed::<Cloud>(FileKind::Cloud, &source, &root) {
-            Ok(cloud) => (root, cloud, Vec::new()),
-            Err(findings) => {
-                let left_out: Vec<Range<usize>> = places(&findings).collect();
-                let rest = root.without(&source, &left_out).and_then(|rest| {
-                    let cloud = typed::<Cloud>(FileKind::Cloud, &source, &rest).ok()?;
-                    Some((rest, cloud))
-                });
-                let Some((rest, cloud)) = rest else { return (None, findings) };
-                (rest, cloud, findings)
-            }
-        };
-        let mut file =
-            Self { cloud, warnings: Vec::new(), source, root, left_out: places(&findings).collect() };
-        let mut meant = meaning::check(&file.cloud, &file.source, &file.root);
-        file.keep_own(&mut meant);
+        let (parsed, mut findings) = Parsed::<Cloud>::read(FileKind::Cloud, bytes, name, "unknown");
+        let Some(Parsed { value: cloud, tree }) = parsed else { return (None, findings) };
+        let mut file = Self { cloud, warnings: Vec::new(), tree };
+        let mut meant = meaning::check(&file.cloud, &file.tree.source, &file.tree.root);
+        file.tree.keep_own(&mut meant);
         let wrong = !findings.is_empty() || meant.iter().any(|found| found.level == Level::Error);
         if wrong {
             findings.extend(meant);
@@ -71,23 +52,11 @@ impl CloudFile {
         (Some(file), findings)
     }
 
-    /// Takes out what is only found because something was left out.
-    fn keep_own(&self, findings: &mut Vec<Finding>) {
-        let holds = |finding: &Range<usize>| {
-            self.left_out.iter().any(|left| self.root.holds(&self.source, finding, left))
-        };
-        findings.retain(|found| {
-            !found
-                .place
-                .as_ref()
-                .is_some_and(|(source, range)| Arc::ptr_eq(source, &self.source) && holds(range))
-        });
+    /// A mistake in what stands at a path.
+    pub(crate) fn mistake(&self, code: u16, path: &[&str], message: impl Into<String>) -> Finding {
+        let place = self.tree.root.at(path.iter().copied()).range.clone();
+        Finding::error(code, message).on(&self.tree.source, place)
     }
-}
-
-/// Where findings are.
-fn places(findings: &[Finding]) -> impl Iterator<Item = Range<usize>> {
-    findings.iter().filter_map(|found| Some(found.place.as_ref()?.1.clone()))
 }
 
 /// Reads `cozy.yaml`; with a catalogue, what it says of bundles, components
@@ -107,115 +76,155 @@ pub(crate) fn read_cloud(
 
 impl Catalogue {
     /// What a cloud consists of, in the order of names.
+    ///
+    /// # Errors
+    /// All mistakes of the cloud; none where they are the catalogue's own.
     pub(crate) fn resolve(&self, file: &CloudFile) -> Result<Vec<Resolved>, Vec<Finding>> {
-        let CloudFile { cloud, warnings: _, source, root, left_out: _ } = file;
-        let finding = |code, path: &[&str], message: String, label: String, hint: Option<String>| {
-            let mut finding =
-                Finding::error(code, message).on(source, root.at(path.iter().copied()).range.clone());
-            finding.label = label;
-            finding.hint = hint;
-            finding
-        };
-        if !self.bundles.contains_key(&cloud.bundle) {
-            let label = did_you_mean(cloud.bundle.as_str(), self.bundles.keys().map(BundleName::as_str));
-            let known: Vec<&str> = self.bundles.keys().map(BundleName::as_str).collect();
-            let hint = Some(format!("known bundles: {}", known.join(", ")));
-            return Err(vec![finding(
-                1208,
-                &["bundle"],
-                format!("there is no bundle `{}`", cloud.bundle),
-                label,
-                hint,
-            )]);
-        }
-        let entries = self
-            .flatten(&cloud.bundle)
-            .map_err(|problem| vec![finding(1208, &["bundle"], problem, String::new(), None)])?;
-        let mut findings = Vec::new();
-        let unknown = cloud.components.keys().filter(|name| !self.components.contains_key(*name));
-        for name in unknown.take(MOST) {
-            let key = root.at(["components"]).key(name.as_str());
-            let label = did_you_mean(name.as_str(), self.components.keys().map(ComponentName::as_str));
-            let hint = label.is_empty().then(|| "`cozy component list` shows all".to_owned());
-            let mut unknown =
-                finding(1209, &["components"], format!("there is no component `{name}`"), label, hint);
-            if let Some(key) = key {
-                unknown.place = Some((Arc::clone(source), key.range.clone()));
-            }
-            findings.push(unknown);
-        }
-        let names: BTreeSet<&ComponentName> = entries.keys().chain(cloud.components.keys()).collect();
+        let mut resolving = Resolving { catalogue: self, file, findings: Vec::new() };
+        let entries = resolving.bundle();
+        resolving.unknown();
+        let bundled: BTreeMap<ComponentName, BundleEntry> = entries.clone().unwrap_or_default();
+        let names: BTreeSet<&ComponentName> = bundled.keys().chain(file.cloud.components.keys()).collect();
         let mut resolved = Vec::new();
         for name in names {
+            let (entry, config) = (bundled.get(name), file.cloud.components.get(name));
             let Some(known) = self.components.get(name) else {
-                if entries.contains_key(name) {
-                    let message = format!(
-                        "bundle `{}` names the component `{name}`, which is not in the catalogue",
-                        cloud.bundle
-                    );
-                    findings.push(finding(1209, &["bundle"], message, String::new(), None));
-                }
+                resolving.not_in_the_catalogue(name, entry.is_some());
                 continue;
             };
-            let entry = entries.get(name);
-            let config = cloud.components.get(name);
             let enabled = config
                 .and_then(|config| config.enabled)
                 .unwrap_or_else(|| entry.map_or(config.is_some(), |entry| !entry.optional));
-            if !enabled {
-                continue;
+            if enabled {
+                let chosen = Chosen { name, known, entry, config, bundled: entries.is_some() };
+                resolved.push(resolving.component(&chosen));
             }
-            let path = ["components", name.as_str(), "settings"];
-            let mut settings = entry.map(|entry| entry.settings.clone()).unwrap_or_default();
-            let written = root.get("components").and_then(|node| node.get(name.as_str())?.get("settings"));
-            if let Some(config) = config {
-                merge(&mut settings, &config.settings);
-            }
-            let mut secrets = Vec::new();
-            match (&known.settings, written) {
-                (Some(schema), written) => {
-                    if let Some(node) = written {
-                        findings.extend(schema.check(source, node));
-                    }
-                    for setting in schema.missing(&settings) {
-                        let message = format!("component `{name}` lacks the setting `{setting}`");
-                        let hint = format!("`cozy component show {name}` explains it");
-                        findings.push(finding(1103, &path, message, String::new(), Some(hint)));
-                    }
-                    settings = schema.fill(&settings);
-                    secrets = schema.secrets(&settings);
-                }
-                (None, Some(_)) if !settings.is_empty() => {
-                    findings.push(finding(
-                        1101,
-                        &path,
-                        format!("component `{name}` has no settings"),
-                        String::new(),
-                        None,
-                    ));
-                }
-                (None, _) => {}
-            }
-            let mut values = entry.map(|entry| entry.values.clone()).unwrap_or_default();
-            if let Some(config) = config {
-                merge(&mut values, &config.values);
-            }
-            resolved.push(Resolved {
-                component: known.component.clone(),
-                settings,
-                secrets,
-                values,
-                patches: config.map(|config| config.patches.clone()).unwrap_or_default(),
-                files: known.files.clone(),
-                artefact: None,
-            });
         }
-        file.keep_own(&mut findings);
-        if findings.is_empty() {
+        let mut findings = resolving.findings;
+        file.tree.keep_own(&mut findings);
+        if findings.is_empty() && entries.is_some() {
             Ok(resolved)
         } else {
             sort(&mut findings);
             Err(findings)
+        }
+    }
+}
+
+/// A cloud on its way to its components.
+struct Resolving<'a> {
+    catalogue: &'a Catalogue,
+    file: &'a CloudFile,
+    findings: Vec<Finding>,
+}
+
+/// A component that a cloud enables.
+struct Chosen<'a> {
+    name: &'a ComponentName,
+    known: &'a Known,
+    /// What the bundle says of it.
+    entry: Option<&'a BundleEntry>,
+    /// What `cozy.yaml` says of it.
+    config: Option<&'a ComponentConfig>,
+    /// Whether the bundle is known: it may give settings.
+    bundled: bool,
+}
+
+impl Resolving<'_> {
+    /// The components of the cloud's bundle; `None`: it is not known, or wrong itself.
+    fn bundle(&mut self) -> Option<BTreeMap<ComponentName, BundleEntry>> {
+        let (catalogue, name) = (self.catalogue, &self.file.cloud.bundle);
+        if !catalogue.bundles.contains_key(name) && !catalogue.unread.contains(name.as_str()) {
+            let known: Vec<&str> = catalogue.bundles.keys().map(BundleName::as_str).collect();
+            let label = did_you_mean(name.as_str(), known.iter().copied());
+            let finding = self.file.mistake(1208, &["bundle"], format!("there is no bundle `{name}`"));
+            let hint = format!("known bundles: {}", known.join(", "));
+            self.findings.push(finding.labelled(label).hinted(hint));
+        }
+        catalogue.flatten(name).ok()
+    }
+
+    /// Components in `cozy.yaml` that nobody knows.
+    fn unknown(&mut self) {
+        let names = self.file.cloud.components.keys();
+        let unknown = names.filter(|name| {
+            !self.catalogue.components.contains_key(*name) && !self.catalogue.unread.contains(name.as_str())
+        });
+        for name in unknown.take(MOST) {
+            let known = self.catalogue.components.keys().map(ComponentName::as_str);
+            let label = did_you_mean(name.as_str(), known);
+            let hint = label.is_empty().then(|| "`cozy component list` shows all".to_owned());
+            let message = format!("there is no component `{name}`");
+            let mut finding = self.file.mistake(1209, &["components"], message).labelled(label);
+            finding.hint = hint;
+            if let Some(key) = self.file.tree.root.at(["components"]).key(name.as_str()) {
+                finding.place = Some((Arc::clone(&self.file.tree.source), key.range.clone()));
+            }
+            self.findings.push(finding);
+        }
+    }
+
+    /// A component of the bundle that the catalogue does not have.
+    fn not_in_the_catalogue(&mut self, name: &ComponentName, of_bundle: bool) {
+        if of_bundle && !self.catalogue.unread.contains(name.as_str()) {
+            let bundle = &self.file.cloud.bundle;
+            let message =
+                format!("bundle `{bundle}` names the component `{name}`, which is not in the catalogue");
+            self.findings.push(self.file.mistake(1209, &["bundle"], message));
+        }
+    }
+
+    /// One component: bundle and `cozy.yaml` merged.
+    fn component(&mut self, chosen: &Chosen<'_>) -> Resolved {
+        let Chosen { known, entry, config, .. } = *chosen;
+        let mut settings = entry.map(|entry| entry.settings.clone()).unwrap_or_default();
+        let mut values = entry.map(|entry| entry.values.clone()).unwrap_or_default();
+        if let Some(config) = config {
+            merge(&mut settings, &config.settings);
+            merge(&mut values, &config.values);
+        }
+        let mut secrets = Vec::new();
+        if let Some(schema) = &known.settings {
+            self.settings(chosen, schema, &settings);
+            settings = schema.fill(&settings);
+            secrets = schema.secrets(&settings);
+        } else if known.whole && config.is_some_and(|config| !config.settings.is_empty()) {
+            let path = ["components", chosen.name.as_str(), "settings"];
+            let message = format!("component `{}` has no settings", chosen.name);
+            self.findings.push(self.file.mistake(1101, &path, message).hinted("take them out"));
+        }
+        Resolved {
+            component: known.component.clone(),
+            settings,
+            secrets,
+            values,
+            patches: config.map(|config| config.patches.clone()).unwrap_or_default(),
+            files: known.files.clone(),
+            artefact: None,
+        }
+    }
+
+    /// Mistakes in the settings of a component.
+    fn settings(
+        &mut self,
+        chosen: &Chosen<'_>,
+        schema: &SettingsSchema,
+        merged: &serde_json::Map<String, serde_json::Value>,
+    ) {
+        let Chosen { name, bundled, .. } = *chosen;
+        let Tree { source, root, .. } = &self.file.tree;
+        let written = root.get("components").and_then(|node| node.get(name.as_str())?.get("settings"));
+        if let Some(node) = written {
+            self.findings.extend(schema.check(source, node));
+        }
+        if !bundled {
+            return;
+        }
+        let path = ["components", name.as_str(), "settings"];
+        for setting in schema.missing(merged) {
+            let message = format!("component `{name}` lacks the setting `{setting}`");
+            let hint = format!("`cozy component show {name}` explains it");
+            self.findings.push(self.file.mistake(1103, &path, message).hinted(hint));
         }
     }
 }

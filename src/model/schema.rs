@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::finding::{Finding, Source};
 use super::secret::SecretSetting;
 use super::translate::{self, schema_at};
+use super::weight;
 use super::yaml::Node;
 
 /// The kinds of files that have a schema.
@@ -60,6 +61,24 @@ impl FileKind {
         self.loaded().text
     }
 
+    /// The keys that a file must have, with values that stand in for them where they are missing or wrong.
+    pub(super) fn required(self, name: &str) -> Vec<(&'static str, &str)> {
+        let kind = match self {
+            Self::Cloud => "Cloud",
+            Self::Bundle => "Bundle",
+            Self::Component => "Component",
+            Self::Lock => "Lock",
+        };
+        let of_kind: &[(&str, &str)] = match self {
+            Self::Cloud => &[("bundle", "unknown")],
+            Self::Bundle => &[("version", "0.0.0"), ("summary", "unknown")],
+            Self::Component => &[("version", "0"), ("summary", "unknown"), ("category", "unknown")],
+            Self::Lock => &[],
+        };
+        let all = [("apiVersion", "cozy/v1"), ("kind", kind), ("name", name)];
+        all.into_iter().chain(of_kind.iter().copied()).collect()
+    }
+
     /// Checks a file against its schema.
     pub(crate) fn check(self, source: &Arc<Source>, root: &Node) -> Vec<Finding> {
         let Loaded { schema, validator, .. } = self.loaded();
@@ -75,23 +94,69 @@ impl FileKind {
 pub(crate) struct SettingsSchema {
     schema: Value,
     validator: Validator,
+    /// The most schemas that judge one value.
+    weight: u64,
 }
+
+/// Why a file is no settings schema.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SchemaFault {
+    /// It is no JSON.
+    #[error("not JSON: {}", words(.0))]
+    Json(serde_json::Error),
+    /// It is no JSON schema.
+    #[error("not a JSON schema: {message}")]
+    Schema {
+        /// Where, a JSON pointer.
+        at: String,
+        /// What is wrong there.
+        message: String,
+    },
+    /// Checking values against it would take too long.
+    #[error("more than {} schemas judge one value: references and alternatives multiply", weight::MOST)]
+    Heavy,
+}
+
+/// What the parser says, without its place.
+fn words(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(words, _)| words.to_owned())
+}
+
+/// How many schemas may judge values at all: those of large settings take a hundredth of it.
+const MOST_CHECKS: u64 = 300_000;
 
 impl SettingsSchema {
     /// Reads a schema. Its type `secret` becomes a reference, `{ env: NAME }` or `{ file: PATH }`.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
-        let mut schema: Value = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, SchemaFault> {
+        let mut schema: Value = serde_json::from_slice(text).map_err(SchemaFault::Json)?;
+        let fault = |at: String, message: String| SchemaFault::Schema { at, message };
         if !schema.is_object() {
-            return Err("it is not a mapping".to_owned());
+            return Err(fault(String::new(), "it is not a mapping".to_owned()));
+        }
+        let weight = weight::weight(&schema);
+        if weight > weight::MOST {
+            return Err(SchemaFault::Heavy);
         }
         secrets(&mut schema, 0);
-        let validator = jsonschema::validator_for(&schema).map_err(|error| error.to_string())?;
-        Ok(Self { schema, validator })
+        let validator = jsonschema::validator_for(&schema)
+            .map_err(|error| fault(error.instance_path().to_string(), error.to_string()))?;
+        Ok(Self { schema, validator, weight })
+    }
+
+    /// Whether checking a value would take too long.
+    fn is_too_much(&self, value: &Value) -> bool {
+        parts(value).saturating_mul(self.weight) > MOST_CHECKS
     }
 
     /// All mistakes in the settings that stand at a node, but for missing
     /// ones: another file may give them, see [`Self::missing`].
     pub(crate) fn check(&self, source: &Arc<Source>, node: &Node) -> Vec<Finding> {
+        if self.is_too_much(&node.to_json()) {
+            let message = "the settings are too many to be checked against their schema";
+            let finding = Finding::error(1014, message).on(source, node.range.clone());
+            return vec![finding.hinted("no component needs that many")];
+        }
         let mut findings = translate::check(&self.validator, &self.schema, source, node);
         findings.retain(|finding| finding.code != translate::MISSING);
         findings
@@ -100,6 +165,9 @@ impl SettingsSchema {
     /// Required settings that merged settings lack, and that have no default.
     pub(crate) fn missing(&self, merged: &Map<String, Value>) -> Vec<String> {
         let merged = Value::Object(merged.clone());
+        if self.is_too_much(&merged) {
+            return Vec::new();
+        }
         let errors = self.validator.iter_errors(&merged);
         errors
             .filter_map(|error| {
@@ -155,6 +223,15 @@ fn references(schema: &Value, value: &Value, pointer: &str, found: &mut Vec<Secr
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// How many values a value holds, itself included.
+fn parts(value: &Value) -> u64 {
+    match value {
+        Value::Object(map) => map.values().map(parts).sum::<u64>() + 1,
+        Value::Array(items) => items.iter().map(parts).sum::<u64>() + 1,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => 1,
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::finding::{Finding, MOST, Source, sort};
 use super::suggest::did_you_mean;
 use super::yaml::{Node, NodeValue};
-use crate::error::Code;
+use crate::code::Code;
 
 /// The code of a missing key.
 pub(crate) const MISSING: Code = Code(1103);
@@ -137,18 +137,15 @@ impl<'a> Mistake<'a> {
 
     fn findings(&self) -> Vec<Finding> {
         let what = &self.what;
-        let found = shown(self.error.instance());
+        let found = self.written();
         let one = match self.error.kind() {
             ValidationErrorKind::AdditionalProperties { unexpected } => return self.unknown(unexpected),
             ValidationErrorKind::Type { kind } => self.wrong_type(kind),
-            ValidationErrorKind::Required { property } => {
-                let property = property.as_str().unwrap_or_default();
-                self.finding(1103, format!("{what} lacks the key `{property}`"))
-            }
+            ValidationErrorKind::Required { property } => self.missing(property.as_str().unwrap_or_default()),
             ValidationErrorKind::Enum { options } => self.not_one_of(options),
-            ValidationErrorKind::Constant { expected_value } => {
-                self.finding(1104, format!("{what} must be {}, not {found}", shown(expected_value)))
-            }
+            ValidationErrorKind::Constant { expected_value } => self
+                .finding(1104, format!("{what} must be {}, not {found}", shown(expected_value)))
+                .hinted(format!("write {}", shown(expected_value))),
             ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Format { .. } => {
                 let finding = self.finding(1105, format!("{what} cannot be {found}"));
                 match self.rule() {
@@ -166,6 +163,28 @@ impl<'a> Mistake<'a> {
             },
         };
         vec![one]
+    }
+
+    /// The value as it is written: `1e+20` is not what stands there.
+    fn written(&self) -> String {
+        match self.error.instance().as_ref() {
+            Value::Number(number) => {
+                let text = self.source.text.get(self.node.range.clone()).map(str::trim);
+                format!("`{}`", short(text.unwrap_or(&number.to_string())))
+            }
+            value => shown(value),
+        }
+    }
+
+    fn missing(&self, property: &str) -> Finding {
+        let finding = self.finding(1103, format!("{} lacks the key `{property}`", self.what));
+        let schema = self.schema.and_then(|schema| schema.get("properties")?.get(property));
+        let text = |key: &str| schema.and_then(|schema| Some(plain(schema.get(key)?)));
+        match (text("const"), text("description")) {
+            (Some(value), _) => finding.hinted(format!("write `{property}: {value}`")),
+            (None, Some(what)) => finding.hinted(format!("`{property}`: {}", as_hint(&what))),
+            (None, None) => finding,
+        }
     }
 
     fn unknown(&self, unexpected: &[String]) -> Vec<Finding> {
@@ -204,10 +223,14 @@ impl<'a> Mistake<'a> {
             }
         };
         let instance = self.error.instance();
-        let finding = self.finding(1102, format!("{what} must be {wanted}, not {}", describe(instance)));
+        let found = match instance.as_ref() {
+            Value::Number(_) => format!("the number {}", self.written().trim_matches('`')),
+            value => describe(value),
+        };
+        let finding = self.finding(1102, format!("{what} must be {wanted}, not {found}"));
         match instance.as_ref() {
             Value::Number(_) | Value::Bool(_) if wanted == "text" => {
-                finding.hinted(format!("quote it: \"{}\"", shown(instance).trim_matches('`')))
+                finding.hinted(format!("quote it: \"{}\"", self.written().trim_matches('`')))
             }
             Value::String(text) if wanted == "true or false" && matches!(text.as_str(), "yes" | "on") => {
                 finding.hinted("write `true`")
@@ -215,6 +238,8 @@ impl<'a> Mistake<'a> {
             Value::String(text) if wanted == "true or false" && matches!(text.as_str(), "no" | "off") => {
                 finding.hinted("write `false`")
             }
+            _ if wanted == "a list" => finding.hinted("write each entry on a line of its own, after `- `"),
+            _ if wanted == "a mapping" => finding.hinted("write `key: value`, each on a line of its own"),
             _ => finding,
         }
     }
@@ -257,12 +282,21 @@ fn limit(kind: &ValidationErrorKind) -> Option<(u16, String)> {
     })
 }
 
+/// A sentence as a hint: in lower case, without a period.
+fn as_hint(sentence: &str) -> String {
+    let mut rest = sentence.trim_end_matches('.').chars();
+    rest.next().map(|first| first.to_lowercase().chain(rest).collect()).unwrap_or_default()
+}
+
 fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The beginning of a text.
+/// The beginning of a text, of its first line.
 fn short(text: &str) -> Cow<'_, str> {
+    if let Some((line, _)) = text.split_once('\n') {
+        return Cow::Owned(format!("{}…", short(line).trim_end_matches('…')));
+    }
     match text.char_indices().nth(60) {
         Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
         None => Cow::Borrowed(text),

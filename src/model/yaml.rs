@@ -9,11 +9,8 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 use serde_json::{Map, Number, Value};
 
-use super::finding::{Finding, Level, MOST, Source};
-use crate::error::Code;
-
-/// The largest file, in bytes. A `cozy.yaml` of 1,000 hosts has a tenth of it.
-const LARGEST: usize = 1024 * 1024;
+use super::decode::decode;
+use super::finding::{Finding, MOST, Source};
 
 /// The deepest nesting.
 const DEEPEST: usize = 64;
@@ -124,85 +121,54 @@ impl Node {
     }
 }
 
-/// Reads one file.
-pub(crate) fn read(bytes: &[u8], name: &str) -> Result<(Arc<Source>, Node), Vec<Finding>> {
-    let whole = |code: u16, message: String, hint: &str| {
-        vec![Finding {
-            code: Code(code),
-            level: Level::Error,
-            message: format!("{name}: {message}"),
-            label: String::new(),
-            place: None,
-            hint: Some(hint.to_owned()),
-        }]
-    };
-    if bytes.len() > LARGEST {
-        return Err(whole(
-            1001,
-            format!("the file has {} bytes, more than 1 MiB", bytes.len()),
-            "is it the right file?",
-        ));
-    }
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
-        Err(error) => {
-            let line =
-                bytes.get(..error.valid_up_to()).unwrap_or_default().split(|byte| *byte == b'\n').count();
-            return Err(whole(1002, format!("line {line} is not UTF-8"), "save the file as UTF-8"));
-        }
-    };
-    let source = Arc::new(Source { name: name.to_owned(), text: text.to_owned() });
-    let finding = |code: u16, range: Range<usize>, message: &str, hint: &str| {
-        vec![Finding {
-            code: Code(code),
-            level: Level::Error,
-            message: message.to_owned(),
-            label: String::new(),
-            place: Some((Arc::clone(&source), range)),
-            hint: Some(hint.to_owned()),
-        }]
-    };
-    if let Some(at) = text.find('\0') {
-        return Err(finding(1003, at..at + 1, "the file has a NUL byte", "is it a text file?"));
-    }
-    if let Some(at) = tab_indentation(text) {
-        return Err(finding(1004, at..at + 1, "a tab indents this line", "indent with spaces"));
-    }
-    let mut reader = Reader {
-        places: Places::new(text),
-        parser: Parser::new_from_str(text),
-        source: &source,
-        findings: Vec::new(),
-        nodes: 0,
-    };
-    match reader.document() {
-        Ok(Some(node)) if reader.findings.is_empty() => Ok((source, node)),
-        Ok(Some(_)) => Err(reader.findings),
-        Ok(None) => Err(whole(
-            1005,
-            "the file is empty".to_owned(),
-            "`cozy schema cloud` prints what can stand in it",
-        )),
-        Err(fatal) => {
-            reader.findings.push(*fatal);
-            Err(reader.findings)
-        }
-    }
+/// A file, read as far as it can be.
+pub(crate) struct Read {
+    /// The file; without its text where that cannot be read.
+    pub(crate) source: Arc<Source>,
+    /// Its values; `None`: it is no YAML.
+    pub(crate) root: Option<Node>,
+    /// What is wrong with it.
+    pub(crate) findings: Vec<Finding>,
+    /// The places where something is missing in the tree, because of what was found.
+    pub(crate) left_out: Vec<Range<usize>>,
 }
 
-/// The first line whose indentation has a tab.
-fn tab_indentation(text: &str) -> Option<usize> {
-    let mut start = 0;
-    for line in text.split_inclusive('\n') {
-        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
-        if let Some(tab) = line[..indent].find('\t')
-            && !line.trim().is_empty()
-        {
-            return Some(start + tab);
+/// Reads one file.
+pub(crate) fn read(bytes: &[u8], name: &str) -> Read {
+    let decoded = match decode(bytes, name) {
+        Ok(decoded) => decoded,
+        Err(finding) => {
+            let source = Arc::new(Source { name: name.to_owned(), text: String::new() });
+            return Read { source, root: None, findings: vec![finding], left_out: Vec::new() };
         }
-        start += line.len();
+    };
+    let text = decoded.readable();
+    let mut reader = Reader {
+        places: Places::new(&text),
+        parser: Parser::new_from_str(&text),
+        source: &decoded.source,
+        findings: Vec::new(),
+        left_out: Vec::new(),
+        nodes: 0,
+    };
+    let root = match reader.document() {
+        Ok(root) => root,
+        Err(fatal) => {
+            // Tabs stand for any number of spaces: what they break is no second mistake.
+            if decoded.findings.is_empty() {
+                reader.findings.push(*fatal);
+            }
+            None
+        }
+    };
+    let (own, left_out) = (reader.findings, reader.left_out);
+    let mut findings = decoded.findings.clone();
+    findings.extend(own);
+    if root.is_none() && findings.is_empty() {
+        let empty = Finding::error(1005, format!("{name}: the file is empty"));
+        findings.push(empty.hinted("`cozy schema` prints what can stand in it"));
     }
-    None
+    Read { source: Arc::clone(&decoded.source), root, findings, left_out }
 }
 
 /// From the parser's character counts to bytes.
@@ -231,6 +197,7 @@ struct Reader<'a> {
     parser: Parser<'a, saphyr_parser::StrInput<'a>>,
     source: &'a Arc<Source>,
     findings: Vec<Finding>,
+    left_out: Vec<Range<usize>>,
     /// Keys and values read so far.
     nodes: usize,
 }
@@ -239,14 +206,9 @@ type Fatal = Box<Finding>;
 
 impl<'a> Reader<'a> {
     fn finding(&self, code: u16, range: Range<usize>, message: String, hint: &str) -> Finding {
-        Finding {
-            code: Code(code),
-            level: Level::Error,
-            message,
-            label: String::new(),
-            place: Some((Arc::clone(self.source), range)),
-            hint: Some(hint.to_owned()),
-        }
+        let mut finding = Finding::error(code, message).hinted(hint);
+        finding.place = Some((Arc::clone(self.source), range));
+        finding
     }
 
     /// Keeps a finding and goes on; with too many of them, gives up.
@@ -291,12 +253,10 @@ impl<'a> Reader<'a> {
                 Event::StreamEnd => return Ok(root),
                 Event::DocumentStart(_) if root.is_some() => {
                     let message = "a second document starts here".to_owned();
-                    return Err(Box::new(self.finding(
-                        1007,
-                        range,
-                        message,
-                        "one file holds one document: remove the `---`",
-                    )));
+                    let hint = "one file holds one document: remove the `---`";
+                    let second = self.finding(1007, range, message, hint);
+                    self.push(second)?;
+                    return Ok(root);
                 }
                 Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
                 event => {
@@ -355,6 +315,7 @@ impl<'a> Reader<'a> {
                     "write the value out",
                 );
                 self.push(finding)?;
+                self.left_out.push(self.source.first_line(&range));
                 Ok(Node { range, value: NodeValue::Scalar(Value::Null) })
             }
             _ => Err(Box::new(self.finding(
@@ -387,13 +348,16 @@ impl<'a> Reader<'a> {
                     self.source.text.get(key.range.clone()).map_or_else(|| other.to_string(), str::to_owned)
                 }
                 NodeValue::Scalar(_) | NodeValue::List(_) | NodeValue::Map(_) => {
+                    let place = key.range.clone();
                     let finding =
                         self.finding(1010, key.range, "this cannot be a key".to_owned(), "keys are words");
                     self.push(finding)?;
+                    self.left_out.push(place);
                     continue;
                 }
             };
             if text == "<<" {
+                self.left_out.push(key.range.clone());
                 let finding = self.finding(
                     1009,
                     key.range,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::facility::Facility;
 use super::live::FieldConflict;
 use super::{Edge, Step};
-use crate::error::Code;
+use crate::code::Code;
 use crate::model::names::ComponentName;
 use crate::model::object::ObjectId;
 

@@ -130,6 +130,20 @@ pub(crate) struct DesiredComponent {
     pub(crate) stood_in: bool,
 }
 
+/// Gates that judge nothing: their component has no such object in this cloud. Settings may leave objects out, so it is
+/// worth a look, and no mistake. Stand-ins are not the component's own objects.
+pub(crate) fn idle_gates(desired: &Desired) -> Vec<(ComponentName, String)> {
+    let own = desired.components.iter().filter(|component| !component.stood_in);
+    own.flat_map(|component| {
+        let judges = |gate: &&GateSpec| {
+            component.objects.iter().any(|(_, object)| edges::gate_is_of(gate, &object.id))
+        };
+        let idle = component.gates.iter().filter(move |gate| !judges(gate));
+        idle.map(|gate| (component.name.clone(), gate.of.clone()))
+    })
+    .collect()
+}
+
 /// Makes the plan.
 pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<PlanError>> {
     let mut steps = Vec::new();

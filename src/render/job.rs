@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::world::Lookup;
 use super::{Known, Missing, RenderError, Rendered, limits, stand_in, template, yaml};
-use crate::error::Code;
+use crate::code::Code;
 use crate::model::artefact::Digest;
 use crate::model::cloud::ObjectPatch;
 use crate::model::component::{NamespaceSpec, PodSecurity, Resolved};
@@ -392,7 +392,7 @@ fn namespace_object(namespace: &NamespaceSpec) -> Option<Object> {
     .ok()
 }
 
-fn message_of(error: &minijinja::Error) -> String {
+pub(super) fn message_of(error: &minijinja::Error) -> String {
     match error.detail() {
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),

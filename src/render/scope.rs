@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{RenderError, Rendered};
-use crate::error::Code;
+use crate::code::Code;
 use crate::model::component::Resolved;
 use crate::model::kinds::{Scope, built_in};
 use crate::model::names::ComponentName;

@@ -5,6 +5,7 @@
 //! worse, different YAML: it is refused here, with the fix.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 /// A template that would not render what its author means.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -12,6 +13,8 @@ use std::borrow::Cow;
 pub(crate) struct TemplateFault {
     /// The line, from 1.
     pub(crate) line: usize,
+    /// Where in the line, in bytes.
+    pub(crate) columns: Range<usize>,
     /// What is wrong.
     pub(crate) problem: String,
     /// How to write it instead.
@@ -36,7 +39,8 @@ pub(crate) fn check(template: &str) -> Vec<TemplateFault> {
         for expression in expressions(line) {
             let fault = if block.is_some() { in_block(&expression) } else { in_value(&expression) };
             if let Some((problem, fix)) = fault {
-                faults.push(TemplateFault { line: index + 1, problem, fix });
+                let columns = expression.before.len()..line.len() - expression.after.len();
+                faults.push(TemplateFault { line: index + 1, columns, problem, fix });
             }
         }
         if block.is_none() && opens_block_scalar(&bare) {

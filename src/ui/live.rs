@@ -167,6 +167,22 @@ impl Live {
     }
 }
 
+impl Live {
+    /// An artefact's row becomes a line.
+    fn fetched(&self, rows: &mut Rows, artefact: &str, what: &str) {
+        if let Some((bar, _)) = rows.downloads.remove(artefact) {
+            bar.finish_and_clear();
+            self.screen.remove(&bar);
+        }
+        let line = text::cut(&format!("{}  {what}", clean(artefact)), self.width.saturating_sub(4));
+        self.print(&format!("  {} {line}", self.paint.good("✓")));
+    }
+
+    fn warn(&self, line: &str) {
+        self.print(&self.paint.doubtful(line));
+    }
+}
+
 impl Reporter for Live {
     fn report(&self, event: &Event) {
         let mut rows = lock(&self.rows);
@@ -209,8 +225,7 @@ impl Reporter for Live {
             }
             EventKind::ComponentFailed { component, failure, blocks: _, step: _ } => {
                 self.finish(&mut rows, component);
-                let line = diagnosis::failed_now(component, failure);
-                self.print(&self.paint.doubtful(&text::cut(&line, self.width)));
+                self.warn(&text::cut(&diagnosis::failed_now(component, failure), self.width));
             }
             EventKind::Fetching { artefact, from } => {
                 *lock(&self.download(&mut rows, artefact)) = format!("asking {}", clean(from));
@@ -219,25 +234,14 @@ impl Reporter for Live {
                 *lock(&self.download(&mut rows, artefact)) = text::received(*received, *total);
             }
             EventKind::Fetched { artefact, bytes, from, took, sha256: _ } => {
-                if let Some((bar, _)) = rows.downloads.remove(artefact) {
-                    bar.finish_and_clear();
-                    self.screen.remove(&bar);
-                }
-                let what =
-                    format!("{}  {} from {from}  {}", clean(artefact), text::size(*bytes), human(*took));
-                let line = text::cut(&what, self.width.saturating_sub(4));
-                self.print(&format!("  {} {line}", self.paint.good("✓")));
+                let what = format!("{} from {from}  {}", text::size(*bytes), human(*took));
+                self.fetched(&mut rows, artefact, &what);
             }
             EventKind::Interrupted { signal } => {
-                let line = format!(
-                    "{}: what is in flight is finished; a second signal stops at once",
-                    clean(signal)
-                );
-                self.print(&self.paint.doubtful(&line));
+                let what = "what is in flight is finished; a second signal stops at once";
+                self.warn(&format!("{}: {what}", clean(signal)));
             }
-            EventKind::Warning { message } => {
-                self.print(&self.paint.doubtful(&format!("warning: {}", clean(message))));
-            }
+            EventKind::Warning { message } => self.warn(&format!("warning: {}", clean(message))),
             EventKind::RunFinished { .. } => self.close(&mut rows),
         }
     }

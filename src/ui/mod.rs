@@ -21,6 +21,7 @@ pub(crate) mod preflight;
 pub(crate) mod prompt;
 #[cfg(test)]
 mod samples;
+pub(crate) mod schemas;
 pub(crate) mod table;
 pub(crate) mod text;
 pub(crate) mod timeline;
@@ -115,7 +116,9 @@ impl Ui {
 
     /// Writes a result to stdout, as it is. A reader that went away is no error.
     pub(crate) fn data(&self, text: &str) -> io::Result<()> {
-        self.screen.suspend(|| self.stdout.write(text))
+        self.screen
+            .suspend(|| self.stdout.write(text))
+            .map_err(|error| io::Error::new(error.kind(), format!("cannot write to stdout: {error}")))
     }
 
     /// Writes a document to stdout, in the format asked for: YAML, or indented JSON.

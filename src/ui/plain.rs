@@ -59,12 +59,7 @@ impl Lines {
             // The plan stands above, the summary and the diagnosis below.
             EventKind::RunStarted { .. } | EventKind::RunFinished { .. } => String::new(),
             EventKind::StepStarted { step, objects } => {
-                let what = match step {
-                    StepId::Host { host, phase } => format!("{phase} {host}"),
-                    StepId::Stage(_, Stage::Objects) => text::count(*objects, "object"),
-                    StepId::Stage(_, stage) => format!("{stage}: {}", text::count(*objects, "object")),
-                };
-                self.line(event, step.component(), "applying", &what)
+                self.line(event, step.component(), "applying", &started(step, *objects))
             }
             EventKind::Object { step, object, verb } => {
                 self.verbose(|| self.line(event, step.component(), past(*verb), &clean(object)))
@@ -143,6 +138,15 @@ impl Lines {
         let name = text::fit(&clean(name), self.name_width);
         let line = format!("{:>7}  {name} {state:<10} {what}", text::clock(event.at));
         format!("{}\n", line.trim_end())
+    }
+}
+
+/// What a step begins with.
+fn started(step: &StepId, objects: usize) -> String {
+    match step {
+        StepId::Host { host, phase } => format!("{phase} {host}"),
+        StepId::Stage(_, Stage::Objects) => text::count(objects, "object"),
+        StepId::Stage(_, stage) => format!("{stage}: {}", text::count(objects, "object")),
     }
 }
 

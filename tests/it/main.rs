@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
 mod hostile;
+mod house;
+mod mistakes;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -199,45 +201,25 @@ fn a_chart_is_rehearsed_with_its_own_objects() {
 }
 
 #[test]
-fn all_mistakes_are_shown_at_once_with_line_and_suggestion() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = write(
-        &folder,
-        "cozy.yaml",
-        "apiVersion: cozy/v1\nkind: Cloud\nname: Demo\nbundle: edge\nhosts:\n  - { adress: 10.0.0.1 }\nnetwork: { announce: l3 }\n",
-    );
-    let output = cozy(&["validate", "-f", &file]);
-    assert_eq!(output.status.code(), Some(2));
-    let stderr = text(&output.stderr);
-    for words in ["3 mistakes", "cozy.yaml:3:7", "did you mean `address`?", "did you mean `l2`?"] {
-        assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
+fn what_is_printed_is_what_its_schema_says() {
+    let validator = |of: &str| {
+        let schema: serde_json::Value = serde_json::from_slice(&cozy(&["schema", of]).stdout).unwrap();
+        jsonschema::validator_for(&schema).unwrap()
+    };
+    let events = validator("events");
+    for (faults, seed) in [(&[][..], "0"), (&["api=503:20%"], "1"), (&["daemonset/cilium=ErrImagePull"], "0")]
+    {
+        for line in text(&faulty(faults, seed).stdout).lines() {
+            let event = serde_json::from_str(line).unwrap();
+            let mistakes: Vec<String> = events.iter_errors(&event).map(|error| error.to_string()).collect();
+            assert!(mistakes.is_empty(), "{line}: {mistakes:?}");
+        }
     }
-}
-
-#[test]
-fn mistakes_of_form_hide_none_of_meaning() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = write(
-        &folder,
-        "cozy.yaml",
-        "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhots: 3\nversion: x\n\
-         hosts:\n  - { address: 10.0.0.1, prot: 22 }\n  - address: 10.0.0.2\n    role: 7\n\
-         network: { pods: 10.42.0.0/16, services: 10.42.0.0/16 }\n\
-         components:\n  cillium: { enabled: true }\n  cilium: { settings: { hubbel: true } }\n",
-    );
-    let stderr = text(&cozy(&["validate", "-f", &file]).stderr);
-    for words in [
-        "`hots`",
-        "`x` is not a version",
-        "`prot`",
-        "`role`",
-        "overlaps",
-        "`cillium`",
-        "`hubbel`",
-        "7 mistakes",
-    ] {
-        assert!(stderr.contains(words), "no {words:?} in\n{stderr}");
-    }
+    let plan = cozy(&["plan", "-f", "examples/edge.yaml", "-o", "json"]);
+    let plan = serde_json::from_slice(&plan.stdout).unwrap();
+    let validator = validator("plan");
+    let mistakes: Vec<String> = validator.iter_errors(&plan).map(|error| error.to_string()).collect();
+    assert!(mistakes.is_empty(), "{mistakes:?}");
 }
 
 #[test]
@@ -257,7 +239,7 @@ fn without_a_terminal_nothing_is_asked() {
 
 #[test]
 fn schemas_and_the_graph_are_printed() {
-    for of in ["cloud", "bundle", "component"] {
+    for of in ["cloud", "bundle", "component", "lock", "events", "plan", "status"] {
         let schema: serde_json::Value = serde_json::from_slice(&cozy(&["schema", of]).stdout).unwrap();
         assert_eq!(schema["type"], "object");
     }

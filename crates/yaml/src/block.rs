@@ -21,6 +21,18 @@ enum Start {
     Inline,
 }
 
+/// A node on its way, after its properties.
+struct Place<'a> {
+    /// The column of the collection that it is in.
+    parent: isize,
+    /// The column at which it starts.
+    column: usize,
+    /// Whether it may be a block collection.
+    collections: bool,
+    /// The properties on lines of their own before it: those of a collection.
+    outer: Properties<'a>,
+}
+
 /// How a key was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Key {
@@ -235,7 +247,12 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
                 return self.nothing(properties);
             }
         }
-        let collections = start == Start::Line;
+        self.content(Place { parent, column, collections: start == Start::Line, outer }, properties)
+    }
+
+    /// Reads what stands after the properties of a node.
+    fn content(&mut self, place: Place<'a>, properties: Properties<'a>) -> Result<(), Error> {
+        let Place { parent, column, collections, outer } = place;
         match self.cursor.peek() {
             b'-' if self.is_entry() => {
                 if !collections || properties != Properties::default() {
@@ -275,25 +292,30 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
                 self.no_key_here()
             }
             _ if scalar::starts_plain(&self.cursor, false) => {
-                let (text, ended) =
-                    scalar::plain(&mut self.cursor, false, usize::try_from(parent + 1).unwrap_or(0))?;
-                if collections && !ended && self.is_value() {
-                    if text.len() > LONGEST_KEY {
-                        return Err(self.cursor.error("a key must be on one line, and short"));
-                    }
-                    self.deeper()?;
-                    self.tell(|visitor| visitor.mapping(outer))?;
-                    self.tell(|visitor| visitor.scalar(text, Style::Plain, properties))?;
-                    self.entries(column, Key::Simple)?;
-                    self.depth += 1;
-                    return Ok(());
-                }
-                let properties = self.merged(outer, properties)?;
-                self.tell(|visitor| visitor.scalar(text, Style::Plain, properties))?;
-                if ended { Ok(()) } else { self.no_key_here() }
+                self.plain(Place { parent, column, collections, outer }, properties)
             }
             _ => Err(self.cursor.error("found character that cannot start any token")),
         }
+    }
+
+    /// Reads a plain scalar, or a mapping whose first key is one.
+    fn plain(&mut self, place: Place<'a>, properties: Properties<'a>) -> Result<(), Error> {
+        let Place { parent, column, collections, outer } = place;
+        let (text, ended) = scalar::plain(&mut self.cursor, false, usize::try_from(parent + 1).unwrap_or(0))?;
+        if collections && !ended && self.is_value() {
+            if text.len() > LONGEST_KEY {
+                return Err(self.cursor.error("a key must be on one line, and short"));
+            }
+            self.deeper()?;
+            self.tell(|visitor| visitor.mapping(outer))?;
+            self.tell(|visitor| visitor.scalar(text, Style::Plain, properties))?;
+            self.entries(column, Key::Simple)?;
+            self.depth += 1;
+            return Ok(());
+        }
+        let properties = self.merged(outer, properties)?;
+        self.tell(|visitor| visitor.scalar(text, Style::Plain, properties))?;
+        if ended { Ok(()) } else { self.no_key_here() }
     }
 
     /// Refuses a `:` after a scalar that is no key.

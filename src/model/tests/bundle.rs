@@ -72,6 +72,8 @@ fn broken_files_2() {
       |
     6 | components: { plain: { settings: { a: 1 } } }
       |                                  ^^^^^^^^
+      |
+      = help: take them out
     ");
     assert_snapshot!(bundle("name: other"), @r"
     error[C1211]: the bundle is named `other`, but its file `mine.yaml`

@@ -19,6 +19,8 @@ fn broken_files_1() {
       |
     5 | hosts: { a: 1 }
       |        ^^^^^^^^
+      |
+      = help: write each entry on a line of its own, after `- `
     ");
     assert_snapshot!(cloud("hosts: [{ adress: 10.0.0.1 }]"), @r"
     error[C1101]: unknown key `adress`
@@ -42,6 +44,8 @@ fn broken_files_1() {
       |
     5 | hosts:
       |      ^
+      |
+      = help: write each entry on a line of its own, after `- `
     ");
     assert_snapshot!(cloud("hosts: [{ local: true, role: sever }]"), @r"
     error[C1104]: `role` cannot be `sever`
@@ -170,6 +174,8 @@ fn broken_files_4() {
       |
     5 | components: { cilium: { patches: [{ patch: [] }] } }
       |                                   ^^^^^^^^^^^^^
+      |
+      = help: `target`: which objects
     ");
     assert_snapshot!(cloud("domain: Cloud_1"), @r"
     error[C1105]: `domain` cannot be `Cloud_1`
@@ -237,6 +243,14 @@ fn broken_files_5() {
       = help: each host stands once
     ");
     assert_snapshot!(cloud("hosts: [{ address: '::1' }, { address: '0::1' }]"), @r"
+    error[C1228]: the host ::1 cannot be reached by others: it holds the loopback address (::1/128)
+     --> cozy.yaml:5:20
+      |
+    5 | hosts: [{ address: '::1' }, { address: '0::1' }]
+      |                    ^^^^^
+      |
+      = help: write an address that all hosts reach; this machine is `local: true`
+
     error[C1205]: 0::1 is already host 1
      --> cozy.yaml:5:40
       |
@@ -244,6 +258,14 @@ fn broken_files_5() {
       |                                        ^^^^^^
       |
       = help: each host stands once
+
+    error[C1228]: the host 0::1 cannot be reached by others: it holds the loopback address (::1/128)
+     --> cozy.yaml:5:40
+      |
+    5 | hosts: [{ address: '::1' }, { address: '0::1' }]
+      |                                        ^^^^^^
+      |
+      = help: write an address that all hosts reach; this machine is `local: true`
     ");
     assert_snapshot!(cloud("hosts: [{ address: a, name: x }, { address: b, name: x }]"), @r"
     error[C1205]: `x` is already the name of host 1
@@ -416,6 +438,8 @@ fn broken_files_8() {
       |
     6 | components: { plain: { enabled: true, settings: { a: 1 } } }
       |                                                 ^^^^^^^^
+      |
+      = help: take them out
     ");
     assert_snapshot!(cloud("hosts: [{ local: true }]\ncomponents: { strict: { enabled: true } }"), @r"
     error[C1103]: component `strict` lacks the setting `email`

@@ -16,6 +16,14 @@ fn broken_files_1() {
       = help: write a URL with https:// or oci://
     ");
     assert_snapshot!(component("source: { templates: [a.yaml], manifest: { url: https://a/b, sha256: x } }"), @r"
+    error[C1214]: there is no file `a.yaml` beside component.yaml
+     --> templates/mine/component.yaml:7:23
+      |
+    7 | source: { templates: [a.yaml], manifest: { url: https://a/b, sha256: x } }
+      |                       ^^^^^^
+      |
+      = help: mend the name, or add the file
+
     error[C1105]: `sha256` cannot be `x`
      --> templates/mine/component.yaml:7:70
       |
@@ -148,12 +156,12 @@ fn broken_files_3() {
       = help: write 1 to 63 lower-case letters, digits and `-`, starting and ending with a letter or digit
     ");
     assert_snapshot!(component("settings: component.yaml"), @r"
-    error[C1216]: not a JSON schema: expected value at line 1 column 1
-     --> templates/mine/component.yaml:7:11
+    error[C1216]: not JSON: expected value
+     --> templates/mine/component.yaml:1:1
       |
-    7 | settings: component.yaml
-      |           ^^^^^^^^^^^^^^
+    1 | apiVersion: cozy/v1
+      | ^
       |
-      = help: see https://json-schema.org
+      = help: check commas, quotes and brackets here and above
     ");
 }

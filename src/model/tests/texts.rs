@@ -100,7 +100,7 @@ fn broken_places() {
           = help: write both as IPv4, or both as IPv6
     ");
     assert_snapshot!(cloud("hosts: [{ local: true }]\nnetwork: { services: 10.43.0.0/32, pods: 10.42.0.0/30 }"), @"
-        error[C1230]: `services` (10.43.0.0/32) must hold 16 to 1,048,576 addresses
+        error[C1235]: `services` (10.43.0.0/32) must hold 16 to 1,048,576 addresses
          --> cozy.yaml:6:22
           |
         6 | network: { services: 10.43.0.0/32, pods: 10.42.0.0/30 }
@@ -108,7 +108,7 @@ fn broken_places() {
           |
           = help: a `/16` is usual
 
-        error[C1230]: `pods` (10.42.0.0/30) has ranges for 0 nodes, and the cloud has 1: each takes a `/24`
+        error[C1235]: `pods` (10.42.0.0/30) has ranges for 0 nodes, and the cloud has 1: each takes a `/24`
          --> cozy.yaml:6:42
           |
         6 | network: { services: 10.43.0.0/32, pods: 10.42.0.0/30 }
@@ -116,11 +116,114 @@ fn broken_places() {
           |
           = help: a `/16` is usual
     ");
-    assert_snapshot!(cloud("hosts: [{ address: 10.0.0.1, port: 22.0 }]"), @"
-        error[C1108]: invalid type: floating point `22.0`, expected u16
-         --> cozy.yaml:5:36
-          |
-        5 | hosts: [{ address: 10.0.0.1, port: 22.0 }]
-          |                                    ^^^^
+    assert_snapshot!(cloud("hosts: [{ address: 10.0.0.1, port: 22.0 }]"), @r"
+    error[C1108]: `port` must be a whole number, not `22.0`
+     --> cozy.yaml:5:36
+      |
+    5 | hosts: [{ address: 10.0.0.1, port: 22.0 }]
+      |                                    ^^^^
+      |
+      = help: write it without a decimal point
     ");
+}
+
+#[test]
+fn what_does_not_fit_together() {
+    assert_snapshot!(
+        cloud(
+            "hosts:\n  - { address: 'fd00::1', devices: [/dev, /dev/../etc, /dev/a], taints: ['a=1:NoSchedule', 'a=2:NoSchedule'] }\n  \
+             - { address: 127.0.0.1 }\n  - { address: 10.0.0.3, port: 22.0 }\nnetwork: { loadBalancer: ['fd01::1-fd01::9'] }\n\
+             domain: 10.0.0.1\nstorage: { replicas: 2 }\nartifacts: { registries: { 'a b': [https://c] } }\n\
+             components: { cilium: { patches: [{ target: { kind: A }, patch: [{ op: ad, path: /a }] }] } }"
+        ),
+        @r"
+        error[C1229]: the host fd00::1 is not IPv4, and pods are
+         --> cozy.yaml:6:16
+          |
+        6 |   - { address: 'fd00::1', devices: [/dev, /dev/../etc, /dev/a], taints: ['a=1:NoSchedule', 'a=2:NoSchedule'] }
+          |                ^^^^^^^^^
+          |
+          = help: write all addresses as IPv4, or all as IPv6
+
+        error[C1219]: `/dev` is not a block device
+         --> cozy.yaml:6:37
+          |
+        6 |   - { address: 'fd00::1', devices: [/dev, /dev/../etc, /dev/a], taints: ['a=1:NoSchedule', 'a=2:NoSchedule'] }
+          |                                     ^^^^
+          |
+          = help: write its path, best one of /dev/disk/by-id
+
+        error[C1219]: `/dev/../etc` is not a block device
+         --> cozy.yaml:6:43
+          |
+        6 |   - { address: 'fd00::1', devices: [/dev, /dev/../etc, /dev/a], taints: ['a=1:NoSchedule', 'a=2:NoSchedule'] }
+          |                                           ^^^^^^^^^^^
+          |
+          = help: write its path, best one of /dev/disk/by-id
+
+        error[C1205]: the taint a=2:NoSchedule stands twice
+         --> cozy.yaml:6:92
+          |
+        6 |   - { address: 'fd00::1', devices: [/dev, /dev/../etc, /dev/a], taints: ['a=1:NoSchedule', 'a=2:NoSchedule'] }
+          |                                                                                            ^^^^^^^^^^^^^^^^
+          |
+          = help: a host has one taint for each key and effect
+
+        error[C1228]: the host 127.0.0.1 cannot be reached by others: it holds the loopback addresses (127.0.0.0/8)
+         --> cozy.yaml:7:16
+          |
+        7 |   - { address: 127.0.0.1 }
+          |                ^^^^^^^^^
+          |
+          = help: write an address that all hosts reach; this machine is `local: true`
+
+        error[C1108]: `port` must be a whole number, not `22.0`
+         --> cozy.yaml:8:32
+          |
+        8 |   - { address: 10.0.0.3, port: 22.0 }
+          |                                ^^^^
+          |
+          = help: write it without a decimal point
+
+        error[C1229]: the pool fd01::1-fd01::9 is not IPv4, and Services are
+         --> cozy.yaml:9:27
+          |
+        9 | network: { loadBalancer: ['fd01::1-fd01::9'] }
+          |                           ^^^^^^^^^^^^^^^^^
+          |
+          = help: write all addresses as IPv4, or all as IPv6
+
+        error[C1238]: `domain` is the address 10.0.0.1
+          --> cozy.yaml:10:9
+           |
+        10 | domain: 10.0.0.1
+           |         ^^^^^^^^
+           |
+           = help: write a name such as `cloud.example.org`
+
+        error[C1237]: 2 replicas on 1 hosts with devices
+          --> cozy.yaml:11:22
+           |
+        11 | storage: { replicas: 2 }
+           |                      ^
+           |
+           = help: each copy of a volume is on a host of its own: name devices of more hosts, or fewer replicas
+
+        error[C1226]: `a b` is not a registry's name
+          --> cozy.yaml:12:35
+           |
+        12 | artifacts: { registries: { 'a b': [https://c] } }
+           |                                   ^^^^^^^^^^^
+           |
+           = help: write it like `registry.example.org:5000`
+
+        error[C2009]: not an operation of a JSON patch: unknown variant `ad`, expected one of `add`, `remove`, `replace`, `move`, `copy`, `test`
+          --> cozy.yaml:13:66
+           |
+        13 | components: { cilium: { patches: [{ target: { kind: A }, patch: [{ op: ad, path: /a }] }] } }
+           |                                                                  ^^^^^^^^^^^^^^^^^^^^
+           |
+           = help: write it like `{ op: replace, path: /spec/replicas, value: 2 }` (RFC 6902)
+    "
+    );
 }

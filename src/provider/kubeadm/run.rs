@@ -170,7 +170,7 @@ impl Runner {
             let message =
                 format!("cannot write the kubeconfig `{}`: {error}", self.parts.kubeconfig.display());
             let hint = Some("make its folder writable".to_owned());
-            return Err(Failure { code: crate::error::Code(5035), message, chain: Vec::new(), hint });
+            return Err(Failure { code: crate::code::Code(5035), message, chain: Vec::new(), hint });
         }
         Ok(text)
     }
