@@ -66,6 +66,10 @@ pub(super) async fn wanted<'a>(
         let version = cluster.version().await.map_err(flow::cluster)?;
         if let Some(facts) = facts.get_mut("cluster") {
             facts["version"] = json!(version);
+            if loaded.file.cloud.hosts.is_empty() {
+                let nodes = cluster.nodes().await.map_err(flow::cluster)?;
+                facts["nodes"] = json!(nodes.len().max(1));
+            }
         }
         let mut read = None;
         if loaded.components.iter().any(Resolved::is_chart) {
@@ -86,8 +90,8 @@ pub(super) async fn wanted<'a>(
             });
             known.unfinished = unfinished.map(|(name, _)| name.clone()).collect();
             let declared =
-                loaded.components.iter().flat_map(|resolved| render::declared(&resolved.component));
-            let declared = declared.map(|(kind, _)| kind).collect();
+                loaded.components.iter().flat_map(|resolved| resolved.component.provides.all_kinds());
+            let declared = declared.map(|(provided, _)| provided.kind.clone()).collect();
             known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
         }
         seen = Some(Seen { cluster, version, inventories: read });

@@ -122,7 +122,7 @@ fn text(found: &[Found], ui: &Ui) -> String {
         }
         for failure in failures {
             let block = Block { component: name.as_str(), failure, blocks: &[], total: None };
-            out.push_str(&block.render(ui.paint()));
+            out.push_str(&block.render(ui.paint(), ui.width()));
         }
     }
     out

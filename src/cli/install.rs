@@ -417,13 +417,13 @@ impl Run<'_> {
                 Outcome::Done => picture::shorter(plan, &timeline.course(plan).costs),
                 _ => Vec::new(),
             };
-            self.ui.note(timeline.render(self.ui.width()).trim_end());
+            self.ui.note(timeline.render(plan, self.ui.width()).trim_end());
             self.ui.note(timeline.summary(&shorter, next, self.ui.width()).trim_end());
             if finished.outcome != Outcome::Done {
                 if let Some(log) = log {
                     self.ui.note(format!("log     {}", log.path().display()));
                 }
-                let failures = timeline.failures(self.ui.paint());
+                let failures = timeline.failures(self.ui.paint(), self.ui.width());
                 if !failures.is_empty() {
                     self.ui.error(&failures);
                 }

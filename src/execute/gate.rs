@@ -75,6 +75,7 @@ pub(crate) async fn wait(
             health::is_gated(&object.id.kind.group, &object.id.kind.kind)
                 || step.gates.iter().any(|spec| edges::gate_is_of(spec, &object.id))
         })
+        .chain(step.awaits.iter().map(Arc::as_ref))
         .collect();
     let hooks = ran(step);
     if objects.is_empty() {
@@ -157,7 +158,7 @@ async fn judge(
         let now = Instant::now();
         look(shared, step, objects, gates, &mut judged)?;
         let silent = now >= started + SILENT;
-        let waiting: Vec<(&&ObjectId, &Judged)> = judged
+        let mut waiting: Vec<(&&ObjectId, &Judged)> = judged
             .iter()
             .filter(|(_, judged)| match judged.health {
                 Health::Ready => false,
@@ -165,6 +166,8 @@ async fn judge(
                 Health::Progressing(_) | Health::Stuck(_) | Health::Failed(_) => true,
             })
             .collect();
+        // What pods make when they run says less than the pods.
+        waiting.sort_by_key(|(id, _)| step.awaits.iter().any(|made| made.id == ***id));
         let Some((id, first)) = waiting.first() else {
             let end = *ready_since.get_or_insert(now) + stable;
             if end <= now {

@@ -8,7 +8,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::duration::Span;
+use super::kinds::Scope;
 use super::names::{ComponentName, Namespace};
+use super::provided::ProvidedKind;
 use super::secret::SecretSetting;
 
 /// `kind: Component`.
@@ -145,8 +147,10 @@ pub(crate) struct Manifest {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(crate) struct Provides {
-    /// Kinds, `Certificate.cert-manager.io`, optionally with the version: `Certificate.v1.cert-manager.io`.
-    pub(crate) kinds: Vec<String>,
+    /// Kinds whose objects live in namespaces: by its CRDs, or by its pods when they run.
+    pub(crate) kinds: Vec<ProvidedKind>,
+    /// Likewise, kinds whose objects belong to no namespace.
+    pub(crate) cluster_kinds: Vec<ProvidedKind>,
     /// Workloads, `deployment/NAME`, in its namespace.
     pub(crate) workloads: Vec<String>,
     /// Webhook configurations, `validating/NAME` or `mutating/NAME`.
@@ -161,6 +165,14 @@ pub(crate) struct Provides {
     pub(crate) api_services: Vec<String>,
     /// What others may need by a general name: `cni`, `storage`, `load-balancer`.
     pub(crate) capabilities: Vec<String>,
+}
+
+impl Provides {
+    /// All kinds, with where their objects live.
+    pub(crate) fn all_kinds(&self) -> impl Iterator<Item = (&ProvidedKind, Scope)> {
+        let namespaced = self.kinds.iter().map(|kind| (kind, Scope::Namespaced));
+        namespaced.chain(self.cluster_kinds.iter().map(|kind| (kind, Scope::Cluster)))
+    }
 }
 
 /// What a component requires; becomes preflight checks.

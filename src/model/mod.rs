@@ -22,6 +22,7 @@ pub(crate) mod mask;
 mod meaning;
 pub(crate) mod names;
 pub(crate) mod object;
+pub(crate) mod provided;
 pub(crate) mod ranges;
 pub(crate) mod release;
 pub(crate) mod resolve;

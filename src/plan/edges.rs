@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use serde_json::Value;
-
 use super::admission::{self, Admission};
 use super::facility::{self, Facility, Providers};
 use super::planner::{Desired, Observed};
@@ -30,6 +28,7 @@ impl<'a> Owners<'a> {
     fn new(steps: &'a [Step]) -> Self {
         let mut owners = Self::default();
         for (index, step) in steps.iter().enumerate() {
+            owners.kinds.extend(step.awaits.iter().filter_map(|made| Some((made.defines()?, index))));
             for object in step.actions.iter().filter_map(|action| action.object.as_ref()) {
                 let id = &object.id;
                 owners.objects.insert(id, index);
@@ -237,7 +236,7 @@ impl Found<'_> {
                 self.add(from, Milestone::Applied, blocks, reason);
             }
         }
-        if pod.get("hostNetwork").and_then(Value::as_bool) != Some(true) {
+        if !references::is_on_host_network(pod) {
             if sources.cni.is_empty() {
                 self.no_network(id, sources);
             }

@@ -20,6 +20,9 @@ pub(crate) mod planner;
 pub(crate) mod prune;
 pub(crate) mod references;
 pub(crate) mod rights;
+mod runtime;
+#[cfg(test)]
+mod runtime_tests;
 pub(crate) mod savings;
 pub(crate) mod send;
 mod stages;
@@ -104,6 +107,8 @@ pub(crate) struct Step {
     pub(crate) actions: Vec<Action>,
     /// What is done on a host, for people.
     pub(crate) work: Vec<String>,
+    /// CRDs that its pods make when they run. Nothing is sent for them; they are waited for like its own objects.
+    pub(crate) awaits: Vec<Arc<Object>>,
     /// Conditions of its objects beyond the built-in health rules.
     pub(crate) gates: Vec<GateSpec>,
     /// Its `DaemonSet`s may match no node.
@@ -125,6 +130,7 @@ impl Step {
             id,
             actions: Vec::new(),
             work: Vec::new(),
+            awaits: Vec::new(),
             gates: Vec::new(),
             may_be_empty: false,
             grace: None,

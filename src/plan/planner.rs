@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::graph::{self, Schedule};
 pub(crate) use super::live::{Observed, Verdict};
 use super::{Blocks, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId};
-use super::{edges, prune, stages};
+use super::{edges, prune, runtime, stages};
 use crate::model::component::{GateSpec, Provides};
 use crate::model::kinds;
 use crate::model::names::ComponentName;
@@ -152,6 +152,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     for component in &desired.components {
         stages::add(component, (desired, observed), &mut steps, &mut edges);
     }
+    runtime::add(desired, observed, &mut steps);
     let mut errors = unknown_kinds(desired, observed);
     errors.extend(refusals(desired, observed));
     errors.extend(edges::needs(desired, observed, &steps, &mut edges));
@@ -199,13 +200,15 @@ fn hosts(hosts: &[HostStep], steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
     }
 }
 
-/// Objects whose kind is neither built in, nor defined by a component, nor served.
+/// Objects whose kind is neither built in, nor defined or declared by a component, nor served.
 fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
+    let declared = desired.components.iter().flat_map(|component| component.provides.all_kinds());
     let defined: BTreeSet<GroupKind> = desired
         .components
         .iter()
         .flat_map(|component| &component.objects)
         .filter_map(|(_, object)| object.defines())
+        .chain(declared.map(|(provided, _)| provided.kind.clone()))
         .collect();
     let aggregated: BTreeSet<&str> = desired
         .components

@@ -11,13 +11,18 @@ pub(crate) fn has_pods(object: &Object) -> bool {
 }
 
 /// The pod spec of a workload, or of a pod itself.
-pub(super) fn pod_spec(object: &Object) -> Option<&Value> {
+pub(crate) fn pod_spec(object: &Object) -> Option<&Value> {
     match (object.id.kind.group.as_str(), object.id.kind.kind.as_str()) {
         ("", "Pod") => object.value.get("spec"),
         ("apps" | "batch", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job")
         | ("", "ReplicationController") => object.value.pointer("/spec/template/spec"),
         _ => None,
     }
+}
+
+/// Whether a pod uses its host's network, and needs none for pods.
+pub(crate) fn is_on_host_network(pod: &Value) -> bool {
+    pod.get("hostNetwork").and_then(Value::as_bool) == Some(true)
 }
 
 /// A list in a pod's spec; empty where there is none.
@@ -52,6 +57,14 @@ pub(super) fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId,
         }
         if let Some(map) = volume.get("configMap").filter(|map| !optional(map)) {
             namespaced("ConfigMap", map.get("name"));
+        }
+        for source in volume.get("projected").map(|projected| list(projected, "sources")).unwrap_or_default()
+        {
+            for (key, kind) in [("secret", "Secret"), ("configMap", "ConfigMap")] {
+                if let Some(source) = source.get(key).filter(|source| !optional(source)) {
+                    namespaced(kind, source.get("name"));
+                }
+            }
         }
     }
     for container in list(pod, "initContainers").iter().chain(list(pod, "containers")) {

@@ -93,6 +93,21 @@ pub(crate) fn times(plan: &Plan, costs: &[Cost]) -> Vec<Times> {
         .collect()
 }
 
+/// How long a component takes if it never waits for others: parts of it go at the same time.
+pub(crate) fn alone(plan: &Plan, component: &str) -> Duration {
+    let own: Vec<usize> =
+        (0..plan.steps.len()).filter(|&step| plan.steps[step].id.component() == component).collect();
+    let place = |step: usize| own.binary_search(&step).ok();
+    let inside = plan.edges.iter().filter_map(|edge| {
+        Some(super::Edge { from: place(edge.from)?, to: place(edge.to)?, ..edge.clone() })
+    });
+    let edges: Vec<_> = inside.collect();
+    let step = |place: usize| own.get(place).and_then(|step| plan.steps.get(*step));
+    let applying = |place| step(place).map_or(Duration::ZERO, apply_time);
+    let gating = |place| step(place).map_or(Duration::ZERO, |step| step.expect);
+    Schedule::new(own.len(), &edges, applying, gating).critical_nodes().1
+}
+
 /// The longest chain of steps, if each costs that.
 pub(crate) fn critical_path(plan: &Plan, costs: &[Cost]) -> Vec<usize> {
     schedule(plan, costs, |_| true, None).critical_path().0

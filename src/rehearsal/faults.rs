@@ -168,9 +168,9 @@ impl<'a> Parts<'a> {
     /// Refuses parts that this fault does not take.
     fn only(&self, amount: bool, at: bool, lasts: bool) -> Result<(), String> {
         for (given, taken, what) in [
-            (self.amount.is_some(), amount, "an amount (`:`)"),
-            (self.at.is_some(), at, "a time (`@`)"),
-            (self.lasts.is_some(), lasts, "a duration (`+`)"),
+            (self.amount.is_some(), amount, "amount (`:`)"),
+            (self.at.is_some(), at, "time (`@`)"),
+            (self.lasts.is_some(), lasts, "duration (`+`)"),
         ] {
             if given && !taken {
                 return Err(format!("`{}` takes no {what}", self.what));

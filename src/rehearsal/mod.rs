@@ -23,7 +23,7 @@ use crate::execute::event::{EventKind, Reporter};
 use crate::execute::run::{Finished, Options, Shared, Signal, run};
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::planner::{Desired, DesiredComponent};
-use crate::plan::{Plan, edges, references};
+use crate::plan::{Plan, Step, edges, references};
 
 /// What the simulated operators know of the plan.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +32,8 @@ pub(crate) struct Script {
     times: HashMap<ObjectId, Duration>,
     /// The status that an operator gives to its custom resources.
     statuses: HashMap<GroupKind, Value>,
+    /// The CRDs that workloads make when they run.
+    brings: HashMap<ObjectId, Vec<Value>>,
     /// The `DaemonSet`s that give pods their network.
     networks: HashSet<ObjectId>,
     /// What goes wrong.
@@ -54,7 +56,9 @@ impl Script {
         let networks = objects.map(|(_, object)| &object.id).filter(|id| id.kind.kind == "DaemonSet");
         script.networks = networks.cloned().collect();
         for step in &plan.steps {
+            script.add_operator(step);
             let factor = script.faults.factor(step.id.component());
+            let connects = step.actions.iter().any(|action| script.networks.contains(&action.id));
             for object in step.actions.iter().filter_map(|action| action.object.as_deref()) {
                 let gated: Duration = step
                     .gates
@@ -63,7 +67,12 @@ impl Script {
                     .filter_map(|gate| gate.expect)
                     .map(|span| span.0)
                     .sum();
-                let time = if references::has_pods(object) { step.expect } else { gated };
+                let time = match references::pod_spec(object) {
+                    // They wait for the network beside them, and the component's time is that of both.
+                    Some(pod) if connects && !references::is_on_host_network(pod) => Duration::ZERO,
+                    Some(_) => step.expect,
+                    None => gated,
+                };
                 script.times.insert(object.id.clone(), time.mul_f64(factor));
             }
         }
@@ -73,6 +82,23 @@ impl Script {
             }
         }
         script
+    }
+
+    /// Finds the workload of a step that makes what the step awaits: the one that is called an operator, or the last.
+    fn add_operator(&mut self, step: &Step) {
+        if step.awaits.is_empty() {
+            return;
+        }
+        let objects = step.actions.iter().filter_map(|action| action.object.as_deref());
+        let workloads = objects.filter(|object| references::has_pods(object)).map(|object| &object.id);
+        let operator = workloads.max_by_key(|id| id.name.contains("operator"));
+        let made = step.awaits.iter().map(|definition| definition.value.clone()).collect();
+        self.brings.extend(operator.map(|operator| (operator.clone(), made)));
+    }
+
+    fn brought_by(&self, object: &Value) -> Option<Vec<Value>> {
+        let object = Object::from_value(object.clone()).ok()?;
+        self.brings.get(&object.id).cloned()
     }
 
     fn time(&self, object: &Value) -> Option<Duration> {
@@ -171,7 +197,7 @@ impl Rehearsal {
         let simulated = cozy_sim::Cluster::new(SimOptions { nodes: nodes.max(1), ..SimOptions::default() });
         let script = Arc::new(script);
         let (times, statuses) = (Arc::clone(&script), Arc::clone(&script));
-        let (networks, troubles) = (Arc::clone(&script), Arc::clone(&script));
+        let (networks, troubles, brings) = (Arc::clone(&script), Arc::clone(&script), Arc::clone(&script));
         let faults = &script.faults;
         let controllers = run_controllers(
             simulated.client(),
@@ -179,6 +205,7 @@ impl Rehearsal {
                 readiness: Box::new(move |object| times.time(object)),
                 status_of: Box::new(move |object| statuses.status(object)),
                 trouble: Box::new(move |object| troubles.trouble(object)),
+                brings: Box::new(move |object| brings.brought_by(object)),
                 // A cluster where no component brings a pod network has one already.
                 network: (!script.networks.is_empty())
                     .then(|| -> Says<()> { Box::new(move |object| networks.is_network(object)) }),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::{Rendered, stand_in};
+use super::Rendered;
 use crate::model::component::Resolved;
 use crate::model::object::GroupKind;
 
@@ -113,9 +113,8 @@ pub(crate) fn served<'a>(kinds: impl IntoIterator<Item = (&'a GroupKind, &'a str
 
 /// What a component brings: by its CRDs, by aggregated APIs, and by what it declares.
 pub(super) fn brought(resolved: &Resolved, rendered: &Rendered) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> = stand_in::declared(&resolved.component)
-        .flat_map(|(kind, version)| served([(&kind, version)]))
-        .collect();
+    let declared = resolved.component.provides.all_kinds();
+    let mut found = served(declared.map(|(provided, _)| (&provided.kind, provided.version.as_str())));
     for (_, object) in &rendered.objects {
         if let Some(kind) = object.defines() {
             let versions = object.value.pointer("/spec/versions").and_then(Value::as_array);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::hooks;
 use super::job::{Job, Traces, source_stage};
 use super::world::World;
-use super::{Missing, RenderError, stand_in, yaml};
+use super::{RenderError, yaml};
 use crate::model::artefact::Digest;
 use crate::model::component::Chart;
 use crate::model::object::Object;
@@ -99,13 +99,6 @@ impl Job<'_> {
                     None => traces.idle.push(object),
                 }
             }
-        }
-        if self.known.missing == Missing::StandIn {
-            // Kinds that the component's operator defines when it runs.
-            let known: Vec<_> = objects.iter().filter_map(|(_, object)| object.defines()).collect();
-            let made = stand_in::objects(component).into_iter();
-            let kinds = made.filter(|object| object.defines().is_some_and(|kind| !known.contains(&kind)));
-            objects.extend(kinds.map(|object| (Stage::Crds, object)));
         }
         Ok(objects)
     }

@@ -32,7 +32,6 @@ use serde_json::{Map, Value};
 pub(crate) use self::apis::served;
 use self::job::{Done, Job};
 pub(crate) use self::mistakes::mistakes;
-pub(crate) use self::stand_in::declared;
 pub(crate) use self::world::Lookup;
 use crate::code::Code;
 use crate::model::component::Resolved;

@@ -18,7 +18,7 @@ use crate::model::object::{GroupKind, Object, ObjectId};
 /// checks that each object has one owner. A namespace that several components
 /// declare belongs to the first of them.
 pub(crate) fn finish(rendered: &mut [Rendered], components: &[Resolved]) -> Result<(), Vec<RenderError>> {
-    let scopes = custom_scopes(rendered);
+    let scopes = custom_scopes(rendered, components);
     let mut errors = Vec::new();
     for (component, resolved) in rendered.iter_mut().zip(components) {
         let namespace = resolved.component.namespace.as_ref().map(|namespace| namespace.name.as_str());
@@ -104,20 +104,17 @@ fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>
     }
 }
 
-/// The kinds that the rendered CRDs define, with their scope.
-fn custom_scopes(rendered: &[Rendered]) -> HashMap<GroupKind, Scope> {
-    rendered
-        .iter()
-        // A stood-in CRD says nothing about the scope of the real one.
-        .filter(|component| component.stood_in.is_none())
-        .flat_map(|component| &component.objects)
-        .filter_map(|(_, object)| {
-            let kind = object.defines()?;
-            let scope = match object.value.pointer("/spec/scope")?.as_str()? {
-                "Namespaced" => Scope::Namespaced,
-                _ => Scope::Cluster,
-            };
-            Some((kind, scope))
-        })
-        .collect()
+/// The kinds that components declare, and those that rendered CRDs define, which know better, with their scope.
+fn custom_scopes(rendered: &[Rendered], components: &[Resolved]) -> HashMap<GroupKind, Scope> {
+    let declared = components.iter().flat_map(|resolved| resolved.component.provides.all_kinds());
+    let declared = declared.map(|(provided, scope)| (provided.kind.clone(), scope));
+    let defined = rendered.iter().flat_map(|component| &component.objects).filter_map(|(_, object)| {
+        let kind = object.defines()?;
+        let scope = match object.value.pointer("/spec/scope")?.as_str()? {
+            "Namespaced" => Scope::Namespaced,
+            _ => Scope::Cluster,
+        };
+        Some((kind, scope))
+    });
+    declared.chain(defined).collect()
 }

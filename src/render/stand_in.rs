@@ -6,14 +6,13 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::model::component::Component;
-use crate::model::kinds;
-use crate::model::object::{GroupKind, Object};
+use crate::model::object::Object;
 
 /// What `provides:` declares, as objects.
 pub(crate) fn objects(component: &Component) -> Vec<Object> {
     let provides = &component.provides;
     let namespace = component.namespace.as_ref().map_or("default", |namespace| namespace.name.as_str());
-    let kinds = provides.kinds.iter().filter_map(|kind| definition(kind));
+    let kinds = provides.all_kinds().map(|(kind, scope)| kind.definition(scope));
     // What gives pods their network cannot wait for it.
     let host_network = provides.capabilities.iter().any(|capability| capability == "cni");
     let workloads =
@@ -47,67 +46,20 @@ pub(crate) fn objects(component: &Component) -> Vec<Object> {
         &provides.ingress_classes,
         json!({ "spec": { "controller": format!("{}.stand-in/controller", component.name) } }),
     );
-    kinds
-        .chain(workloads)
+    let gateways = named(
+        "gateway.networking.k8s.io/v1",
+        "GatewayClass",
+        &provides.gateway_classes,
+        json!({ "spec": { "controllerName": format!("{}.stand-in/controller", component.name) } }),
+    );
+    let others = workloads
         .chain(classes)
         .chain(ingress)
+        .chain(gateways)
         .chain(service.flatten())
         .chain(webhooks)
-        .chain(apis)
-        .filter_map(|value| Object::from_value(value).ok())
-        .collect()
-}
-
-/// The kinds that a component declares to bring, each with its version.
-pub(crate) fn declared(component: &Component) -> impl Iterator<Item = (GroupKind, &str)> {
-    let split = component.provides.kinds.iter().filter_map(|kind| split(kind));
-    split.map(|(kind, version, group)| (GroupKind::new(group, kind), version))
-}
-
-/// A CRD for `Certificate.cert-manager.io` or `Certificate.v1.cert-manager.io`.
-fn definition(kind: &str) -> Option<Value> {
-    let (kind, version, group) = split(kind)?;
-    let plural = kinds::plural(kind);
-    Some(json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": { "name": format!("{plural}.{group}") },
-        "spec": {
-            "group": group,
-            "names": { "kind": kind, "plural": plural, "singular": kind.to_lowercase(), "listKind": format!("{kind}List") },
-            "scope": if is_cluster_scoped(kind) { "Cluster" } else { "Namespaced" },
-            "versions": [{
-                "name": version,
-                "served": true,
-                "storage": true,
-                "subresources": { "status": {} },
-                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
-            }],
-        },
-    }))
-}
-
-/// Kind, version and group of `Certificate.v1.cert-manager.io`; the version may be left out.
-fn split(kind: &str) -> Option<(&str, &str, &str)> {
-    let (kind, rest) = kind.split_once('.')?;
-    match rest.split_once('.') {
-        Some((version, group)) if is_version(version) => Some((kind, version, group)),
-        _ => Some((kind, "v1", rest)),
-    }
-}
-
-/// Whether a text is an API version such as `v1` or `v2alpha1`.
-fn is_version(text: &str) -> bool {
-    text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// The usual naming of cluster-scoped kinds. A guess, good enough for a kind
-/// that only stands in.
-fn is_cluster_scoped(kind: &str) -> bool {
-    kind.starts_with("Cluster")
-        || kind.ends_with("Class")
-        || kind.ends_with("Pool")
-        || kind.starts_with("Cilium") && kind.ends_with("Policy") && kind.contains("L2")
+        .chain(apis);
+    kinds.chain(others.filter_map(|value| Object::from_value(value).ok())).collect()
 }
 
 /// The Service that answers a component's webhooks and aggregated APIs.
@@ -143,8 +95,8 @@ impl Backend<'_> {
             "mutating" => "MutatingWebhookConfiguration",
             _ => return None,
         };
-        let groups: BTreeSet<&str> =
-            self.component.provides.kinds.iter().filter_map(|kind| Some(split(kind)?.2)).collect();
+        let kinds = self.component.provides.all_kinds();
+        let groups: BTreeSet<&str> = kinds.map(|(provided, _)| provided.kind.group.as_str()).collect();
         Some(json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": kind,

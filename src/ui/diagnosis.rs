@@ -67,8 +67,8 @@ pub(crate) struct Block<'a> {
 }
 
 impl Block<'_> {
-    /// The block as text, ended by a line break.
-    pub(crate) fn render(&self, paint: Paint) -> String {
+    /// The block as text of at most `width` columns, ended by a line break.
+    pub(crate) fn render(&self, paint: Paint, width: usize) -> String {
         let Failure { code, message, chain, hint } = self.failure;
         let mut out = paint.bad(&format!("✗ {}: {}", clean(self.component), clean(message)));
         out.push('\n');
@@ -81,8 +81,7 @@ impl Block<'_> {
         for (depth, (object, cause)) in objects.iter().zip(chain).enumerate() {
             let mut lines = cause.message.lines();
             let line = format!("{}   {}", pad(object, column), clean(lines.next().unwrap_or_default()));
-            out.push_str(line.trim_end());
-            out.push('\n');
+            text::push_line(&mut out, &text::wrap(line.trim_end(), width, 2 * depth + 6));
             for more in lines {
                 out.push_str(&format_more(depth, more));
             }
@@ -90,8 +89,10 @@ impl Block<'_> {
         match hint {
             Some(hint) => {
                 let hint: Vec<String> = hint.lines().map(clean).collect();
-                out.push_str("  fix       ");
-                out.push_str(&hint.join("\n            "));
+                let hint = format!("  fix       {}", hint.join("\n            "));
+                // Room for the code, which stands in another colour.
+                let lines = hint.lines().map(|line| text::wrap(line, width.saturating_sub(10), 12));
+                out.push_str(&lines.collect::<Vec<_>>().join("\n"));
                 out.push_str(&paint.faint(&format!("   ({code})")));
             }
             None => out.extend(["  code      ", &code.to_string()]),
@@ -139,7 +140,7 @@ mod tests {
         let failure = samples::failure();
         let blocks = ["vm-images".to_owned(), "monitoring".to_owned()];
         let block = Block { component: "linstor", failure: &failure, blocks: &blocks, total: Some(38) };
-        assert_snapshot!(block.render(Paint(false)), @r"
+        assert_snapshot!(block.render(Paint(false), 200), @r"
         ✗ linstor: not ready after 62s (gate: deployment/piraeus-operator)
           └ deployment cozy-storage/piraeus-operator   1 of 1 replicas unavailable
             └ pod piraeus-operator-6d9f-x2k4q          container manager: CrashLoopBackOff (restarts 4, exit 1)
@@ -158,7 +159,7 @@ mod tests {
             hint: None,
         };
         let block = Block { component: "web", failure: &failure, blocks: &[], total: None };
-        assert_snapshot!(block.render(Paint(false)), @r"
+        assert_snapshot!(block.render(Paint(false), 200), @r"
         ✗ web: not ready after 62s
           code      C3001
         ");
@@ -176,7 +177,7 @@ mod tests {
             hint: Some("do\u{9b}1A this".to_owned()),
         };
         let block = Block { component: "web", failure: &failure, blocks: &[], total: None };
-        assert_snapshot!(block.render(Paint(false)), @r"
+        assert_snapshot!(block.render(Paint(false), 200), @r"
         ✗ web: bad�[2Jnews ✓ all fine
           └ Pod a/b�   log
             │ �]0;x�line

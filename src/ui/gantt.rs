@@ -25,6 +25,8 @@ pub(crate) struct Span {
     pub(crate) started: Duration,
     /// They were answered.
     pub(crate) applied: Option<Duration>,
+    /// What it waited for of other steps was there.
+    pub(crate) free: Option<Duration>,
     /// Its gates held.
     pub(crate) ready: Option<Duration>,
 }
@@ -68,7 +70,10 @@ fn shade(row: &Row<'_>, from: u64, to: u64) -> char {
     let overlaps = |start: u64, end: u64| start < to && end.max(start + 1) > from;
     let end_of = |span: &Span| span.ready.map_or(u64::MAX, millis);
     let last = row.spans.iter().map(end_of).max().unwrap_or(u64::MAX);
-    let gated = |span: &Span| span.applied.is_some_and(|applied| overlaps(millis(applied), end_of(span)));
+    let gated = |span: &Span| {
+        let begun = span.applied.map(|applied| applied.max(span.free.unwrap_or_default()));
+        begun.is_some_and(|begun| overlaps(millis(begun), end_of(span)))
+    };
     let applying =
         |span: &Span| overlaps(millis(span.started), span.applied.map_or_else(|| end_of(span), millis));
     if row.failed && last > from && last <= to {

@@ -1,11 +1,11 @@
 //! A plan for people: a row a component, and what changes in each object.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use crate::model::duration::human;
 use crate::model::names::ComponentName;
 use crate::plan::planner::Phase;
+use crate::plan::savings;
 use crate::plan::{Change, Counts, Edge, Plan, Stage, Step, StepId, Verb};
 
 use super::diagnosis::Facts;
@@ -88,9 +88,8 @@ fn critical_components(plan: &Plan) -> Vec<&str> {
 fn row(plan: &Plan, name: &str, critical: bool, width: usize, hosts: usize) -> String {
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.id.component() == name).collect();
     let mark = if critical { '◆' } else { '·' };
-    let expected: Duration = steps.iter().filter(|step| !step.done).map(|step| step.expect).sum();
     let done = steps.iter().all(|step| step.done);
-    let took = if done { String::new() } else { human(expected) };
+    let took = if done { String::new() } else { human(savings::alone(plan, name)) };
     let what = match steps.first() {
         _ if done => "as wanted".to_owned(),
         Some(Step { id: StepId::Host { .. }, .. }) if hosts > 0 => text::count(hosts, "host"),

@@ -93,16 +93,15 @@ impl Timeline {
     }
 
     fn track(&mut self, step: &StepId, at: Duration) -> &mut Track {
-        let fresh = Track { span: Span { started: at, applied: None, ready: None }, waits: None };
+        let fresh = Track { span: Span { started: at, applied: None, free: None, ready: None }, waits: None };
         self.steps.entry(step.clone()).or_insert(fresh)
     }
 
     /// Books the time since the last wait on the object that was waited for.
     fn wait(&mut self, step: &StepId, object: Option<&str>, at: Duration) {
         let track = self.track(step, at);
-        let begun = track.span.applied.unwrap_or(at);
         let before = track.waits.take();
-        track.waits = object.map(|object| (object.to_owned(), if before.is_some() { at } else { begun }));
+        track.waits = object.map(|object| (object.to_owned(), at));
         if let Some((waited, since)) = before {
             *self.gates.entry((step.clone(), waited)).or_default() += at.saturating_sub(since);
         }
@@ -126,8 +125,14 @@ impl Timeline {
         Course { spans, costs: savings::measured(plan, &times), failed, total: self.last, end }
     }
 
-    /// The chart.
-    pub(crate) fn render(&self, width: usize) -> String {
+    /// The chart; `plan` says what steps waited for of others.
+    pub(crate) fn render(&self, plan: &Plan, width: usize) -> String {
+        let course = self.course(plan);
+        let free = |step: &StepId| {
+            let at = plan.steps.iter().position(|planned| planned.id == *step)?;
+            let ready = course.spans.get(at).copied().flatten()?.ready?;
+            Some(ready.saturating_sub(course.costs.get(at)?.gating))
+        };
         let critical = self.end.as_ref().map_or(&[][..], |end| &end.critical);
         let rows: Vec<Row<'_>> = self
             .components
@@ -140,7 +145,7 @@ impl Timeline {
                     .steps
                     .iter()
                     .filter(|(step, _)| step.component() == name)
-                    .map(|(_, track)| track.span)
+                    .map(|(step, track)| Span { free: free(step), ..track.span })
                     .collect(),
             })
             .collect();
@@ -168,7 +173,7 @@ impl Timeline {
             self.gates.iter().map(|((step, object), took)| (format!("{} of {step}", clean(object)), *took)),
         );
         push_names(&mut lines, "slowest gates", &gates, ", ");
-        push_names(&mut lines, "less without", shorter, ", ");
+        push_names(&mut lines, "shorter by", shorter, ", ");
         if !next.is_empty() {
             lines.push(format!("  next            {next}"));
         }
@@ -176,12 +181,11 @@ impl Timeline {
     }
 
     /// The diagnosis of each failure: the last thing on the screen.
-    pub(crate) fn failures(&self, paint: Paint) -> String {
+    pub(crate) fn failures(&self, paint: Paint, width: usize) -> String {
         let total = Some(self.components.len());
-        let blocks = self
-            .failures
-            .iter()
-            .map(|(component, failure, blocks)| Block { component, failure, blocks, total }.render(paint));
+        let blocks = self.failures.iter().map(|(component, failure, blocks)| {
+            Block { component, failure, blocks, total }.render(paint, width)
+        });
         blocks.collect::<Vec<_>>().join("\n")
     }
 }
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_run_at_80_columns() {
-        let text = timeline(&samples::run()).render(80);
+        let text = timeline(&samples::run()).render(&samples::plan(), 80);
         assert!(text.lines().all(|line| text::width(line) <= 80));
         assert_snapshot!(text, @r"
         timeline   ░ waits  ▒ is applied  █ becomes ready  ◆ on the critical path
@@ -231,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_run_at_160_columns() {
-        let text = timeline(&samples::run()).render(160);
+        let text = timeline(&samples::run()).render(&samples::plan(), 160);
         assert!(text.lines().all(|line| text::width(line) <= 160));
         assert_snapshot!(text, @r"
         timeline   ░ waits  ▒ is applied  █ becomes ready  ◆ on the critical path
@@ -246,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_failed_run_at_80_columns() {
-        assert_snapshot!(timeline(&samples::failing_run()).render(80), @r"
+        assert_snapshot!(timeline(&samples::failing_run()).render(&samples::plan(), 80), @r"
         timeline   ░ waits  ▒ is applied  █ becomes ready  ◆ on the critical path
           ◆ kubernetes ████████████████████████████                                  1m
           ◆ linstor    ░░░░░░░░░░░░░░░░░░░░░░░░░░░████████████████████████████✗  failed
@@ -258,7 +262,11 @@ mod tests {
 
     #[test]
     fn summaries_end_with_what_to_type() {
-        let done = timeline(&samples::run()).summary(&["1m cilium/objects".to_owned()], "cozy status", 80);
+        let done = timeline(&samples::run()).summary(
+            &["1m if cilium/objects took no time".to_owned()],
+            "cozy status",
+            80,
+        );
         let failed = timeline(&samples::failing_run()).summary(&[], "cozy install", 80);
         assert_snapshot!(format!("{done}{failed}"), @"
             done in 2m41s
@@ -266,8 +274,8 @@ mod tests {
               critical path   kubernetes → cilium → cert-manager → issuers
               slowest         cert-manager 1m18s, kubernetes 1m02s, cilium 48s
               slowest gates   Deployment cert-manager/cert-manager of cert-manager/objects
-                              28s
-              less without    1m cilium/objects
+                              27s
+              shorter by      1m if cilium/objects took no time
               next            cozy status
             failed after 2m03s
               objects         11 created, 1 changed, 2 left alone
@@ -275,7 +283,7 @@ mod tests {
               failed          linstor
               not done        vm-images
               slowest         kubernetes 1m
-              slowest gates   Deployment linstor/linstor of linstor/objects 1m01s
+              slowest gates   Deployment linstor/linstor of linstor/objects 1m
               next            cozy install
         ");
     }
@@ -284,7 +292,7 @@ mod tests {
     fn nothing_happened() {
         let timeline = Timeline::default();
         assert_eq!(timeline.summary(&[], "cozy plan", 80), "  next            cozy plan\n");
-        assert!(timeline.render(80).starts_with("timeline"));
-        assert_eq!(timeline.failures(Paint(false)), "");
+        assert!(timeline.render(&samples::plan(), 80).starts_with("timeline"));
+        assert_eq!(timeline.failures(Paint(false), 80), "");
     }
 }

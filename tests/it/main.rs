@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+mod costs;
+mod edge;
+mod faults;
 mod hostile;
 mod house;
 mod mistakes;
@@ -209,7 +212,7 @@ fn what_is_printed_is_what_its_schema_says() {
     let events = validator("events");
     for (faults, seed) in [(&[][..], "0"), (&["api=503:20%"], "1"), (&["daemonset/cilium=ErrImagePull"], "0")]
     {
-        for line in text(&faulty(faults, seed).stdout).lines() {
+        for line in text(&crate::faults::faulty(faults, seed).stdout).lines() {
             let event = serde_json::from_str(line).unwrap();
             let mistakes: Vec<String> = events.iter_errors(&event).map(|error| error.to_string()).collect();
             assert!(mistakes.is_empty(), "{line}: {mistakes:?}");
@@ -364,62 +367,6 @@ fn a_webhook_beside_its_server_is_rehearsed() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("Service hook/hook has no ready endpoint"), "{said}");
-}
-
-/// Rehearses `examples/edge.yaml` with faults.
-fn faulty(faults: &[&str], seed: &str) -> Output {
-    let mut arguments: Vec<&str> = REHEARSAL.to_vec();
-    arguments.extend(["-o", "json", "--seed", seed]);
-    for fault in faults {
-        arguments.extend(["--inject", fault]);
-    }
-    cozy(&arguments)
-}
-
-#[test]
-fn each_fault_ends_as_expected() {
-    for (fault, code) in [
-        ("api=429:20%", 0),
-        ("api=500:20%", 0),
-        ("api=lost:20%", 0),
-        ("api=latency:200ms", 0),
-        ("api=restart@62s+20s", 0),
-        ("watch=drop:5s", 0),
-        ("watch=stall@100s", 0),
-        ("watch=gone@80s", 0),
-        ("deployment/cert-manager=CrashLoopBackOff", 5),
-        ("deployment/cert-manager=CrashLoopBackOff+30s", 0),
-        ("daemonset/cilium=ErrImagePull", 5),
-        ("deployment/local-path-provisioner=Unschedulable", 5),
-        ("apiservice/v1beta1.metrics.k8s.io=down", 5),
-        ("Certificate/cozy-ca=silent", 5),
-        ("component/cilium=slow:3x", 0),
-        ("host/node-2=unreachable@65s+10s", 0),
-        ("host/node-2=unreachable@65s+60s", 1),
-        ("host/node-1=reboot@40s", 1),
-        ("host/node-3=refused@10s", 1),
-        ("host/node-3=disk-full", 1),
-        ("host/node-3=slow:3x", 0),
-        ("host/node-9=reboot@40s", 2),
-        ("host/node-1=melts", 2),
-        ("webhook/cert-manager-webhok=down", 2),
-        ("api=429", 2),
-        ("nope/x=silent", 2),
-    ] {
-        let output = faulty(&[fault], "0");
-        assert_eq!(output.status.code(), Some(code), "{fault}: {}", text(&output.stderr));
-    }
-}
-
-#[test]
-fn transient_faults_converge_with_every_seed_and_one_seed_gives_the_same_bytes() {
-    let transient = ["api=503:20%", "api=reset:20%", "api=lost:20%"];
-    for seed in 0..20 {
-        let output = faulty(&transient, &seed.to_string());
-        assert_eq!(output.status.code(), Some(0), "seed {seed}: {}", text(&output.stdout));
-    }
-    assert_eq!(faulty(&transient, "7").stdout, faulty(&transient, "7").stdout);
-    assert_ne!(faulty(&transient, "7").stdout, faulty(&transient, "8").stdout);
 }
 
 #[test]

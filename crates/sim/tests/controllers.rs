@@ -30,7 +30,9 @@ fn api(client: &Client, object: &Value) -> (Api<DynamicObject>, String) {
     let (group, version) = version.split_once('/').unwrap_or(("", version));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-    if ["StorageClass", "APIService", "ValidatingWebhookConfiguration"].contains(&kind) {
+    if ["StorageClass", "APIService", "ValidatingWebhookConfiguration", "CustomResourceDefinition"]
+        .contains(&kind)
+    {
         return (Api::all_with(client.clone(), &resource), name);
     }
     (Api::namespaced_with(client.clone(), "default", &resource), name)
@@ -210,5 +212,33 @@ fn webhooks_and_api_services_answer_when_their_pods_do() {
         apply(&client, &workload("Deployment", "hook")).await;
         until(&client, &extension, "/status/conditions/0/status", json!("True")).await;
         apply(&client, &map).await;
+    });
+}
+
+#[test]
+fn an_operator_brings_its_kinds_when_it_runs() {
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "pools.example.org" },
+        "spec": {
+            "group": "example.org", "scope": "Cluster", "names": { "kind": "Pool", "plural": "pools" },
+            "versions": [{ "name": "v1", "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } } }],
+        },
+    });
+    let made = definition.clone();
+    let config = Controllers {
+        brings: Box::new(move |object| {
+            (object["metadata"]["name"] == "operator").then(|| vec![made.clone()])
+        }),
+        ..Controllers::default()
+    };
+    beside_controllers(config, |cluster, client| async move {
+        apply(&client, &workload("Deployment", "other")).await;
+        until(&client, &workload("Deployment", "other"), "/status/readyReplicas", json!(1)).await;
+        assert_eq!(owned(&cluster, &["CustomResourceDefinition"]), [""; 0]);
+        apply(&client, &workload("Deployment", "operator")).await;
+        let found = until(&client, &definition, "/status/conditions/1/status", json!("True")).await;
+        assert_eq!(found["spec"]["names"]["kind"], "Pool");
     });
 }

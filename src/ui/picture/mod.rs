@@ -125,6 +125,7 @@ impl Course {
         let span = |times: Times| gantt::Span {
             started: times.started,
             applied: Some(times.applied),
+            free: None,
             ready: Some(times.ready),
         };
         Self {
@@ -197,10 +198,10 @@ pub(crate) fn shorter(plan: &Plan, costs: &[Cost]) -> Vec<String> {
 
 fn said(plan: &Plan, saving: &Saving) -> Said {
     let (what, why) = match saving.what {
-        Culprit::Step(step) => (step_name(plan, step), String::new()),
+        Culprit::Step(step) => (format!("if {} took no time", step_name(plan, step)), String::new()),
         Culprit::Edge(edge) => match plan.edges.get(edge) {
             Some(edge) => (
-                format!("{} waiting for {}", step_name(plan, edge.to), step_name(plan, edge.from)),
+                format!("if {} did not wait for {}", step_name(plan, edge.to), step_name(plan, edge.from)),
                 clean(&edge.reason.to_string()),
             ),
             None => (String::new(), String::new()),

@@ -43,6 +43,8 @@ pub struct Controllers {
     pub status_of: Says<Value>,
     /// What goes wrong with an object.
     pub trouble: Says<Trouble>,
+    /// The `CustomResourceDefinition`s that a workload's pods make when they run.
+    pub brings: Says<Vec<Value>>,
     /// How long things take of which nothing is said.
     pub usual: Duration,
     /// Does the work of Kubernetes' own controllers, too. Off where they run: then only what a cloud and operators do
@@ -59,6 +61,7 @@ impl Default for Controllers {
             readiness: Box::new(|_| None),
             status_of: Box::new(|_| None),
             trouble: Box::new(|_| None),
+            brings: Box::new(|_| None),
             usual: Duration::from_secs(2),
             pods: true,
             network: None,
@@ -307,6 +310,16 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
     }
 }
 
+/// Makes the kinds that an operator brings; those that are there stay.
+async fn define(client: &Client, definitions: &[Value]) {
+    let objects = Objects { client, namespace: "" };
+    for definition in definitions {
+        let (version, kind) = ("apiextensions.k8s.io/v1", "CustomResourceDefinition");
+        // One that is there already is another's, or was made before.
+        let _ = objects.create(version, kind, "customresourcedefinitions", definition).await;
+    }
+}
+
 /// Waits until an object is done, and writes what its controller would say.
 async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
     let Shared { client, config, world } = shared;
@@ -365,6 +378,7 @@ async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
     work((config.readiness)(&value).unwrap_or(config.usual)).await;
     if let Some(pods) = pods {
         pods.become_ready(&world).await;
+        define(&client, &(config.brings)(&value).unwrap_or_default()).await;
     }
     if config.network.as_ref().is_some_and(|network| network(&value).is_some()) && world.connect() {
         nodes_ready(&client, true).await;
