@@ -60,6 +60,8 @@ pub(crate) enum Phase {
     Init,
     /// A further host joins it.
     Join,
+    /// Settings that changed are applied.
+    Configure,
     /// Its certificates are made, or made anew.
     Certify,
     /// Its node is ready: the pod network is there.
@@ -76,6 +78,7 @@ impl fmt::Display for Phase {
             Self::Prepare => "prepare",
             Self::Init => "init",
             Self::Join => "join",
+            Self::Configure => "configure",
             Self::Certify => "certify",
             Self::Ready => "ready",
             Self::Remove => "remove",

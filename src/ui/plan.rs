@@ -106,7 +106,9 @@ fn on_host(step: &Step) -> Option<String> {
     let StepId::Host { host, phase } = &step.id else { return None };
     let all = match phase {
         Phase::Remove | Phase::Clean => true,
-        Phase::Prepare | Phase::Init | Phase::Join | Phase::Certify | Phase::Ready => false,
+        Phase::Prepare | Phase::Init | Phase::Join | Phase::Configure | Phase::Certify | Phase::Ready => {
+            false
+        }
     };
     let words = ["restart ", "clear ", "remove "];
     let work: Vec<&str> = step

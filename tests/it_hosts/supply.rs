@@ -70,10 +70,15 @@ impl Mirror {
 
 /// Installs the bundle `bed` on h1 and h2, with artefacts from a mirror and a catalogue that locks them.
 fn install(bed: &Bed, artefacts: &str, catalogue: &str) -> Output {
+    install_with(bed, artefacts, catalogue, BED)
+}
+
+/// The same with other settings of Kubernetes.
+fn install_with(bed: &Bed, artefacts: &str, catalogue: &str, settings: &str) -> Output {
     let path = bed.path("cozy.yaml");
     let hosts = "  - { address: 10.98.0.21, role: server }\n  - { address: 10.98.0.22 }\n";
     let text = format!(
-        "apiVersion: cozy/v1\nkind: Cloud\nname: bed\nbundle: bed\nhosts:\n{hosts}artifacts: {{ {artefacts} }}\n{BED}"
+        "apiVersion: cozy/v1\nkind: Cloud\nname: bed\nbundle: bed\nhosts:\n{hosts}artifacts: {{ {artefacts} }}\n{settings}"
     );
     fs_err::write(&path, text).unwrap();
     let mut command = bed.command(&bed.program());
@@ -186,11 +191,36 @@ fn artefacts_come_over_https_and_certificates_are_approved_and_renewed() {
     let again = done(&install(&bed, &artefacts, &catalogue));
     assert_eq!(again["counts"]["update"], 0);
 
+    // A changed setting restarts what it concerns, and nothing else.
+    let state = |bed: &Bed| {
+        let lines = bed.on(1, "for name in etcd kube-apiserver containerd kubelet; do pgrep -o $name; done");
+        let lines: Vec<String> = lines.lines().map(str::to_owned).collect();
+        <[String; 4]>::try_from(lines).unwrap()
+    };
+    let before = state(&bed);
+    let changed = |more: &str| BED.replace("kubernetes:\n", &format!("kubernetes:\n  {more}\n"));
+    let audit = "apiServer: { extraArgs: [{ name: max-requests-inflight, value: \"500\" }] }";
+    done(&install_with(&bed, &artefacts, &catalogue, &changed(audit)));
+    let after = state(&bed);
+    assert_eq!((&before[0], &before[2..]), (&after[0], &after[2..]));
+    assert_ne!(before[1], after[1], "the API server has the new setting");
+    assert!(
+        bed.on(1, "tr '\\0' ' ' </proc/$(pgrep -o kube-apiserver)/cmdline")
+            .contains("max-requests-inflight=500")
+    );
+    let pods = changed(audit).replace("  kubelet:\n", "  kubelet:\n    maxPods: 77\n");
+    done(&install_with(&bed, &artefacts, &catalogue, &pods));
+    let last = state(&bed);
+    assert_eq!(after[..3], last[..3]);
+    assert_ne!(after[3], last[3], "the kubelet was restarted");
+    let capacity = kubectl(&bed, &["get", "nodes", "-o", "jsonpath={.items[*].status.capacity.pods}"]);
+    assert_eq!(text(&capacity.stdout), "77 77");
+
     // One day left: renewed in a planned step. None left: before anything else, and over SSH.
     for validity in ["24h", "1s"] {
         shorten(&bed, validity);
         assert!(left(&bed) <= 24 * 3600);
-        let output = install(&bed, &artefacts, &catalogue);
+        let output = install_with(&bed, &artefacts, &catalogue, &pods);
         done(&output);
         assert!(text(&output.stdout).contains("renewing certificates"), "{}", text(&output.stdout));
         assert!(left(&bed) > 300 * 24 * 3600, "{}", left(&bed));

@@ -59,13 +59,10 @@ fn join_documents(documents: &[Value]) -> String {
     texts.join("---\n")
 }
 
-fn cluster(site: &Site<'_>) -> Value {
+pub(super) fn cluster(site: &Site<'_>) -> Value {
     let cloud = site.cloud;
-    let mut names: Vec<String> = site.servers().map(|node| node.address.clone()).collect();
-    let endpoint = site.endpoint();
-    if !names.contains(&endpoint) {
-        names.push(endpoint);
-    }
+    // A server's certificate has its own name and address anyway: one more server changes nothing here.
+    let names = [site.endpoint()];
     let mut cluster = json!({
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "ClusterConfiguration",
@@ -94,7 +91,7 @@ fn cluster(site: &Site<'_>) -> Value {
     cluster
 }
 
-fn kubelet(site: &Site<'_>) -> Value {
+pub(super) fn kubelet(site: &Site<'_>) -> Value {
     let mut kubelet = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",

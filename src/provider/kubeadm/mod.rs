@@ -3,6 +3,7 @@
 //! - `documents`, `files`: everything that is written on a host, from `cozy.yaml`
 //! - `steps`: what must be done on which host, from what is there. Pure
 //! - `members`, `leave`: who belongs to the cluster, and who may leave it. Pure
+//! - `settings`: what changed of them since a host joined. Pure
 //! - `scripts`: the phases that run on hosts as transient units
 //! - `certificates`: when they are renewed, and what is approved. Pure
 //! - `clean`: a host as it was before
@@ -18,6 +19,7 @@ mod members;
 mod observe;
 mod run;
 mod scripts;
+mod settings;
 pub(crate) mod steps;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use super::leave::{Answer, Departures, Leaver, leaving};
 use super::members::{Known, Membership};
 use super::run::{Gone, Parts, Runner};
 use super::steps::{self, Found, Item, Supplies};
-use super::{Node, Site, scripts};
+use super::{Node, Site, scripts, settings};
 use crate::host::{HostError, Session};
 use crate::model::cloud::Role;
 use crate::model::release::Release;
@@ -37,10 +37,12 @@ impl Runner {
         let site = Site { cloud, version: &version, sandbox: &sandbox, nodes };
         let wanted: Vec<Vec<Item>> =
             nodes.iter().map(|node| steps::items(&site, node, Some(supplies))).collect();
+        let (site, marks) = (&site, &settings::marks());
         let looks = sessions.iter().zip(&wanted).zip(nodes).map(|((session, items), node)| async move {
-            let probes: Vec<&str> = items.iter().map(|item| item.probe.as_str()).collect();
+            let probes = items.iter().map(|item| item.probe.as_str());
+            let probes: Vec<&str> = probes.chain(marks.iter().map(String::as_str)).collect();
             let text = session.sh("looking what is there", &scripts::observe(&probes)).await?;
-            Ok::<_, HostError>(Found::read(&text).judged(cloud, node.role))
+            Ok::<_, HostError>(Found::read(&text).judged(site, node))
         });
         let (found, leavers) =
             future::join(future::join_all(looks), future::join_all(gone.iter().map(ask))).await;

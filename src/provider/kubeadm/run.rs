@@ -9,6 +9,7 @@ use futures::future::{FutureExt as _, LocalBoxFuture};
 use super::certificates::{Asked, Renewal};
 use super::documents::{self, Credentials, ENCRYPTION};
 use super::leave::Leaving;
+use super::settings::{Change, Settings};
 use super::steps::{self, Action, Found, Item, Planned, Source};
 use super::{Node, PORT, STATE, Site, clean, scripts};
 use crate::cluster::{Cluster, connect_text};
@@ -188,8 +189,9 @@ impl Runner {
         let (Some(planned), Some((node, session))) = (found, here) else { return Ok(None) };
         let result = match phase {
             Phase::Prepare => self.prepare(session, planned, say).await,
-            Phase::Init => self.init(session, say).await,
+            Phase::Init => self.init(node, session, say).await,
             Phase::Join => self.join(node, session, planned, say).await,
+            Phase::Configure => self.configure(node, session, planned, say).await,
             Phase::Certify => self.certify(node, session, planned, say).await,
             Phase::Ready => self.ready(node, say).await,
             Phase::Remove | Phase::Clean => Ok(()),
@@ -201,9 +203,13 @@ impl Runner {
             Phase::Certify if planned.renewal.leaves.is_some() && self.is_leader(node) => {
                 self.kubeconfig(node, session).await.map(|_| None)
             }
-            Phase::Prepare | Phase::Join | Phase::Certify | Phase::Ready | Phase::Remove | Phase::Clean => {
-                Ok(None)
-            }
+            Phase::Prepare
+            | Phase::Join
+            | Phase::Configure
+            | Phase::Certify
+            | Phase::Ready
+            | Phase::Remove
+            | Phase::Clean => Ok(None),
         }
     }
 
@@ -235,9 +241,32 @@ impl Runner {
         session.must(what, &scripts::keep_digests(), planned.digests.as_bytes(), SETTLE).await.map(drop)
     }
 
-    async fn init(&self, session: &Session, say: &dyn Fn(String)) -> Result<(), HostError> {
+    async fn init(&self, node: &Node, session: &Session, say: &dyn Fn(String)) -> Result<(), HostError> {
         say("kubeadm init".to_owned());
-        phase(session, "init", &scripts::init()).await
+        phase(session, "init", &scripts::init(&Settings::of(&self.site(), node))).await
+    }
+
+    /// Applies settings that changed, and waits until the node works with them.
+    async fn configure(
+        &self,
+        node: &Node,
+        session: &Session,
+        planned: &Planned,
+        say: &dyn Fn(String),
+    ) -> Result<(), HostError> {
+        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        leader.must("keeping the settings in the cluster", &scripts::upload_settings(), &[], SETTLE).await?;
+        let Change { kubelet, control_plane } = planned.change;
+        if control_plane {
+            say("writing the control plane's manifests".to_owned());
+            phase(session, "configure", &scripts::control_plane()).await?;
+        }
+        if kubelet {
+            say("writing the kubelet's configuration".to_owned());
+            session.must("configuring the kubelet", scripts::KUBELET_CONFIG, &[], SETTLE).await?;
+        }
+        let marks = Settings::of(&self.site(), node).marked();
+        session.must("keeping what was applied", &format!("set -eu\n{marks}"), &[], SETTLE).await.map(drop)
     }
 
     /// Renews what is about to end, and approves what the kubelet asks for.
@@ -336,7 +365,8 @@ impl Runner {
                 .await?;
         }
         say("kubeadm join".to_owned());
-        phase(session, "join", &scripts::join(node.role)).await
+        let settings = Settings::of(&self.site(), node);
+        phase(session, "join", &scripts::join(node.role, &settings)).await
     }
 }
 

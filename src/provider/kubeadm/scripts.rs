@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::certificates::SERVING;
 use super::documents::ENCRYPTION;
 use super::files::Service;
+use super::settings::Settings;
 use super::{ENDPOINT, PORT, STATE};
 use crate::model::cloud::Role;
 
@@ -99,7 +100,7 @@ systemctl restart kubelet"
 }
 
 /// `kubeadm init` on the first server.
-pub(super) fn init() -> String {
+pub(super) fn init(settings: &Settings) -> String {
     format!(
         "set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
@@ -120,9 +121,10 @@ fi
 kubeadm init --config {STATE}/kubeadm.json
 {}
 {}
-touch {JOINED}",
+{}touch {JOINED}",
         local_endpoint(),
-        ready()
+        ready(),
+        settings.marked()
     )
 }
 
@@ -142,7 +144,7 @@ done"
 }
 
 /// `kubeadm join` on a further host. The document is removed: it holds secrets.
-pub(super) fn join(role: Role) -> String {
+pub(super) fn join(role: Role, settings: &Settings) -> String {
     let after = match role {
         Role::Server => format!("{}\n{}", local_endpoint(), ready()),
         Role::Agent => String::new(),
@@ -156,9 +158,62 @@ if [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet
 fi
 kubeadm join --config {STATE}/join.json
 {after}
-touch {JOINED}"
+{}touch {JOINED}",
+        settings.marked()
     )
 }
+
+/// Puts the settings of control planes and kubelets where joins and upgrades take them from.
+pub(super) fn upload_settings() -> String {
+    format!(
+        "set -eu
+for part in kubeadm kubelet; do kubeadm init phase upload-config $part --config {STATE}/kubeadm.json >/dev/null; done"
+    )
+}
+
+/// A function of the shell: those of some containers that run.
+const RUNNING: &str = r#"running() { ctr -n k8s.io tasks ls | awk -v ids="$*" '
+  BEGIN { split(ids, all, " "); for (n in all) ours[all[n]] = 1 } $3 == "RUNNING" && $1 in ours { print $1 }'; }"#;
+
+/// Writes the manifests of a server's control plane anew, and waits until what changed of it runs.
+/// How etcd's members came together stays as it is: that is no setting.
+pub(super) fn control_plane() -> String {
+    format!(
+        "set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+{RUNNING}
+folder=/etc/kubernetes/manifests new={STATE}/manifests
+rm -rf $new; mkdir -p $new
+KUBEADM_INIT_DRYRUN_DIR=$new; export KUBEADM_INIT_DRYRUN_DIR
+kubeadm init phase control-plane all --dry-run --config {STATE}/kubeadm.json >/dev/null
+kubeadm init phase etcd local --dry-run --config {STATE}/kubeadm.json >/dev/null
+awk 'NR == FNR {{ if (/--initial-cluster/) kept = kept $0 \"\\n\"; next }}
+  /--initial-cluster/ {{ if (kept != \"\") printf \"%s\", kept; kept = \"\"; next }} {{ print }}' $folder/etcd.yaml $new/etcd.yaml >$new/merged
+mv $new/merged $new/etcd.yaml
+for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
+  cmp -s $new/$name.yaml $folder/$name.yaml && continue
+  old=$(ctr -n k8s.io containers ls -q \"labels.\\\"io.kubernetes.container.name\\\"==$name\")
+  install -m 0600 $new/$name.yaml $folder/.$name
+  mv $folder/.$name $folder/$name.yaml
+  tries=0
+  while left=$(running $old); [ -n \"$left\" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 1200 ] || {{ echo \"$name still runs with its old settings\" >&2; exit 1; }}
+    # It was asked to end; who waits for connections of the past keeps the API away.
+    [ $tries -ne 80 ] || for id in $left; do ctr -n k8s.io tasks kill -s KILL \"$id\" || true; done
+    sleep 0.1
+  done
+done
+rm -rf $new
+{}",
+        ready()
+    )
+}
+
+/// Takes the kubelet's configuration from the cluster.
+pub(super) const KUBELET_CONFIG: &str = "set -eu
+kubeadm upgrade node phase kubelet-config >/dev/null
+systemctl restart kubelet";
 
 /// Makes kubeadm's certificates of a server anew, and restarts what reads them at its start only.
 /// All at once, as short as possible: while there is one server only, the lock cannot be renewed meanwhile.
@@ -170,13 +225,12 @@ kubeadm certs renew all --config {STATE}/kubeadm.json
 ids=$(for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
   ctr -n k8s.io containers ls -q \"labels.\\\"io.kubernetes.container.name\\\"==$name\"
 done)
-running() {{ ctr -n k8s.io tasks ls | awk -v ids=\"$(echo $ids)\" '
-  BEGIN {{ split(ids, all, \" \"); for (n in all) ours[all[n]] = 1 }} $3 == \"RUNNING\" && $1 in ours {{ print $1 }}'; }}
-for id in $(running); do ctr -n k8s.io tasks kill -s TERM \"$id\" || true; done
+{RUNNING}
+for id in $(running $ids); do ctr -n k8s.io tasks kill -s TERM \"$id\" || true; done
 tries=0
-while [ -n \"$(running)\" ] && [ $tries -lt 60 ]; do tries=$((tries + 1)); sleep 0.1; done
-for id in $(running); do ctr -n k8s.io tasks kill -s KILL \"$id\" || true; done
-while [ -n \"$(running)\" ]; do sleep 0.1; done
+while [ -n \"$(running $ids)\" ] && [ $tries -lt 60 ]; do tries=$((tries + 1)); sleep 0.1; done
+for id in $(running $ids); do ctr -n k8s.io tasks kill -s KILL \"$id\" || true; done
+while [ -n \"$(running $ids)\" ]; do sleep 0.1; done
 {}",
         ready()
     )

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::certificates::{Ends, Renewal};
 use super::files::{self, Service};
 use super::leave::Departures;
+use super::settings::{Change, Settings};
 use super::{Node, STATE, Site};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
@@ -96,6 +97,8 @@ pub(crate) struct Found {
     ends: Ends,
     /// What is done about them.
     pub(super) renewal: Renewal,
+    /// Settings that it does not have yet.
+    pub(super) change: Change,
 }
 
 impl Found {
@@ -114,9 +117,10 @@ impl Found {
         !self.joined && !self.working.contains("cozy-join")
     }
 
-    /// Decides what is done about its certificates.
-    pub(super) fn judged(self, cloud: &Cloud, role: Role) -> Self {
-        Self { renewal: Renewal::of(cloud, role, self.joined, &self.ends), ..self }
+    /// Decides what is done about its certificates and settings.
+    pub(super) fn judged(self, site: &Site<'_>, node: &Node) -> Self {
+        let renewal = Renewal::of(site.cloud, node.role, self.joined, &self.ends);
+        Self { renewal, change: Settings::of(site, node).changed(&self), ..self }
     }
 
     /// Reads what the script printed.
@@ -156,6 +160,8 @@ pub(crate) struct Planned {
     pub(super) former: Vec<String>,
     /// What is done about certificates.
     pub(super) renewal: Renewal,
+    /// The settings that are applied.
+    pub(super) change: Change,
 }
 
 impl Planned {
@@ -168,6 +174,7 @@ impl Planned {
             clear: false,
             former: Vec::new(),
             renewal: Renewal::default(),
+            change: Change::default(),
         }
     }
 }
@@ -324,7 +331,8 @@ pub(super) fn steps(
     needs.push((init, Reason::Kubernetes));
     needs.extend(before.map(|before| (before, Reason::Quorum)));
     departures.add(&mut all, true, &needs);
-    certify(&mut all, nodes, found);
+    let configured = configure(&mut all, nodes, found);
+    certify(&mut all, nodes, found, configured);
     // Nobody waits for these: a node is ready once the pod network is, which comes with the components.
     for index in 0..all.len() {
         let Some(before) = all.get(index).map(|planned| planned.step.clone()) else { continue };
@@ -344,15 +352,42 @@ pub(super) fn steps(
     all
 }
 
-/// Certificates, once a node belongs to the cluster. Control planes restart one after the other.
-fn certify(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found]) {
+/// All earlier steps of a node: one that is done waits for nobody.
+fn after_all(all: &[Planned], node: &Node) -> Vec<(usize, Reason)> {
+    let own = all.iter().enumerate().filter(|(_, planned)| planned.step.host == node.name);
+    own.map(|(index, _)| (index, Reason::StageOrder)).collect()
+}
+
+/// Settings that changed: servers one after the other, then agents.
+fn configure(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found]) -> Option<usize> {
     let mut before = None;
+    let of = |role: Role| nodes.iter().zip(found).filter(move |(node, _)| node.role == role);
+    for (node, found) in of(Role::Server).chain(of(Role::Agent)) {
+        if found.change.is_nothing() {
+            continue;
+        }
+        let mut needs = after_all(all, node);
+        needs.extend(before.map(|before| (before, Reason::Quorum)));
+        if node.role == Role::Server {
+            before = Some(all.len());
+        }
+        let step = HostStep {
+            host: node.name.clone(),
+            phase: Phase::Configure,
+            needs,
+            work: found.change.work(),
+            expect: if found.change.control_plane { RENEW } else { READY },
+            done: false,
+        };
+        all.push(Planned { change: found.change, ..Planned::new(step) });
+    }
+    before
+}
+
+/// Certificates, once a node belongs to the cluster. Control planes restart one after the other.
+fn certify(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found], mut before: Option<usize>) {
     for (node, found) in nodes.iter().zip(found).filter(|(_, found)| !found.renewal.is_nothing()) {
-        let joins = all.iter().position(|planned| {
-            planned.step.host == node.name && matches!(planned.step.phase, Phase::Init | Phase::Join)
-        });
-        let mut needs: Vec<(usize, Reason)> =
-            joins.map(|index| (index, Reason::StageOrder)).into_iter().collect();
+        let mut needs = after_all(all, node);
         let renews = found.renewal.leaves.is_some();
         if renews {
             needs.extend(before.map(|before| (before, Reason::Quorum)));
@@ -433,9 +468,16 @@ fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>) 
     let expect = match (phase, node.role) {
         (Phase::Join, Role::Server) => JOIN_SERVER,
         (Phase::Join, Role::Agent) => JOIN_AGENT,
-        (Phase::Prepare | Phase::Init | Phase::Certify | Phase::Ready | Phase::Remove | Phase::Clean, _) => {
-            INIT
-        }
+        (
+            Phase::Prepare
+            | Phase::Init
+            | Phase::Configure
+            | Phase::Certify
+            | Phase::Ready
+            | Phase::Remove
+            | Phase::Clean,
+            _,
+        ) => INIT,
     };
     let mut work = Vec::new();
     if clear {
@@ -448,7 +490,13 @@ fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>) 
             (Phase::Join, Role::Server) => "kubeadm join as a server".to_owned(),
             (Phase::Join, Role::Agent) => "kubeadm join".to_owned(),
             (
-                Phase::Prepare | Phase::Init | Phase::Certify | Phase::Ready | Phase::Remove | Phase::Clean,
+                Phase::Prepare
+                | Phase::Init
+                | Phase::Configure
+                | Phase::Certify
+                | Phase::Ready
+                | Phase::Remove
+                | Phase::Clean,
                 _,
             ) => "kubeadm init".to_owned(),
         });
@@ -473,7 +521,7 @@ pub(crate) fn rehearsed(cloud: &Cloud, version: &str) -> Vec<HostStep> {
         .collect();
     let site = Site { cloud, version, sandbox: "", nodes: &nodes };
     let wanted = nodes.iter().map(|node| items(&site, node, None)).collect();
-    let found: Vec<Found> = nodes.iter().map(|node| Found::default().judged(cloud, node.role)).collect();
+    let found: Vec<Found> = nodes.iter().map(|node| Found::default().judged(&site, node)).collect();
     let departures = Departures::default();
     steps(&nodes, wanted, &found, &departures).into_iter().map(|planned| planned.step).collect()
 }

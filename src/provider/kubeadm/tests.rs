@@ -12,6 +12,7 @@ use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::resolve::CloudFile;
 use crate::plan::PlanError;
+use crate::plan::planner::Phase;
 
 const CLOUD: &str = "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhosts:\n  - { address: 10.0.0.11, role: server }\n  - { address: 10.0.0.12, role: server }\n  - { address: 10.0.0.13, role: server }\n  - { address: 10.0.0.14 }\n";
 
@@ -290,10 +291,20 @@ fn lists_of_named_things_are_merged_by_name() {
 
 #[test]
 fn scripts_are_what_a_posix_shell_takes() {
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
+    let settings = super::settings::Settings::of(&site, &nodes[0]);
     let all = [
-        scripts::init(),
-        scripts::join(Role::Server),
-        scripts::join(Role::Agent),
+        scripts::init(&settings),
+        scripts::join(Role::Server, &settings),
+        scripts::join(Role::Agent, &settings),
+        scripts::upload_settings(),
+        scripts::control_plane(),
+        scripts::KUBELET_CONFIG.to_owned(),
+        scripts::renew(),
+        scripts::asked("h1"),
+        scripts::served(),
         scripts::credentials(Role::Server),
         scripts::credentials(Role::Agent),
         scripts::phase("init"),
@@ -345,6 +356,15 @@ fn files_are_read_again_only_when_they_changed() {
     assert_eq!(found.digest(&names[3]), None);
 }
 
+/// What a host says that has the settings of a site.
+fn applied_settings(site: &Site<'_>, node: &Node) -> String {
+    let settings = super::settings::Settings::of(site, node);
+    let paths = super::settings::marks();
+    let digests = std::iter::once(settings.kubelet).chain(settings.control_plane);
+    let line = |(of, path): (Digest, String)| format!("{}  {path}", Digest::of(steps::mark(of).as_bytes()));
+    digests.zip(paths).map(line).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn control_planes_are_renewed_one_after_the_other_and_ended_ones_first_of_all() {
     let cloud = cloud();
@@ -356,11 +376,13 @@ fn control_planes_are_renewed_one_after_the_other_and_ended_ones_first_of_all() 
         );
         format!("joined\nactive containerd\nactive cozy-proxy\nactive kubelet\nends {ends}")
     };
+    let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
+    let applied = |left: i64, node: &Node| format!("{}\n{}", state(left), applied_settings(&site, node));
     let plan = |left: [i64; 4]| {
         let found: Vec<Found> = left
             .into_iter()
             .zip(&nodes)
-            .map(|(left, node)| Found::read(&state(left)).judged(&cloud, node.role))
+            .map(|(left, node)| Found::read(&applied(left, node)).judged(&site, node))
             .collect();
         let wanted = vec![Vec::new(); 4];
         steps::steps(&nodes, wanted, &found, &Departures::default())
@@ -377,12 +399,63 @@ fn control_planes_are_renewed_one_after_the_other_and_ended_ones_first_of_all() 
     assert!(steps::urgent(&all).is_empty());
     let all: Vec<_> = all.into_iter().map(|planned| planned.step).collect();
     assert_snapshot!(lines(&all).join("\n"), @"
-        h1 certify: renew kubeadm's certificates, which end in 30 days, restart etcd and the control plane [4: stages go in order]
-        h3 certify: renew kubeadm's certificates, which end in 31 days, restart etcd and the control plane [6: stages go in order; 8: servers come and go one at a time, for etcd's quorum]
+        h1 certify: renew kubeadm's certificates, which end in 30 days, restart etcd and the control plane [0: stages go in order; 4: stages go in order]
+        h3 certify: renew kubeadm's certificates, which end in 31 days, restart etcd and the control plane [2: stages go in order; 6: stages go in order; 8: servers come and go one at a time, for etcd's quorum]
     ");
     let all = plan([-day, 200 * day, -1, 0]);
     assert_snapshot!(lines(&steps::urgent(&all)).join("\n"), @"
         h1 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane []
         h3 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane [0: servers come and go one at a time, for etcd's quorum]
+    ");
+}
+
+#[test]
+fn changed_settings_are_applied_server_by_server_and_a_new_server_changes_none() {
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let change = |text: &str| {
+        let other = CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap().cloud;
+        let mut all = self::nodes(&other);
+        all.truncate(4);
+        let before = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
+        let after = Site { cloud: &other, version: "v1.36.3", sandbox: "pause:1", nodes: &all };
+        let found: Vec<Found> = nodes
+            .iter()
+            .map(|node| {
+                let serving = super::certificates::SERVING;
+                let text = format!("joined\nends 9999999 {serving}\n{}", applied_settings(&before, node));
+                Found::read(&text).judged(&after, node)
+            })
+            .collect();
+        let steps = steps::steps(&nodes, vec![Vec::new(); 4], &found, &Departures::default());
+        let steps =
+            steps.into_iter().map(|planned| planned.step).filter(|step| step.phase == Phase::Configure);
+        let line = |step: crate::plan::planner::HostStep| {
+            let needs: Vec<String> = step.needs.iter().map(|(on, _)| on.to_string()).collect();
+            format!("{}: {} [{}]", step.host, step.work.join(", "), needs.join(", "))
+        };
+        steps.map(line).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(change(CLOUD), "");
+    assert_eq!(
+        change(
+            &CLOUD.replace(
+                "10.0.0.14 }",
+                "10.0.0.14, role: server }\n  - { address: 10.0.0.15, role: server }"
+            )
+        ),
+        ""
+    );
+    let of = |settings: &str| change(&format!("{CLOUD}kubernetes: {{ {settings} }}\n"));
+    assert_snapshot!(of("kubelet: { maxPods: 50 }"), @"
+        h1: write the kubelet's configuration anew, restart kubelet [0, 4]
+        h2: write the kubelet's configuration anew, restart kubelet [1, 5, 8]
+        h3: write the kubelet's configuration anew, restart kubelet [2, 6, 9]
+        h4: write the kubelet's configuration anew, restart kubelet [3, 7, 10]
+    ");
+    assert_snapshot!(of("apiServer: { extraArgs: [{ name: a, value: b }] }"), @"
+        h1: write the control plane's manifests anew, restart what changed of etcd and the control plane [0, 4]
+        h2: write the control plane's manifests anew, restart what changed of etcd and the control plane [1, 5, 8]
+        h3: write the control plane's manifests anew, restart what changed of etcd and the control plane [2, 6, 9]
     ");
 }

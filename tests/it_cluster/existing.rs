@@ -1,0 +1,125 @@
+//! Preflight of a cluster that others made, with an account that may do little.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+use crate::Cloud;
+use crate::support::control_plane::ControlPlane;
+
+impl Cloud {
+    /// Runs as the account of a kubeconfig.
+    fn run_as(&self, kubeconfig: &str, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_cozy"))
+            .args(arguments)
+            .arg("--file")
+            .arg(self.folder.path().join("hello/cozy.yaml"))
+            .arg("--catalogue")
+            .arg(self.folder.path().join("hello/catalogue"))
+            .args(["--kubeconfig", kubeconfig])
+            .env("XDG_STATE_HOME", self.folder.path())
+            .output()
+            .unwrap()
+    }
+
+    /// The findings of preflight, and its exit code.
+    fn preflight(&self, kubeconfig: &str) -> (Vec<Value>, Option<i32>) {
+        let output = self.run_as(kubeconfig, &["preflight", "-o", "json"]);
+        let document: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        (document["findings"].as_array().unwrap().clone(), output.status.code())
+    }
+}
+
+/// An account that may do nothing, and a kubeconfig of its own.
+fn account(plane: &ControlPlane, folder: &std::path::Path) -> String {
+    plane.ask(&["create", "namespace", "accounts"]);
+    plane.ask(&["-n", "accounts", "create", "serviceaccount", "installer"]);
+    let token = plane.ask(&["-n", "accounts", "create", "token", "installer"]);
+    let copy: PathBuf = folder.join("kubeconfig");
+    fs_err::copy(plane.kubeconfig(), &copy).unwrap();
+    let copy = copy.to_str().unwrap().to_owned();
+    plane.ask(&["--kubeconfig", &copy, "config", "set-credentials", "installer", "--token", &token]);
+    plane.ask(&["--kubeconfig", &copy, "config", "set-context", "--current", "--user", "installer"]);
+    copy
+}
+
+/// A role that allows what findings miss, and nothing more.
+fn role(findings: &[Value]) -> Value {
+    let mut rules: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for found in findings {
+        let word = |key: &str| found[key].as_str().unwrap();
+        let name = word("checked").strip_prefix("rights to ").unwrap();
+        let name = name.split(" in ").next().unwrap();
+        let (resource, group) = name.split_once('.').unwrap_or((name, ""));
+        let verbs = word("observed").strip_prefix("may not ").unwrap().split(", ").map(str::to_owned);
+        rules.entry((group.to_owned(), resource.to_owned())).or_default().extend(verbs);
+    }
+    let rules: Vec<Value> = rules
+        .into_iter()
+        .map(|((group, resource), verbs)| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs }))
+        .collect();
+    json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "installer" }, "rules": rules })
+}
+
+#[test]
+fn what_an_account_may_not_do_is_said_at_once_and_is_all_that_it_needs() {
+    let cloud = Cloud { plane: ControlPlane::own(), ..Cloud::new() };
+    let plane = cloud.plane;
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = account(plane, folder.path());
+
+    let (findings, code) = cloud.preflight(&kubeconfig);
+    assert_eq!(code, Some(4));
+    assert!(
+        findings.iter().all(|found| found["check"] == "rights" && found["host"] == "cluster"),
+        "{findings:?}"
+    );
+    let deployments =
+        findings.iter().find(|found| found["checked"] == "rights to deployments.apps in hello").unwrap();
+    assert_eq!(deployments["observed"], "may not create, delete, get, patch");
+    assert_eq!(
+        deployments["fix"],
+        "ask for a role that allows it; to see: `kubectl auth can-i create deployments.apps -n hello`"
+    );
+    // A kind that is still to come is asked for, too.
+    assert!(
+        findings.iter().any(|found| found["checked"] == "rights to databases.hello.example.org in hello"),
+        "{findings:?}"
+    );
+    // Install says the same beforehand, and writes nothing.
+    let output = cloud.run_as(&kubeconfig, &["install", "--yes"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("rights to deployments.apps in hello: may not create"), "{said}");
+    assert!(!plane.kubectl(&["get", "namespace", "hello"]).status.success());
+
+    // With what was missing, and nothing more, it passes, and the install ends.
+    let file = folder.path().join("role.json");
+    fs_err::write(&file, role(&findings).to_string()).unwrap();
+    plane.ask(&["apply", "-f", file.to_str().unwrap()]);
+    let account = "--serviceaccount=accounts:installer";
+    plane.ask(&["create", "clusterrolebinding", "installer", "--clusterrole=installer", account]);
+    plane.wait_until("the account may list nodes", || {
+        plane.kubectl(&["--kubeconfig", &kubeconfig, "get", "nodes"]).status.success()
+    });
+    let (findings, code) = cloud.preflight(&kubeconfig);
+    assert_eq!((findings, code), (Vec::new(), Some(0)));
+    // What others made of what this cloud brings is found.
+    plane.ask(&["create", "namespace", "hello"]);
+    plane.ask(&["-n", "hello", "create", "configmap", "hello", "--from-literal=a=b"]);
+    let (findings, code) = cloud.preflight(&kubeconfig);
+    assert_eq!(code, Some(4));
+    assert!(
+        findings.iter().any(|found| found["check"] == "leftovers"
+            && found["observed"].as_str().unwrap().contains("ConfigMap hello/hello exists")),
+        "{findings:?}"
+    );
+    plane.ask(&["delete", "namespace", "hello"]);
+    let output = cloud.run_as(&kubeconfig, &["install", "--yes"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let (findings, code) = cloud.preflight(&kubeconfig);
+    assert_eq!((findings, code), (Vec::new(), Some(0)));
+}
