@@ -6,6 +6,7 @@
 mod binaries;
 mod faults;
 mod locks;
+mod logins;
 mod mirrors;
 mod registry;
 mod render;

@@ -158,11 +158,11 @@ impl<'a> Lexer<'a> {
 
     /// Whether the action ends here: how long its end is, and whether it trims.
     fn closes(&self) -> Option<(usize, bool)> {
-        let rest = self.rest();
-        if rest.starts_with(SPACES) && rest.get(1..).is_some_and(|rest| rest.starts_with("-}}")) {
-            return Some((4, true));
+        match self.source.as_bytes().get(self.at..).unwrap_or_default() {
+            [b'}', b'}', ..] => Some((2, false)),
+            [b' ' | b'\t' | b'\r' | b'\n', b'-', b'}', b'}', ..] => Some((4, true)),
+            _ => None,
         }
-        rest.starts_with("}}").then_some((2, false))
     }
 
     /// Reads the tokens of an action; says whether it trims what follows.
@@ -183,7 +183,7 @@ impl<'a> Lexer<'a> {
             self.at += first.len_utf8();
             match first {
                 ' ' | '\t' | '\r' | '\n' => {
-                    while self.rest().starts_with(SPACES) && self.closes().is_none() {
+                    while self.at_space() && self.closes().is_none() {
                         self.at += 1;
                     }
                     self.push(Kind::Space, from, self.at);
@@ -241,18 +241,30 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Whether white space is next.
+    fn at_space(&self) -> bool {
+        matches!(self.source.as_bytes().get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n'))
+    }
+
     fn word(&mut self) {
+        // Nearly all words are ASCII.
+        let bytes = self.source.as_bytes().get(self.at..).unwrap_or_default();
+        self.at += bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
         let rest = self.rest();
+        if rest.as_bytes().first().is_none_or(u8::is_ascii) {
+            return;
+        }
         self.at += rest.find(|c: char| !(c == '_' || c.is_alphanumeric())).unwrap_or(rest.len());
     }
 
     /// Refuses words that are glued to something else.
     fn end_of_word(&self, from: usize) -> Result<(), LexError> {
         let rest = self.rest();
-        let ends = rest.is_empty()
-            || rest.starts_with(SPACES)
-            || rest.starts_with(['.', ',', '|', ':', ')', '(', '='])
-            || rest.starts_with("}}");
+        let ends = matches!(
+            rest.as_bytes(),
+            [] | [b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b'|' | b':' | b')' | b'(' | b'=', ..]
+                | [b'}', b'}', ..]
+        );
         if ends {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use cozy_chart::{Chart, File, Limits, Release, Standalone, ValueSource, Values};
 
 use crate::support::job::Job;
+use crate::support::time::processor_time;
 use crate::support::{archive, cases, ours};
 
 /// How long a refusal may take.
@@ -199,22 +200,11 @@ fn one() {
         Input::Job(job) => ours::answer(job),
         Input::Archive(bytes) => ours::archive(bytes),
     };
-    let took = processor_time() - began;
+    let took = (processor_time() - began).as_millis();
     let rendered = answer.output.as_ref().map_or(0, String::len);
     let words: String = answer.error.unwrap_or_default().replace('\n', " ").chars().take(200).collect();
     // The harness has begun a line.
     println!("\ncost {took} {} {rendered} {words}", most_memory());
-}
-
-/// How long this process has computed, in milliseconds: others do not count.
-fn processor_time() -> usize {
-    /// Linux's own, whatever the kernel's is.
-    const TICKS_OF_SECOND: usize = 100;
-    let stat = fs_err::read_to_string("/proc/self/stat").unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    // utime and stime are the fields 14 and 15; the name is the second (proc_pid_stat(5)).
-    let ticks: usize = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<usize>().unwrap()).sum();
-    ticks * 1000 / TICKS_OF_SECOND
 }
 
 /// The most memory that this process had, in bytes.

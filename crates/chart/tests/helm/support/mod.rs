@@ -10,6 +10,7 @@ pub(crate) mod oracle;
 pub(crate) mod ours;
 pub(crate) mod random;
 pub(crate) mod report;
+pub(crate) mod time;
 
 use std::path::PathBuf;
 
