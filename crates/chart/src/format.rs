@@ -5,6 +5,7 @@ mod sprintf;
 pub(crate) use sprintf::sprintf;
 
 use crate::number;
+use crate::object::Object;
 use crate::value::Value;
 
 /// Writes a value as Go's `%v` does.
@@ -36,7 +37,13 @@ pub(crate) fn print(value: &Value, out: &mut Vec<u8>) {
                     }
                     out.extend_from_slice(key.as_bytes());
                     out.push(b':');
-                    print(value, out);
+                    match value {
+                        // Go prints where it is, which is another place each time.
+                        Value::Object(object) if matches!(**object, Object::Capabilities { .. }) => {
+                            out.extend_from_slice(b"0xc000000000");
+                        }
+                        value => print(value, out),
+                    }
                 }
             });
             out.push(b']');

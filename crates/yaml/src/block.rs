@@ -87,6 +87,10 @@ pub(crate) fn stream<'a, V: Visitor<'a>>(reader: &mut Reader<'a, '_, V>) -> Resu
         if matches!(reader.cursor.peek(), b'@' | b'`') {
             return Err(reader.cursor.error("found character that cannot start any token"));
         }
+        // After a scalar of several lines, which cannot be a key.
+        if reader.cursor.peek() == b':' && reader.cursor.is_blank_or_end(1) {
+            return Err(reader.cursor.error("mapping values are not allowed in this context"));
+        }
         // What stands in a collection's column is to be its next item.
         if root == Some(reader.cursor.column()) && !reader.cursor.is_end() && !reader.cursor.is_marker() {
             return Err(reader.cursor.error("did not find expected key or '-' indicator"));

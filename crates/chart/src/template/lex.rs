@@ -145,8 +145,9 @@ impl<'a> Lexer<'a> {
 
     /// Moves over a comment; says whether it trims what follows.
     fn comment(&mut self) -> Result<bool, LexError> {
-        let Some(end) = self.rest().find("*/") else { return self.error("unclosed comment") };
-        self.at += end + 2;
+        let within = self.rest().get("/*".len()..).unwrap_or_default();
+        let Some(end) = within.find("*/") else { return self.error("unclosed comment") };
+        self.at += "/*".len() + end + "*/".len();
         match self.closes() {
             Some((length, trims)) => {
                 self.at += length;

@@ -384,8 +384,8 @@ impl<'a> Parser<'a> {
                 Kind::Space => self.skip_space(),
                 Kind::Pipe => {
                     self.next += 1;
-                    let next = self.peek_solid();
-                    if next.kind == end || next.kind == Kind::Pipe {
+                    // Go takes one at the end for nothing.
+                    if self.peek_solid().kind == Kind::Pipe {
                         return Err(
                             self.error_at(token.at, format!("missing command after `|` in {context}"))
                         );

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use cozy_chart::{Chart, File, Limits, Release, Standalone, ValueSource, Values};
 
 use crate::support::job::Job;
-use crate::support::time::processor_time;
+use crate::support::time::timed;
 use crate::support::{archive, cases, ours};
 
 /// How long a refusal may take.
@@ -195,16 +195,14 @@ fn one() {
     let index: usize = std::env::var("COST_OF").unwrap().parse().unwrap();
     let (_, make) = hostile().into_iter().chain(large()).nth(index).unwrap();
     let input = make();
-    let began = processor_time();
-    let answer = match &input {
+    let (answer, took) = timed(|| match &input {
         Input::Job(job) => ours::answer(job),
         Input::Archive(bytes) => ours::archive(bytes),
-    };
-    let took = (processor_time() - began).as_millis();
+    });
     let rendered = answer.output.as_ref().map_or(0, String::len);
     let words: String = answer.error.unwrap_or_default().replace('\n', " ").chars().take(200).collect();
     // The harness has begun a line.
-    println!("\ncost {took} {} {rendered} {words}", most_memory());
+    println!("\ncost {} {} {rendered} {words}", took.as_millis(), most_memory());
 }
 
 /// The most memory that this process had, in bytes.

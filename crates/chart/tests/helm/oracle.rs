@@ -9,8 +9,9 @@ use crate::support::ours;
 use crate::support::random::{Seed, call, mutation};
 use crate::support::report::Report;
 
-/// How many mutated value sets are compared, over all charts; the target is 5,000.
-const MUTATIONS: usize = 6000;
+/// How many mutated value sets are compared, over all charts: at least 5,000
+/// different ones.
+const MUTATIONS: usize = 8000;
 /// The least of them that both render: what both refuse says little.
 const RENDERED: usize = 3000;
 /// How many random calls are compared.

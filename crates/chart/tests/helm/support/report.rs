@@ -21,29 +21,50 @@ fn same(left: Option<&str>, right: Option<&str>) -> bool {
     left == right || left.map(without_words) == right.map(without_words)
 }
 
-/// Takes out the words of errors of `fromYaml` and its like.
+/// Takes out the words of errors of `fromYaml` and its like, and where things
+/// are in memory.
 fn without_words(text: &str) -> String {
+    let text = &without_addresses(text);
     let mut out = String::new();
-    let mut rest = text;
+    let mut rest = text.as_str();
     let starts = [
         "error converting YAML to JSON: ",
+        "[Error:toml: ",
+        "Error: 'toml: ",
         "\"Error\":\"toml: ",
         "\"Error\": \"toml: ",
         "Error:toml: ",
-        "invalid character '",
+        "invalid character ",
     ];
     while let Some((at, start)) = starts.iter().filter_map(|start| Some((rest.find(start)?, start))).min() {
         let (before, words) = rest.split_at(at + start.len());
         out.push_str(before);
         let mut escaped = false;
         let end = words.find(|c: char| {
-            let ends = !escaped && matches!(c, '"' | '|' | '\n');
+            let ends = match c {
+                ']' => start.starts_with('['),
+                '\n' => true,
+                '"' | '|' => !escaped && !start.starts_with('[') && !start.contains('\''),
+                _ => false,
+            };
             escaped = !escaped && c == '\\';
             ends
         });
         rest = &words[end.unwrap_or(words.len())..];
     }
     out + rest
+}
+
+/// Go prints where a struct is when a map holds a pointer to it.
+fn without_addresses(text: &str) -> String {
+    let mut out = String::new();
+    for (index, piece) in text.split("0x").enumerate() {
+        let digits = piece.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let is_address = index > 0 && digits >= 8;
+        out.push_str(if index > 0 { "0x" } else { "" });
+        out.push_str(if is_address { &piece[digits..] } else { piece });
+    }
+    out
 }
 
 /// The outcome of many comparisons.
@@ -134,7 +155,9 @@ impl Report {
 
 fn described(name: &str, job: &Job, difference: &str) -> String {
     let values = job.values.join("\n---\n");
-    format!("== {name}\nvalues: {}\n{difference}", clipped(&values, 400))
+    let template = job.files.as_ref().and_then(|files| files.get("templates/NOTES.txt"));
+    let template = template.map(|text| format!("template: {:?}\n", clipped(text, 400))).unwrap_or_default();
+    format!("== {name}\n{template}values: {}\n{difference}", clipped(&values, 400))
 }
 
 fn clipped(text: &str, most: usize) -> String {

@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-/// How long this thread has computed.
-pub(crate) fn processor_time() -> Duration {
+/// What a function answers, and how long this thread computed for it.
+pub(crate) fn timed<T>(run: impl FnOnce() -> T) -> (T, Duration) {
+    let began = processor_time();
+    let answer = run();
+    (answer, processor_time().saturating_sub(began))
+}
+
+fn processor_time() -> Duration {
     /// `sysconf(_SC_CLK_TCK)`, which is the same on all of Linux.
     const TICK: Duration = Duration::from_millis(10);
     let stat = fs_err::read_to_string("/proc/thread-self/stat").unwrap();
