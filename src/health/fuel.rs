@@ -18,8 +18,9 @@ const COUNTED: &str = "@counted";
 /// Larger ones are refused.
 const MATCHES: [(usize, u64); 3] = [(16 * 1024, 500), (128 * 1024, 5_000), (1024 * 1024, 40_000)];
 
-/// How deep an expression may nest, chains such as `a.filter(…).map(…)` included: they are evaluated by recursion.
-const DEEPEST: usize = 48;
+/// How deep an expression may nest, chains such as `a.filter(…).map(…)` included: they are evaluated by recursion, with
+/// large frames. A loop counts twice.
+const DEEPEST: usize = 24;
 
 /// Why an expression may cost too much, whatever it is evaluated on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +80,7 @@ fn count(expression: &mut IdedExpr, depth: usize) -> Result<u64, Unbounded> {
         Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => 0,
         Expr::Call(call) => call_cost(call, depth)?,
         Expr::Comprehension(inner) => {
+            let depth = depth + 1;
             let mut each = 0;
             for part in [&mut inner.loop_cond, &mut inner.loop_step] {
                 each += count(part, depth)?;

@@ -11,6 +11,9 @@ use super::finding::{Finding, MOST, Source};
 use super::schema::FileKind;
 use super::yaml::{self, Node, NodeValue};
 
+/// How many mistakes that the schema does not see are looked for, one after the other.
+const ROUNDS: usize = 16;
+
 /// A file's values with their places.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -86,10 +89,11 @@ impl<T: DeserializeOwned> Parsed<T> {
         tree.keep_own(&mut form);
         let readable = form.is_empty() || tree.leave_out(&form);
         findings.extend(form);
-        if !readable {
+        // A file that is wrong everywhere is not worth the time.
+        if !readable || findings.len() >= MOST {
             return (None, findings);
         }
-        for _ in 0..MOST {
+        for _ in 0..ROUNDS {
             tree.stand_in(kind, name, &written);
             let mistake = match serde_path_to_error::deserialize(tree.root.to_json()) {
                 Ok(value) => return (Some(Self { value, tree }), findings),

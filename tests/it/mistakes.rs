@@ -70,7 +70,7 @@ fn mistakes_of_all_files_are_shown_at_once() {
         &folder,
         "cozy.yaml",
         "apiVersion: cozy/v1\nkind: Cloud\nname: Demo\nbundle: b\nbundle: c\nversion: x\n\
-         hosts:\n\t\t- { address: 10.0.0.1, port: 22.0 }\n  - { address: 10.0.0.1, role: *a }\n\
+         hosts:\n\t\t- { address: 10.0.0.1, port: 22.0, role: &a server }\n  - { address: 10.0.0.1, role: *a }\n\
          network: { pods: 10.42.0.0/16, services: 10.42.0.0/16 }\n\
          components: { nobody: {}, z: { path: nowhere } }\n",
     );
@@ -89,16 +89,28 @@ fn mistakes_of_all_files_are_shown_at_once() {
     lines.sort();
     insta::assert_snapshot!(lines.join("\n"), @r"
     C1004 cozy.yaml:8 a tab indents this line
+    C1009 cozy.yaml:8 anchors are not allowed
+    C1009 cozy.yaml:9 aliases are not allowed
     C1011 cozy.yaml:5 duplicate key `bundle`: it is already on line 4
     C1101 component.yaml:10 unknown key `gats`
     C1102 b.yaml:4 `version` must be text, not the number 1
+    C1105 cozy.yaml:3 `name` cannot be `Demo`
+    C1108 cozy.yaml:8 `port` must be a whole number, not `22.0`
+    C1201 cozy.yaml:10 `services` (10.42.0.0/16) overlaps `pods` (10.42.0.0/16)
+    C1205 cozy.yaml:9 10.0.0.1 is already host 1
     C1208 b.yaml:6 there is no bundle `gone`
     C1209 b.yaml:7 there is no component `q`
     C1209 component.yaml:7 there is no component or capability `nobody`
+    C1209 cozy.yaml:11 there is no component `nobody`
+    C1210 cozy.yaml:6 `x` is not a version
     C1212 component.yaml:8 `values` without a chart
     C1214 component.yaml:8 there is no file `v.yaml` beside component.yaml
     C1216 s.json:1 not JSON: key must be a string
     C1234 -:null /c/templates/y/: there is no `component.yaml` in this folder
+    C1300 cozy.yaml:11 cannot read the catalogue at `/nowhere`: failed to read directory `/nowhere`: No such file or directory (os error 2)
+    C2003 x.yaml.j2:1 `{{ c }}` is glued to other text: each expression is a whole value
+    C2003 x.yaml.j2:2 `{{ e }}` is glued to other text: each expression is a whole value
+    C2004 z.yaml.j2:1 syntax error: unexpected end of input, expected end of block
     ");
 }
 
