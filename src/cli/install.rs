@@ -56,7 +56,8 @@ pub(super) struct Args {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-    /// How long each component may take, instead of its own deadline
+    /// How long each component may be at work until it is ready, instead of its own deadline; waiting for others does
+    /// not count. On hosts: how long each step may take
     #[arg(long, value_name = "DURATION", value_parser = settings::span, env = "COZY_TIMEOUT")]
     timeout: Option<Duration>,
     /// How long to wait for another run that works on this cluster, instead of giving up

@@ -72,7 +72,7 @@ impl Again {
 }
 
 /// When a server wants to be asked again.
-fn asked_for<B>(answer: &Response<B>) -> Option<Duration> {
+pub(super) fn asked_for<B>(answer: &Response<B>) -> Option<Duration> {
     let seconds = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::error::ClusterError;
 use super::inventory::Entry;
-use super::{Cluster, FIELD_MANAGER, to_value};
+use super::{Cluster, FIELD_MANAGER};
 use crate::model::object::{Object, ObjectId};
 use crate::plan::live::FieldConflict;
 
@@ -64,12 +64,13 @@ impl Cluster {
     }
 
     async fn send(&self, object: &Object, value: &Value, mode: ApplyMode) -> Result<Value, ClusterError> {
-        let api = self.api(&object.id, &object.version)?;
+        let requests = self.requests(&object.id, &object.version)?;
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = mode.force;
         params.dry_run = mode.dry_run;
-        let answer = api.patch(&object.id.name, &params, &Patch::Apply(&without_null_metadata(value))).await;
-        answer.map(to_value).map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
+        let request = requests.patch(&object.id.name, &params, &Patch::Apply(&without_null_metadata(value)));
+        let answer = self.asked(request).await;
+        answer.map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
     }
 
     /// Applies an object, and takes over fields of others only where the

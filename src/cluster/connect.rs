@@ -9,9 +9,11 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
+use tower::util::AndThenLayer;
 
 use super::again::Again;
 use super::error::ClusterError;
+use super::told;
 
 /// How a cluster is reached; clones share their connections.
 #[derive(Clone)]
@@ -71,6 +73,7 @@ fn client_of(config: kube::Config) -> Result<kube::Client, kube::Error> {
     let builder = ClientBuilder::try_from(config)?;
     // A buffer can be cloned, as each further try needs it.
     let builder = builder.with_layer(&BufferLayer::new(REQUESTS));
+    let builder = builder.with_layer(&AndThenLayer::new(told::tell));
     Ok(builder.with_layer(&RetryLayer::new(Again::default())).build())
 }
 

@@ -57,6 +57,17 @@ pub(crate) enum ClusterError {
         #[source]
         source: Box<kube::Error>,
     },
+    /// What answered does not speak as an API server does: a proxy, or a login page.
+    #[error("cannot {verb} {object}: what answers there is no API server")]
+    Foreign {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        object: String,
+        /// What its answer has.
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// The cluster does not serve an object's kind.
     #[error("the cluster does not serve the kind of {object}")]
     NoSuchKind {
@@ -141,6 +152,9 @@ impl ClusterError {
                         .map(|seconds| Duration::from_secs(u64::from(seconds))),
                 }
             }
+            other if is_foreign(&other) => {
+                Self::Foreign { verb, object: object.to_owned(), source: Box::new(other) }
+            }
             other => Self::Unreachable { verb, object: object.to_owned(), source: Box::new(other) },
         }
     }
@@ -163,6 +177,7 @@ impl ClusterError {
             Self::Unreachable { source, .. } => !is_tls(&**source),
             Self::NoSuchKind { .. } => true,
             Self::Conflict { .. }
+            | Self::Foreign { .. }
             | Self::StillThere { .. }
             | Self::Kubeconfig { .. }
             | Self::Locked { .. }
@@ -189,6 +204,7 @@ impl ClusterError {
             Self::Kubeconfig { .. } => 4006,
             Self::Damaged { .. } => 4007,
             Self::StillThere { .. } => 4008,
+            Self::Foreign { .. } => 4009,
             Self::Locked { .. } => 6001,
         })
     }
@@ -200,7 +216,13 @@ impl ClusterError {
                 Some(format!("check your rights with `kubectl auth can-i {verb}`, and the server's words above"))
             }
             Self::Refused { code: 401, .. } => Some("the kubeconfig's credentials are not valid any more".to_owned()),
+            Self::Refused { code: 429 | 500..=599, .. } => Some(
+                "the API server, or what is in front of it, is not well: look at its log; then run the same command again".to_owned(),
+            ),
             Self::Refused { .. } => None,
+            Self::Foreign { .. } => Some(
+                "check `server` in the kubeconfig, and proxies on the way (HTTPS_PROXY, NO_PROXY): `kubectl version` asks the same server".to_owned(),
+            ),
             Self::Conflict { .. } => Some(FieldConflict::REMEDY.to_owned()),
             Self::StillThere { .. } => Some(
                 "whoever put the finalizer there must take it away: see that it runs; then run the same command again".to_owned(),
@@ -216,6 +238,15 @@ impl ClusterError {
             ),
             Self::Damaged { .. } => Some("restore it, or delete it and run with --force-conflicts".to_owned()),
         }
+    }
+}
+
+/// Whether an answer was whole, and none of an API server's. One that breaks off is not: it may be whole next time.
+fn is_foreign(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::SerdeError(error) => !error.is_eof(),
+        kube::Error::FromUtf8(_) => true,
+        _ => false,
     }
 }
 

@@ -52,22 +52,22 @@ enum Stop {
     Lost(String),
 }
 
-/// Follows a kind until it is dropped. `again` gives its API over new connections: where one has fallen silent, those
+/// Follows a kind until it is dropped, or those of its objects that a field selector names. `again` gives its API over new connections: where one has fallen silent, those
 /// that are kept open for other requests have, too.
 pub(super) async fn follow(
-    mut api: Api<DynamicObject>,
+    (mut api, fields): (Api<DynamicObject>, Option<&'static str>),
     again: impl Fn() -> Api<DynamicObject>,
     mut sink: impl Sink,
 ) {
     let mut wait = FIRST;
     loop {
-        let (mut version, mut stop) = match list(&api, &mut sink).await {
+        let (mut version, mut stop) = match list((&api, fields), &mut sink).await {
             Ok(version) => (version, Stop::Ended),
             Err(what) => (String::new(), Stop::Lost(what)),
         };
         while !matches!(stop, Stop::Lost(_)) {
             let (from, begun) = (version.clone(), Instant::now());
-            stop = watch(&api, &mut version, &mut sink).await;
+            stop = watch((&api, fields), &mut version, &mut sink).await;
             let lasted = begun.elapsed() >= LASTING;
             if version != from || lasted {
                 wait = FIRST;
@@ -92,10 +92,14 @@ pub(super) async fn follow(
 }
 
 /// Lists everything, and gives the version of the list.
-async fn list(api: &Api<DynamicObject>, sink: &mut impl Sink) -> Result<String, String> {
+async fn list(
+    (api, fields): (&Api<DynamicObject>, Option<&str>),
+    sink: &mut impl Sink,
+) -> Result<String, String> {
     sink.begin();
     // Without a version: what the cluster has agreed on, not what one server happens to remember.
     let mut params = ListParams::default().limit(PAGE);
+    params.field_selector = fields.map(str::to_owned);
     loop {
         let limit = Duration::from_secs(PERIOD.into()) + SLACK;
         let page = timeout(limit, api.list(&params)).await;
@@ -111,8 +115,14 @@ async fn list(api: &Api<DynamicObject>, sink: &mut impl Sink) -> Result<String, 
 }
 
 /// Watches once, and moves `version` on with what came.
-async fn watch(api: &Api<DynamicObject>, version: &mut String, sink: &mut impl Sink) -> Stop {
-    let params = WatchParams { timeout: Some(PERIOD), bookmarks: true, ..WatchParams::default() };
+async fn watch(
+    (api, fields): (&Api<DynamicObject>, Option<&str>),
+    version: &mut String,
+    sink: &mut impl Sink,
+) -> Stop {
+    let field_selector = fields.map(str::to_owned);
+    let params =
+        WatchParams { timeout: Some(PERIOD), bookmarks: true, field_selector, ..WatchParams::default() };
     let end = Instant::now() + Duration::from_secs(PERIOD.into()) + SLACK;
     let stream = match timeout(SLACK, api.watch(&params, version)).await {
         Err(_) => return Stop::Broken("no answer in time".to_owned()),

@@ -14,6 +14,7 @@ pub(crate) mod observe;
 mod owned;
 mod provided;
 mod rights;
+mod told;
 mod verdict;
 pub(crate) mod watch;
 #[cfg(test)]
@@ -25,11 +26,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub(crate) use apply::ApplyMode;
 use connect::Connection;
 pub(crate) use connect::{connect, connect_text};
-use kube::api::{Api, DynamicObject, ListParams, TypeMeta};
+use jiff::Timestamp;
+use kube::Resource as _;
+use kube::api::{Api, DynamicObject, GetParams, ListMeta, ListParams, TypeMeta};
+use kube::core::Request;
 use kube::discovery::{ApiResource, Discovery, Scope};
+use serde::Deserialize;
 use serde_json::Value;
 
 use self::error::ClusterError;
+use crate::health::around;
 pub(crate) use crate::model::kept::SYSTEM_NAMESPACE;
 use crate::model::object::{GroupKind, ObjectId};
 
@@ -74,6 +80,14 @@ impl Cluster {
     pub(crate) async fn version(&self) -> Result<String, ClusterError> {
         let info = self.client().apiserver_version().await;
         info.map(|info| info.git_version).map_err(|error| ClusterError::from_kube("get", "/version", error))
+    }
+
+    /// The API server's time, to the second, as its answers tell it; `None`: they do not.
+    pub(crate) async fn time(&self) -> Option<Timestamp> {
+        let request = http::Request::get("/version").body(Vec::new()).ok()?;
+        let answer = self.client().send(request.map(kube::client::Body::from)).await.ok()?;
+        let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
+        Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp())
     }
 
     /// Asks again what the cluster serves.
@@ -143,6 +157,14 @@ impl Cluster {
         }
     }
 
+    /// The requests of an object's kind and namespace; `version` empty: the preferred one.
+    fn requests(&self, id: &ObjectId, version: &str) -> Result<Request, ClusterError> {
+        let served = self
+            .resource(&id.kind, version)
+            .ok_or_else(|| ClusterError::NoSuchKind { object: id.to_string() })?;
+        Ok(requests(&served, id.namespace.as_deref()))
+    }
+
     /// Reads all objects of a kind in a namespace, or everywhere, page by page, and keeps what `keep` makes of them.
     /// Each says what it is, as items of lists do not. `version` empty: the preferred one.
     ///
@@ -154,35 +176,78 @@ impl Cluster {
         version: &str,
         keep: impl Fn(Value) -> Option<T>,
     ) -> Result<Vec<T>, ClusterError> {
+        let mut pages = self.pages((kind, namespace), version)?;
+        self.keep(&mut pages, keep).await
+    }
+
+    /// Reads those objects of a kind that rules look at.
+    async fn list_parts<T>(
+        &self,
+        kind: &GroupKind,
+        version: &str,
+        keep: impl Fn(Value) -> Option<T>,
+    ) -> Result<Vec<T>, ClusterError> {
+        let mut pages = self.pages((kind, None), version)?;
+        if let Some(params) = &mut pages.params {
+            params.field_selector = around::fields(kind).map(str::to_owned);
+        }
+        self.keep(&mut pages, keep).await
+    }
+
+    /// Reads all pages, and keeps what `keep` makes of their objects.
+    async fn keep<T>(
+        &self,
+        pages: &mut Pages,
+        keep: impl Fn(Value) -> Option<T>,
+    ) -> Result<Vec<T>, ClusterError> {
+        let mut kept = Vec::new();
+        while let Some(page) = pages.next(self).await? {
+            kept.extend(page.into_iter().filter_map(&keep));
+        }
+        Ok(kept)
+    }
+
+    /// Begins to read all objects of a kind in a namespace, or everywhere; `version` empty: the preferred one.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchKind`] when it is not served.
+    fn pages(
+        &self,
+        (kind, namespace): (&GroupKind, Option<&str>),
+        version: &str,
+    ) -> Result<Pages, ClusterError> {
         let served = self
             .resource(kind, version)
             .ok_or_else(|| ClusterError::NoSuchKind { object: kind.to_string() })?;
-        let api = self.api_of(&served, namespace);
-        let types = types(&served.0);
-        let with_types =
-            |object: DynamicObject| to_value(DynamicObject { types: Some(types.clone()), ..object });
-        let mut kept = Vec::new();
-        let mut params = ListParams::default().limit(PAGE);
-        loop {
-            let page = api.list(&params).await;
-            let page = page.map_err(|error| ClusterError::from_kube("list", &kind.to_string(), error))?;
-            kept.extend(page.items.into_iter().map(with_types).filter_map(&keep));
-            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-            if params.continue_token.is_none() {
-                return Ok(kept);
-            }
-        }
+        Ok(Pages {
+            requests: requests(&served, namespace),
+            types: types(&served.0),
+            params: Some(ListParams::default().limit(PAGE)),
+            remaining: None,
+        })
     }
 
     /// Reads an object; `None`: it, or its kind, is not there.
     pub(crate) async fn get(&self, id: &ObjectId, version: &str) -> Result<Option<Value>, ClusterError> {
-        let api = match self.api(id, version) {
-            Ok(api) => api,
+        let requests = match self.requests(id, version) {
+            Ok(requests) => requests,
             Err(ClusterError::NoSuchKind { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let found = api.get_opt(&id.name).await;
-        Ok(found.map_err(|error| ClusterError::from_kube("get", &id.to_string(), error))?.map(to_value))
+        let request = requests.get(&id.name, &GetParams::default());
+        match self.asked(request).await {
+            Ok(found) => Ok(Some(found)),
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Err(error) => Err(ClusterError::from_kube("get", &id.to_string(), error)),
+        }
+    }
+
+    /// Sends a request, and gives the answer as plain JSON: kube's own types would be turned into it once more.
+    async fn asked<T: serde::de::DeserializeOwned>(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<T, kube::Error> {
+        self.client().request(request.map_err(kube::Error::BuildRequest)?).await
     }
 
     /// Asks an API group at a version for anything at all: behind an aggregated one stands a server of its own.
@@ -198,6 +263,51 @@ impl Cluster {
     pub(crate) fn plural(&self, kind: &GroupKind) -> Option<String> {
         let served = self.served();
         Some(served.get(kind)?.first()?.0.plural.clone())
+    }
+}
+
+/// The requests of a kind that is served, in a namespace if it has any.
+fn requests((resource, scope): &(ApiResource, Scope), namespace: Option<&str>) -> Request {
+    let namespace = namespace.filter(|_| *scope == Scope::Namespaced);
+    Request::new(DynamicObject::url_path(resource, namespace))
+}
+
+/// A list that is read page by page, so that whole clusters need not fit.
+struct Pages {
+    requests: Request,
+    types: TypeMeta,
+    /// What is asked for next; `None`: all pages were read.
+    params: Option<ListParams>,
+    /// How many objects the pages have that are still to be read, if the server says so.
+    remaining: Option<i64>,
+}
+
+/// One page of a list.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    metadata: ListMeta,
+    /// `null` where a server has nothing.
+    items: Option<Vec<Value>>,
+}
+
+impl Pages {
+    /// Reads the next page; each object says what it is, as items of lists do not.
+    async fn next(&mut self, cluster: &Cluster) -> Result<Option<Vec<Value>>, ClusterError> {
+        let Some(mut params) = self.params.take() else { return Ok(None) };
+        let page: Page = cluster
+            .asked(self.requests.list(&params))
+            .await
+            .map_err(|error| ClusterError::from_kube("list", &self.types.kind, error))?;
+        self.remaining = page.metadata.remaining_item_count;
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        self.params = params.continue_token.is_some().then_some(params);
+        let mut items = page.items.unwrap_or_default();
+        for object in items.iter_mut().filter_map(Value::as_object_mut) {
+            object.insert("apiVersion".to_owned(), Value::from(self.types.api_version.as_str()));
+            object.insert("kind".to_owned(), Value::from(self.types.kind.as_str()));
+        }
+        Ok(Some(items))
     }
 }
 

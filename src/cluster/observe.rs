@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::error::ClusterError;
 use super::inventory::{Entry, Inventories, Inventory};
@@ -25,6 +25,7 @@ use crate::plan::planner::{Desired, DesiredComponent};
 use crate::plan::send;
 
 /// What is known of an object, by whichever inventory.
+#[derive(Clone, Copy)]
 struct Known<'a> {
     /// The inventory of the component that wants it.
     own: Option<&'a Entry>,
@@ -94,24 +95,31 @@ impl Cluster {
         index: &HashMap<&ObjectId, &Entry>,
         (lists, concurrency): (&Lists<'_>, usize),
     ) -> Result<Vec<(&'a ComponentName, ObjectId, Found)>, ClusterError> {
-        let wanted = desired.components.iter().flat_map(|component| {
+        let mut groups: BTreeMap<_, Vec<Wanted<'a, '_>>> = BTreeMap::new();
+        for component in &desired.components {
             let inventory = inventories.get(&component.name);
-            component.objects.iter().map(move |(stage, object)| (component, inventory, (*stage, object)))
-        });
-        let found: Vec<Option<_>> = stream::iter(wanted)
-            .map(|(component, inventory, (stage, object))| {
+            for (stage, object) in &component.objects {
                 let own = inventory.and_then(|inventory| inventory.get(&object.id));
                 let known = Known { own, any: own.or_else(|| index.get(&object.id).copied()) };
-                (component, known, (stage, object))
-            })
-            .map(|(component, known, (stage, object))| async move {
-                let found = self.observe_object(component, known, (stage, object), lists).await?;
-                Ok::<_, ClusterError>(found.map(|found| (&component.name, object.id.clone(), found)))
-            })
+                let group = (&object.id.kind, object.version.as_str(), object.id.namespace.as_deref());
+                let wanted = Wanted { component, stage: *stage, object, known };
+                groups.entry(group).or_default().push(wanted);
+            }
+        }
+        let (many, few): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.len() >= MANY);
+        let permits = Semaphore::new(concurrency.max(1));
+        let looker = Looker { cluster: self, lists, permits: &permits };
+        let looker = &looker;
+        let together = stream::iter(many)
+            .map(|group| looker.group(group))
+            .buffer_unordered(GROUPS)
+            .try_collect::<Vec<_>>();
+        let alone = stream::iter(few.into_iter().flatten())
+            .map(|wanted| looker.alone(wanted))
             .buffer_unordered(concurrency.max(1))
-            .try_collect()
-            .await?;
-        Ok(found.into_iter().flatten().collect())
+            .try_collect::<Vec<_>>();
+        let (together, alone) = futures::try_join!(together, alone)?;
+        Ok(together.into_iter().flatten().chain(alone).flatten().collect())
     }
 
     /// What there is to say of what nobody wants any more.
@@ -136,28 +144,112 @@ impl Cluster {
             .await?;
         Ok(found.into_iter().flatten().collect())
     }
+}
 
-    async fn observe_object(
+/// An object that is wanted.
+#[derive(Clone, Copy)]
+struct Wanted<'a, 'k> {
+    component: &'a DesiredComponent,
+    stage: Stage,
+    object: &'a Object,
+    known: Known<'k>,
+}
+
+/// What was found of a wanted object; `None`: it is not there.
+type Seen<'a> = Option<(&'a ComponentName, ObjectId, Found)>;
+
+/// From how many wanted objects of a kind in a namespace on they are listed: one request then tells of all.
+const MANY: usize = 8;
+
+/// How many times as many objects as are wanted a list may have; where there are more, the wanted ones are asked for.
+const OTHERS: usize = 4;
+
+/// How many lists are read at a time: each holds a page in memory.
+const GROUPS: usize = 4;
+
+/// Looks at wanted objects.
+struct Looker<'a, 'b> {
+    cluster: &'a Cluster,
+    lists: &'b Lists<'a>,
+    /// One for each request in flight.
+    permits: &'b Semaphore,
+}
+
+impl Looker<'_, '_> {
+    /// Looks at an object that is asked for by its name.
+    async fn alone<'w>(&self, wanted: Wanted<'w, '_>) -> Result<Seen<'w>, ClusterError> {
+        let _permit = self.permits.acquire().await;
+        let live = self.cluster.get(&wanted.object.id, &wanted.object.version).await?;
+        self.seen(wanted, live).await
+    }
+
+    /// Looks at an object that a list has.
+    async fn listed<'w>(
         &self,
-        component: &DesiredComponent,
-        Known { own, any }: Known<'_>,
-        (stage, object): (Stage, &Object),
-        lists: &Lists<'_>,
-    ) -> Result<Option<Found>, ClusterError> {
+        wanted: Wanted<'w, '_>,
+        live: Option<Value>,
+    ) -> Result<Seen<'w>, ClusterError> {
+        let _permit = self.permits.acquire().await;
+        self.seen(wanted, live).await
+    }
+
+    /// Looks at objects of one kind and namespace by their list, page by page. Where that is refused, ends early, or
+    /// has mostly other objects, they are asked for one by one.
+    async fn group<'w>(&self, group: Vec<Wanted<'w, '_>>) -> Result<Vec<Seen<'w>>, ClusterError> {
+        let mut found = Vec::with_capacity(group.len());
+        let most = group.len() * OTHERS + usize::try_from(super::PAGE).unwrap_or(usize::MAX);
+        let Some(first) = group.first() else { return Ok(found) };
+        let (id, version) = (&first.object.id, first.object.version.as_str());
+        let mut open: BTreeMap<&str, Wanted<'w, '_>> =
+            group.iter().map(|wanted| (wanted.object.id.name.as_str(), *wanted)).collect();
+        let mut whole = false;
+        if let Ok(mut pages) = self.cluster.pages((&id.kind, id.namespace.as_deref()), version) {
+            loop {
+                let page = match pages.next(self.cluster).await {
+                    Ok(Some(page)) => page,
+                    Ok(None) => {
+                        whole = true;
+                        break;
+                    }
+                    Err(_) => break,
+                };
+                let here: Vec<(Wanted<'w, '_>, Value)> = page
+                    .into_iter()
+                    .filter_map(|live| Some((open.remove(live.pointer("/metadata/name")?.as_str()?)?, live)))
+                    .collect();
+                let seen = stream::iter(here).map(|(wanted, live)| self.listed(wanted, Some(live)));
+                found.extend(seen.buffer_unordered(most).try_collect::<Vec<_>>().await?);
+                let remaining = pages.remaining.and_then(|count| usize::try_from(count).ok());
+                if open.is_empty() || remaining.is_some_and(|remaining| remaining > most) {
+                    break;
+                }
+            }
+        }
+        let rest = stream::iter(open.into_values()).map(|wanted| async move {
+            if whole { self.listed(wanted, None).await } else { self.alone(wanted).await }
+        });
+        found.extend(rest.buffer_unordered(most).try_collect::<Vec<_>>().await?);
+        Ok(found)
+    }
+
+    /// What there is to say of an object that is like this.
+    async fn seen<'w>(&self, wanted: Wanted<'w, '_>, live: Option<Value>) -> Result<Seen<'w>, ClusterError> {
+        let Wanted { component, stage, object, known: Known { own, any } } = wanted;
+        let found = |found| Ok(Some((&component.name, object.id.clone(), found)));
         let recorded = own.is_some_and(|entry| entry.desired.is_some());
-        let Some(live) = self.get(&object.id, &object.version).await? else {
+        let Some(live) = live else {
             let ran = any.is_some_and(|entry| {
                 entry.complete && entry.desired.as_deref() == Some(&digest(&object.value))
             });
             let live = Live { verdict: Verdict::Finished, ready: true, recorded, ..Live::default() };
-            return Ok(ran.then_some(Found { live, entry: None }));
+            return if ran { found(Found { live, entry: None }) } else { Ok(None) };
         };
         let ended = !stage.is_hook() || health::has_ended(&live);
-        let ready = ended && is_ready(component, object, &live, lists).await;
+        let ready = ended && is_ready(component, object, &live, self.lists).await;
         let failed = health::has_failed(&live);
-        let (verdict, entry) = self.verdict(object, &live, any).await?;
+        let (verdict, entry) = self.cluster.verdict(object, &live, any).await?;
         let foreign = if any.is_some() { None } else { foreign(object, &live) };
-        Ok(Some(Found { live: Live { verdict, ready, failed, recorded, foreign }, entry }))
+        found(Found { live: Live { verdict, ready, failed, recorded, foreign }, entry })
     }
 }
 
@@ -289,7 +381,7 @@ impl<'a> Lists<'a> {
             match need {
                 Need::Parts(kind, version) => {
                     let keep = |object: Value| around::kept(kind, &object).map(Arc::new);
-                    let read = || self.cluster.list((kind, None), version, keep);
+                    let read = || self.cluster.list_parts(kind, version, keep);
                     if let Ok(objects) = cell.get_or_try_init(read).await {
                         listed.parts.insert(kind.clone(), objects.clone());
                     }

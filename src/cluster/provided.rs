@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use kube::api::ListParams;
 use serde_json::Value;
 
+use super::Cluster;
 use super::error::ClusterError;
-use super::{Cluster, to_value};
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::facility::{Facility, LOAD_BALANCER, provided};
 
@@ -51,23 +50,13 @@ impl Cluster {
 
     /// All objects of a kind; none where it is not served.
     async fn all(&self, group: &str, kind: &str) -> Result<Vec<Object>, ClusterError> {
-        let id = ObjectId { kind: GroupKind::new(group, kind), namespace: None, name: String::new() };
-        let api = match self.api(&id, "") {
-            Ok(api) => api,
-            Err(ClusterError::NoSuchKind { .. }) => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let list = api.list(&ListParams::default()).await;
-        let list = list.map_err(|error| ClusterError::from_kube("list", &id.kind.to_string(), error))?;
-        let api_version = list.types.api_version.clone();
-        let objects = list.items.into_iter().filter_map(|item| {
-            let mut value = to_value(item);
-            // Items of lists do not say what they are.
-            value["apiVersion"] = Value::from(api_version.clone());
-            value["kind"] = Value::from(kind);
-            Object::from_value(value).ok()
-        });
-        Ok(objects.collect())
+        match self
+            .list((&GroupKind::new(group, kind), None), "", |value| Object::from_value(value).ok())
+            .await
+        {
+            Err(ClusterError::NoSuchKind { .. }) => Ok(Vec::new()),
+            listed => listed,
+        }
     }
 }
 

@@ -357,7 +357,8 @@ impl Watches {
             // A client could be made before.
             connection.another().map_or_else(|_| first.clone(), |client| Api::all_with(client, &resource))
         };
-        let task = tasks.set.spawn(follow(api, again, keeper));
+        let fields = if keeps.iter().all(|keep| *keep == Keep::Parts) { around::fields(kind) } else { None };
+        let task = tasks.set.spawn(follow((api, fields), again, keeper));
         if let Some((_, before)) = tasks.running.insert(kind.clone(), (keeps, task)) {
             before.abort();
         }

@@ -17,7 +17,7 @@ pub(crate) async fn collect(
     cluster: &Cluster,
     components: &[&DesiredComponent],
 ) -> BTreeMap<String, Vec<u8>> {
-    let look = Look(cluster);
+    let look = Look::new(cluster);
     let namespaces: BTreeSet<&str> = components
         .iter()
         .flat_map(|component| &component.objects)

@@ -60,7 +60,7 @@ pub(crate) async fn diagnose(
     reason: &str,
     operators: &Operators,
 ) -> Diagnosis {
-    let look = Look(cluster);
+    let look = Look::new(cluster);
     let mut walk = walk::Walk::new(&look, operators);
     walk.from(id, reason).await;
     let Diagnosis { chain, fix } = walk.end();

@@ -3,11 +3,12 @@
 use kube::api::ListParams;
 use serde_json::Value;
 
-use super::look::Look;
+use super::look::{Look, Warning};
 use super::patterns::explain;
 use super::{Diagnosis, Operators};
 use crate::execute::event::Cause;
 use crate::health::{admission, pods};
+use crate::model::duration::human;
 use crate::model::object::{GroupKind, ObjectId};
 
 /// How far down it goes: nothing real is deeper, and relations may be circles.
@@ -54,6 +55,14 @@ impl<'a> Walk<'a> {
         // Where the walk begins at the cause, it is said once.
         if self.chain.last() != Some(&found) {
             self.chain.push(found);
+        }
+    }
+
+    /// The newest event of an object that is a warning, if there is any.
+    pub(super) async fn event(&mut self, namespace: Option<&str>, kind: &str, name: &str) {
+        if let Some(Warning { age, words }) = self.look.warning(namespace, kind, name).await {
+            let event = age.map_or_else(|| "event".to_owned(), |age| format!("event {}", human(age)));
+            self.found(event, words);
         }
     }
 
@@ -133,7 +142,7 @@ impl<'a> Walk<'a> {
             self.found(format!("Namespace {name}"), words.clone());
         }
         // `widgets.example.org has 1 resource instances`
-        let cluster = self.look.0;
+        let cluster = self.look.cluster;
         for kind in cluster.kinds() {
             let plural = cluster.plural(&kind).unwrap_or_default();
             let resource = format!(" {plural}.{} has ", kind.group);
@@ -153,11 +162,7 @@ impl<'a> Walk<'a> {
 
     pub(super) async fn claim(&mut self, id: &ObjectId, live: &Value) {
         let namespace = id.namespace.as_deref();
-        for warning in
-            self.look.warnings(namespace, "PersistentVolumeClaim", &id.name).await.into_iter().take(1)
-        {
-            self.found("event", warning);
-        }
+        self.event(namespace, "PersistentVolumeClaim", &id.name).await;
         let Some(class) = text(live, "/spec/storageClassName").filter(|class| !class.is_empty()) else {
             self.advise("name a StorageClass in the claim, make one the default, or make a volume that fits");
             return;
@@ -260,11 +265,7 @@ impl<'a> Walk<'a> {
 
     /// A custom resource: who looks after it?
     async fn custom(&mut self, id: &ObjectId) {
-        for warning in
-            self.look.warnings(id.namespace.as_deref(), &id.kind.kind, &id.name).await.into_iter().take(1)
-        {
-            self.found("event", warning);
-        }
+        self.event(id.namespace.as_deref(), &id.kind.kind, &id.name).await;
         let operators = self.operators.of(&id.kind).to_vec();
         for operator in operators {
             let part =

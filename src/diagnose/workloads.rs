@@ -26,10 +26,7 @@ impl Walk<'_> {
             self.nodes_of(live).await;
         }
         if list.is_empty() {
-            let warnings = self.look.warnings(namespace, &id.kind.kind, &id.name).await;
-            if let Some(warning) = warnings.into_iter().next() {
-                self.found("event", warning);
-            }
+            self.event(namespace, &id.kind.kind, &id.name).await;
         }
     }
 
@@ -99,10 +96,7 @@ impl Walk<'_> {
             self.taints(pod).await;
         }
         self.container(pod, &namespace, &name).await;
-        let warnings = self.look.warnings(Some(&namespace), "Pod", &name).await;
-        for warning in warnings.iter().take(1) {
-            self.found("event", warning.clone());
-        }
+        self.event(Some(&namespace), "Pod", &name).await;
         if let Some(node) = text(pod, "/spec/nodeName")
             && let Some(node) = self.look.get("", "Node", None, node).await
         {

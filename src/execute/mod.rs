@@ -1,6 +1,7 @@
 //! Runs a plan: bounded parallelism, events, retries, cancellation.
 
 mod apply;
+mod budget;
 pub(crate) mod event;
 mod gate;
 pub(crate) mod hosts;

@@ -10,6 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::event::{Cause, Event, EventKind, Failure, Outcome, Reporter};
 use super::hosts::Hosts;
 use super::{apply, gate, retry};
@@ -31,7 +32,7 @@ pub(crate) struct Options {
     pub(crate) concurrency: usize,
     /// Take fields over from other managers.
     pub(crate) force_conflicts: bool,
-    /// Instead of each component's own deadline.
+    /// Instead of each component's own deadline, and of each step's on hosts.
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -127,9 +128,20 @@ impl<'a> Shared<'a> {
         deadline: Instant,
         act: impl AsyncFnMut() -> Result<T, ClusterError>,
     ) -> Result<T, ClusterError> {
+        self.insist_on(Some(step), object, deadline, act).await
+    }
+
+    /// The same, outside steps, too.
+    async fn insist_on<T>(
+        &self,
+        step: Option<&StepId>,
+        object: &str,
+        deadline: Instant,
+        act: impl AsyncFnMut() -> Result<T, ClusterError>,
+    ) -> Result<T, ClusterError> {
         let report = |retry: retry::Retry<'_>| {
             self.report(EventKind::Retry {
-                step: Some(step.clone()),
+                step: step.cloned(),
                 object: object.to_owned(),
                 attempt: retry.attempt,
                 delay: retry.delay,
@@ -154,6 +166,9 @@ impl<'a> Shared<'a> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).add(verb);
     }
 }
+
+/// How long it is tried to let an inventory remember Jobs that are done.
+const RECORDING: Duration = Duration::from_secs(30);
 
 /// A signal that asks a run to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +228,7 @@ pub(crate) async fn run(
         announced: BTreeSet::new(),
         complete: BTreeMap::new(),
         recording: BTreeSet::new(),
+        budgets: BTreeMap::new(),
         failures: Vec::new(),
         stopped: None,
         last: None,
@@ -285,6 +301,8 @@ struct Loop<'a, 'b> {
     complete: BTreeMap<ComponentName, Vec<ObjectId>>,
     /// Components whose inventory is being written with such Jobs.
     recording: BTreeSet<ComponentName>,
+    /// What components have left of their deadlines.
+    budgets: BTreeMap<&'b ComponentName, Budget>,
     failures: Vec<(String, Failure)>,
     stopped: Option<Outcome>,
     last: Option<usize>,
@@ -332,10 +350,10 @@ impl<'b> Loop<'_, 'b> {
         let (shared, plan) = (self.shared, self.plan);
         self.record(running);
         for (index, step) in plan.steps.iter().enumerate() {
-            let deadline = Instant::now() + shared.options.timeout.unwrap_or(step.deadline);
             let recording =
                 matches!(&step.id, StepId::Stage(component, _) if self.recording.contains(component));
             if self.states[index] == State::Waiting && !recording && self.holds(index, Blocks::Apply) {
+                let deadline = self.begin(step);
                 self.states[index] = State::Applying;
                 self.started[index] = Some(shared.started.elapsed());
                 let objects = step.actions.iter().filter(|action| action.verb.writes()).count();
@@ -354,6 +372,7 @@ impl<'b> Loop<'_, 'b> {
                 );
             }
             if self.states[index] == State::Applied && self.holds(index, Blocks::Ready) {
+                let deadline = self.begin(step);
                 self.states[index] = State::Gating;
                 running.push(
                     async move {
@@ -366,6 +385,27 @@ impl<'b> Loop<'_, 'b> {
                     .boxed_local(),
                 );
             }
+        }
+    }
+
+    /// A step goes to work; answers when it must be done. Hosts have no deadline in common: each step has its own.
+    fn begin(&mut self, step: &'b Step) -> Instant {
+        let now = Instant::now();
+        let whole = self.shared.options.timeout.unwrap_or(step.deadline);
+        match &step.id {
+            StepId::Stage(component, _) => {
+                self.budgets.entry(component).or_insert_with(|| Budget::new(whole, now)).begin(now)
+            }
+            StepId::Host { .. } => now + whole,
+        }
+    }
+
+    /// A step does nothing more for now.
+    fn rest(&mut self, index: usize) {
+        if let StepId::Stage(component, _) = &self.plan.steps[index].id
+            && let Some(budget) = self.budgets.get_mut(component)
+        {
+            budget.end(Instant::now());
         }
     }
 
@@ -384,12 +424,17 @@ impl<'b> Loop<'_, 'b> {
             self.recording.insert(component.clone());
             running.push(
                 async move {
-                    // Without it the Jobs run once more, which they must bear anyway.
-                    if let Ok(cluster) = shared.cluster()
-                        && let Err(error) = cluster.write_inventory(&component, &mut inventory).await
-                    {
+                    let what = format!("inventory of {component}");
+                    let act = async || {
+                        let _permit = shared.requests.acquire().await;
+                        shared.cluster()?.write_inventory(&component, &mut inventory).await
+                    };
+                    // The component is ready: without this its Jobs would only run once more.
+                    if let Err(error) = shared.insist_on(None, &what, Instant::now() + RECORDING, act).await {
                         shared.report(EventKind::Warning {
-                            message: format!("the inventory of {component} could not be written: {error}"),
+                            message: format!(
+                                "the {what} could not be written, so that Jobs that are done run again: {error}"
+                            ),
                         });
                     }
                     Done::Recorded(component, inventory)
@@ -412,6 +457,7 @@ impl<'b> Loop<'_, 'b> {
     fn done(&mut self, done: Done) {
         match done {
             Done::Applied(index, inventory, result) => {
+                self.rest(index);
                 let step = &self.plan.steps[index];
                 if let StepId::Stage(component, _) = &step.id {
                     self.inventories.insert(component.clone(), inventory);
@@ -430,6 +476,7 @@ impl<'b> Loop<'_, 'b> {
                 self.inventories.insert(component, inventory);
             }
             Done::Gated(index, Ok(complete)) => {
+                self.rest(index);
                 if let StepId::Stage(component, _) = &self.plan.steps[index].id
                     && !complete.is_empty()
                 {
@@ -444,7 +491,10 @@ impl<'b> Loop<'_, 'b> {
                 self.pass(index, Milestone::Ready);
                 self.announce(step.id.component());
             }
-            Done::Gated(index, Err(failure)) => self.fail(index, failure),
+            Done::Gated(index, Err(failure)) => {
+                self.rest(index);
+                self.fail(index, failure);
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-//! What rules look at besides the object itself: the pods of a workload, the
-//! endpoints of a webhook's Service, the class of a claim. Only what a rule
+//! What rules look at besides the object itself: the pods of a workload, why
+//! their volumes are not there, the endpoints of a webhook's Service, the class of a claim. Only what a rule
 //! can use is kept of each, so that whole clusters fit.
 
 use std::collections::BTreeMap;
@@ -73,12 +73,15 @@ fn namespace(object: &Value) -> Option<&str> {
 pub(crate) fn needs(kind: &GroupKind, gated: bool) -> Vec<Need> {
     let parts = |group: &str, version, kind: &str| Need::Parts(GroupKind::new(group, kind), version);
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("apps", "Deployment") => vec![parts("apps", "v1", "ReplicaSet"), parts("", "v1", "Pod")],
+        ("apps", "Deployment") => {
+            vec![parts("apps", "v1", "ReplicaSet"), parts("", "v1", "Pod"), parts("", "v1", "Event")]
+        }
         ("apps", "StatefulSet" | "DaemonSet" | "ReplicaSet")
         | ("batch", "Job")
         | ("", "ReplicationController") => {
-            vec![parts("", "v1", "Pod")]
+            vec![parts("", "v1", "Pod"), parts("", "v1", "Event")]
         }
+        ("", "Pod") => vec![parts("", "v1", "Event")],
         _ => deciding(kind, gated),
     }
 }
@@ -99,6 +102,12 @@ pub(crate) fn deciding(kind: &GroupKind, gated: bool) -> Vec<Need> {
         ("", "Service") if gated => endpoints(),
         _ => Vec::new(),
     }
+}
+
+/// Which of a kind's objects rules look at, as a field selector; `None`: all. Clusters have very many events.
+pub(crate) fn fields(kind: &GroupKind) -> Option<&'static str> {
+    let is_event = kind.group.is_empty() && kind.kind == "Event";
+    is_event.then_some("involvedObject.kind=Pod,type=Warning")
 }
 
 /// What is kept of an object; `None`: nothing.
@@ -133,6 +142,10 @@ pub(crate) fn kept(kind: &GroupKind, object: &Value) -> Option<Value> {
                 .count();
             Some(json!({ "metadata": metadata(), "ready": ready }))
         }
+        ("", "Event") if pods::tells_of_volumes(object) => Some(json!({
+            "metadata": metadata(),
+            "pod": part("/involvedObject/uid"), "reason": part("/reason"), "message": part("/message"),
+        })),
         ("storage.k8s.io", "StorageClass") => Some(json!({
             "metadata": metadata(),
             "mode": part("/volumeBindingMode"),

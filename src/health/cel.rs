@@ -1,5 +1,5 @@
 //! Gates in CEL (the Common Expression Language) over one object, and over
-//! others by `objects(kind, namespace, selector)`.
+//! others by `objects(kind, namespace, selector)`; with Kubernetes' quantities.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::around::Around;
 use super::fuel::{self, Unbounded};
+use super::quantity;
 use crate::model::object::GroupKind;
 use crate::model::selector::Selector;
 
@@ -126,7 +127,8 @@ impl Gate {
         // Operators are functions, too, with names that no identifier has.
         let is_operator = |name: &str| !name.starts_with(|first: char| first.is_ascii_alphabetic());
         let mut functions = references.functions().into_iter();
-        if let Some(unknown) = functions.find(|name| !is_operator(name) && !FUNCTIONS.contains(name)) {
+        let is_known = |name: &str| FUNCTIONS.contains(&name) || quantity::FUNCTIONS.contains(&name);
+        if let Some(unknown) = functions.find(|name| !is_operator(name) && !is_known(name)) {
             return Err(GateError::Function(unknown.to_owned()));
         }
         let mut asked = Asked::default();
@@ -147,6 +149,9 @@ impl Gate {
     pub(crate) fn evaluate(&self, object: &Value, around: &dyn Around) -> Verdict {
         let mut context = Context::default();
         if let Err(error) = context.add_variable("object", signed(object)) {
+            return Verdict::Error(error.to_string());
+        }
+        if let Err(error) = quantity::add_to(&mut context) {
             return Verdict::Error(error.to_string());
         }
         let mut known = BTreeMap::new();
@@ -342,7 +347,7 @@ mod tests {
     fn what_cannot_work_is_refused_when_it_is_parsed() {
         let refused = |text: &str| Gate::parse(text).err().map(|error| error.to_string());
         assert_eq!(refused("self.x == 1").as_deref(), Some("unknown variable `self`: gates see `object`"));
-        assert_eq!(refused("quantity(object.x) > 1").as_deref(), Some("unknown function `quantity`"));
+        assert_eq!(refused("quantities(object.x) > 1").as_deref(), Some("unknown function `quantities`"));
         for text in ["objects('Pod').size() > 0", "objects(object.kind, '', '').size() > 0"] {
             assert!(refused(text).unwrap().starts_with("`objects` takes a kind as text"), "{text}");
         }

@@ -10,6 +10,7 @@ mod custom;
 mod early;
 mod fuel;
 pub(crate) mod pods;
+mod quantity;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -72,6 +73,8 @@ pub(crate) enum SoftCause {
     Configuration,
     /// No node takes the pod.
     Unschedulable,
+    /// A volume of the pod cannot be attached or mounted.
+    Volumes,
     /// The API server refuses a workload's pods.
     PodsRefused,
     /// An admission policy's expressions do not fit what they judge.
@@ -90,6 +93,7 @@ impl SoftCause {
             | Self::CrashLoop
             | Self::Configuration
             | Self::Unschedulable
+            | Self::Volumes
             | Self::PodsRefused
             | Self::PolicyWarnings => Duration::from_secs(180),
         }
@@ -183,7 +187,7 @@ pub(crate) fn health(object: &Value, context: Context<'_>) -> Health {
             pods::or_stuck(object, workloads::replica_set(object), context)
         }
         ("batch", "Job") => pods::or_stuck(object, workloads::job(object), context),
-        ("", "Pod") => pods::pod(object),
+        ("", "Pod") => pods::with_volumes(object, context),
         ("", "Node") => node(object),
         ("", "Service") => service(object),
         ("", "PersistentVolumeClaim") => storage::claim(object, context),

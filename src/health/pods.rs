@@ -1,5 +1,6 @@
 //! Pods: ready, ended, or in a state that looks like a failure; and whether a
-//! workload waits because of such a pod.
+//! workload waits because of such a pod. That volumes cannot be mounted is in
+//! no field of a pod: only events tell it.
 
 use serde_json::Value;
 
@@ -20,14 +21,56 @@ pub(crate) fn is_superseded(pod: &Value) -> bool {
             && text(pod, "/status/reason").is_some_and(|reason| SUPERSEDED.contains(&reason)))
 }
 
-/// Whether any rule looks at a pod: one that looks like a failure, or that waits for a claim.
+/// Whether any rule looks at a pod: one that looks like a failure, or that waits for a claim or other volumes.
 pub(super) fn matters(pod: &Value) -> bool {
     !is_superseded(pod)
         && match self::pod(pod) {
             Health::Stuck(_) | Health::Failed(_) => true,
-            Health::Progressing(_) => claims(pod).next().is_some(),
+            Health::Progressing(_) => claims(pod).next().is_some() || waits_for_volumes(pod),
             Health::Ready | Health::Unknown => false,
         }
+}
+
+/// The reasons of events that say that a volume is not there.
+const NO_VOLUME: &[&str] = &["FailedMount", "FailedAttachVolume"];
+
+/// Whether an event says of a pod that a volume is not there.
+pub(super) fn tells_of_volumes(event: &Value) -> bool {
+    text(event, "/reason").is_some_and(|reason| NO_VOLUME.contains(&reason))
+}
+
+/// Whether a pod has its node, and is not so far that its volumes must be there: they are before its sandbox is
+/// (`PodReadyToStartContainers`), and that is before its images are pulled.
+fn waits_for_volumes(pod: &Value) -> bool {
+    let creating = |status: &Value| {
+        let reason = text(status, "/state/waiting/reason").unwrap_or_default();
+        ["ContainerCreating", "PodInitializing"].contains(&reason)
+    };
+    text(pod, "/spec/nodeName").is_some_and(|node| !node.is_empty())
+        && text(pod, "/status/phase") == Some("Pending")
+        && !condition(pod, "PodReadyToStartContainers").is_some_and(|found| found.is_true())
+        && containers(pod).all(creating)
+}
+
+/// Judges a pod, and by its events its volumes.
+pub(super) fn with_volumes(pod: &Value, context: Context<'_>) -> Health {
+    match self::pod(pod) {
+        Health::Progressing(reason) => match missing_volume(pod, context) {
+            Some(said) => Health::Stuck(Soft::new(SoftCause::Volumes, said)),
+            None => Health::Progressing(reason),
+        },
+        health => health,
+    }
+}
+
+fn missing_volume(pod: &Value, context: Context<'_>) -> Option<String> {
+    if !waits_for_volumes(pod) {
+        return None;
+    }
+    let uid = text(pod, "/metadata/uid")?;
+    let events = context.around.all(&GroupKind::new("", "Event"), text(pod, "/metadata/namespace"))?;
+    let event = events.iter().find(|event| text(event, "/pod") == Some(uid))?;
+    Some(format!("{}: {}", text(event, "/reason")?, text(event, "/message").unwrap_or_default().trim()))
 }
 
 fn claims(pod: &Value) -> impl Iterator<Item = &str> {
@@ -145,7 +188,7 @@ fn worst(object: &Value, context: Context<'_>) -> Option<(String, Soft)> {
             let own = text(pod, "/metadata/labels/controller-revision-hash");
             revision.is_none() || own.is_none() || own == revision
         })
-        .find_map(|pod| match self::pod(pod) {
+        .find_map(|pod| match with_volumes(pod, context) {
             Health::Stuck(soft) => Some((text(pod, "/metadata/name").unwrap_or_default().to_owned(), soft)),
             Health::Ready | Health::Progressing(_) | Health::Failed(_) | Health::Unknown => None,
         })

@@ -2,6 +2,8 @@
 //! and a runtime of its own, no network, the same bytes for the same input.
 
 pub(crate) mod faults;
+#[cfg(test)]
+mod gate_tests;
 mod hosts;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod faults;
 mod hostile;
 mod house;
 mod mistakes;
+mod strangers;
 
 use std::path::PathBuf;
 use std::process::{Command, Output};

@@ -3,7 +3,7 @@
 //! users would expect *ready*. The tools by their sources: helm 4 waits by
 //! kstatus (`cli-utils/pkg/kstatus/status`), kubectl by
 //! `polymorphichelpers/rollout_status.go` and conditions, kapp by
-//! `pkg/kapp/resourcesmisc`. A tool without a rule for a kind says *ready* as
+//! `pkg/kapp/resourcesmisc` (read at a89576c5). A tool without a rule for a kind says *ready* as
 //! soon as the object is there.
 
 mod others;
@@ -35,6 +35,7 @@ fn listed(objects: &[Value]) -> Listed {
     let kinds = [
         ("apps", "ReplicaSet"),
         ("", "Pod"),
+        ("", "Event"),
         ("discovery.k8s.io", "EndpointSlice"),
         ("storage.k8s.io", "StorageClass"),
     ];
@@ -89,6 +90,50 @@ fn what_others_take_for_ready_is_not_and_the_first_ready_state_is() {
         assert!(reason.contains(says), "{rule}: {reason}");
         assert_eq!(judged(&ready, &then), Health::Ready, "{rule}");
     }
+}
+
+/// The kind of a row's object.
+fn kind_of(object: &Value) -> GroupKind {
+    let (group, _) = split_api_version(object["apiVersion"].as_str().unwrap());
+    GroupKind::new(group, object["kind"].as_str().unwrap())
+}
+
+#[test]
+fn every_rule_has_a_row() {
+    let rows: Vec<Row> = workloads::rows().into_iter().chain(others::rows()).collect();
+    for row in &rows {
+        assert_eq!(kind_of(&row.early), kind_of(&row.ready), "{}", row.rule);
+    }
+    // A kind that says nothing and is judged all the same has a rule of its own, as Gateways do.
+    let of_its_own = |kind: &GroupKind| {
+        let api_version = if kind.group.is_empty() { "v1".to_owned() } else { format!("{}/v1", kind.group) };
+        let silent = json!({ "apiVersion": api_version, "kind": kind.kind, "metadata": { "name": "a" } });
+        is_gated(&kind.group, &kind.kind) && judged(&silent, &[]) != Health::Unknown
+    };
+    let gateway = GroupKind::new("gateway.networking.k8s.io", "Gateway");
+    let kinds = crate::model::kinds::all_built_in().filter(of_its_own).chain([gateway]);
+    let fools = |row: &&Row| !row.fooled.is_empty();
+    let without: Vec<GroupKind> =
+        kinds.filter(|kind| !rows.iter().filter(fools).any(|row| kind_of(&row.early) == *kind)).collect();
+    assert_eq!(without, [], "a rule and no row");
+    // The rules for objects of any kind.
+    for any in ["being deleted", "older generation", "Reconciling", "its condition is of an older generation"]
+    {
+        assert!(rows.iter().any(|row| row.rule.contains(any)), "no row for {any}");
+    }
+}
+
+#[test]
+fn what_says_that_it_has_given_up_has_failed() {
+    let stalled = json!({ "conditions": [
+        { "type": "Ready", "status": "True" }, { "type": "Stalled", "status": "True", "reason": "BadSpec", "message": "no such class" },
+    ] });
+    let health = judged(&object("x.example/v1", "Thing", json!({}), stalled), &[]);
+    assert_eq!(health, Health::Failed("Stalled=True: BadSpec: no such class".to_owned()));
+    let failed = object("batch/v1", "Job", json!({}), condition_of("Failed", "True"));
+    assert!(matches!(judged(&failed, &[]), Health::Failed(_)));
+    let lost = object("v1", "PersistentVolumeClaim", json!({}), json!({ "phase": "Lost" }));
+    assert!(matches!(judged(&lost, &[]), Health::Failed(_)));
 }
 
 #[test]
@@ -148,6 +193,7 @@ fn a_workload_is_stuck_as_its_newest_pods_are() {
     );
     let unschedulable = json!({ "phase": "Pending", "conditions": [{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable" }] });
     let rows = [
+        (waiting("CreateContainerError", "", 0), SoftCause::Configuration, true, 180),
         (waiting("ImagePullBackOff", "manifest unknown", 0), SoftCause::ImageRefused, true, 60),
         (waiting("ErrImagePull", "i/o timeout", 0), SoftCause::ImagePull, true, 180),
         (waiting("InvalidImageName", "", 0), SoftCause::ImagePull, true, 180),
@@ -182,6 +228,50 @@ fn a_workload_is_stuck_as_its_newest_pods_are() {
     ] {
         assert!(matches!(judged(&deployment, &crew(&status)), Health::Progressing(_)), "{status}");
     }
+}
+
+#[test]
+fn a_pod_whose_volume_cannot_be_mounted_is_stuck_until_it_is() {
+    let creating = json!([{ "name": "c", "state": { "waiting": { "reason": "ContainerCreating" } } }]);
+    let pod = |started: &str| {
+        let conditions = json!([
+            { "type": "PodScheduled", "status": "True" }, { "type": "PodReadyToStartContainers", "status": started },
+        ]);
+        let status = json!({ "phase": "Pending", "containerStatuses": creating, "conditions": conditions });
+        object("v1", "Pod", json!({ "nodeName": "node-1" }), status)
+    };
+    let event = |reason: &str, of: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "Event", "metadata": { "name": "e", "namespace": "n" }, "type": "Warning",
+            "reason": reason, "message": "MountVolume.SetUp failed for volume \"keys\" : secret \"tls\" not found",
+            "involvedObject": { "kind": "Pod", "namespace": "n", "name": "a", "uid": of },
+        })
+    };
+    let stuck = |health: Health| match health {
+        Health::Stuck(soft) => Some((soft.cause, soft.ripe, soft.cause.grace().as_secs(), soft.message)),
+        _ => None,
+    };
+    for reason in ["FailedMount", "FailedAttachVolume"] {
+        let said =
+            format!("{reason}: MountVolume.SetUp failed for volume \"keys\" : secret \"tls\" not found");
+        let found = stuck(judged(&pod("False"), &[event(reason, "u")]));
+        assert_eq!(found, Some((SoftCause::Volumes, true, 180, said)));
+    }
+    // Once its sandbox is there its volumes are, though the image is still pulled; another pod's event, and others.
+    assert_eq!(stuck(judged(&pod("True"), &[event("FailedMount", "u")])), None);
+    assert_eq!(stuck(judged(&pod("False"), &[event("FailedMount", "before")])), None);
+    assert_eq!(stuck(judged(&pod("False"), &[event("FailedScheduling", "u")])), None);
+    // A workload is stuck as its pod is.
+    let deployment =
+        object("apps/v1", "Deployment", json!({}), json!({ "observedGeneration": 2, "replicas": 1 }));
+    let mut around = crew(&json!({ "phase": "Pending", "containerStatuses": creating }));
+    around.push(event("FailedMount", "pod-of-new"));
+    for pod in around.iter_mut().filter(|pod| pod["metadata"]["name"] == "new-x") {
+        pod["metadata"]["uid"] = json!("pod-of-new");
+        pod["spec"] = json!({ "nodeName": "node-1" });
+    }
+    let found = stuck(judged(&deployment, &around)).unwrap();
+    assert!(found.3.contains("Pod new-x: FailedMount: "), "{}", found.3);
 }
 
 #[test]

@@ -257,6 +257,41 @@ pub(super) fn rows() -> Vec<Row> {
             ready: custom(condition_of("Ready", "True")),
         },
         Row {
+            rule: "anything: its status is of an older generation",
+            fooled: &["kubectl wait --for=condition=Ready"],
+            around: Vec::new(),
+            early: custom(
+                json!({ "observedGeneration": 1, "conditions": [{ "type": "Ready", "status": "True" }] }),
+            ),
+            says: "generation 2 not observed yet (status is of 1)",
+            then: Vec::new(),
+            ready: custom(
+                json!({ "observedGeneration": 2, "conditions": [{ "type": "Ready", "status": "True" }] }),
+            ),
+        },
+        Row {
+            rule: "anything: Reconciling, though still Ready",
+            fooled: &["kapp (no rule)", "kubectl wait --for=condition=Ready"],
+            around: Vec::new(),
+            early: custom(
+                json!({ "conditions": [{ "type": "Ready", "status": "True" }, { "type": "Reconciling", "status": "True", "reason": "NewGeneration" }] }),
+            ),
+            says: "Reconciling=True: NewGeneration",
+            then: Vec::new(),
+            ready: custom(
+                json!({ "conditions": [{ "type": "Ready", "status": "True" }, { "type": "Reconciling", "status": "False" }] }),
+            ),
+        },
+        Row {
+            rule: "mutating webhook: nobody behind its Service is ready",
+            fooled: nobody,
+            around: vec![slice(json!(false))],
+            early: with(webhook(json!(CERTIFICATE)), &[("/kind", json!("MutatingWebhookConfiguration"))]),
+            says: "has no ready endpoint",
+            then: vec![slice(json!(true))],
+            ready: with(webhook(json!(CERTIFICATE)), &[("/kind", json!("MutatingWebhookConfiguration"))]),
+        },
+        Row {
             rule: "anything: it is being deleted",
             fooled: &["kubectl wait --for=condition=Ready"],
             around: Vec::new(),

@@ -157,6 +157,25 @@ pub(super) fn rows() -> Vec<Row> {
             ),
         },
         Row {
+            rule: "ReplicationController: not one pod is ready",
+            fooled: &["kapp (no rule)"],
+            around: Vec::new(),
+            early: object(
+                "v1",
+                "ReplicationController",
+                json!({ "replicas": 2 }),
+                json!({ "observedGeneration": 2, "replicas": 2 }),
+            ),
+            says: "0 of 2 replicas ready",
+            then: Vec::new(),
+            ready: object(
+                "v1",
+                "ReplicationController",
+                json!({ "replicas": 2 }),
+                json!({ "observedGeneration": 2, "replicas": 2, "readyReplicas": 2 }),
+            ),
+        },
+        Row {
             rule: "Job: it runs",
             fooled: &["helm 4 without --wait-for-jobs (jobConditions)"],
             around: Vec::new(),

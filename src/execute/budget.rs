@@ -1,0 +1,61 @@
+//! How long a component may take: its deadline counts while it works, from its first request to its last gate, and
+//! not while it waits for others.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What a component has left of its deadline.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    left: Duration,
+    /// How many of its steps are at work.
+    working: usize,
+    /// Since when, if any is.
+    since: Instant,
+}
+
+impl Budget {
+    /// A component that has not begun yet.
+    pub(super) fn new(whole: Duration, now: Instant) -> Self {
+        Self { left: whole, working: 0, since: now }
+    }
+
+    /// A step goes to work; answers when the component must be done.
+    pub(super) fn begin(&mut self, now: Instant) -> Instant {
+        if self.working == 0 {
+            self.since = now;
+        }
+        self.working += 1;
+        self.since + self.left
+    }
+
+    /// A step has ended, or waits for others.
+    pub(super) fn end(&mut self, now: Instant) {
+        self.working = self.working.saturating_sub(1);
+        if self.working == 0 {
+            self.left = self.left.saturating_sub(now.saturating_duration_since(self.since));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_counts_while_any_step_works_and_not_in_between() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut budget = Budget::new(Duration::from_secs(60), start);
+        // 0 to 10: the first step; 5 to 20: the second beside it.
+        assert_eq!(budget.begin(at(0)), at(60));
+        assert_eq!(budget.begin(at(5)), at(60));
+        budget.end(at(10));
+        budget.end(at(20));
+        // 20 to 100: nothing but waiting for others.
+        assert_eq!(budget.begin(at(100)), at(140));
+        budget.end(at(200));
+        assert_eq!(budget.begin(at(300)), at(300));
+    }
+}

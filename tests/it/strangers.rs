@@ -1,0 +1,76 @@
+//! What answers where an API server should, and is none: a login page, a proxy, noise. cozy says so at once, waits for
+//! nothing, and shows no credentials.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+
+use super::{text, write};
+
+/// Serves one answer for ever; gives the port.
+fn serve(status: &'static str, body: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            // Questions have no body: their head is all there is.
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            while lines.next().is_some_and(|line| !line.is_empty()) {}
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let _ = stream.write_all(head.as_bytes());
+            let _ = stream.write_all(body);
+        }
+    });
+    port
+}
+
+/// What `cozy install` says of a server, and its exit code.
+fn installed_on(port: u16) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = format!(
+        "apiVersion: v1\nkind: Config\nclusters: [{{ name: a, cluster: {{ server: 'http://127.0.0.1:{port}' }} }}]\n\
+         users: [{{ name: a, user: {{ token: canary-token }} }}]\ncontexts: [{{ name: a, context: {{ cluster: a, user: a }} }}]\n\
+         current-context: a\n"
+    );
+    let kubeconfig = write(&folder, "kubeconfig", &kubeconfig);
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello");
+    let output = super::cozy(&[
+        "install",
+        "--yes",
+        "--file",
+        &format!("{example}/cozy.yaml"),
+        "--catalogue",
+        &format!("{example}/catalogue"),
+        "--kubeconfig",
+        &kubeconfig,
+    ]);
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(!said.contains("canary"), "{said}");
+    (output.status.code(), said)
+}
+
+#[test]
+fn what_is_no_api_server_is_called_so() {
+    for body in ["<html>Please log in</html>", "[1, 2, 3]", "{\"kind\": \"Sta\u{0}\"}"] {
+        let (code, said) = installed_on(serve("200 OK", body.as_bytes()));
+        assert_eq!(code, Some(1), "{said}");
+        for words in
+            ["error[C4009]", "what answers there is no API server", "check `server` in the kubeconfig"]
+        {
+            assert!(said.contains(words), "{body}: {said}");
+        }
+    }
+    let (code, said) = installed_on(serve("200 OK", b"{\"kind\": \"Sta\xff\xfe\"}"));
+    assert!(code == Some(1) && said.contains("what answers there is no API server"), "{said}");
+}
+
+#[test]
+fn refusals_of_strangers_end_at_once_with_their_words() {
+    let (code, said) = installed_on(serve("403 Forbidden", b"<html>Blocked by policy</html>"));
+    assert!(code == Some(1) && said.contains("error[C4002]") && said.contains("Blocked by policy"), "{said}");
+    let (code, said) = installed_on(serve("401 Unauthorized", b"no"));
+    assert!(code == Some(1) && said.contains("credentials are not valid any more"), "{said}");
+    let (code, said) = installed_on(serve("502 Bad Gateway", b"upstream connect error"));
+    assert!(code == Some(1) && said.contains("upstream connect error"), "{said}");
+    assert!(said.contains("what is in front of it, is not well"), "{said}");
+}
