@@ -1,8 +1,9 @@
 //! The local endpoint of the API servers: every host forwards TCP from
 //! 127.0.0.1 to those that are healthy, so that no load balancer and no
-//! virtual address is needed. Runs on hosts as a systemd unit.
+//! virtual address is needed. Runs on hosts as a systemd unit, and within cozy
+//! where it works on such a cluster.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,6 +16,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 /// How often servers are looked at.
@@ -35,6 +37,9 @@ struct Server {
     /// Whether it answers; connections to it end when this turns false.
     up: watch::Sender<bool>,
 }
+
+/// What is known of all servers.
+type Servers = Arc<RwLock<Vec<Arc<Server>>>>;
 
 /// Why the proxy cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +62,27 @@ pub(crate) enum ProxyError {
 pub(crate) async fn serve(address: SocketAddr, file: PathBuf) -> Result<(), ProxyError> {
     let listener =
         TcpListener::bind(address).await.map_err(|source| ProxyError::Listen { address, source })?;
-    let servers: Arc<RwLock<Vec<Arc<Server>>>> = Arc::default();
-    let looker = tokio::spawn(look(Arc::clone(&servers), file, connector().map_err(ProxyError::Tls)?));
+    let servers = Servers::default();
+    let looker = tokio::spawn(look(Arc::clone(&servers), Some(file), connector().map_err(ProxyError::Tls)?));
+    accept(listener, servers, looker).await;
+    Ok(())
+}
+
+/// The same within this process, until its runtime ends, for servers that are known: whoever talks to a cluster while
+/// its servers are changed or fail goes on with another one. Gives the port on 127.0.0.1, which their certificates name.
+pub(crate) async fn within(servers: &[String]) -> Result<u16, ProxyError> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let listen = |source| ProxyError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let port = listener.local_addr().map_err(listen)?.port();
+    let servers: Servers = Arc::new(RwLock::new(parse(&servers.join("\n"), &[])));
+    let looker = tokio::spawn(look(Arc::clone(&servers), None, connector().map_err(ProxyError::Tls)?));
+    tokio::spawn(accept(listener, servers, looker));
+    Ok(port)
+}
+
+/// Takes connections as long as somebody looks at the servers.
+async fn accept(listener: TcpListener, servers: Servers, looker: JoinHandle<()>) {
     let turn = AtomicUsize::new(0);
     while !looker.is_finished() {
         // A connection that broke before it was taken is no reason to stop.
@@ -69,7 +93,6 @@ pub(crate) async fn serve(address: SocketAddr, file: PathBuf) -> Result<(), Prox
         );
         tokio::spawn(forward(client, order));
     }
-    Ok(())
 }
 
 /// Servers in the order in which they are tried: those that answer first, each in turn.
@@ -112,28 +135,38 @@ async fn forward(mut client: TcpStream, order: Vec<Arc<Server>>) {
 }
 
 /// Looks at all servers, again and again.
-async fn look(servers: Arc<RwLock<Vec<Arc<Server>>>>, file: PathBuf, tls: TlsConnector) {
+async fn look(servers: Servers, file: Option<PathBuf>, tls: TlsConnector) {
     let mut ticks = tokio::time::interval(INTERVAL);
     let mut read = None;
-    let mut failures: Vec<u32> = Vec::new();
+    let mut failures = vec![0_u32; servers.read().unwrap_or_else(PoisonError::into_inner).len()];
     loop {
-        let now = changed(&file);
-        if now.is_some() && now != read {
+        if let Some(file) = &file
+            && let now @ Some(_) = changed(file)
+            && now != read
+        {
             read = now;
-            let text = fs_err::read_to_string(&file).unwrap_or_default();
+            let text = fs_err::read_to_string(file).unwrap_or_default();
             let mut servers = servers.write().unwrap_or_else(PoisonError::into_inner);
             *servers = parse(&text, &servers);
             failures = vec![0; servers.len()];
         }
         let all: Vec<Arc<Server>> = servers.read().unwrap_or_else(PoisonError::into_inner).clone();
         let answers = future::join_all(all.iter().map(|server| answers(&server.address, &tls))).await;
+        let any = answers.contains(&true);
         for ((server, answers), failures) in all.iter().zip(answers).zip(&mut failures) {
             *failures = if answers { 0 } else { failures.saturating_add(1) };
-            let up = answers || (*server.up.borrow() && *failures < FAILURES);
+            let was = *server.up.borrow();
+            let up = is_up(was, *failures, any);
             server.up.send_if_modified(|before| std::mem::replace(before, up) != up);
         }
         ticks.tick().await;
     }
+}
+
+/// Whether a server counts as up after so many failures in a row. Where none answers, as while etcd elects a leader,
+/// what is open stays open: there is no other to turn to.
+fn is_up(was: bool, failures: u32, any: bool) -> bool {
+    failures == 0 || (was && (failures < FAILURES || !any))
 }
 
 fn changed(file: &Path) -> Option<SystemTime> {
@@ -224,6 +257,15 @@ impl ServerCertVerifier for Unverified {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_falls_after_two_failures_while_another_one_answers() {
+        assert!(is_up(false, 0, true));
+        assert!(is_up(true, 1, true));
+        assert!(!is_up(true, 2, true));
+        assert!(is_up(true, 9, false));
+        assert!(!is_up(false, 1, false));
+    }
 
     #[test]
     fn healthy_servers_take_turns_and_the_others_come_last() {

@@ -25,7 +25,7 @@ use crate::model::suggest::did_you_mean;
 use crate::model::texts::MINORS;
 use crate::plan::planner::{Allowed, Desired, DesiredComponent};
 use crate::plan::{PlanError, send};
-use crate::provider::kubeadm::steps;
+use crate::provider::kubeadm::{self, steps};
 use crate::render::{self, Known, Missing, RenderError, Rendered};
 use crate::settings::Settings;
 use crate::ui::{Ui, prompt};
@@ -364,8 +364,15 @@ pub(crate) async fn connect(cloud: &Cloud, settings: &Settings) -> anyhow::Resul
             return Err(Problem::new(5002, Exit::Failed, said, hint).into());
         }
     };
-    let connection = crate::cluster::connect(path, settings.context.as_deref()).await.map_err(cluster)?;
-    Cluster::new(connection).await.map_err(cluster)
+    let found = match path {
+        Some(path) if settings.kubeconfig.is_none() => kubeadm::of_all(cloud, path).await,
+        Some(_) | None => None,
+    };
+    let connection = match found {
+        Some(text) => crate::cluster::connect_text(&text).await,
+        None => crate::cluster::connect(path, settings.context.as_deref()).await,
+    };
+    Cluster::new(connection.map_err(cluster)?).await.map_err(cluster)
 }
 
 /// An error of the cluster for the user.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::future;
@@ -10,10 +11,11 @@ use futures::future;
 use super::artefacts;
 use super::flow::{self, Loaded};
 use super::preflight::{self, HostArgs};
+use crate::cluster::lease::Holder;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::run::Signal;
 use crate::fetch::{self, Held};
-use crate::host::{HostError, Session, Target};
+use crate::host::{Hold, HostError, Session, Target, Trouble};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, HostState};
 use crate::model::names::is_dns_label;
@@ -21,16 +23,17 @@ use crate::model::release::Binary;
 use crate::preflight::Seen;
 use crate::provider::kubeadm::steps::{LocalFile, Supplies};
 use crate::provider::kubeadm::{Gone, Node, Parts, Refusal, Runner};
-use crate::settings::Settings;
+use crate::settings::{self, Settings};
 use crate::ui::{Ui, preflight as draw};
 
 /// The release of cozy that this is.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Looks at the hosts; `Err`: preflight failed, and it was said why.
+/// Looks at the hosts; `Err`: preflight failed, and it was said why. Other runs are kept off as long as the runner
+/// lives; `patience` is how long they are waited for.
 pub(super) async fn runner(
     args: &HostArgs,
-    remove: bool,
+    (remove, patience): (bool, Duration),
     loaded: &Loaded,
     settings: &Settings,
     ui: &Ui,
@@ -49,6 +52,7 @@ pub(super) async fn runner(
         ui.error(&draw::text(cloud.name.as_str(), hosts, &found.findings, found.skipped, ui.width()));
         return Ok(Err(Exit::Preflight));
     }
+    let holds = hold(&found.sessions, "cozy install", patience).await?;
     let nodes =
         found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
     let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
@@ -56,10 +60,11 @@ pub(super) async fn runner(
     let programs = programs(&nodes, cloud, itself)?;
     let supplies = Supplies { release, images: &images, programs: &programs };
     let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
-    let parts = Parts { cloud: cloud.clone(), nodes, sessions: found.sessions, gone, remove, kubeconfig };
+    let sessions = found.sessions;
+    let parts = Parts { cloud: cloud.clone(), nodes, sessions, gone, remove, _holds: holds, kubeconfig };
     let mut runner = Runner::new(parts, &supplies).await.map_err(|refusal| match refusal {
         Refusal::Host(error) => host(&error),
-        Refusal::Plan(error) => flow::no_plan(vec![error]),
+        Refusal::Plan(errors) => flow::no_plan(errors),
     })?;
     for name in runner.held() {
         ui.note(format!("{name} has `state: removed` and is still there: --remove-hosts takes it out"));
@@ -237,13 +242,29 @@ fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
     })
 }
 
+/// Keeps other runs off hosts as long as the answer lives.
+///
+/// # Errors
+/// Exit 6 when another run works on one of them.
+pub(super) async fn hold(
+    sessions: &[Session],
+    command: &str,
+    patience: Duration,
+) -> anyhow::Result<Vec<Hold>> {
+    let Holder { host, pid, .. } = settings::holder(command);
+    let holder = format!("`{command}` on {host} (pid {pid})");
+    let holds = future::join_all(sessions.iter().map(|session| session.hold(&holder, patience))).await;
+    holds.into_iter().collect::<Result<_, _>>().map_err(|error| self::host(&error))
+}
+
 fn said(error: &HostError) -> Said {
     Said { code: error.code(), message: error.to_string(), hint: Some(error.hint()) }
 }
 
 /// An error of a host for the user.
 pub(super) fn host(error: &HostError) -> anyhow::Error {
-    Problem::One(said(error), None, Exit::Failed).into()
+    let exit = if matches!(error.trouble, Trouble::Held { .. }) { Exit::Locked } else { Exit::Failed };
+    Problem::One(said(error), None, exit).into()
 }
 
 /// Hosts that do not answer, for the user.

@@ -305,7 +305,10 @@ impl Run<'_> {
 
     /// The hosts, with certificates that let work be done.
     async fn runner(&self, hosts: &HostArgs, remove: bool) -> anyhow::Result<Result<Runner, Exit>> {
-        let look = async || super::hosts::runner(hosts, remove, self.loaded, self.settings, self.ui).await;
+        let look = async || {
+            let how = (remove, self.wait_lock);
+            super::hosts::runner(hosts, how, self.loaded, self.settings, self.ui).await
+        };
         let runner = match look().await? {
             Ok(runner) if !runner.urgent().is_empty() => runner,
             other => return Ok(other),

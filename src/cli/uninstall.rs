@@ -1,6 +1,7 @@
 //! `cozy uninstall --hosts`: the hosts of a cloud as they were before.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future;
@@ -80,7 +81,8 @@ async fn work(
     if !silent.is_empty() {
         return Err(hosts::silent(&silent));
     }
-    let cleaner = Cleaner::new(name, sessions).await.map_err(|error| hosts::host(&error))?;
+    let _holds = hosts::hold(&sessions, "cozy uninstall", Duration::ZERO).await?;
+    let cleaner = Cleaner::new(cloud, sessions).await.map_err(|error| hosts::host(&error))?;
     let desired = Desired { hosts: cleaner.steps(), ..Desired::default() };
     let plan = planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;
     let facts = OwnFacts::new(loaded, &flow::version(cloud));

@@ -205,7 +205,26 @@ const PATTERNS: &[Pattern] = &[
     ),
     row(&["manifest unknown"], "the image is not there", "", "check the image's name and tag"),
     row(&["failed to pull", "not found"], "the image is not there", "", "check the image's name and tag"),
+    row(
+        &["failed to pull", "lookup "],
+        "the registry's name cannot be resolved on the node",
+        "lookup ",
+        "mend the image's name, or the name servers of the node: they do not know {}",
+    ),
     row(&["failed to pull"], "the image cannot be pulled", "", "check that nodes reach the registry"),
+    // Probes.
+    row(
+        &["readiness probe failed"],
+        "the container runs, and does not say that it is ready",
+        "",
+        "look at its log (`kubectl logs`), and at the readinessProbe's port and path",
+    ),
+    row(
+        &["startup probe failed"],
+        "the container does not start in time",
+        "",
+        "look at its log (`kubectl logs`), or give its startupProbe more time",
+    ),
     // Mounts and configuration.
     row(
         &["list of registered csi drivers"],
@@ -364,6 +383,8 @@ mod tests {
             r#"PluralConflict: "widgets" is already in use"#,
             r#"Failed to pull image "example.org/a:9": rpc error: code = NotFound desc = failed to pull and unpack image "example.org/a:9": failed to resolve reference "example.org/a:9": example.org/a:9: not found"#,
             r#"Failed to pull image "example.org/a": failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized"#,
+            r#"Failed to pull image "registry.invalid/web:1.2": failed to do request: Head "https://registry.invalid/v2/web/manifests/1.2": dial tcp: lookup registry.invalid on 10.0.0.1:53: no such host"#,
+            r"Readiness probe failed: dial tcp 10.42.1.3:8080: connect: connection refused",
             r"failed to pull and unpack image: unexpected status code 429 Too Many Requests - toomanyrequests: You have reached your pull rate limit",
             r"0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available",
             r"0/3 nodes are available: 3 node(s) had untolerated taint {dedicated: gpu}",
@@ -401,6 +422,8 @@ mod tests {
             another CRD of the group has these names: remove or rename the other CRD with the name widgets
             the image is not there: check the image's name and tag
             the registry wants credentials: give the pod's ServiceAccount an imagePullSecret that is good for this registry
+            the registry's name cannot be resolved on the node: mend the image's name, or the name servers of the node: they do not know registry.invalid
+            the container runs, and does not say that it is ready: look at its log (`kubectl logs`), and at the readinessProbe's port and path
             the registry's rate limit is used up: give pull credentials, or a mirror (artifacts.mirror)
             no node has that much CPU left: add nodes, free CPU, or lower requests.cpu
             every node that would do has a taint: tolerate taint dedicated, or take it off a node

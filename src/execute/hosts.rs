@@ -1,5 +1,7 @@
 //! Steps on hosts: who does them, and how long that may take.
 
+use std::cell::Cell;
+use std::fmt;
 use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
@@ -12,6 +14,40 @@ use crate::cluster::Cluster;
 use crate::code::Code;
 use crate::plan::Step;
 
+/// How long a host may be away, for a reboot or a network that is mended.
+const AWAY: Duration = Duration::from_secs(300);
+
+/// Why a step on a host did not end well.
+#[derive(Debug, Clone)]
+pub(crate) struct Broken {
+    /// For the user.
+    pub(crate) failure: Failure,
+    /// The host was lost on the way: doing the step again may help.
+    pub(crate) away: bool,
+}
+
+impl From<Failure> for Broken {
+    fn from(failure: Failure) -> Self {
+        Self { failure, away: false }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.failure.message)
+    }
+}
+
+impl retry::Transient for Broken {
+    fn is_transient(&self) -> bool {
+        self.away
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+}
+
 /// Does steps on hosts.
 pub(crate) trait Hosts {
     /// Does one step, and says what it is at. Gives the cluster, if there is one because of it.
@@ -19,7 +55,7 @@ pub(crate) trait Hosts {
         &'a self,
         step: &'a Step,
         say: &'a dyn Fn(String),
-    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Failure>>;
+    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>>;
 }
 
 /// Hosts of a rehearsal: each step takes its expected time.
@@ -30,7 +66,7 @@ impl Hosts for Simulated {
         &'a self,
         step: &'a Step,
         _say: &'a dyn Fn(String),
-    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Failure>> {
+    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>> {
         async {
             retry::pause(step.expect).await;
             Ok(None)
@@ -39,7 +75,7 @@ impl Hosts for Simulated {
     }
 }
 
-/// Does one step on a host before its deadline.
+/// Does one step on a host before its deadline, and again when the host was away for a while.
 pub(super) async fn work(shared: &Shared<'_>, step: &Step, deadline: Instant) -> Result<(), Failure> {
     let started = Instant::now();
     let say = |reason: String| {
@@ -51,7 +87,29 @@ pub(super) async fn work(shared: &Shared<'_>, step: &Step, deadline: Instant) ->
             soft_failure: false,
         });
     };
-    match tokio::time::timeout_at(deadline, shared.hosts.work(step, &say)).await {
+    let lost = Cell::new(None);
+    let act = async || {
+        let began = Instant::now();
+        let result = shared.hosts.work(step, &say).await;
+        result.map_err(|broken| {
+            let now = Instant::now();
+            // One that worked for longer than it may be away was there.
+            let since = lost.get().filter(|_| now - began < AWAY).unwrap_or(now);
+            lost.set(Some(since));
+            Broken { away: broken.away && now - since < AWAY, ..broken }
+        })
+    };
+    let again = |retry: retry::Retry<'_, Broken>| {
+        shared.report(EventKind::Retry {
+            step: Some(step.id.clone()),
+            object: step.id.to_string(),
+            attempt: retry.attempt,
+            delay: retry.delay,
+            reason: retry.error.to_string(),
+        });
+    };
+    let work = retry::until(deadline, act, again);
+    match tokio::time::timeout_at(deadline, work).await {
         Ok(Ok(None)) => Ok(()),
         Ok(Ok(Some(cluster))) => {
             let act = async || cluster.ensure_system_namespace().await;
@@ -62,7 +120,7 @@ pub(super) async fn work(shared: &Shared<'_>, step: &Step, deadline: Instant) ->
             shared.arrived(cluster);
             Ok(())
         }
-        Ok(Err(failure)) => Err(failure),
+        Ok(Err(broken)) => Err(broken.failure),
         Err(_) => Err(late(step, started.elapsed())),
     }
 }

@@ -334,7 +334,7 @@ impl<'b> Loop<'_, 'b> {
             }
             if self.stopped.is_some() {
                 // What was sent is finished, so that the inventory is true; gates are not waited for.
-                while self.states.contains(&State::Applying) || !self.recording.is_empty() {
+                while self.is_sending() || !self.recording.is_empty() {
                     match running.next().await {
                         Some(done) => self.done(done),
                         None => break,
@@ -343,6 +343,13 @@ impl<'b> Loop<'_, 'b> {
                 return;
             }
         }
+    }
+
+    /// Whether objects are being written. Steps on hosts are not waited for: a phase goes on
+    /// there without us, and the next run joins it.
+    fn is_sending(&self) -> bool {
+        let mut steps = self.states.iter().zip(&self.plan.steps);
+        steps.any(|(state, step)| *state == State::Applying && matches!(step.id, StepId::Stage(..)))
     }
 
     /// Starts everything whose edges hold.

@@ -101,6 +101,12 @@ pub(crate) enum Trouble {
     /// cozy itself does not start there.
     #[error("this build of cozy does not start there: {0}")]
     NoStart(String),
+    /// Another run of cozy works on it.
+    #[error("another run works on it: {by}")]
+    Held {
+        /// Who.
+        by: String,
+    },
     /// What it said of itself cannot be read.
     #[error("its facts cannot be read: {0}")]
     Unreadable(String),
@@ -110,6 +116,11 @@ impl HostError {
     /// An error of one host.
     pub(crate) fn new(target: &Target, trouble: Trouble) -> Self {
         Self { host: target.name.clone(), trouble, command: target.command() }
+    }
+
+    /// Whether the host may be back by itself: it boots, or its network is mended.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(self.trouble, Trouble::Refused | Trouble::Unreachable(_) | Trouble::Lost(_))
     }
 
     /// The stable code.
@@ -132,6 +143,7 @@ impl HostError {
             Trouble::Unreadable(_) => 5024,
             Trouble::Unsent(_) => 5025,
             Trouble::NoStart(_) => 5026,
+            Trouble::Held { .. } => 5027,
         })
     }
 
@@ -169,6 +181,9 @@ impl HostError {
             }
             Trouble::ReadOnly { .. } => {
                 format!("mount it writable; often its disk has failed: `{command} dmesg`")
+            }
+            Trouble::Held { .. } => {
+                "let it end, or wait for it with --wait-lock; a run whose machine or network died lets go within 30s".to_owned()
             }
             Trouble::Unsent(_) => "mend the mirror, and run again".to_owned(),
             Trouble::NoStart(_) => {

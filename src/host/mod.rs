@@ -6,11 +6,13 @@
 
 pub(crate) mod error;
 pub(crate) mod facts;
+mod hold;
 mod session;
 mod ssh;
 mod upload;
 
 pub(crate) use error::{HostError, Trouble};
+pub(crate) use hold::Hold;
 pub(crate) use session::Session;
 pub(crate) use ssh::Ssh;
 pub(crate) use upload::{Content, Upload};

@@ -110,24 +110,9 @@ impl Session {
         limit: Duration,
     ) -> Result<Output, HostError> {
         let stdin = stdin.into();
-        let script = format!(
-            "LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH\nprintf '\\036'\n{script}"
-        );
-        let mut words = String::new();
-        if self.sudo {
-            words.push_str("sudo -n -- ");
-        }
-        words.push_str("sh -c ");
-        words.push_str(&quote(&script));
         let _permit = self.sessions.acquire().await;
-        let mut command = match &self.channel {
-            Channel::Local => {
-                let mut command = Command::new("sh");
-                command.args(["-c", &words]);
-                command
-            }
-            Channel::Ssh(master) => master.command(&self.target, &words),
-        };
+        let script = format!("printf '\\036'\n{script}");
+        let mut command = self.command(&script);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let work = async {
             let mut child = command.spawn()?;
@@ -167,6 +152,27 @@ impl Session {
                 detail: last_words(&stderr),
             })),
             (None, _) => Err(self.error(Trouble::Lost("the command was killed".to_owned()))),
+        }
+    }
+
+    /// A POSIX shell script as root on the host, not started yet.
+    pub(super) fn command(&self, script: &str) -> Command {
+        let script = format!(
+            "LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH\n{script}"
+        );
+        let mut words = String::new();
+        if self.sudo {
+            words.push_str("sudo -n -- ");
+        }
+        words.push_str("sh -c ");
+        words.push_str(&quote(&script));
+        match &self.channel {
+            Channel::Local => {
+                let mut command = Command::new("sh");
+                command.args(["-c", &words]);
+                command
+            }
+            Channel::Ssh(master) => master.command(&self.target, &words),
         }
     }
 

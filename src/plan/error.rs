@@ -119,6 +119,24 @@ pub(crate) enum PlanError {
         /// What is wanted.
         wants: String,
     },
+    /// A host is in the cluster as something else than is wanted.
+    #[error("host `{host}` belongs to the cluster as {is}, and cozy.yaml wants {wanted}")]
+    Other {
+        /// The host.
+        host: String,
+        /// What it is.
+        is: String,
+        /// What it should be.
+        wanted: String,
+    },
+    /// Hosts belong to clusters that know nothing of each other.
+    #[error("hosts `{one}` and `{other}` belong to two different clusters")]
+    TwoClusters {
+        /// The host that speaks for the cluster.
+        one: String,
+        /// One with another certificate authority.
+        other: String,
+    },
     /// Steps wait for each other.
     #[error("steps wait for each other: {path}")]
     Cycle {
@@ -141,7 +159,9 @@ impl PlanError {
             | Self::Foreign { .. }
             | Self::Quorum { .. }
             | Self::Stranded { .. }
-            | Self::Release { .. } => true,
+            | Self::Release { .. }
+            | Self::Other { .. }
+            | Self::TwoClusters { .. } => true,
             Self::UnknownKind { .. }
             | Self::UnknownNeed { .. }
             | Self::Unprovided { .. }
@@ -175,6 +195,8 @@ impl PlanError {
             Self::Quorum { .. } => Code(2508),
             Self::Stranded { .. } => Code(2509),
             Self::Release { .. } => Code(2510),
+            Self::Other { .. } => Code(2511),
+            Self::TwoClusters { .. } => Code(2512),
             // The same when it turns up while it is applied.
             Self::Conflict { .. } => Code(4003),
         }
@@ -206,6 +228,12 @@ impl PlanError {
             }
             Self::Release { .. } => {
                 "write the version that it runs as `kubernetes.version` in cozy.yaml; that of a catalogue's lock comes in with an upgrade"
+            }
+            Self::Other { .. } => {
+                "put it back in cozy.yaml; or take the host out first (`state: removed` and --remove-hosts), then let it join anew"
+            }
+            Self::TwoClusters { .. } => {
+                "take the one out of cozy.yaml that does not belong here; `cozy uninstall --hosts` with a cozy.yaml of its own makes it a fresh server again"
             }
             Self::Cycle { .. } => {
                 "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"

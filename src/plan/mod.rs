@@ -317,6 +317,8 @@ pub(crate) enum Reason {
     Kubernetes,
     /// etcd takes one new member at a time.
     Quorum,
+    /// Servers are changed one after the other, so that the API is never away.
+    Turns,
     /// A server that leaves must not be talked to any more.
     Endpoints,
     /// The other step's objects are not needed any more, and go first.
@@ -350,6 +352,7 @@ impl Reason {
             | Self::StageOrder
             | Self::Kubernetes
             | Self::Quorum
+            | Self::Turns
             | Self::Endpoints
             | Self::PruneOrder => false,
         }
@@ -371,6 +374,7 @@ impl fmt::Display for Reason {
             Self::Network { object } => write!(f, "{object} has pods on the pod network"),
             Self::Kubernetes => f.write_str("there is no API server before"),
             Self::Quorum => f.write_str("servers come and go one at a time, for etcd's quorum"),
+            Self::Turns => f.write_str("servers are changed one after the other"),
             Self::Endpoints => f.write_str("the others stop using it first"),
             Self::PruneOrder => f.write_str("what is used goes after what uses it"),
         }

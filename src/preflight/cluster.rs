@@ -101,6 +101,8 @@ pub(crate) fn plan(errors: &[PlanError]) -> Vec<Finding> {
             PlanError::Quorum { .. }
             | PlanError::Stranded { .. }
             | PlanError::Release { .. }
+            | PlanError::Other { .. }
+            | PlanError::TwoClusters { .. }
             | PlanError::Cycle { .. } => ("plan", "a plan that can be made"),
         };
         let words = [

@@ -224,6 +224,20 @@ fn software(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
         ];
         findings.warning("firewall", words);
     }
+    if !facts.cozy.is_empty() && facts.cozy != wanted.cloud.name.as_str() {
+        let fix = format!(
+            "if cloud {} needs it no more: `cozy uninstall --hosts` with that cloud's cozy.yaml; else take the host out of this one",
+            facts.cozy
+        );
+        let words = [
+            "leftovers".to_owned(),
+            format!("it belongs to cloud {}", facts.cozy),
+            "a fresh server".to_owned(),
+            fix,
+        ];
+        findings.error("leftovers", words);
+        return;
+    }
     if !facts.cozy.is_empty() {
         // Its own kubelet, containerd and ports are what is to be found there.
         return;

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::cluster::Cluster;
 use crate::execute::event::Failure;
-use crate::execute::hosts::Hosts;
+use crate::execute::hosts::{Broken, Hosts};
 use crate::execute::retry;
 use crate::host::{HostError, Target, Trouble, Way};
 use crate::plan::planner::Phase;
@@ -66,8 +66,8 @@ impl Hosts for RehearsedHosts<'_> {
         &'a self,
         step: &'a Step,
         _say: &'a dyn Fn(String),
-    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Failure>> {
-        async { self.step(step).await.map(|()| None) }.boxed_local()
+    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>> {
+        async { Ok(self.step(step).await.map(|()| None)?) }.boxed_local()
     }
 }
 

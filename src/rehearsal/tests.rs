@@ -267,6 +267,7 @@ fn shown_by(reason: &Reason) -> Option<&ObjectId> {
         | Reason::StageOrder
         | Reason::Kubernetes
         | Reason::Quorum
+        | Reason::Turns
         | Reason::Endpoints
         | Reason::PruneOrder => None,
     }

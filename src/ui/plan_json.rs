@@ -66,6 +66,7 @@ fn edge_json(plan: &Plan, edge: &Edge) -> Value {
         Reason::Backend { .. } => "backend",
         Reason::Kubernetes => "kubernetes",
         Reason::Quorum => "quorum",
+        Reason::Turns => "turns",
         Reason::Endpoints => "endpoints",
         Reason::PruneOrder => "pruneOrder",
     };

@@ -169,8 +169,12 @@ impl Timeline {
         push_names(&mut lines, "not done", &others, ", ");
         let components = slowest(self.took.iter().map(|(name, took)| (clean(name), *took)));
         push_names(&mut lines, "slowest", &components, ", ");
+        // What a host works on has no name but its step's.
+        let named = |step: &str, object: &str| {
+            if step == object { step.to_owned() } else { format!("{} of {step}", clean(object)) }
+        };
         let gates = slowest(
-            self.gates.iter().map(|((step, object), took)| (format!("{} of {step}", clean(object)), *took)),
+            self.gates.iter().map(|((step, object), took)| (named(&step.to_string(), object), *took)),
         );
         push_names(&mut lines, "slowest gates", &gates, ", ");
         push_names(&mut lines, "shorter by", shorter, ", ");

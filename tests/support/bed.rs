@@ -33,7 +33,6 @@ impl Bed {
     }
 
     /// `off N` or `on N`: pulls the plug of a host, or boots it again.
-    #[expect(dead_code, reason = "used by the tests of hosts that fail")]
     pub(crate) fn power(&mut self, command: &str) {
         let pipe = self.commands.as_mut().unwrap();
         writeln!(pipe, "{command}").unwrap();
@@ -59,6 +58,33 @@ impl Bed {
             .env("COLUMNS", "100")
             .env("COZY_SSH_CONFIG", self.path("ssh_config"));
         command
+    }
+
+    /// A program in the network of one host, which must run.
+    pub(crate) fn within(&self, host: usize, program: &str) -> Command {
+        let cgroup = format!("/sys/fs/cgroup/pids/{}-h{host}", self.namespace);
+        let procs =
+            Command::new("find").args([&cgroup, "-name", "cgroup.procs", "-exec", "cat", "{}", "+"]).output();
+        let network = |pid: &str| fs_err::read_link(format!("/proc/{pid}/ns/net")).ok();
+        let outside = network("self");
+        let bed = fs_err::metadata(format!("/run/netns/{}", self.namespace)).unwrap();
+        let bed = std::path::PathBuf::from(format!("net:[{}]", std::os::unix::fs::MetadataExt::ino(&bed)));
+        let procs = String::from_utf8(procs.unwrap().stdout).unwrap();
+        let pid = procs
+            .split_whitespace()
+            .find(|pid| network(pid).is_some_and(|net| Some(&net) != outside.as_ref() && net != bed))
+            .unwrap_or_else(|| panic!("h{host} does not run"));
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{pid}/ns/net")).arg(program);
+        command
+    }
+
+    /// Pulls a host's network cable, or puts it back.
+    pub(crate) fn cable(&self, host: usize, state: &str) {
+        let link = format!("vb-{}-h{host}", self.namespace);
+        let status =
+            Command::new("ip").args(["-n", &self.namespace, "link", "set", &link, state]).status().unwrap();
+        assert!(status.success());
     }
 
     /// The binary in the hosts' network.

@@ -12,11 +12,11 @@ use crate::host::quote;
 /// only what was not in it goes.
 const FOLDERS: &str = "/etc/kubernetes /etc/containerd /etc/cozy /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni \
     /opt/containerd/bin /opt/containerd/lib /opt/containerd /var/lib/kubelet /var/lib/etcd /var/lib/containerd \
-    /var/lib/cni /var/log/pods /var/log/containers /run/containerd /run/cilium /run/flannel /run/xtables.lock \
+    /var/lib/cni /var/log/pods /var/log/containers /run/containerd /run/nri /run/cilium /run/flannel /run/xtables.lock \
     /usr/libexec/kubernetes";
 
 /// Folders of the system's that files are put into.
-const SHARED: &str = "/etc/modules-load.d /etc/sysctl.d /usr/local/bin /usr/local/lib /usr/local/share";
+const SHARED: &str = "/etc/modules-load.d /etc/sysctl.d /usr/local/bin /usr/local/lib /usr/local/share /usr/lib/modules /run/netns";
 
 /// Kernel settings that the files, kubelet, kube-proxy and CNI plugins change.
 const SETTINGS: &str = "net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv4/conf/all/route_localnet \
@@ -47,7 +47,11 @@ if ! [ -e {STATE}/before ]; then
     for name in {SETTINGS}; do
       [ -e \"/proc/sys/$name\" ] && echo \"setting $name $(cat \"/proc/sys/$name\")\"
     done
+    for dir in {FOLDERS}; do
+      [ -d \"$dir\" ] && stat -c 'mode %n %a' -- \"$dir\"
+    done
     nft list tables 2>/dev/null | sed 's/^/firewall /'
+    {{ ip -4 route; ip -6 route; }} 2>/dev/null | sed 's/^/route /; s/ *$//'
   }} >{STATE}/before.new || true
   mv {STATE}/before.new {STATE}/before
 fi
@@ -88,13 +92,14 @@ rm {archive}"
 /// Takes everything away that `cloud` put on the host. Ends with 0 on a host
 /// that is none of its own, and changes nothing there. What fails is tried on
 /// the next run: whose host it is is forgotten last.
-pub(super) fn clean(cloud: &str) -> String {
-    let cloud = quote(cloud);
+/// `pods` is the range of its pods, to which no route stays.
+pub(super) fn clean(cloud: &str, pods: &str) -> String {
+    let (cloud, pods) = (quote(cloud), quote(pods));
     [
         format!(
             "state={STATE}
 [ \"$(cat $state/host 2>/dev/null)\" = {cloud} ] || exit 0
-before=$state/before
+before=$state/before pods={pods}
 [ -e $before ] || : >$before
 there() {{ grep -qxF -- \"there $1\" $before; }}"
         ),
@@ -125,12 +130,16 @@ for exe in /proc/[0-9]*/exe; do
   case $(readlink "$exe" 2>/dev/null) in
     /usr/local/bin/containerd-shim-runc-v2*) pid=${exe#/proc/}; kill -KILL "${pid%/exe}" ;;
   esac
-done"#;
+done
+systemctl stop kubepods.slice 2>/dev/null
+find /sys/fs/cgroup -depth -type d \( -path '*/kubepods/*' -o -name kubepods -o -path '*/kubepods.slice/*' -o -name kubepods.slice \) -exec rmdir {} \; 2>/dev/null"#;
 
 const MOUNTS: &str = r#"
 awk '$2 ~ "^/(var/lib/kubelet|run/containerd|var/lib/containerd|run/cilium)/" || $2 ~ "^/run/netns/cni-" { print $2 }' /proc/mounts |
   sort -ru | while read -r mount; do umount -l "$mount"; done
-rm -f /run/netns/cni-*"#;
+rm -f /run/netns/cni-*
+# It became a mount of its own with the first pod.
+there /run/netns || umount -l /run/netns 2>/dev/null"#;
 
 const NETWORK: &str = r#"
 # Cilium's rules go before its links, or the host loses its network: it moves the rule of local addresses.
@@ -150,6 +159,10 @@ bridges=$(sed -n 's/.*"bridge": *"\([^"]*\)".*/\1/p' /etc/cni/net.d/* 2>/dev/nul
 for link in @LINKS@ $bridges; do
   # Tunnels that the kernel makes by itself cannot go.
   [ -e "/sys/class/net/$link" ] && ip link del "$link" 2>/dev/null
+done
+case $pods in *:*) family=-6 ;; *) family=-4 ;; esac
+ip $family route show root "$pods" 2>/dev/null | sed 's/ *$//' | while read -r route; do
+  grep -qxF -- "route $route" $before || ip $family route del $route
 done
 while read -r kind name value; do
   [ "$kind" = setting ] || continue
@@ -189,6 +202,9 @@ for dir in @FOLDERS@; do
     done
   fi
 done
+while read -r kind dir mode; do
+  if [ "$kind" = mode ] && [ -d "$dir" ]; then chmod "$mode" "$dir"; fi
+done <$before
 for dir in @SHARED@; do there "$dir" || rmdir -- "$dir" 2>/dev/null || true; done
 systemctl daemon-reload
 systemctl reset-failed kubelet containerd cozy-proxy cozy-init cozy-join 2>/dev/null || true

@@ -104,7 +104,7 @@ pub(super) fn kubelet(site: &Site<'_>) -> Value {
     kubelet
 }
 
-fn proxy(site: &Site<'_>) -> Option<Value> {
+pub(super) fn proxy(site: &Site<'_>) -> Option<Value> {
     let mode = match site.cloud.network.proxy_mode {
         ProxyMode::Cilium => return None,
         ProxyMode::Nftables => "nftables",

@@ -127,7 +127,8 @@ pub(super) fn all(site: &Site<'_>, node: &Node) -> Vec<TextFile> {
     files
 }
 
-fn authority(address: &str) -> String {
+/// An API server as it is dialed.
+pub(super) fn authority(address: &str) -> String {
     if address.contains(':') { format!("[{address}]:{PORT}") } else { format!("{address}:{PORT}") }
 }
 

@@ -6,8 +6,10 @@
 //! - `settings`: what changed of them since a host joined. Pure
 //! - `scripts`: the phases that run on hosts as transient units
 //! - `certificates`: when they are renewed, and what is approved. Pure
+//! - `settings`: changed settings of a cluster that runs
 //! - `clean`: a host as it was before
 //! - `observe`: looks what is there
+//! - `reach`: the API while some of its servers are away
 //! - `run`: does it; `uninstall`: undoes it
 
 pub(crate) mod certificates;
@@ -17,6 +19,7 @@ mod files;
 mod leave;
 mod members;
 mod observe;
+mod reach;
 mod run;
 mod scripts;
 mod settings;
@@ -29,6 +32,7 @@ mod uninstall;
 use std::collections::BTreeMap;
 
 pub(crate) use observe::Refusal;
+pub(crate) use reach::of_all;
 pub(crate) use run::{Gone, Parts, Runner};
 pub(crate) use uninstall::Cleaner;
 

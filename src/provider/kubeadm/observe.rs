@@ -20,7 +20,7 @@ pub(crate) enum Refusal {
     /// A host cannot be asked.
     Host(HostError),
     /// It must not be done.
-    Plan(PlanError),
+    Plan(Vec<PlanError>),
 }
 
 impl From<HostError> for Refusal {
@@ -47,12 +47,17 @@ impl Runner {
         let (found, leavers) =
             future::join(future::join_all(looks), future::join_all(gone.iter().map(ask))).await;
         let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
-        same_version(nodes, &found, &version).map_err(Refusal::Plan)?;
+        same_version(nodes, &found, &version).map_err(|error| Refusal::Plan(vec![error]))?;
         let leavers = leavers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let strangers = steps::strangers(nodes, &found);
+        if !strangers.is_empty() {
+            return Err(Refusal::Plan(strangers));
+        }
         let membership = membership(nodes, sessions, &found, &leavers).await?;
         let staying = servers(nodes, &found).any(|(_, found)| found.joined);
         let departures = Departures {
-            leaving: leaving(cloud.name.as_str(), &leavers, &membership, staying).map_err(Refusal::Plan)?,
+            leaving: leaving(cloud.name.as_str(), &leavers, &membership, staying)
+                .map_err(|error| Refusal::Plan(vec![error]))?,
             former: nodes.iter().zip(&found).map(|(node, found)| former(node, found, &membership)).collect(),
         };
         let none = Departures { leaving: Vec::new(), former: departures.former.clone() };
@@ -64,7 +69,7 @@ impl Runner {
             .map(|(node, found)| node.role == Role::Server && found.is_to_join())
             .collect();
         if staying {
-            allowed.check(&membership, &names, &joins).map_err(Refusal::Plan)?;
+            allowed.check(&membership, &names, &joins).map_err(|error| Refusal::Plan(vec![error]))?;
         }
         let planned = steps::steps(nodes, wanted, &found, allowed);
         let leaving = departures.leaving;

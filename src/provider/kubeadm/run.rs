@@ -8,15 +8,17 @@ use futures::future::{FutureExt as _, LocalBoxFuture};
 
 use super::certificates::{Asked, Renewal};
 use super::documents::{self, Credentials, ENCRYPTION};
+use super::files::authority;
 use super::leave::Leaving;
+use super::reach;
 use super::settings::{Change, Settings};
 use super::steps::{self, Action, Found, Item, Planned, Source};
 use super::{Node, PORT, STATE, Site, clean, scripts};
 use crate::cluster::{Cluster, connect_text};
 use crate::execute::event::Failure;
-use crate::execute::hosts::Hosts;
+use crate::execute::hosts::{Broken, Hosts};
 use crate::fetch::Held;
-use crate::host::{Content, HostError, Session, Trouble, Upload};
+use crate::host::{Content, Hold, HostError, Session, Trouble, Upload};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::release::{Binary, Release};
@@ -60,6 +62,8 @@ pub(crate) struct Parts {
     pub(crate) gone: Vec<Gone>,
     /// Whether those may be taken out of the cluster.
     pub(crate) remove: bool,
+    /// Keeps other runs off the hosts.
+    pub(crate) _holds: Vec<Hold>,
     /// Where the kubeconfig goes.
     pub(crate) kubeconfig: PathBuf,
 }
@@ -147,6 +151,8 @@ impl Runner {
     /// Fetches the kubeconfig, keeps it beside `cozy.yaml`, and connects.
     async fn connect(&self, node: &Node, session: &Session) -> Result<Cluster, Failure> {
         let text = self.kubeconfig(node, session).await?;
+        let servers: Vec<String> = self.site().servers().map(|server| authority(&server.address)).collect();
+        let text = reach::through(&text, &servers).await.unwrap_or(text);
         let connected = async { Cluster::new(connect_text(&text).await?).await };
         connected.await.map_err(|error| crate::execute::run::failed(&error))
     }
@@ -176,19 +182,19 @@ impl Runner {
         Ok(text)
     }
 
-    async fn work(&self, step: &Step, say: &dyn Fn(String)) -> Result<Option<Cluster>, Failure> {
+    async fn work(&self, step: &Step, say: &dyn Fn(String)) -> Result<Option<Cluster>, Broken> {
         let StepId::Host { host, phase } = &step.id else { return Ok(None) };
         let found =
             self.planned.iter().find(|planned| planned.step.host == *host && planned.step.phase == *phase);
         if *phase == Phase::Remove {
-            return self.remove(host, say).await.map(|()| None).map_err(|error| failure(&error));
+            return self.remove(host, say).await.map(|()| None).map_err(|error| broken(&error));
         }
         let Parts { nodes, sessions, .. } = &self.parts;
         let index = nodes.iter().position(|node| node.name == *host);
         let here = index.and_then(|index| Some((nodes.get(index)?, sessions.get(index)?)));
         let (Some(planned), Some((node, session))) = (found, here) else { return Ok(None) };
         let result = match phase {
-            Phase::Prepare => self.prepare(session, planned, say).await,
+            Phase::Prepare => self.prepare(node, session, planned, say).await,
             Phase::Init => self.init(node, session, say).await,
             Phase::Join => self.join(node, session, planned, say).await,
             Phase::Configure => self.configure(node, session, planned, say).await,
@@ -196,12 +202,12 @@ impl Runner {
             Phase::Ready => self.ready(node, say).await,
             Phase::Remove | Phase::Clean => Ok(()),
         };
-        result.map_err(|error| failure(&error))?;
+        result.map_err(|error| broken(&error))?;
         match phase {
-            Phase::Init => self.connect(node, session).await.map(Some),
+            Phase::Init => Ok(self.connect(node, session).await.map(Some)?),
             // The administrator's own certificate is among them.
             Phase::Certify if planned.renewal.leaves.is_some() && self.is_leader(node) => {
-                self.kubeconfig(node, session).await.map(|_| None)
+                Ok(self.kubeconfig(node, session).await.map(|_| None)?)
             }
             Phase::Prepare
             | Phase::Join
@@ -213,8 +219,14 @@ impl Runner {
         }
     }
 
+    fn is_joined(&self, node: &Node) -> bool {
+        let mut all = self.parts.nodes.iter().zip(&self.found);
+        all.any(|(other, found)| other.name == node.name && found.joined)
+    }
+
     async fn prepare(
         &self,
+        node: &Node,
         session: &Session,
         planned: &Planned,
         say: &dyn Fn(String),
@@ -234,6 +246,10 @@ impl Runner {
         say("starting containerd and the local endpoint".to_owned());
         let script = scripts::settle(&steps::changed(&planned.items));
         session.must("starting the services", &script, &[], SETTLE).await?;
+        if self.is_joined(node) {
+            say("waiting for what was restarted".to_owned());
+            session.must("waiting for what was restarted", &scripts::settled(node.role), &[], PHASE).await?;
+        }
         for item in images {
             self.put(session, item, say).await?;
         }
@@ -243,7 +259,7 @@ impl Runner {
 
     async fn init(&self, node: &Node, session: &Session, say: &dyn Fn(String)) -> Result<(), HostError> {
         say("kubeadm init".to_owned());
-        phase(session, "init", &scripts::init(&Settings::of(&self.site(), node))).await
+        phase(session, "init", &scripts::init(node, &Settings::of(&self.site(), node))).await
     }
 
     /// Applies settings that changed, and waits until the node works with them.
@@ -366,7 +382,7 @@ impl Runner {
         }
         say("kubeadm join".to_owned());
         let settings = Settings::of(&self.site(), node);
-        phase(session, "join", &scripts::join(node.role, &settings)).await
+        phase(session, "join", &scripts::join(node, &settings)).await
     }
 }
 
@@ -384,7 +400,7 @@ impl Runner {
         let session = self.parts.gone.get(leaving.index).and_then(|gone| gone.session.as_ref());
         if let Some(session) = session.filter(|_| leaving.clean) {
             say("stopping everything, and taking it away".to_owned());
-            clean_host(session, self.parts.cloud.name.as_str()).await?;
+            clean_host(session, &self.parts.cloud).await?;
         }
         if let Some((node, _)) = &leaving.node {
             let what = format!("deleting Node {node}");
@@ -445,8 +461,16 @@ async fn take_out(leader: &Session, members: &[String], say: &dyn Fn(String)) ->
 }
 
 /// Takes everything away that a cloud put on a host.
-pub(super) async fn clean_host(session: &Session, cloud: &str) -> Result<(), HostError> {
-    session.must("taking away what was put there", &clean::clean(cloud), &[], PHASE).await.map(drop)
+pub(super) async fn clean_host(session: &Session, cloud: &Cloud) -> Result<(), HostError> {
+    session
+        .must(
+            "taking away what was put there",
+            &clean::clean(cloud.name.as_str(), &cloud.network.pods),
+            &[],
+            PHASE,
+        )
+        .await
+        .map(drop)
 }
 
 impl Hosts for Runner {
@@ -454,7 +478,7 @@ impl Hosts for Runner {
         &'a self,
         step: &'a Step,
         say: &'a dyn Fn(String),
-    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Failure>> {
+    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>> {
         self.work(step, say).boxed_local()
     }
 }
@@ -491,6 +515,11 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// An error of a host that ends a step, or lets it be done again.
+pub(super) fn broken(error: &HostError) -> Broken {
+    Broken { failure: failure(error), away: error.is_away() }
 }
 
 /// An error of a host as the failure of its step.

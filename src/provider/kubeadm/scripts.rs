@@ -7,7 +7,7 @@ use super::certificates::SERVING;
 use super::documents::ENCRYPTION;
 use super::files::Service;
 use super::settings::Settings;
-use super::{ENDPOINT, PORT, STATE};
+use super::{ENDPOINT, Node, PORT, STATE, steps};
 use crate::model::cloud::Role;
 
 /// Says that a host belongs to a cluster; written as the last thing of a phase.
@@ -32,10 +32,11 @@ BEGIN {{ while ((getline line <\"{DIGESTS}\") > 0) {{ at = index(line, \" \"); k
 for unit in containerd cozy-proxy kubelet; do systemctl is-active -q $unit && echo \"active $unit\"; done
 for unit in cozy-init cozy-join; do systemctl is-active -q $unit && echo \"working $unit\"; done
 [ -e {JOINED} ] && {{
-  echo joined
+  echo \"joined $(cat {JOINED})\"
   version=$(/usr/local/bin/kubelet --version 2>/dev/null) && echo \"kubelet ${{version#Kubernetes }}\"
   /usr/local/bin/cozy host certificates 2>/dev/null | sed 's/^/ends /'
 }}
+[ -e /etc/kubernetes/pki/ca.crt ] && echo \"ca $(sha256sum </etc/kubernetes/pki/ca.crt | cut -d' ' -f1)\"
 [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ] || \
 [ -e /etc/kubernetes/bootstrap-kubelet.conf ] && echo begun
 true",
@@ -100,7 +101,7 @@ systemctl restart kubelet"
 }
 
 /// `kubeadm init` on the first server.
-pub(super) fn init(settings: &Settings) -> String {
+pub(super) fn init(node: &Node, settings: &Settings) -> String {
     format!(
         "set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
@@ -121,11 +122,31 @@ fi
 kubeadm init --config {STATE}/kubeadm.json
 {}
 {}
-{}touch {JOINED}",
+{}",
         local_endpoint(),
         ready(),
-        settings.marked()
+        joined(node, settings)
     )
+}
+
+/// Says on a host that it belongs to the cluster, as what, and with which settings.
+fn joined(node: &Node, settings: &Settings) -> String {
+    let identity = crate::host::quote(&steps::identity(node));
+    format!("{}echo {identity} >{JOINED}.new\nmv {JOINED}.new {JOINED}", settings.marked())
+}
+
+/// Waits until what was restarted on a host that belongs to the cluster does its work again.
+pub(super) fn settled(role: Role) -> String {
+    let wait = "tries=0
+until bash -c 'exec 3<>/dev/tcp/127.0.0.1/10248; printf \"GET /healthz HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"200 OK\" <&3' 2>/dev/null; do
+  tries=$((tries + 1))
+  [ $tries -lt 240 ] || { echo 'kubelet does not answer on port 10248 after 2 minutes: journalctl -u kubelet' >&2; exit 1; }
+  sleep 0.5
+done";
+    match role {
+        Role::Server => format!("{wait}\n{}", ready()),
+        Role::Agent => wait.to_owned(),
+    }
 }
 
 /// Waits until this server's etcd has a leader and takes writes as a voter,
@@ -144,8 +165,8 @@ done"
 }
 
 /// `kubeadm join` on a further host. The document is removed: it holds secrets.
-pub(super) fn join(role: Role, settings: &Settings) -> String {
-    let after = match role {
+pub(super) fn join(node: &Node, settings: &Settings) -> String {
+    let after = match node.role {
         Role::Server => format!("{}\n{}", local_endpoint(), ready()),
         Role::Agent => String::new(),
     };
@@ -158,8 +179,8 @@ if [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet
 fi
 kubeadm join --config {STATE}/join.json
 {after}
-{}touch {JOINED}",
-        settings.marked()
+{}",
+        joined(node, settings)
     )
 }
 
@@ -362,10 +383,15 @@ echo \"$line\" | sed -n 's/.*--discovery-token-ca-cert-hash \\([^ ]*\\).*/ca=\\1
 
 /// Starts a phase as a transient unit, unless it is at work, and waits for its end.
 /// Its script is in place. Prints the end of what it said; its status is the phase's.
+/// A join that has ended well since it was looked for is not begun again: it would
+/// clear a host that belongs to the cluster by now.
 pub(super) fn phase(name: &str) -> String {
+    let joins = if matches!(name, "init" | "join") { "true" } else { "false" };
     format!(
         "unit=cozy-{name} base={STATE}/phases/{name}
 if ! systemctl is-active -q $unit; then
+  if {joins} && [ -e {JOINED} ]; then exit 0; fi
+  rm -f $base.status
   systemctl reset-failed $unit 2>/dev/null
   rm -f $base.status
   systemd-run --quiet --unit=$unit --service-type=exec --description='cozy: {name}' \

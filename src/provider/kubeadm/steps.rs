@@ -13,8 +13,8 @@ use super::{Node, STATE, Site};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::release::Release;
-use crate::plan::Reason;
 use crate::plan::planner::{HostStep, Phase};
+use crate::plan::{PlanError, Reason};
 
 /// Estimates, measured on small servers: artefacts sent and containerd up;
 /// `kubeadm init`; joins.
@@ -89,6 +89,10 @@ pub(crate) struct Found {
     pub(super) working: BTreeSet<String>,
     /// It belongs to the cluster.
     pub(crate) joined: bool,
+    /// As what it joined: `server NAME ADDRESS`.
+    identity: Option<String>,
+    /// The digest of the certificate authority of its cluster.
+    ca: Option<String>,
     /// A phase began, and did not end.
     begun: bool,
     /// The release of Kubernetes that its kubelet is of.
@@ -112,6 +116,12 @@ impl Found {
         !self.joined && self.begun && !self.working.contains(&format!("cozy-{phase}"))
     }
 
+    /// All services run.
+    fn is_up(&self) -> bool {
+        let services = [Service::Containerd, Service::Proxy, Service::Kubelet];
+        services.iter().all(|service| self.active.contains(service.unit()))
+    }
+
     /// It is to join, and is not at it already.
     pub(super) fn is_to_join(&self) -> bool {
         !self.joined && !self.working.contains("cozy-join")
@@ -130,7 +140,11 @@ impl Found {
             match line.split_once(' ').unwrap_or((line, "")) {
                 ("active", unit) => drop(found.active.insert(unit.to_owned())),
                 ("working", unit) => drop(found.working.insert(unit.to_owned())),
-                ("joined", _) => found.joined = true,
+                ("joined", identity) => {
+                    found.joined = true;
+                    found.identity = Some(identity.trim().to_owned()).filter(|identity| !identity.is_empty());
+                }
+                ("ca", digest) => found.ca = Some(digest.to_owned()),
                 ("begun", _) => found.begun = true,
                 ("kubelet", version) => found.kubelet = Some(version.trim().to_owned()),
                 ("ends", line) => found.ends.read(line),
@@ -295,6 +309,34 @@ pub(super) fn leader(nodes: &[Node], found: &[Found]) -> Option<usize> {
     servers().find(|index| found.get(*index).is_some_and(|found| found.joined)).or_else(|| servers().next())
 }
 
+/// What a host joins as, for its own memory.
+pub(super) fn identity(node: &Node) -> String {
+    let role = match node.role {
+        Role::Server => "server",
+        Role::Agent => "agent",
+    };
+    format!("{role} {} {}", node.name, node.address)
+}
+
+/// Hosts that are in the cluster as something else than is wanted, or in another cluster.
+pub(super) fn strangers(nodes: &[Node], found: &[Found]) -> Vec<PlanError> {
+    let mut errors = Vec::new();
+    let speaks = leader(nodes, found).and_then(|leader| Some((nodes.get(leader)?, found.get(leader)?)));
+    for (node, found) in nodes.iter().zip(found).filter(|(_, found)| found.joined) {
+        let wanted = identity(node);
+        if let Some(is) = found.identity.as_ref().filter(|is| **is != wanted) {
+            errors.push(PlanError::Other { host: node.name.clone(), is: is.clone(), wanted });
+        }
+        if let Some((leader, first)) = speaks
+            && let (Some(ca), Some(own)) = (&first.ca, &found.ca)
+            && ca != own
+        {
+            errors.push(PlanError::TwoClusters { one: leader.name.clone(), other: node.name.clone() });
+        }
+    }
+    errors
+}
+
 /// The steps of all hosts. `wanted`, `found` and `departures.former` go with `nodes`.
 pub(super) fn steps(
     nodes: &[Node],
@@ -303,8 +345,16 @@ pub(super) fn steps(
     departures: &Departures,
 ) -> Vec<Planned> {
     let mut all: Vec<Planned> = Vec::new();
-    for ((node, wanted), found) in nodes.iter().zip(wanted).zip(found) {
-        all.push(prepare(node, wanted, found));
+    let mut restarted = None;
+    for ((index, node), (wanted, found)) in nodes.iter().enumerate().zip(wanted.into_iter().zip(found)) {
+        let mut planned = prepare(node, wanted, found);
+        // One whose services are down is no loss, and the others may wait for it.
+        let restarts = found.joined && found.is_up() && !changed(&planned.items).is_empty();
+        if restarts && node.role == Role::Server {
+            planned.step.needs.extend(restarted.map(|before| (before, Reason::Turns)));
+            restarted = Some(index);
+        }
+        all.push(planned);
     }
     let Some(leader) = leader(nodes, found) else { return all };
     let init = all.len();

@@ -105,6 +105,26 @@ fn a_second_run_finds_nothing_to_do() {
 }
 
 #[test]
+fn hosts_that_are_something_else_are_strangers() {
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let found = [
+        "joined server h1 10.0.0.11\nca 1",
+        "joined agent h2 10.0.0.12\nca 1",
+        "joined server h3 10.0.0.13\nca 2",
+        // Of a version that did not say more.
+        "joined",
+    ];
+    let found: Vec<Found> = found.iter().map(|text| Found::read(text)).collect();
+    let said: Vec<String> =
+        steps::strangers(&nodes, &found).iter().map(|error| format!("{}: {error}", error.code())).collect();
+    assert_snapshot!(said.join("\n"), @"
+        C2511: host `h2` belongs to the cluster as agent h2 10.0.0.12, and cozy.yaml wants server h2 10.0.0.12
+        C2512: hosts `h1` and `h3` belong to two different clusters
+    ");
+}
+
+#[test]
 fn a_run_that_was_killed_goes_on() {
     let done = "files\nactive containerd\nactive cozy-proxy\nactive kubelet\njoined";
     let working = "files\nactive containerd\nactive cozy-proxy\nactive kubelet\nworking cozy-join\nbegun";
@@ -296,9 +316,9 @@ fn scripts_are_what_a_posix_shell_takes() {
     let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
     let settings = super::settings::Settings::of(&site, &nodes[0]);
     let all = [
-        scripts::init(&settings),
-        scripts::join(Role::Server, &settings),
-        scripts::join(Role::Agent, &settings),
+        scripts::init(&nodes[0], &settings),
+        scripts::join(&nodes[0], &settings),
+        scripts::join(&nodes[3], &settings),
         scripts::upload_settings(),
         scripts::control_plane(),
         scripts::KUBELET_CONFIG.to_owned(),
@@ -315,8 +335,9 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::OBSERVE_LEAVER.to_owned(),
         scripts::drain("h1"),
         clean::remember(),
+        scripts::settled(Role::Server),
         clean::unpack("/x", "/opt/cni/bin"),
-        clean::clean("it's"),
+        clean::clean("it's", "10.42.0.0/16"),
         scripts::settle(&[files::Service::Containerd]),
     ];
     for script in all {

@@ -3,31 +3,31 @@
 use futures::future::{self, FutureExt as _, LocalBoxFuture};
 
 use super::leave::Answer;
-use super::run::{clean_host, failure};
+use super::run::{broken, clean_host};
 use super::scripts;
 use crate::cluster::Cluster;
-use crate::execute::event::Failure;
-use crate::execute::hosts::Hosts;
+use crate::execute::hosts::{Broken, Hosts};
 use crate::host::{HostError, Session};
+use crate::model::cloud::Cloud;
 use crate::plan::planner::{HostStep, Phase};
 use crate::plan::{Step, StepId};
 
 /// Hosts of a cloud that are to be as they were.
 pub(crate) struct Cleaner {
-    cloud: String,
+    cloud: Cloud,
     sessions: Vec<Session>,
     steps: Vec<HostStep>,
 }
 
 impl Cleaner {
     /// Looks on which hosts there is something of this cloud.
-    pub(crate) async fn new(cloud: &str, sessions: Vec<Session>) -> Result<Self, HostError> {
+    pub(crate) async fn new(cloud: &Cloud, sessions: Vec<Session>) -> Result<Self, HostError> {
         let looks =
             sessions.iter().map(|session| session.sh("looking what is there", scripts::OBSERVE_LEAVER));
         let answers = future::join_all(looks).await;
         let mut steps = Vec::new();
         for (session, text) in sessions.iter().zip(answers) {
-            let done = Answer::read(&text?).cloud() != Some(cloud);
+            let done = Answer::read(&text?).cloud() != Some(cloud.name.as_str());
             let work = "stop everything, and take away what was put there, all data included";
             steps.push(HostStep {
                 host: session.target().name.clone(),
@@ -38,7 +38,7 @@ impl Cleaner {
                 done,
             });
         }
-        Ok(Self { cloud: cloud.to_owned(), sessions, steps })
+        Ok(Self { cloud: cloud.clone(), sessions, steps })
     }
 
     /// The steps, for the planner.
@@ -46,13 +46,13 @@ impl Cleaner {
         self.steps.clone()
     }
 
-    async fn clean(&self, step: &Step, say: &dyn Fn(String)) -> Result<Option<Cluster>, Failure> {
+    async fn clean(&self, step: &Step, say: &dyn Fn(String)) -> Result<Option<Cluster>, Broken> {
         let StepId::Host { host, .. } = &step.id else { return Ok(None) };
         let Some(session) = self.sessions.iter().find(|session| session.target().name == *host) else {
             return Ok(None);
         };
         say("stopping everything, and taking it away".to_owned());
-        clean_host(session, &self.cloud).await.map(|()| None).map_err(|error| failure(&error))
+        clean_host(session, &self.cloud).await.map(|()| None).map_err(|error| broken(&error))
     }
 }
 
@@ -61,7 +61,7 @@ impl Hosts for Cleaner {
         &'a self,
         step: &'a Step,
         say: &'a dyn Fn(String),
-    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Failure>> {
+    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>> {
         self.clean(step, say).boxed_local()
     }
 }
