@@ -1,7 +1,7 @@
 //! An admission webhook over TLS with a certificate that a test chooses: it
 //! refuses everything, adds a label, or lets everything pass.
 
-use std::net::TcpListener;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -35,14 +35,29 @@ impl Webhook {
     }
 
     /// Starts one that lets everything pass, at an address that endpoints may have.
-    pub(crate) fn allowing(address: std::net::IpAddr) -> Self {
+    pub(crate) fn allowing(address: IpAddr) -> Self {
         Self::answering(address, false, Answer::Allow)
     }
 
-    fn answering(address: std::net::IpAddr, expired: bool, answer: Answer) -> Self {
+    /// Starts one for a Service, at an address that endpoints may have: it refuses everything, or lets all pass.
+    pub(crate) fn of_service(name: &str, address: IpAddr, refuses: bool) -> Self {
+        Self::named(&[name], (address, 0).into(), false, if refuses { Answer::Refuse } else { Answer::Allow })
+    }
+
+    /// Starts one that lets everything pass, where the pods of a Service are thought to be. It also answers as the
+    /// server of an aggregated API does that has no resources.
+    pub(crate) fn behind(service: &str, at: SocketAddr) -> Self {
+        Self::named(&["127.0.0.1", service], at, false, Answer::Allow)
+    }
+
+    fn answering(address: IpAddr, expired: bool, answer: Answer) -> Self {
+        Self::named(&["127.0.0.1", "hook.guard.svc"], (address, 0).into(), expired, answer)
+    }
+
+    fn named(names: &[&str], at: SocketAddr, expired: bool, answer: Answer) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params =
-            CertificateParams::new(vec!["127.0.0.1".to_owned(), "hook.guard.svc".to_owned()]).unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         if expired {
             params.not_before = rcgen::date_time_ymd(2020, 1, 1);
@@ -61,7 +76,7 @@ impl Webhook {
             )
             .unwrap();
         let config = Arc::new(config);
-        let listener = TcpListener::bind((address, 0)).unwrap();
+        let listener = TcpListener::bind(at).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
@@ -89,6 +104,10 @@ fn review<S: std::io::Read + std::io::Write>(stream: &mut S, answer: Answer) -> 
         if body.len() < length.unwrap_or(0) {
             continue;
         }
+        if head.starts_with("GET ") {
+            let list = serde_json::json!({ "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "", "resources": [] });
+            return say(stream, &list);
+        }
         let review: serde_json::Value = serde_json::from_str(body).ok()?;
         let patch = r#"[{"op":"add","path":"/metadata/labels/injected","value":"yes"}]"#;
         let mut response = match answer {
@@ -103,13 +122,17 @@ fn review<S: std::io::Read + std::io::Write>(stream: &mut S, answer: Answer) -> 
         };
         response["uid"] = review["request"]["uid"].clone();
         let answer = serde_json::json!({ "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response });
-        let answer = answer.to_string();
-        let head = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            answer.len()
-        );
-        stream.write_all(head.as_bytes()).ok()?;
-        stream.write_all(answer.as_bytes()).ok()?;
-        return stream.flush().ok();
+        return say(stream, &answer);
     }
+}
+
+fn say<S: std::io::Write>(stream: &mut S, answer: &serde_json::Value) -> Option<()> {
+    let answer = answer.to_string();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        answer.len()
+    );
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(answer.as_bytes()).ok()?;
+    stream.flush().ok()
 }

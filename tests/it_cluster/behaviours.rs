@@ -4,7 +4,10 @@ use std::future::Future;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use crate::answer::Webhook;
+use crate::scenario::own_address;
 use crate::suite;
+use crate::suite::webhooks::{Answers, Backend, Said};
 use crate::support::control_plane::ControlPlane;
 
 /// Runs a test on the control plane that all tests of this binary share, with a client of its own.
@@ -67,6 +70,41 @@ macro_rules! scripts {
 
 suite::every_script!(scripts);
 
+/// A webhook of the test's own, where pods are thought to be.
+struct Listening;
+
+impl Answers for Listening {
+    fn answer(&self, namespace: &str, said: Said) -> Backend {
+        let address = own_address();
+        let webhook = Webhook::of_service(&format!("hook.{namespace}.svc"), address, said == Said::Denied);
+        let ca = match said {
+            Said::Allowed | Said::Denied => webhook.ca,
+            Said::Untrusted => Webhook::of_service("other", address, false).ca,
+        };
+        Backend { address: address.to_string(), port: webhook.port, ca }
+    }
+}
+
+macro_rules! webhooks {
+    ($($test:ident)+) => {
+        mod answered {
+            $(#[test]
+            fn $test() {
+                super::on_the_real_server(|client| async move {
+                    // Namespaces' names are short.
+                    let name: String = stringify!($test).chars().take(50).collect();
+                    let namespace = crate::suite::namespace(&client, name.trim_end_matches('_')).await;
+                    crate::suite::webhooks::$test(client, &namespace, &super::Listening).await;
+                });
+            })+
+        }
+
+        const WEBHOOKS: usize = [$(stringify!($test)),+].len();
+    };
+}
+
+suite::webhooks::every_webhook_test!(webhooks);
+
 macro_rules! count {
     ($($module:ident: $($test:ident)+;)+) => { [$($(stringify!($test)),+),+].len() };
 }
@@ -76,7 +114,7 @@ macro_rules! count {
 fn the_suite_has_at_least_200_behaviours() {
     use std::io::Write as _;
     let scripts: usize = TOPICS.iter().map(|topic| suite::scripts::count(&folder(), topic)).sum();
-    let tests = suite::every_test!(count);
+    let tests = suite::every_test!(count) + WEBHOOKS;
     writeln!(
         std::io::stderr(),
         "API behaviours, each on the embedded cluster and on the real one: {}",

@@ -9,6 +9,7 @@ mod canary;
 mod charts;
 mod diagnosis;
 mod early;
+mod edge;
 mod existing;
 mod faults;
 mod gates;

@@ -7,8 +7,10 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use cozy_sim::{Cluster, Controllers, Options, run_controllers};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, ListParams, PostParams};
 use kube::discovery::{Discovery, verbs};
 use serde_json::{Value, json};
 
@@ -62,12 +64,12 @@ fn a_cloud_of_300_objects_goes_the_same_way_on_both_clusters() {
     assert!(on_real.created >= 300, "{} objects", on_real.created);
 }
 
-fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
+pub(crate) fn on_a_runtime<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work)
 }
 
 /// An address of this machine that is not the loopback's: endpoints may not have that. Nothing is sent.
-fn own_address() -> IpAddr {
+pub(crate) fn own_address() -> IpAddr {
     let socket = UdpSocket::bind(("0.0.0.0", 0)).unwrap();
     socket.connect(("192.0.2.1", 9)).unwrap();
     socket.local_addr().unwrap().ip()
@@ -85,7 +87,7 @@ struct Went {
 /// Installs, while a cloud, a driver and an operator do their part; twice: the second time nothing is to do.
 async fn installed(made: &mut Made, client: Client, pods: bool) -> Went {
     let ready = |object: &Value| {
-        matches!(object["kind"].as_str(), Some("Widget" | "Gadget")).then(|| {
+        matches!(object["kind"].as_str(), Some("Widget" | "Gadget" | "Pool")).then(|| {
             let generation = &object["metadata"]["generation"];
             json!({ "observedGeneration": generation, "conditions": [{ "type": "Ready", "status": "True", "reason": "Made" }] })
         })
@@ -97,6 +99,7 @@ async fn installed(made: &mut Made, client: Client, pods: bool) -> Went {
         ..Controllers::default()
     };
     let controllers = tokio::spawn(run_controllers(client.clone(), config));
+    let operator = tokio::spawn(bring_late(client.clone()));
     let mut install = made.command(&["install", "--yes", "-o", "json", "--timeout", "60s"]);
     let mut again = made.command(&["install", "--yes"]);
     let both = tokio::task::spawn_blocking(move || (install.output().unwrap(), again.output().unwrap()));
@@ -114,12 +117,36 @@ async fn installed(made: &mut Made, client: Client, pods: bool) -> Went {
     let created = events.last().unwrap()["counts"]["create"].as_u64().unwrap();
     let objects = dump(&client).await;
     controllers.abort();
+    operator.abort();
     Went { events: by_component(&events), objects, created }
+}
+
+/// An operator that defines its kind when it runs, as many do.
+async fn bring_late(client: Client) {
+    let operators: Api<Deployment> = Api::namespaced(client.clone(), "late");
+    crate::suite::wait(&operators, "late-operator", |found| {
+        let status = found.and_then(|operator| operator.status.as_ref());
+        status.is_some_and(|status| status.ready_replicas == Some(1))
+    })
+    .await;
+    let schema =
+        json!({ "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } });
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": "pools.late.example.org" },
+        "spec": {
+            "group": "late.example.org", "scope": "Cluster", "names": { "kind": "Pool", "plural": "pools" },
+            "versions": [{ "name": "v1", "served": true, "storage": true, "subresources": { "status": {} }, "schema": schema }],
+        },
+    });
+    let definitions: Api<CustomResourceDefinition> = Api::all(client);
+    let definition = serde_json::from_value(definition).unwrap();
+    definitions.create(&PostParams::default(), &definition).await.unwrap();
 }
 
 /// What happened in each component: steps and their objects. Objects of one step go at the same time, so that they
 /// are put into one order; what a wait says meanwhile, and when, is the cluster's own business.
-fn by_component(events: &[Value]) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn by_component(events: &[Value]) -> BTreeMap<String, Vec<String>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut objects: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for event in events {
@@ -214,7 +241,7 @@ fn comparable(resource: &ApiResource, object: &DynamicObject) -> Option<(String,
         "DaemonSet" => json!({ "ready": status["numberReady"], "seen": status["observedGeneration"] }),
         "Job" => json!({ "succeeded": status["succeeded"] }),
         "PersistentVolumeClaim" | "Namespace" => json!({ "phase": status["phase"] }),
-        "Widget" | "Gadget" => status,
+        "Widget" | "Gadget" | "Pool" => status,
         _ => Value::Null,
     };
     for allocated in ["clusterIP", "clusterIPs", "volumeName", "healthCheckNodePort"] {
@@ -243,6 +270,12 @@ fn cloud(mut made: Made, address: IpAddr, webhook: &Webhook) -> Made {
     made.component("operator", "needs: [kinds]", &operator());
     made.component("guard", "needs: [operator]", &guard(address, webhook));
     made.component("agents", "", &agents());
+    let brings =
+        "provides: { clusterKinds: [Pool.v1.late.example.org] }\nsource: { templates: [operator.yaml] }";
+    made.component("late", brings, &pool("own"));
+    let operator = workload("Deployment", "late-operator", "late", "");
+    fs_err::write(made.path("catalogue/templates/late/operator.yaml"), operator).unwrap();
+    made.component("pools", "", &pool("others"));
     for number in 0..APPLICATIONS {
         let needs = match number {
             0 => String::new(),
@@ -333,6 +366,13 @@ fn guard(address: IpAddr, webhook: &Webhook) -> String {
         .unwrap();
     }
     text
+}
+
+/// An object of a kind that an operator defines when it runs.
+fn pool(name: &str) -> String {
+    format!(
+        "apiVersion: late.example.org/v1\nkind: Pool\nmetadata: {{ name: {name} }}\nspec: {{ size: 1 }}\n"
+    )
 }
 
 fn agents() -> String {

@@ -4,7 +4,7 @@
 //! killed.
 
 use fs_err as fs;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
@@ -32,16 +32,21 @@ impl ControlPlane {
     /// The one of this test binary.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<ControlPlane> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        SHARED.get_or_init(|| Self::start(None))
     }
 
     /// One of its own for a test, as long as this test binary runs.
     pub(crate) fn own() -> &'static Self {
-        Box::leak(Box::new(Self::start()))
+        Box::leak(Box::new(Self::start(None)))
+    }
+
+    /// One of its own, all of whose pods have one address: that of whoever answers for them.
+    pub(crate) fn with_pods_at(address: IpAddr) -> &'static Self {
+        Box::leak(Box::new(Self::start(Some(address))))
     }
 
     /// Starts one.
-    fn start() -> Self {
+    fn start(pods: Option<IpAddr>) -> Self {
         let bin = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/cluster/bin");
         assert!(
             bin.join("control-plane").exists(),
@@ -97,7 +102,7 @@ impl ControlPlane {
                 "--authorization-kubeconfig=kubeconfig",
             ],
         );
-        plane.nodes();
+        plane.nodes(pods);
         plane.wait_until("the controllers work", || {
             plane.kubectl(&["-n", "default", "get", "serviceaccount", "default"]).status.success()
         });
@@ -172,16 +177,21 @@ impl ControlPlane {
     }
 
     /// Three nodes that kwok keeps ready.
-    fn nodes(&self) {
+    fn nodes(&self, pods: Option<IpAddr>) {
         let stages = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/cluster/stages");
-        let mut files: Vec<String> = fs::read_dir(stages)
-            .unwrap()
-            .map(|entry| format!("--config={}", entry.unwrap().path().display()))
-            .collect();
+        let mut files = Vec::new();
+        for entry in fs::read_dir(stages).unwrap() {
+            let mut path = entry.unwrap().path();
+            if let (Some(address), true) = (pods, path.ends_with("pod-ready.yaml")) {
+                self.write("pod-ready.yaml", &pods_at(&fs::read_to_string(path).unwrap(), address));
+                path = self.folder.join("pod-ready.yaml");
+            }
+            files.push(format!("--config={}", path.display()));
+        }
         files.sort();
         let node = |number: u8| {
             format!(
-                "---\napiVersion: v1\nkind: Node\nmetadata: {{ name: node-{number}, labels: {{ kubernetes.io/hostname: node-{number} }} }}\n\
+                "---\napiVersion: v1\nkind: Node\nmetadata: {{ name: node-{number}, labels: {{ kubernetes.io/hostname: node-{number}, kubernetes.io/os: linux }} }}\n\
                  status:\n  capacity: {{ cpu: '64', memory: 256Gi, pods: '1000' }}\n  allocatable: {{ cpu: '64', memory: 256Gi, pods: '1000' }}\n"
             )
         };
@@ -272,6 +282,15 @@ impl ControlPlane {
             std::thread::park_timeout(Duration::from_millis(20));
         }
     }
+}
+
+/// kwok's stage that makes pods ready, with this address for all of them.
+fn pods_at(stage: &str, address: IpAddr) -> String {
+    let (before, after) = stage.split_once("{{ $podIPs :=").expect("kwok's stage gives pods addresses");
+    let fixed = after
+        .replace("podIP: {{ index . 0 | Quote }}", &format!("podIP: \"{address}\""))
+        .replace("- ip: {{ . | Quote }}", &format!("- ip: \"{address}\""));
+    format!("{before}{{{{ $podIPs :={fixed}")
 }
 
 /// The thread that starts processes. Their death signal fires when the thread

@@ -184,7 +184,8 @@ pub(crate) fn admit(state: &mut State, call: &Call<'_>) -> Answer<()> {
             (None, Some(Answers::Deny(why))) => {
                 let hook = tree::text(hook, &["name"]);
                 let message = format!("admission webhook {hook:?} denied the request: {why}");
-                return Err(Failure::new(400, "BadRequest", message));
+                // A webhook that gives no reason leaves the field empty.
+                return Err(Failure::new(400, "", message));
             }
             (None, Some(Answers::BadCertificate)) => {
                 "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned()

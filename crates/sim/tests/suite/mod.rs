@@ -17,6 +17,7 @@ pub(crate) mod discovery;
 pub(crate) mod objects;
 pub(crate) mod scripts;
 pub(crate) mod watches;
+pub(crate) mod webhooks;
 
 /// Calls a macro with all modules and tests.
 macro_rules! every_test {
