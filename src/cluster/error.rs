@@ -164,6 +164,11 @@ impl ClusterError {
         matches!(self, Self::Refused { code: 404, .. })
     }
 
+    /// The user may not do this.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Refused { code: 403, .. })
+    }
+
     /// Whether asking again may help. A certificate that does not verify, a
     /// refusal and a conflict stay what they are.
     pub(crate) fn is_transient(&self) -> bool {
