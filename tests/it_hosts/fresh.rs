@@ -28,7 +28,7 @@ systemctl list-units --all --no-legend --no-pager --plain --type=service,mount,t
 systemctl list-units --failed --no-legend --no-pager --plain | sed 's/^/failed /'
 find /sys/fs/cgroup -maxdepth 4 -type d 2>/dev/null | grep -vE 'session|user' | sed 's/^/cgroup /' | sort
 sort /etc/passwd /etc/group
-ps -eo comm= | grep -vE '^(ps|sort|sshd|sh|bash|sudo|awk|sed|find|systemd.*|\(sd-pam\)|cat)$' | sort | sed 's/^/process /'
+ps -eo comm= | grep -vE '^(ps|sort|grep|sshd|sh|bash|sudo|awk|sed|find|systemd.*|\(sd-pam\)|cat)$' | sort | sed 's/^/process /'
 sysctl -a 2>/dev/null | grep -E '^(net.ipv4.ip_forward|net.ipv4.conf.all|net.bridge|net.netfilter.nf_conntrack_(max|tcp_timeout)|vm\.(overcommit_memory|panic)|kernel.(panic|keys))'
 "#;
 
