@@ -52,7 +52,8 @@ pub(super) async fn runner(
         ui.error(&draw::text(cloud.name.as_str(), hosts, &found.findings, found.skipped, ui.width()));
         return Ok(Err(Exit::Preflight));
     }
-    let holds = hold(&found.sessions, "cozy install", patience).await?;
+    let away = gone.iter().filter_map(|gone| gone.session.as_ref());
+    let holds = hold(found.sessions.iter().chain(away), "cozy install", patience).await?;
     let nodes =
         found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
     let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
@@ -62,10 +63,7 @@ pub(super) async fn runner(
     let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
     let sessions = found.sessions;
     let parts = Parts { cloud: cloud.clone(), nodes, sessions, gone, remove, _holds: holds, kubeconfig };
-    let mut runner = Runner::new(parts, &supplies).await.map_err(|refusal| match refusal {
-        Refusal::Host(error) => host(&error),
-        Refusal::Plan(errors) => flow::no_plan(errors),
-    })?;
+    let mut runner = Runner::new(parts, &supplies).await.map_err(refused)?;
     for name in runner.held() {
         ui.note(format!("{name} has `state: removed` and is still there: --remove-hosts takes it out"));
     }
@@ -242,19 +240,29 @@ fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
     })
 }
 
-/// Keeps other runs off hosts as long as the answer lives.
+/// Keeps other runs off hosts as long as the answer lives. One host is taken before all others, the same by
+/// every run: of two runs that begin at once one gets all, and neither waits for what the other has.
 ///
 /// # Errors
 /// Exit 6 when another run works on one of them.
-pub(super) async fn hold(
-    sessions: &[Session],
+pub(super) async fn hold<'a>(
+    sessions: impl IntoIterator<Item = &'a Session>,
     command: &str,
     patience: Duration,
 ) -> anyhow::Result<Vec<Hold>> {
-    let Holder { host, pid, .. } = settings::holder(command);
-    let holder = format!("`{command}` on {host} (pid {pid})");
-    let holds = future::join_all(sessions.iter().map(|session| session.hold(&holder, patience))).await;
-    holds.into_iter().collect::<Result<_, _>>().map_err(|error| self::host(&error))
+    let Holder { host: machine, pid, .. } = settings::holder(command);
+    let holder = format!("`{command}` on {machine} (pid {pid})");
+    let mut sessions: Vec<&Session> = sessions.into_iter().collect();
+    sessions.sort_by(|a, b| a.target().name.cmp(&b.target().name));
+    let mut holds = Vec::new();
+    if let Some((first, others)) = sessions.split_first() {
+        holds.push(first.hold(&holder, patience).await.map_err(|error| host(&error))?);
+        let others = future::join_all(others.iter().map(|session| session.hold(&holder, patience))).await;
+        for hold in others {
+            holds.push(hold.map_err(|error| host(&error))?);
+        }
+    }
+    Ok(holds)
 }
 
 fn said(error: &HostError) -> Said {
@@ -265,6 +273,14 @@ fn said(error: &HostError) -> Said {
 pub(super) fn host(error: &HostError) -> anyhow::Error {
     let exit = if matches!(error.trouble, Trouble::Held { .. }) { Exit::Locked } else { Exit::Failed };
     Problem::One(said(error), None, exit).into()
+}
+
+/// Why nothing is done on hosts, for the user.
+pub(super) fn refused(refusal: Refusal) -> anyhow::Error {
+    match refusal {
+        Refusal::Host(error) => host(&error),
+        Refusal::Plan(errors) => flow::no_plan(errors),
+    }
 }
 
 /// Hosts that do not answer, for the user.

@@ -305,11 +305,9 @@ impl Run<'_> {
 
     /// The hosts, with certificates that let work be done.
     async fn runner(&self, hosts: &HostArgs, remove: bool) -> anyhow::Result<Result<Runner, Exit>> {
-        let look = async || {
-            let how = (remove, self.wait_lock);
-            super::hosts::runner(hosts, how, self.loaded, self.settings, self.ui).await
-        };
-        let runner = match look().await? {
+        let how = (remove, self.wait_lock);
+        let found = super::hosts::runner(hosts, how, self.loaded, self.settings, self.ui).await?;
+        let runner = match found {
             Ok(runner) if !runner.urgent().is_empty() => runner,
             other => return Ok(other),
         };
@@ -335,7 +333,7 @@ impl Run<'_> {
             let words = Words { facts: facts.borrow(false), next: &again, again: &again };
             return Ok(Err(self.end(&plan, &finished, log.as_deref(), &words)?));
         }
-        look().await
+        runner.again().await.map(Ok).map_err(super::hosts::refused)
     }
 
     async fn nothing_to_do(

@@ -114,7 +114,7 @@ there() {{ grep -qxF -- \"there $1\" $before; }}"
 
 /// Stops everything, pods included.
 const SERVICES: &str = r#"
-for unit in cozy-init cozy-join; do systemctl stop $unit 2>/dev/null; done
+for unit in cozy-init cozy-join cozy-configure cozy-certify; do systemctl stop $unit 2>/dev/null; done
 systemctl disable -q --now kubelet 2>/dev/null
 ctr() { timeout 30 /usr/local/bin/ctr -n k8s.io "$@" 2>/dev/null; }
 if systemctl is-active -q containerd; then
@@ -207,6 +207,6 @@ while read -r kind dir mode; do
 done <$before
 for dir in @SHARED@; do there "$dir" || rmdir -- "$dir" 2>/dev/null || true; done
 systemctl daemon-reload
-systemctl reset-failed kubelet containerd cozy-proxy cozy-init cozy-join 2>/dev/null || true
+systemctl reset-failed kubelet containerd cozy-proxy cozy-init cozy-join cozy-configure cozy-certify 2>/dev/null || true
 find $state -mindepth 1 -maxdepth 1 ! -name host -exec rm -rf {} +
 rm -rf $state"#;

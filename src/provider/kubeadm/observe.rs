@@ -7,7 +7,7 @@ use futures::future;
 use super::leave::{Answer, Departures, Leaver, leaving};
 use super::members::{Known, Membership};
 use super::run::{Gone, Parts, Runner};
-use super::steps::{self, Found, Item, Supplies};
+use super::steps::{self, Found, Supplies};
 use super::{Node, Site, scripts, settings};
 use crate::host::{HostError, Session};
 use crate::model::cloud::Role;
@@ -33,10 +33,27 @@ impl Runner {
     /// Looks what is on the hosts, and decides what is to be done.
     pub(crate) async fn new(parts: Parts, supplies: &Supplies<'_>) -> Result<Self, Refusal> {
         let Release { kubernetes: version, sandbox, .. } = supplies.release.clone();
+        let Parts { cloud, nodes, .. } = &parts;
+        let site = Site { cloud, version: &version, sandbox: &sandbox, nodes };
+        let wanted = nodes.iter().map(|node| steps::items(&site, node, Some(supplies))).collect();
+        let fresh = Self {
+            parts,
+            version,
+            sandbox,
+            wanted,
+            found: Vec::new(),
+            leaving: Vec::new(),
+            planned: Vec::new(),
+            held: BTreeMap::new(),
+        };
+        fresh.again().await
+    }
+
+    /// Looks again: hosts have changed since. No other run gets in between.
+    pub(crate) async fn again(self) -> Result<Self, Refusal> {
+        let Self { version, sandbox, wanted, parts, held, .. } = self;
         let Parts { cloud, nodes, sessions, gone, remove, .. } = &parts;
         let site = Site { cloud, version: &version, sandbox: &sandbox, nodes };
-        let wanted: Vec<Vec<Item>> =
-            nodes.iter().map(|node| steps::items(&site, node, Some(supplies))).collect();
         let (site, marks) = (&site, &settings::marks());
         let looks = sessions.iter().zip(&wanted).zip(nodes).map(|((session, items), node)| async move {
             let probes = items.iter().map(|item| item.probe.as_str());
@@ -71,9 +88,9 @@ impl Runner {
         if staying {
             allowed.check(&membership, &names, &joins).map_err(|error| Refusal::Plan(vec![error]))?;
         }
-        let planned = steps::steps(nodes, wanted, &found, allowed);
+        let planned = steps::steps(nodes, wanted.clone(), &found, allowed);
         let leaving = departures.leaving;
-        Ok(Self { version, sandbox, found, leaving, planned, parts, held: BTreeMap::new() })
+        Ok(Self { parts, version, sandbox, wanted, found, leaving, planned, held })
     }
 }
 

@@ -41,7 +41,8 @@ pub(crate) struct Runner {
     pub(super) parts: Parts,
     pub(super) version: String,
     pub(super) sandbox: String,
-    /// Invariant: they go with the nodes.
+    /// Everything that the nodes must have. Invariant: this and what is found go with them.
+    pub(super) wanted: Vec<Vec<Item>>,
     pub(super) found: Vec<Found>,
     /// What leaves.
     pub(super) leaving: Vec<Leaving>,
@@ -234,13 +235,17 @@ impl Runner {
         let (images, others): (Vec<&Item>, Vec<&Item>) =
             planned.items.iter().partition(|item| item.action == Action::Import);
         let placed = others.iter().filter(|item| matches!(item.action, Action::Place(_)));
-        let placed = placed.map(|item| format!("{}\n", item.probe)).collect::<Vec<_>>().concat();
+        let placed = placed.map(|item| format!("{}\n", item.probe)).collect::<Vec<_>>();
+        let placed = format!("{}{}\n", placed.concat(), steps::UNTRIED);
         let what = "remembering what is there";
         session.must(what, &clean::remember(), placed.as_bytes(), SETTLE).await?;
         for item in others {
-            self.put(session, item, say).await?;
             if item.probe == steps::ITSELF {
+                let untried = Item { probe: steps::UNTRIED.to_owned(), ..item.clone() };
+                self.put(session, &untried, say).await?;
                 starts(session).await?;
+            } else {
+                self.put(session, item, say).await?;
             }
         }
         say("starting containerd and the local endpoint".to_owned());
@@ -254,7 +259,7 @@ impl Runner {
             self.put(session, item, say).await?;
         }
         let what = "keeping the digests of the files";
-        session.must(what, &scripts::keep_digests(), planned.digests.as_bytes(), SETTLE).await.map(drop)
+        session.must(what, &scripts::keep_digests(), planned.probes.as_bytes(), SETTLE).await.map(drop)
     }
 
     async fn init(&self, node: &Node, session: &Session, say: &dyn Fn(String)) -> Result<(), HostError> {
@@ -440,12 +445,12 @@ impl Runner {
     }
 }
 
-/// Makes sure that cozy starts on a host: a build that needs a C library may find another one there.
+/// Puts cozy in its place on a host if it starts there: a build that needs a C library may find another one.
+/// What works there stays otherwise.
 async fn starts(session: &Session) -> Result<(), HostError> {
-    let script = format!("{} version >/dev/null", steps::ITSELF);
-    let output = session.run("starting cozy", &script, &[], SETTLE).await?;
+    let output = session.run("starting cozy", &scripts::try_itself(), &[], SETTLE).await?;
     match output.status {
-        0 => Ok(()),
+        0 => session.sh("putting cozy in its place", &scripts::take_itself()).await.map(drop),
         _ => Err(session.error(Trouble::NoStart(crate::host::error::last_words(&output.stderr)))),
     }
 }

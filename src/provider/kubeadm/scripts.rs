@@ -44,12 +44,16 @@ true",
     )
 }
 
-/// Keeps the digests that come on standard input, `DIGEST PATH` a line, for [`observe`].
+/// Keeps the digests of the files whose paths come on standard input, one a line, for [`observe`]: what they
+/// are, not what they were to be. Somebody else may have written one since it was looked at.
 pub(super) fn keep_digests() -> String {
     format!(
         "set -eu
-while read -r digest path; do
-  if stamp=$({STAMP} \"$path\"); then printf '%s %s\\n' \"$digest\" \"$stamp\"; fi
+while read -r path; do
+  # The stamp first: who writes meanwhile makes another.
+  if stamp=$({STAMP} \"$path\") && digest=$(sha256sum <\"$path\"); then
+    printf '%s %s\\n' \"${{digest%% *}}\" \"$stamp\"
+  fi
 done >{DIGESTS}.new
 mv {DIGESTS}.new {DIGESTS}"
     )
@@ -80,6 +84,17 @@ systemctl enable -q containerd cozy-proxy kubelet
         script.push_str("systemctl start kubelet\n");
     }
     script
+}
+
+/// Starts the cozy that was put beside its place. One that does not start goes.
+pub(super) fn try_itself() -> String {
+    let new = steps::UNTRIED;
+    format!("{new} version >/dev/null || {{ rm -f {new}; exit 1; }}")
+}
+
+/// Puts the cozy that starts in its place.
+pub(super) fn take_itself() -> String {
+    format!("mv {} {}", steps::UNTRIED, steps::ITSELF)
 }
 
 /// Imports images.
@@ -119,7 +134,7 @@ END
   mv {ENCRYPTION}/config.yaml.new {ENCRYPTION}/config.yaml
   umask 022
 fi
-kubeadm init --config {STATE}/kubeadm.json
+kubeadm init --skip-token-print --config {STATE}/kubeadm.json
 {}
 {}
 {}",
@@ -364,9 +379,9 @@ pub(super) fn credentials(role: Role) -> String {
         Role::Server => format!(
             "key=$(kubeadm certs certificate-key)
 umask 077
+trap 'rm -f {STATE}/upload.json' EXIT
 sed '0,/\"kind\": \"InitConfiguration\"/s//\"certificateKey\": \"'$key'\", &/' {STATE}/kubeadm.json >{STATE}/upload.json
 kubeadm init phase upload-certs --upload-certs --config {STATE}/upload.json >/dev/null
-rm {STATE}/upload.json
 echo \"key=$key\"
 "
         ),
@@ -384,11 +399,23 @@ echo \"$line\" | sed -n 's/.*--discovery-token-ca-cert-hash \\([^ ]*\\).*/ca=\\1
 /// Starts a phase as a transient unit, unless it is at work, and waits for its end.
 /// Its script is in place. Prints the end of what it said; its status is the phase's.
 /// A join that has ended well since it was looked for is not begun again: it would
-/// clear a host that belongs to the cluster by now.
+/// clear a host that belongs to the cluster by now. Phases of hosts that belong to it
+/// are begun again: the one at work may have read settings that are old by now.
 pub(super) fn phase(name: &str) -> String {
     let joins = if matches!(name, "init" | "join") { "true" } else { "false" };
     format!(
         "unit=cozy-{name} base={STATE}/phases/{name}
+# Scripts and what they said are nobody else's.
+chmod 0700 {STATE}/phases
+await() {{
+  pid=$(systemctl show -p MainPID --value $unit)
+  [ \"$pid\" = 0 ] || tail --pid=\"$pid\" -s 0.1 -f /dev/null
+}}
+if ! {joins} && systemctl is-active -q $unit; then
+  await
+  # Nothing of it runs any more; this waits until its name is free.
+  systemctl stop $unit 2>/dev/null
+fi
 if ! systemctl is-active -q $unit; then
   if {joins} && [ -e {JOINED} ]; then exit 0; fi
   rm -f $base.status
@@ -397,8 +424,7 @@ if ! systemctl is-active -q $unit; then
   systemd-run --quiet --unit=$unit --service-type=exec --description='cozy: {name}' \
     sh -c \"sh $base.sh >$base.log 2>&1; echo \\$? >$base.status\" || exit
 fi
-pid=$(systemctl show -p MainPID --value $unit)
-[ \"$pid\" = 0 ] || tail --pid=\"$pid\" -s 0.1 -f /dev/null
+await
 tail -n 12 $base.log >&2
 # What kubeadm finds wrong stands before its last words.
 grep -F '[ERROR ' $base.log | tail -n 3 >&2

@@ -166,8 +166,8 @@ pub(crate) struct Planned {
     pub(crate) step: HostStep,
     /// What is missing.
     pub(super) items: Vec<Item>,
-    /// What the host's files are when the step is done, `DIGEST PATH` a line.
-    pub(super) digests: String,
+    /// The files whose digests are kept when the step is done, a path a line.
+    pub(super) probes: String,
     /// What a killed phase left is cleared first.
     pub(super) clear: bool,
     /// Members of etcd, by ID, that are taken out first.
@@ -184,7 +184,7 @@ impl Planned {
         Self {
             step,
             items: Vec::new(),
-            digests: String::new(),
+            probes: String::new(),
             clear: false,
             former: Vec::new(),
             renewal: Renewal::default(),
@@ -205,6 +205,9 @@ pub(crate) struct Supplies<'a> {
 
 /// Where cozy itself is on a host.
 pub(super) const ITSELF: &str = "/usr/local/bin/cozy";
+
+/// Where it is until it has shown that it starts there: beside its place, whose file system lets programs run.
+pub(super) const UNTRIED: &str = "/usr/local/bin/.cozy-new";
 
 /// Everything that a node must have, in the order in which it is put there.
 pub(super) fn items(site: &Site<'_>, node: &Node, supplies: Option<&Supplies<'_>>) -> Vec<Item> {
@@ -475,8 +478,7 @@ pub(super) fn urgent(all: &[Planned]) -> Vec<HostStep> {
 }
 
 fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
-    let digests =
-        wanted.iter().map(|item| format!("{} {}\n", item.digest, item.probe)).collect::<Vec<_>>().concat();
+    let probes = wanted.iter().map(|item| format!("{}\n", item.probe)).collect::<Vec<_>>().concat();
     let items: Vec<Item> =
         wanted.into_iter().filter(|item| found.digest(&item.probe) != Some(&item.digest)).collect();
     let services = [Service::Containerd, Service::Proxy, Service::Kubelet];
@@ -503,7 +505,7 @@ fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
         expect: PREPARE,
         done,
     };
-    Planned { items, digests, ..Planned::new(step) }
+    Planned { items, probes, ..Planned::new(step) }
 }
 
 /// The services that some items concern.

@@ -336,6 +336,8 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::drain("h1"),
         clean::remember(),
         scripts::settled(Role::Server),
+        scripts::phase("configure"),
+        scripts::try_itself(),
         clean::unpack("/x", "/opt/cni/bin"),
         clean::clean("it's", "10.42.0.0/16"),
         scripts::settle(&[files::Service::Containerd]),
@@ -366,8 +368,11 @@ fn files_are_read_again_only_when_they_changed() {
     for name in ["same", "changed", "new it's"] {
         fs_err::write(path(name), name).unwrap();
     }
-    // Digests that are not true show what was read.
-    run(&scripts::keep_digests(), &format!("aa {}\nbb {}\n", path("same"), path("changed")));
+    run(&scripts::keep_digests(), &format!("{}\n{}\n{}\n", path("same"), path("changed"), path("missing")));
+    // What is kept is what is there, whatever was to be there. Another digest shows what is read again.
+    let kept = fs_err::read_to_string(path("digests")).unwrap();
+    assert!(kept.contains(&Digest::of(b"changed").to_string()), "{kept}");
+    fs_err::write(path("digests"), kept.replace(&Digest::of(b"same").to_string(), "aa")).unwrap();
     fs_err::write(path("changed"), "CHANGED").unwrap();
     let names = ["same", "changed", "new it's", "missing"].map(path);
     let found = run(&scripts::observe(&names.each_ref().map(String::as_str)), "");
@@ -375,6 +380,29 @@ fn files_are_read_again_only_when_they_changed() {
     assert_eq!(found.digest(&names[1]), Some(&*Digest::of(b"CHANGED").to_string()));
     assert_eq!(found.digest(&names[2]), Some(&*Digest::of(b"new it's").to_string()));
     assert_eq!(found.digest(&names[3]), None);
+}
+
+#[test]
+fn a_cozy_that_does_not_start_takes_no_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (new, place) = (folder.path().join(".cozy-new"), folder.path().join("cozy"));
+    let run = |script: String| {
+        let script = script.replace("/usr/local/bin", folder.path().to_str().unwrap());
+        std::process::Command::new("sh").args(["-c", &script]).output().unwrap().status.success()
+    };
+    let put = |text: &str| {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs_err::write(&new, text).unwrap();
+        fs_err::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    fs_err::write(&place, "works").unwrap();
+    put("#!/bin/sh\nexit 1\n");
+    assert!(!run(scripts::try_itself()));
+    assert!(!new.exists());
+    assert_eq!(fs_err::read_to_string(&place).unwrap(), "works");
+    put("#!/bin/sh\n[ \"$1\" = version ]\n");
+    assert!(run(scripts::try_itself()) && run(scripts::take_itself()));
+    assert!(!new.exists() && fs_err::read_to_string(&place).unwrap().contains("version"));
 }
 
 /// What a host says that has the settings of a site.
