@@ -83,6 +83,9 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
 /// Looks at a cluster that others made. There is nothing that cozy would mend there.
 fn existing(args: &Args, loaded: &mut Loaded, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let skip = skipped(&args.hosts)?;
+    if args.fix {
+        ui.note("note    --fix mends hosts only: nothing is changed in a cluster that others made");
+    }
     super::secrets::read(loaded, settings)?;
     if let Err(signal) = artefacts::attach(loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy preflight", ui));

@@ -215,6 +215,7 @@ impl Looker<'_, '_> {
                 };
                 let here: Vec<(Wanted<'w, '_>, Value)> = page
                     .into_iter()
+                    .filter(|live| is_in(live, id.namespace.as_deref()))
                     .filter_map(|live| Some((open.remove(live.pointer("/metadata/name")?.as_str()?)?, live)))
                     .collect();
                 let seen = stream::iter(here).map(|(wanted, live)| self.listed(wanted, Some(live)));
@@ -251,6 +252,12 @@ impl Looker<'_, '_> {
         let foreign = if any.is_some() { None } else { foreign(object, &live) };
         found(Found { live: Live { verdict, ready, failed, recorded, foreign }, entry })
     }
+}
+
+/// Whether an object is in a namespace, or its kind has none. A list of all namespaces, read where none is known, has
+/// objects of others by the same name.
+fn is_in(live: &Value, namespace: Option<&str>) -> bool {
+    live.pointer("/metadata/namespace").is_none_or(|own| own.as_str() == namespace)
 }
 
 /// Something of each inventory.
@@ -395,5 +402,20 @@ impl<'a> Lists<'a> {
             }
         }
         listed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn objects_of_other_namespaces_are_not_taken_for_ours() {
+        let live = json!({ "metadata": { "name": "a", "namespace": "n" } });
+        assert!(is_in(&live, Some("n")) && !is_in(&live, Some("m")) && !is_in(&live, None));
+        let wide = json!({ "metadata": { "name": "a" } });
+        assert!(is_in(&wide, None) && is_in(&wide, Some("n")));
     }
 }

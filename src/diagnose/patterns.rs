@@ -206,10 +206,16 @@ const PATTERNS: &[Pattern] = &[
     row(&["manifest unknown"], "the image is not there", "", "check the image's name and tag"),
     row(&["failed to pull", "not found"], "the image is not there", "", "check the image's name and tag"),
     row(
-        &["failed to pull", "lookup "],
+        &["failed to pull", "lookup ", "no such host"],
         "the registry's name cannot be resolved on the node",
         "lookup ",
         "mend the image's name, or the name servers of the node: they do not know {}",
+    ),
+    row(
+        &["failed to pull", "lookup "],
+        "the registry's name cannot be resolved on the node",
+        "lookup ",
+        "look at the node's name servers: they do not answer for {}",
     ),
     row(&["failed to pull"], "the image cannot be pulled", "", "check that nodes reach the registry"),
     // Probes.
@@ -384,6 +390,7 @@ mod tests {
             r#"Failed to pull image "example.org/a:9": rpc error: code = NotFound desc = failed to pull and unpack image "example.org/a:9": failed to resolve reference "example.org/a:9": example.org/a:9: not found"#,
             r#"Failed to pull image "example.org/a": failed to authorize: failed to fetch anonymous token: unexpected status: 401 Unauthorized"#,
             r#"Failed to pull image "registry.invalid/web:1.2": failed to do request: Head "https://registry.invalid/v2/web/manifests/1.2": dial tcp: lookup registry.invalid on 10.0.0.1:53: no such host"#,
+            r#"Failed to pull image "registry.example/web:1.2": failed to do request: Head "https://registry.example/v2/web/manifests/1.2": dial tcp: lookup registry.example on 10.0.0.1:53: read udp 10.0.0.2:4711->10.0.0.1:53: i/o timeout"#,
             r"Readiness probe failed: dial tcp 10.42.1.3:8080: connect: connection refused",
             r"failed to pull and unpack image: unexpected status code 429 Too Many Requests - toomanyrequests: You have reached your pull rate limit",
             r"0/3 nodes are available: 3 Insufficient cpu. preemption: 0/3 nodes are available",
@@ -423,6 +430,7 @@ mod tests {
             the image is not there: check the image's name and tag
             the registry wants credentials: give the pod's ServiceAccount an imagePullSecret that is good for this registry
             the registry's name cannot be resolved on the node: mend the image's name, or the name servers of the node: they do not know registry.invalid
+            the registry's name cannot be resolved on the node: look at the node's name servers: they do not answer for registry.example
             the container runs, and does not say that it is ready: look at its log (`kubectl logs`), and at the readinessProbe's port and path
             the registry's rate limit is used up: give pull credentials, or a mirror (artifacts.mirror)
             no node has that much CPU left: add nodes, free CPU, or lower requests.cpu

@@ -65,10 +65,18 @@ impl Quantity {
         } else {
             (1, suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?)
         };
-        power += 9 - i32::try_from(part.len()).ok()?;
-        let amount = format!("{whole}{part}").trim_start_matches('0').to_owned();
-        let amount = if amount.is_empty() { Some(0) } else { amount.parse::<i128>().ok() };
-        let amount = amount.and_then(|amount| scaled(amount.checked_mul(factor)?, power));
+        let part = part.trim_end_matches('0');
+        power = power.saturating_add(9).saturating_sub(i32::try_from(part.len()).ok()?);
+        let digits = format!("{whole}{part}");
+        let digits = digits.trim_start_matches('0');
+        // Digits finer than a billionth only round up. A power of 1024 makes ten more count, and they still fit.
+        let finest: i32 = if factor == 1 { 0 } else { -10 };
+        let fine = usize::try_from(finest.saturating_sub(power)).unwrap_or_default().min(digits.len());
+        let (digits, cut) = digits.split_at(digits.len() - fine);
+        power = power.saturating_add(i32::try_from(fine).ok()?);
+        let up = i128::from(cut.bytes().any(|digit| digit != b'0'));
+        let amount = if digits.is_empty() { Some(0) } else { digits.parse::<i128>().ok() };
+        let amount = amount.and_then(|amount| scaled((amount + up).checked_mul(factor)?, power));
         // What does not even fit is larger than the largest.
         let amount = amount.unwrap_or(LARGEST).min(LARGEST);
         Some(Self(if negative { -amount } else { amount }))
@@ -201,6 +209,13 @@ mod tests {
             ("-0.1n", -1),
             ("1e-99", 1),
             ("0e99", 0),
+            ("1e2147483647", LARGEST),
+            ("0.1e-2147483648", 1),
+            ("0.10000000000000000000000000000000000000000000000000000", NANO / 10),
+            ("0.10000000000000000000000000000000000000000000000000001", NANO / 10 + 1),
+            ("0.00000000000000000000000000000000000000000000000000001Ei", 1),
+            ("1.00000000000000000000000000000000000000000000000000000Gi", 1024 * 1024 * 1024 * NANO),
+            ("0.00000000000000000000000000000000000000000000000005e50", 5 * NANO),
             ("9999999999999E", LARGEST),
             ("99999999999999999999999999999999999999999999", LARGEST),
         ] {

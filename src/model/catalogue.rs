@@ -238,10 +238,11 @@ fn misnamed(files: &Files) -> Vec<Finding> {
                 let message = format!("{}: the files of bundles end in `.yaml`", file.shown);
                 found.push(Finding::error(1234, message).hinted("rename it"));
             }
-            (Some("templates"), Some(folder), Some(inner)) => {
+            (Some("templates"), Some(folder), Some(_)) => {
                 let known = files.contains_key(&format!("templates/{folder}/component.yaml"));
                 if !known && folders.insert(folder) {
-                    let shown = file.shown.split_once(inner).map_or(path.as_str(), |(shown, _)| shown);
+                    let own = path.strip_prefix(&format!("templates/{folder}/")).unwrap_or(path);
+                    let shown = file.shown.strip_suffix(own).unwrap_or(path);
                     let message = format!("{shown}: there is no `component.yaml` in this folder");
                     found.push(
                         Finding::error(1234, message).hinted("a folder in `templates/` is a component"),

@@ -137,7 +137,7 @@ impl Checks<'_> {
         let Read { source, root, .. } = yaml::read(bytes, &format!("{folder}{name}"));
         let place = match &fault {
             SchemaFault::Json(error) => source.place(error.line(), error.column()),
-            SchemaFault::Schema { at, .. } => {
+            SchemaFault::Schema { at, .. } | SchemaFault::Reference { at, .. } => {
                 root.map_or(0..0, |root| root.at(at.split('/').skip(1)).range.clone())
             }
             SchemaFault::Heavy => root.map_or(0..0, |root| root.range),
@@ -145,6 +145,9 @@ impl Checks<'_> {
         let hint = match fault {
             SchemaFault::Json(_) => "check commas, quotes and brackets here and above",
             SchemaFault::Schema { .. } => "see https://json-schema.org",
+            SchemaFault::Reference { .. } => {
+                "refer to schemas by `$ref: \"#/$defs/NAME\"`, as it is spelled there, without anchors and nested ids"
+            }
             SchemaFault::Heavy => "write out what is needed, with fewer `$ref`, `allOf` and `anyOf`",
         };
         self.findings.push(Finding::error(1216, fault.to_string()).on(&source, place).hinted(hint));

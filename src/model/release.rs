@@ -82,13 +82,31 @@ impl Release {
         }
         // They become parts of paths, here and on hosts.
         let wrong = releases.iter().flat_map(|release| &release.artifacts).find_map(|binary| {
-            let parts = [&binary.name, &binary.version, &binary.arch];
-            parts.into_iter().find(|part| !is_file_name(part)).cloned()
+            let parts = [&binary.name, &binary.version, &binary.arch, binary.file()];
+            parts.into_iter().find(|part| !is_file_name(part))
         });
-        match wrong {
-            Some(part) => Err(ReleaseError::Broken(format!("`{part}` cannot be part of a file's name"))),
-            None => Ok(releases),
+        if let Some(part) = wrong {
+            return Err(ReleaseError::Broken(format!("`{part}` cannot be part of a file's name")));
         }
+        for release in &releases {
+            release.check()?;
+        }
+        Ok(releases)
+    }
+
+    /// Whether its texts can stand in what is written on hosts.
+    fn check(&self) -> Result<(), ReleaseError> {
+        let version = self.kubernetes.strip_prefix('v').unwrap_or(&self.kubernetes);
+        if semver::Version::parse(version).is_err() {
+            return Err(ReleaseError::Broken(format!("`{}` is no version of Kubernetes", self.kubernetes)));
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '/' | ':' | '@');
+        if !self.sandbox.starts_with(|first: char| first.is_ascii_alphanumeric())
+            || !self.sandbox.chars().all(fits)
+        {
+            return Err(ReleaseError::Broken(format!("`{}` is no image", self.sandbox)));
+        }
+        Ok(())
     }
 
     /// The release of a version, with or without `v`; the first one when none is named.
@@ -112,8 +130,12 @@ impl Release {
 impl Binary {
     /// Where it lies in a mirror: `kubernetes/VERSION/ARCH/FILE`, FILE as upstream calls it.
     pub(crate) fn path(&self) -> String {
-        let file = self.url.rsplit('/').next().unwrap_or_default();
-        format!("kubernetes/{}/{}/{file}", self.version, self.arch)
+        format!("kubernetes/{}/{}/{}", self.version, self.arch, self.file())
+    }
+
+    /// Its file's name.
+    fn file(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
     }
 }
 
@@ -193,6 +215,23 @@ mod tests {
         let sha = Digest::of(b"").to_string();
         assert_eq!(lock("kubelet", &sha), Ok(()));
         assert!(lock("../kubelet", &sha).unwrap_err().to_string().contains("part of a file's name"));
+        let whole = |kubernetes: &str, sandbox: &str, url: &str| {
+            let text = format!(
+                "kubernetes: '{kubernetes}'\nsandbox: '{sandbox}'\nartifacts: [{{ name: runc, version: v1, arch: amd64, url: '{url}', sha256: {sha} }}]\n"
+            );
+            Release::read(text.as_bytes()).map(drop).map_err(|error| error.to_string())
+        };
+        assert_eq!(whole("v1.36.4", "r.example:5000/pause@sha256:ab", "https://x/y-1.tgz"), Ok(()));
+        for (kubernetes, sandbox, url, said) in [
+            ("v1.36.4", "pause", "https://x/..", "`..` cannot be part of a file's name"),
+            ("v1.36.4", "pause", "https://x/y?sig=a", "`y?sig=a` cannot be part of a file's name"),
+            ("v1.36.4", "pause", "https://x/", "`` cannot be part of a file's name"),
+            ("../x", "pause", "https://x/y", "`../x` is no version of Kubernetes"),
+            ("v1.36.4", "", "https://x/y", "`` is no image"),
+            ("v1.36.4", "pause\"", "https://x/y", "`pause\"` is no image"),
+        ] {
+            assert!(whole(kubernetes, sandbox, url).unwrap_err().ends_with(said), "{said}");
+        }
         assert!(matches!(lock("kubelet", "abc"), Err(ReleaseError::Broken(_))));
         assert!(matches!(Release::read(b""), Err(ReleaseError::Broken(_))));
         assert!(matches!(Release::read(&[0xff]), Err(ReleaseError::Broken(_))));

@@ -112,6 +112,14 @@ pub(crate) enum SchemaFault {
         /// What is wrong there.
         message: String,
     },
+    /// It refers to schemas in a way that what it costs cannot be told.
+    #[error("{message}")]
+    Reference {
+        /// Where, a JSON pointer.
+        at: String,
+        /// What is wrong there.
+        message: String,
+    },
     /// Checking values against it would take too long.
     #[error("more than {} schemas judge one value: references and alternatives multiply", weight::MOST)]
     Heavy,
@@ -137,6 +145,9 @@ impl SettingsSchema {
         let weight = weight::weight(&schema);
         if weight > weight::MOST {
             return Err(SchemaFault::Heavy);
+        }
+        if let Some((at, message)) = weight::reference(&schema) {
+            return Err(SchemaFault::Reference { at, message });
         }
         secrets(&mut schema, 0);
         let validator = jsonschema::validator_for(&schema)

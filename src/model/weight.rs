@@ -20,6 +20,45 @@ pub(super) fn weight(schema: &Value) -> u64 {
     scale.anywhere(schema)
 }
 
+/// Keywords that judge anew, for what they have not judged yet, the value that those beside them judge.
+const AGAIN: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
+
+/// The first keyword that refers to a schema in another way than by its place in the file, `#/…`, as a pointer with
+/// what is wrong. [`weight`] follows only those.
+pub(super) fn reference(root: &Value) -> Option<(String, String)> {
+    let draft = root.get("$schema").and_then(Value::as_str).unwrap_or_default();
+    let id = if draft.contains("draft-04") { "id" } else { "$id" };
+    foreign(root, root, id, String::new())
+}
+
+fn foreign(root: &Value, value: &Value, id: &str, at: String) -> Option<(String, String)> {
+    let own = value.as_object().and_then(|map| {
+        map.iter().find_map(|(key, value)| {
+            let text = value.as_str()?;
+            let is_plain = match key.as_str() {
+                "$ref" => text.strip_prefix('#').is_some_and(|pointer| root.pointer(pointer).is_some()),
+                "$dynamicRef" | "$recursiveRef" => false,
+                key => key != id || at.is_empty(),
+            };
+            (!is_plain).then(|| format!("`{key}: {text}` is no place in this file"))
+        })
+    });
+    if let Some(own) = own {
+        return Some((at, own));
+    }
+    match value {
+        Value::Object(map) => map.iter().find_map(|(key, inner)| {
+            let key = key.replace('~', "~0").replace('/', "~1");
+            foreign(root, inner, id, format!("{at}/{key}"))
+        }),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, inner)| foreign(root, inner, id, format!("{at}/{index}"))),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
 struct Scale<'a> {
     root: &'a Value,
     /// Weights by the address of a schema; `None`: it is being weighed.
@@ -63,7 +102,11 @@ impl<'a> Scale<'a> {
         if let Some(Value::Object(dependent)) = map.get("dependentSchemas") {
             inner.extend(dependent.values());
         }
-        let weight = inner.into_iter().map(|inner| self.here(inner, depth + 1)).fold(1, u64::saturating_add);
+        let mut weight =
+            inner.into_iter().map(|inner| self.here(inner, depth + 1)).fold(1, u64::saturating_add);
+        if AGAIN.iter().any(|keyword| map.contains_key(*keyword)) {
+            weight = weight.saturating_mul(2);
+        }
         self.known.insert(key, Some(weight));
         weight
     }
@@ -89,8 +132,37 @@ mod tests {
             .collect();
         assert!(weight(&json!({ "$ref": "#/$defs/a0", "$defs": chain })) > MOST);
         assert_eq!(weight(&json!({ "$ref": "#" })), 2);
+        assert_eq!(weight(&json!({ "allOf": [{}], "unevaluatedProperties": false })), 4);
         let tree = json!({ "properties": { "left": { "$ref": "#" }, "right": { "$ref": "#" } } });
         assert_eq!(weight(&tree), 2);
         assert_eq!(weight(&json!({ "items": { "anyOf": [{}, { "oneOf": [true, false] }] } })), 5);
+    }
+
+    #[test]
+    fn references_are_places_in_the_same_file() {
+        let old = "http://json-schema.org/draft-04/schema#";
+        for plain in [
+            json!({ "$id": "https://x/y", "$ref": "#/$defs/a~1b", "$defs": { "a/b": { "$ref": "#" } } }),
+            json!({ "properties": { "$id": { "type": "string" }, "$ref": { "type": "string" } } }),
+            json!({ "properties": { "a": { "default": { "id": "x" } } } }),
+        ] {
+            assert_eq!(reference(&plain), None, "{plain}");
+        }
+        for (other, at, said) in [
+            (json!({ "items": { "$ref": "#a" } }), "/items", "$ref: #a"),
+            (
+                json!({ "items": { "$ref": "#/%24defs/a" }, "$defs": { "a": {} } }),
+                "/items",
+                "$ref: #/%24defs/a",
+            ),
+            (json!({ "not": [{ "$ref": "x.json" }] }), "/not/0", "$ref: x.json"),
+            (json!({ "$dynamicRef": "#a" }), "", "$dynamicRef: #a"),
+            (json!({ "$recursiveRef": "#" }), "", "$recursiveRef: #"),
+            (json!({ "$defs": { "a/b": { "$id": "x" } } }), "/$defs/a~1b", "$id: x"),
+            (json!({ "$schema": old, "items": { "id": "x" } }), "/items", "id: x"),
+        ] {
+            let said = format!("`{said}` is no place in this file");
+            assert_eq!(reference(&other), Some((at.to_owned(), said)), "{other}");
+        }
     }
 }

@@ -71,6 +71,7 @@ fn cost(mut command: Command, objects: usize) -> Cost {
         }
     }
     assert!(child.wait().unwrap().success());
+    assert!(cost.memory > MIB && !cost.processor.is_zero(), "nothing was read of what it cost");
     cost.wall = started.elapsed();
     let end: serde_json::Value = serde_json::from_str(&last).unwrap();
     assert_eq!(end["counts"]["create"], objects);

@@ -126,6 +126,19 @@ fn schemas_that_multiply_are_refused_soon() {
         })
         .collect();
     let schema = format!("{{ \"$ref\": \"#/$defs/a0\", \"$defs\": {{ {} }} }}", doubled.join(", "));
+    let anchors: Vec<String> = (0..40)
+        .map(|level| {
+            let next = format!("{{ \"$ref\": \"#b{}\" }}", level + 1);
+            format!("\"a{level}\": {{ \"$anchor\": \"b{level}\", \"allOf\": [{next}, {next}] }}")
+        })
+        .collect();
+    let anchors = format!(
+        "{{ \"$ref\": \"#b0\", \"$defs\": {{ {}, \"a40\": {{ \"$anchor\": \"b40\" }} }} }}",
+        anchors.join(", ")
+    );
+    let encoded =
+        format!("{{ \"$ref\": \"#/%24defs/a0\", \"$defs\": {{ {}, \"a40\": {{}} }} }}", doubled.join(", "))
+            .replace("#/$defs", "#/%24defs");
     let many: Vec<String> = (0..300).map(|number| format!("{{ \"const\": {number} }}")).collect();
     let alternatives =
         format!("{{ \"properties\": {{ \"a\": {{ \"items\": {{ \"anyOf\": [{}] }} }} }} }}", many.join(", "));
@@ -135,6 +148,8 @@ fn schemas_that_multiply_are_refused_soon() {
         "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: shop\nkubernetes: { provider: existing }\n";
     for (schema, settings, words) in [
         (schema, "{ a: 1 }".to_owned(), "references and alternatives multiply"),
+        (anchors, "{ a: 1 }".to_owned(), "`$ref: #b0` is no place in this file"),
+        (encoded, "{ a: 1 }".to_owned(), "`$ref: #/%24defs/a0` is no place in this file"),
         (alternatives, format!("{{ a: [{}] }}", "x,".repeat(20_000)), "too many to be checked"),
     ] {
         fs_err::write(component.join("s.json"), schema).unwrap();
@@ -240,6 +255,8 @@ fn what_nothing_reads_in_a_catalogue_is_said() {
     }
     let lint = || text(&cozy(&["bundle", "lint", "--catalogue", catalogue]).stderr).replace(catalogue, "");
     let mut said = lint();
+    fs_err::create_dir(folder.path().join("templates/x/a")).unwrap();
+    write(&folder, "templates/x/a/y.yaml", "");
     write(&folder, "templates/x/component.yml", "");
     write(&folder, "bundles/mine.yml", "");
     said += &lint();
