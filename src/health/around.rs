@@ -142,10 +142,14 @@ pub(crate) fn kept(kind: &GroupKind, object: &Value) -> Option<Value> {
                 .count();
             Some(json!({ "metadata": metadata(), "ready": ready }))
         }
-        ("", "Event") if pods::tells_of_volumes(object) => Some(json!({
-            "metadata": metadata(),
-            "pod": part("/involvedObject/uid"), "reason": part("/reason"), "message": part("/message"),
-        })),
+        ("", "Event") if pods::tells_of_volumes(object) => {
+            let last = ["/series/lastObservedTime", "/lastTimestamp", "/eventTime"];
+            let last = last.iter().find_map(|pointer| object.pointer(pointer)?.as_str());
+            Some(json!({
+                "metadata": metadata(), "first": part("/firstTimestamp"), "last": last,
+                "pod": part("/involvedObject/uid"), "reason": part("/reason"), "message": part("/message"),
+            }))
+        }
         ("storage.k8s.io", "StorageClass") => Some(json!({
             "metadata": metadata(),
             "mode": part("/volumeBindingMode"),

@@ -2,6 +2,7 @@
 //! workload waits because of such a pod. That volumes cannot be mounted is in
 //! no field of a pod: only events tell it.
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::{Context, Health, Soft, SoftCause, condition, said, text};
@@ -34,9 +35,26 @@ pub(super) fn matters(pod: &Value) -> bool {
 /// The reasons of events that say that a volume is not there.
 const NO_VOLUME: &[&str] = &["FailedMount", "FailedAttachVolume"];
 
-/// Whether an event says of a pod that a volume is not there.
+/// The reason of events that say that volumes are there: the kubelet makes a pod's sandbox after it has mounted them.
+const NO_SANDBOX: &str = "FailedCreatePodSandBox";
+
+/// From when on, after it was said first, a volume that is not there is no hiccup. The kubelet tries, and says so, again
+/// after 0.5 s, 1 s, 2 s and so on, up to about two minutes (`pkg/util/goroutinemap/exponentialbackoff`).
+const LASTING: SignedDuration = SignedDuration::from_secs(60);
+
+/// Whether an event says of a pod that a volume is not there, or that all are.
 pub(super) fn tells_of_volumes(event: &Value) -> bool {
-    text(event, "/reason").is_some_and(|reason| NO_VOLUME.contains(&reason))
+    text(event, "/reason").is_some_and(|reason| NO_VOLUME.contains(&reason) || reason == NO_SANDBOX)
+}
+
+fn moment(event: &Value, pointer: &str) -> Option<Timestamp> {
+    text(event, pointer)?.parse().ok()
+}
+
+/// Whether an event was said again for so long that it does not pass by itself. One without times counts.
+fn lasts(event: &Value) -> bool {
+    let (first, last) = (moment(event, "/first"), moment(event, "/last"));
+    first.zip(last).is_none_or(|(first, last)| last.duration_since(first) >= LASTING)
 }
 
 /// Whether a pod has its node, and is not so far that its volumes must be there: they are before its sandbox is
@@ -56,21 +74,29 @@ fn waits_for_volumes(pod: &Value) -> bool {
 pub(super) fn with_volumes(pod: &Value, context: Context<'_>) -> Health {
     match self::pod(pod) {
         Health::Progressing(reason) => match missing_volume(pod, context) {
-            Some(said) => Health::Stuck(Soft::new(SoftCause::Volumes, said)),
+            Some(soft) => Health::Stuck(soft),
             None => Health::Progressing(reason),
         },
         health => health,
     }
 }
 
-fn missing_volume(pod: &Value, context: Context<'_>) -> Option<String> {
+fn missing_volume(pod: &Value, context: Context<'_>) -> Option<Soft> {
     if !waits_for_volumes(pod) {
         return None;
     }
     let uid = text(pod, "/metadata/uid")?;
     let events = context.around.all(&GroupKind::new("", "Event"), text(pod, "/metadata/namespace"))?;
-    let event = events.iter().find(|event| text(event, "/pod") == Some(uid))?;
-    Some(format!("{}: {}", text(event, "/reason")?, text(event, "/message").unwrap_or_default().trim()))
+    let own = || events.iter().filter(|event| text(event, "/pod") == Some(uid));
+    let is_sandbox = |event: &Value| text(event, "/reason") == Some(NO_SANDBOX);
+    let mounted = own().filter(|event| is_sandbox(event)).filter_map(|event| moment(event, "/last")).max();
+    let missing = own()
+        .filter(|event| !is_sandbox(event))
+        .filter(|event| mounted.is_none_or(|mounted| moment(event, "/last") > Some(mounted)));
+    let event = missing.max_by_key(|event| lasts(event))?;
+    let words =
+        format!("{}: {}", text(event, "/reason")?, text(event, "/message").unwrap_or_default().trim());
+    Some(Soft { ripe: lasts(event), ..Soft::new(SoftCause::Volumes, words) })
 }
 
 fn claims(pod: &Value) -> impl Iterator<Item = &str> {

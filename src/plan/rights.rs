@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::edges::gate_is_of;
 use super::planner::Desired;
+use crate::health::around::{self, Need};
+use crate::health::cel::Gate;
 use crate::model::kept::SYSTEM_NAMESPACE;
 use crate::model::kinds;
 use crate::model::object::GroupKind;
@@ -78,12 +81,39 @@ pub(crate) fn needed(desired: &Desired, served: impl Fn(&GroupKind) -> Option<St
             Some((object.defines()?, plural.to_owned()))
         })
         .collect();
+    let plural = |kind: &GroupKind| {
+        let known = served(kind).or_else(|| defined.get(kind).cloned());
+        known.unwrap_or_else(|| kinds::plural(&kind.kind))
+    };
     for object in objects() {
         let kind = &object.id.kind;
-        let plural = served(kind).or_else(|| defined.get(kind).cloned());
-        let plural = plural.unwrap_or_else(|| kinds::plural(&kind.kind));
+        let plural = plural(kind);
         add(&kind.group, &plural, object.id.namespace.as_deref(), &HERE);
         add(&kind.group, &plural, None, &EVERYWHERE);
+    }
+    for kind in watched(desired) {
+        add(&kind.group, &plural(&kind), None, &EVERYWHERE);
+    }
+    all
+}
+
+/// The kinds that are watched besides those of the objects: what rules and gates look at, and the CRDs of kinds that
+/// components define when they run.
+fn watched(desired: &Desired) -> BTreeSet<GroupKind> {
+    let mut all = BTreeSet::new();
+    for component in &desired.components {
+        for (_, object) in &component.objects {
+            let gated = component.gates.iter().any(|gate| gate_is_of(gate, &object.id));
+            all.extend(around::deciding(&object.id.kind, gated).into_iter().map(|need| match need {
+                Need::Parts(kind, _) | Need::Whole(kind) => kind,
+            }));
+        }
+        // What is no gate is said elsewhere.
+        let gates = component.gates.iter().filter_map(|gate| Gate::parse(&gate.cel).ok());
+        all.extend(gates.flat_map(|gate| gate.kinds().clone()));
+        if component.provides.all_kinds().next().is_some() {
+            all.insert(GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition"));
+        }
     }
     all
 }
@@ -95,4 +125,36 @@ pub(crate) fn summed_up(missing: &BTreeSet<Right>) -> Vec<(String, Option<String
         sums.entry((right.name(), right.namespace.clone())).or_default().push(right.verb);
     }
     sums.into_iter().map(|((name, namespace), verbs)| (name, namespace, verbs)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::Stage;
+    use super::super::tests::{component, crd, named, of};
+    use super::*;
+
+    #[test]
+    fn what_gates_and_rules_look_at_must_be_listed_too() {
+        let everywhere = |desired: &Desired| -> Vec<String> {
+            let needed = needed(desired, |_| None).into_iter();
+            needed.filter(|right| right.verb == "watch").map(|right| right.name()).collect()
+        };
+        let service = named("v1", "Service", Some("n"), "web");
+        let mut web = component("web", vec![(Stage::Objects, service)]);
+        assert_eq!(everywhere(&of(vec![web.clone()])), ["services"]);
+        let gate = json!({ "of": "Service/web", "cel": "objects('Disk.x.example', '', '').size() > 0" });
+        web.gates = vec![serde_json::from_value(gate).unwrap()];
+        let slices = "endpointslices.discovery.k8s.io";
+        assert_eq!(everywhere(&of(vec![web.clone()])), ["services", slices, "disks.x.example"]);
+        web.provides.kinds = vec!["Disk.v1.x.example".parse().unwrap()];
+        let crds = "customresourcedefinitions.apiextensions.k8s.io";
+        assert_eq!(everywhere(&of(vec![web])), ["services", crds, slices, "disks.x.example"]);
+        let guard = named("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", None, "guard");
+        let guard =
+            component("guard", vec![(Stage::Crds, crd("y.example", "Lock")), (Stage::Objects, guard)]);
+        let hooks = "validatingwebhookconfigurations.admissionregistration.k8s.io";
+        assert_eq!(everywhere(&of(vec![guard])), [hooks, crds, slices]);
+    }
 }

@@ -261,6 +261,21 @@ fn a_pod_whose_volume_cannot_be_mounted_is_stuck_until_it_is() {
     assert_eq!(stuck(judged(&pod("True"), &[event("FailedMount", "u")])), None);
     assert_eq!(stuck(judged(&pod("False"), &[event("FailedMount", "before")])), None);
     assert_eq!(stuck(judged(&pod("False"), &[event("FailedScheduling", "u")])), None);
+    // What passed by itself is no failure, neither is what was before the sandbox.
+    let timed = |reason: &str, first: &str, last: &str| {
+        let times = [("/firstTimestamp", json!(first)), ("/lastTimestamp", json!(last))];
+        with(event(reason, "u"), &times)
+    };
+    let (start, soon, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:31Z", "2026-01-01T00:01:03Z");
+    let ripe = |events: &[Value]| stuck(judged(&pod("False"), events)).map(|found| found.1);
+    let (once, long) = (timed("FailedMount", start, soon), timed("FailedMount", start, late));
+    assert_eq!(ripe(std::slice::from_ref(&once)), Some(false));
+    assert_eq!(ripe(&[long.clone(), once.clone()]), Some(true));
+    assert_eq!(ripe(&[once.clone(), long.clone()]), Some(true));
+    let sandbox = timed("FailedCreatePodSandBox", soon, "2026-01-01T00:00:40Z");
+    assert_eq!(ripe(&[once, sandbox.clone()]), None);
+    assert_eq!(ripe(&[long, sandbox.clone()]), Some(true));
+    assert_eq!(ripe(&[sandbox]), None);
     // A workload is stuck as its pod is.
     let deployment =
         object("apps/v1", "Deployment", json!({}), json!({ "observedGeneration": 2, "replicas": 1 }));
