@@ -6,6 +6,8 @@ pub(crate) mod faults;
 mod gate_tests;
 mod hosts;
 #[cfg(test)]
+mod killed_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};

@@ -101,6 +101,17 @@ impl Made {
 
     /// Adds a component that is a chart of these files, at a version.
     pub(crate) fn chart(&mut self, name: &str, version: &str, files: &[(&str, &str)]) -> &mut Self {
+        self.chart_with(name, "", version, files)
+    }
+
+    /// Adds a component that is a chart of these files, at a version, and further lines of its `component.yaml`.
+    pub(crate) fn chart_with(
+        &mut self,
+        name: &str,
+        more: &str,
+        version: &str,
+        files: &[(&str, &str)],
+    ) -> &mut Self {
         let folder = self.folder.path().join("charts");
         for (path, text) in files {
             let path = folder.join(version).join(name).join(path);
@@ -119,7 +130,7 @@ impl Made {
             .unwrap();
         assert!(packed.success());
         let source = format!(
-            "source: {{ chart: {{ repository: \"file://{}\", name: {name}, version: {version} }} }}",
+            "source: {{ chart: {{ repository: \"file://{}\", name: {name}, version: {version} }} }}\n{more}",
             folder.display()
         );
         self.component(name, &source, "")

@@ -5,6 +5,7 @@
 mod answer;
 mod applying;
 mod behaviours;
+mod bench;
 mod canary;
 mod charts;
 mod diagnosis;

@@ -154,9 +154,19 @@ impl ControlPlane {
         self.folder.join("kubeconfig")
     }
 
+    /// The folder of its certificates.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A program that was built with it.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
     /// Runs kubectl.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
-        Command::new(self.bin.join("kubectl"))
+        Command::new(self.program("kubectl"))
             .arg("--kubeconfig")
             .arg(self.kubeconfig())
             .args(arguments)
