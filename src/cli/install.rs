@@ -303,7 +303,7 @@ impl Run<'_> {
         self.end(&plan, &finished, log.as_deref(), &words)
     }
 
-    /// The hosts, with certificates that let work be done.
+    /// The hosts, with certificates and settings that let work be done.
     async fn runner(&self, hosts: &HostArgs, remove: bool) -> anyhow::Result<Result<Runner, Exit>> {
         let how = (remove, self.wait_lock);
         let found = super::hosts::runner(hosts, how, self.loaded, self.settings, self.ui).await?;
@@ -311,11 +311,15 @@ impl Run<'_> {
             Ok(runner) if !runner.urgent().is_empty() => runner,
             other => return Ok(other),
         };
-        // The API server lets nobody in: there is nothing else to plan before that is mended.
+        // The API server lets nobody in, or does not run: there is nothing else to plan before that is mended.
         let desired = Desired { hosts: runner.urgent(), ..Desired::default() };
         let plan = planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;
         let facts = OwnFacts::new(self.loaded, runner.version());
-        self.ui.note("certificates have ended: they are renewed before anything else");
+        self.ui.note(if runner.has_ended() {
+            "certificates have ended: they are renewed before anything else"
+        } else {
+            "an API server does not answer, and settings changed: they are applied before anything else"
+        });
         if !self.confirm(&plan, &facts, false)? {
             self.ui.note("declined: nothing was written");
             return Ok(Err(Exit::Failed));

@@ -187,7 +187,7 @@ impl HostError {
             }
             Trouble::Unsent(_) => "mend the mirror, and run again".to_owned(),
             Trouble::NoStart(_) => {
-                "use a static build, as releases are: `cargo build --release --target x86_64-unknown-linux-musl`"
+                "use a static build, as releases are: `cargo build --release --target ARCH-unknown-linux-musl`, ARCH being x86_64 or aarch64"
                     .to_owned()
             }
             Trouble::Damaged { .. } => "run again; if it stays, check the host's disk and memory".to_owned(),

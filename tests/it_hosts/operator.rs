@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::bed::Bed;
-use crate::{Running, cloud, cozy, done, nodes, text};
+use crate::{Running, cloud, cozy, done, nodes, services, text};
 
 const TWO: &str = "  - { address: 10.98.0.21, role: server }\n  - { address: 10.98.0.22 }\n";
 
@@ -68,8 +68,9 @@ fn whatever_operators_do_is_understood_or_refused() {
         let said = refused(&mut cozy(&bed, command), 4);
         assert!(said.contains("it belongs to cloud bed"), "{said}");
     }
-    let said = refused(&mut cozy(&bed, &["uninstall", "--hosts", "--yes"]), 0);
-    assert!(!said.contains("restart"), "{said}");
+    let before = services(&bed, &[1, 2]);
+    refused(&mut cozy(&bed, &["uninstall", "--hosts", "--yes"]), 0);
+    assert_eq!(services(&bed, &[1, 2]), before);
     cloud(&bed, TWO, "");
     assert_eq!(nodes(&bed), "h1=True h2=True");
     done(&install().output().unwrap());

@@ -6,7 +6,6 @@
 //! - `settings`: what changed of them since a host joined. Pure
 //! - `scripts`: the phases that run on hosts as transient units
 //! - `certificates`: when they are renewed, and what is approved. Pure
-//! - `settings`: changed settings of a cluster that runs
 //! - `clean`: a host as it was before
 //! - `observe`: looks what is there
 //! - `reach`: the API while some of its servers are away

@@ -1,6 +1,7 @@
 //! Looks what is on the hosts and in the cluster, all at once, and decides what is to be done.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::future;
 
@@ -13,6 +14,9 @@ use crate::host::{HostError, Session};
 use crate::model::cloud::Role;
 use crate::model::release::Release;
 use crate::plan::PlanError;
+
+/// How long an API server may take to say that it is ready.
+const ASK: Duration = Duration::from_secs(30);
 
 /// Why nothing is done on hosts.
 #[derive(Debug)]
@@ -59,7 +63,12 @@ impl Runner {
             let probes = items.iter().map(|item| item.probe.as_str());
             let probes: Vec<&str> = probes.chain(marks.iter().map(String::as_str)).collect();
             let text = session.sh("looking what is there", &scripts::observe(&probes)).await?;
-            Ok::<_, HostError>(Found::read(&text).judged(site, node))
+            let mut found = Found::read(&text).judged(site, node);
+            if found.change.control_plane {
+                let asked = session.run("asking the API server", &scripts::answers(), &[], ASK).await?;
+                found.silent = asked.status != 0;
+            }
+            Ok::<_, HostError>(found)
         });
         let (found, leavers) =
             future::join(future::join_all(looks), future::join_all(gone.iter().map(ask))).await;

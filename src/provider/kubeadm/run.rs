@@ -32,6 +32,9 @@ const PHASE: Duration = Duration::from_secs(1200);
 /// it can use.
 const LOOKS: usize = 20;
 
+/// What is said of settings that joins and upgrades take from the cluster.
+const UPLOADING: &str = "keeping the settings in the cluster";
+
 /// How long services may take to start.
 const SETTLE: Duration = Duration::from_secs(180);
 
@@ -144,7 +147,12 @@ impl Runner {
         self.leader().is_some_and(|(leader, _, _)| leader.name == node.name)
     }
 
-    /// Whether certificates have ended, so that nothing else works before they are made anew.
+    /// Whether certificates have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.planned.iter().any(|planned| planned.renewal.is_urgent())
+    }
+
+    /// What is done before anything else: without it nothing else works.
     pub(crate) fn urgent(&self) -> Vec<HostStep> {
         steps::urgent(&self.planned)
     }
@@ -220,9 +228,10 @@ impl Runner {
         }
     }
 
-    fn is_joined(&self, node: &Node) -> bool {
+    /// What was seen on a host that belongs to the cluster.
+    fn joined(&self, node: &Node) -> Option<&Found> {
         let mut all = self.parts.nodes.iter().zip(&self.found);
-        all.any(|(other, found)| other.name == node.name && found.joined)
+        all.find(|(other, found)| other.name == node.name && found.joined).map(|(_, found)| found)
     }
 
     async fn prepare(
@@ -251,9 +260,11 @@ impl Runner {
         say("starting containerd and the local endpoint".to_owned());
         let script = scripts::settle(&steps::changed(&planned.items));
         session.must("starting the services", &script, &[], SETTLE).await?;
-        if self.is_joined(node) {
+        if let Some(found) = self.joined(node) {
             say("waiting for what was restarted".to_owned());
-            session.must("waiting for what was restarted", &scripts::settled(node.role), &[], PHASE).await?;
+            let control_plane = node.role == Role::Server && !found.silent;
+            let script = scripts::settled(found.awaits_kubelet(), control_plane);
+            session.must("waiting for what was restarted", &script, &[], PHASE).await?;
         }
         for item in images {
             self.put(session, item, say).await?;
@@ -267,7 +278,8 @@ impl Runner {
         phase(session, "init", &scripts::init(node, &Settings::of(&self.site(), node))).await
     }
 
-    /// Applies settings that changed, and waits until the node works with them.
+    /// Applies settings that changed, and waits until the node works with them. The control plane's come first:
+    /// with those that it has, there may be no API server that takes anything.
     async fn configure(
         &self,
         node: &Node,
@@ -276,12 +288,13 @@ impl Runner {
         say: &dyn Fn(String),
     ) -> Result<(), HostError> {
         let Some((_, leader, _)) = self.leader() else { return Ok(()) };
-        leader.must("keeping the settings in the cluster", &scripts::upload_settings(), &[], SETTLE).await?;
         let Change { kubelet, control_plane } = planned.change;
+        session.sh("noting what is about to change", &planned.change.forgotten()).await?;
         if control_plane {
             say("writing the control plane's manifests".to_owned());
             phase(session, "configure", &scripts::control_plane()).await?;
         }
+        leader.must(UPLOADING, &scripts::upload_settings(), &[], SETTLE).await?;
         if kubelet {
             say("writing the kubelet's configuration".to_owned());
             session.must("configuring the kubelet", scripts::KUBELET_CONFIG, &[], SETTLE).await?;
@@ -369,6 +382,9 @@ impl Runner {
             take_out(leader, &planned.former, say).await?;
             if planned.clear || !planned.former.is_empty() {
                 leader.sh("removing the node of a former life", &scripts::delete_node(&node.name)).await?;
+            }
+            if planned.upload {
+                leader.must(UPLOADING, &scripts::upload_settings(), &[], SETTLE).await?;
             }
             say("making a token to join".to_owned());
             let credentials = credentials(leader, node.role).await?;

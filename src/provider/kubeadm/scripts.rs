@@ -150,18 +150,24 @@ fn joined(node: &Node, settings: &Settings) -> String {
     format!("{}echo {identity} >{JOINED}.new\nmv {JOINED}.new {JOINED}", settings.marked())
 }
 
-/// Waits until what was restarted on a host that belongs to the cluster does its work again.
-pub(super) fn settled(role: Role) -> String {
+/// Asks this server's API server whether it is ready.
+pub(super) fn answers() -> String {
+    format!(
+        "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:{PORT} --request-timeout 10s get --raw /readyz >/dev/null 2>&1"
+    )
+}
+
+/// Waits until what was restarted on a host that belongs to the cluster does its work again: its kubelet, and on
+/// servers with an API server that worked before, that.
+pub(super) fn settled(kubelet: bool, control_plane: bool) -> String {
     let wait = "tries=0
 until bash -c 'exec 3<>/dev/tcp/127.0.0.1/10248; printf \"GET /healthz HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"200 OK\" <&3' 2>/dev/null; do
   tries=$((tries + 1))
   [ $tries -lt 240 ] || { echo 'kubelet does not answer on port 10248 after 2 minutes: journalctl -u kubelet' >&2; exit 1; }
   sleep 0.5
 done";
-    match role {
-        Role::Server => format!("{wait}\n{}", ready()),
-        Role::Agent => wait.to_owned(),
-    }
+    let parts = [kubelet.then(|| wait.to_owned()), control_plane.then(ready)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
 /// Waits until this server's etcd has a leader and takes writes as a voter,
@@ -266,7 +272,12 @@ for id in $(running $ids); do ctr -n k8s.io tasks kill -s TERM \"$id\" || true; 
 tries=0
 while [ -n \"$(running $ids)\" ] && [ $tries -lt 60 ]; do tries=$((tries + 1)); sleep 0.1; done
 for id in $(running $ids); do ctr -n k8s.io tasks kill -s KILL \"$id\" || true; done
-while [ -n \"$(running $ids)\" ]; do sleep 0.1; done
+tries=0
+while [ -n \"$(running $ids)\" ]; do
+  tries=$((tries + 1))
+  [ $tries -lt 300 ] || {{ echo 'etcd or the control plane still runs with its old certificates' >&2; exit 1; }}
+  sleep 0.1
+done
 {}",
         ready()
     )

@@ -69,6 +69,14 @@ impl Change {
         self == Self::default()
     }
 
+    /// Takes the marks away of what is about to change: settings that fail are not those of before, and going back
+    /// to those is a change, too.
+    pub(super) fn forgotten(self) -> String {
+        let all = marks().into_iter().zip([self.kubelet, self.control_plane]);
+        let marks: Vec<String> = all.filter(|(_, changes)| *changes).map(|(mark, _)| mark).collect();
+        format!("rm -f {}", marks.join(" "))
+    }
+
     /// What is done, for people.
     pub(super) fn work(self) -> Vec<String> {
         let mut work = Vec::new();

@@ -103,6 +103,9 @@ pub(crate) struct Found {
     pub(super) renewal: Renewal,
     /// Settings that it does not have yet.
     pub(super) change: Change,
+    /// Its API server does not answer, and settings of the control plane are to change: those that it has may be
+    /// why.
+    pub(super) silent: bool,
 }
 
 impl Found {
@@ -114,6 +117,12 @@ impl Found {
     /// A phase began on it, did not end, and is not at work any more.
     fn is_broken(&self, phase: Phase) -> bool {
         !self.joined && self.begun && !self.working.contains(&format!("cozy-{phase}"))
+    }
+
+    /// Whether its kubelet is waited for once it was restarted: one that its settings keep from running gets others
+    /// first.
+    pub(super) fn awaits_kubelet(&self) -> bool {
+        self.joined && (!self.change.kubelet || self.active.contains(Service::Kubelet.unit()))
     }
 
     /// All services run.
@@ -176,6 +185,10 @@ pub(crate) struct Planned {
     pub(super) renewal: Renewal,
     /// The settings that are applied.
     pub(super) change: Change,
+    /// Settings that hosts of the cluster do not have yet are put where joins take them from.
+    pub(super) upload: bool,
+    /// Nothing else works on the host before this is done.
+    urgent: bool,
 }
 
 impl Planned {
@@ -189,6 +202,8 @@ impl Planned {
             former: Vec::new(),
             renewal: Renewal::default(),
             change: Change::default(),
+            upload: false,
+            urgent: false,
         }
     }
 }
@@ -365,15 +380,26 @@ pub(super) fn steps(
     if let Some((node, found)) = here(leader) {
         all.push(phase(node, found, Phase::Init, vec![(leader, Reason::StageOrder)]));
     }
+    let changes = found.iter().any(|found| !found.change.is_nothing());
     let mut before = departures.add(&mut all, false, &[(init, Reason::Kubernetes)]);
     for (index, node) in nodes.iter().enumerate().filter(|(index, _)| *index != leader) {
         let mut needs = vec![(index, Reason::StageOrder), (init, Reason::Kubernetes)];
         if node.role == Role::Server {
             needs.extend(before.map(|before| (before, Reason::Quorum)));
-            before = Some(all.len());
         }
         let Some((node, found)) = here(index) else { continue };
         let mut planned = phase(node, found, Phase::Join, needs);
+        // What is done waits for nobody: who waits for it would not wait for those before.
+        if node.role == Role::Server && !planned.step.done {
+            before = Some(all.len());
+        }
+        if changes && found.is_to_join() {
+            planned
+                .step
+                .work
+                .insert(0, "put the settings that changed where joins take them from".to_owned());
+            planned.upload = true;
+        }
         for member in departures.former.get(index).into_iter().flatten() {
             planned.step.work.insert(0, format!("remove etcd's member {} of its former life", member.id));
             planned.former.push(member.id.clone());
@@ -383,8 +409,8 @@ pub(super) fn steps(
     let mut needs: Vec<(usize, Reason)> = (0..nodes.len()).map(|index| (index, Reason::Endpoints)).collect();
     needs.push((init, Reason::Kubernetes));
     needs.extend(before.map(|before| (before, Reason::Quorum)));
-    departures.add(&mut all, true, &needs);
-    let configured = configure(&mut all, nodes, found);
+    let before = departures.add(&mut all, true, &needs).or(before);
+    let configured = configure(&mut all, nodes, found, before);
     certify(&mut all, nodes, found, configured);
     // Nobody waits for these: a node is ready once the pod network is, which comes with the components.
     for index in 0..all.len() {
@@ -411,9 +437,14 @@ fn after_all(all: &[Planned], node: &Node) -> Vec<(usize, Reason)> {
     own.map(|(index, _)| (index, Reason::StageOrder)).collect()
 }
 
-/// Settings that changed: servers one after the other, then agents.
-fn configure(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found]) -> Option<usize> {
-    let mut before = None;
+/// Settings that changed, after `before`, the last server that comes or goes: servers one after the other, then
+/// agents.
+fn configure(
+    all: &mut Vec<Planned>,
+    nodes: &[Node],
+    found: &[Found],
+    mut before: Option<usize>,
+) -> Option<usize> {
     let of = |role: Role| nodes.iter().zip(found).filter(move |(node, _)| node.role == role);
     for (node, found) in of(Role::Server).chain(of(Role::Agent)) {
         if found.change.is_nothing() {
@@ -432,7 +463,7 @@ fn configure(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found]) -> Option<
             expect: if found.change.control_plane { RENEW } else { READY },
             done: false,
         };
-        all.push(Planned { change: found.change, ..Planned::new(step) });
+        all.push(Planned { change: found.change, urgent: found.silent, ..Planned::new(step) });
     }
     before
 }
@@ -458,9 +489,19 @@ fn certify(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found], mut before: 
     }
 }
 
-/// The steps without which nothing else works: certificates that have ended.
+/// The steps without which nothing else works: certificates that have ended, else settings without which the API
+/// server does not answer, with the files that they are taken from.
 pub(super) fn urgent(all: &[Planned]) -> Vec<HostStep> {
-    let urgent = all.iter().filter(|planned| planned.renewal.is_urgent());
+    let ended = all.iter().any(|planned| planned.renewal.is_urgent());
+    let silent = |host: &str| all.iter().any(|planned| planned.urgent && planned.step.host == host);
+    let urgent = all.iter().filter(|planned| {
+        let Planned { step, .. } = planned;
+        if ended {
+            planned.renewal.is_urgent()
+        } else {
+            planned.urgent || (step.phase == Phase::Prepare && !step.done && silent(&step.host))
+        }
+    });
     let mut steps: Vec<HostStep> = urgent.map(|planned| planned.step.clone()).collect();
     // Servers first: kubelets get theirs from the authority of one, through an API server that lets them in.
     let servers: Vec<&str> = all

@@ -95,7 +95,7 @@ fn a_second_run_finds_nothing_to_do() {
         h4 prepare:  []
         h1 init:  [0: stages go in order]
         h2 join:  [1: stages go in order; 4: there is no API server before]
-        h3 join:  [2: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
+        h3 join:  [2: stages go in order; 4: there is no API server before]
         h4 join:  [3: stages go in order; 4: there is no API server before]
         h1 ready:  [4: stages go in order]
         h2 ready:  [5: stages go in order]
@@ -203,7 +203,7 @@ fn the_dead_leave_before_servers_join_and_the_living_after() {
         h1 init:  [0: stages go in order]
         h8 remove: remove etcd's member c, delete Node h8, it does not answer: nothing is cleaned there [4: there is no API server before]
         h2 join:  [1: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
-        h3 join: kubeadm join as a server [2: stages go in order; 4: there is no API server before; 6: servers come and go one at a time, for etcd's quorum]
+        h3 join: kubeadm join as a server [2: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
         h4 join:  [3: stages go in order; 4: there is no API server before]
         h9 remove: drain node h9, delete Node h9, stop everything, and take away what was put there [0: the others stop using it first; 1: the others stop using it first; 2: the others stop using it first; 3: the others stop using it first; 4: there is no API server before; 7: servers come and go one at a time, for etcd's quorum]
         h1 ready:  [4: stages go in order]
@@ -335,7 +335,8 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::OBSERVE_LEAVER.to_owned(),
         scripts::drain("h1"),
         clean::remember(),
-        scripts::settled(Role::Server),
+        scripts::settled(true, true),
+        scripts::answers(),
         scripts::phase("configure"),
         scripts::try_itself(),
         clean::unpack("/x", "/opt/cni/bin"),
@@ -507,4 +508,57 @@ fn changed_settings_are_applied_server_by_server_and_a_new_server_changes_none()
         h2: write the control plane's manifests anew, restart what changed of etcd and the control plane [1, 5, 8]
         h3: write the control plane's manifests anew, restart what changed of etcd and the control plane [2, 6, 9]
     ");
+}
+
+/// What is planned when h9 leaves, h3 is to join, and settings differ; `silent`: h1's API server does not answer.
+fn changed_with_joins(silent: bool) -> Vec<steps::Planned> {
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let settings = "kubernetes: { apiServer: { extraArgs: [{ name: a, value: b }] } }\n";
+    let other = CloudFile::read(format!("{CLOUD}{settings}").as_bytes(), "cozy.yaml").unwrap().cloud;
+    let before = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
+    let after = Site { cloud: &other, ..before };
+    let state = |node: &Node| match node.name.as_str() {
+        "h3" => String::new(),
+        _ => format!(
+            "joined\nends 9999999 {}\n{}",
+            super::certificates::SERVING,
+            applied_settings(&before, node)
+        ),
+    };
+    let mut found: Vec<Found> =
+        nodes.iter().map(|node| Found::read(&state(node)).judged(&after, node)).collect();
+    found[0].silent = silent;
+    let leavers = [leaver("10.0.0.19", Role::Agent, Some("name h9\naddress 10.0.0.19\ncloud demo\njoined"))];
+    let departures = departures(&leavers, CLUSTER).unwrap();
+    let wanted = nodes.iter().map(|node| steps::items(&after, node, None)).collect();
+    steps::steps(&nodes, wanted, &found, &departures)
+}
+
+#[test]
+fn hosts_that_join_get_the_settings_that_changed_and_servers_restart_once_nobody_comes_or_goes() {
+    let all = changed_with_joins(false);
+    let line = |(index, planned): (usize, &steps::Planned)| {
+        let step = &planned.step;
+        let needs: Vec<String> = step.needs.iter().map(|(on, _)| on.to_string()).collect();
+        let known = matches!(step.phase, Phase::Join | Phase::Remove | Phase::Configure) && !step.done;
+        known
+            .then(|| format!("{index} {} {}: {} [{}]", step.host, step.phase, step.work[0], needs.join(", ")))
+    };
+    let lines: Vec<String> = all.iter().enumerate().filter_map(line).collect();
+    assert_snapshot!(lines.join("\n"), @"
+        6 h3 join: put the settings that changed where joins take them from [2, 4]
+        8 h9 remove: drain node h9 [0, 1, 2, 3, 4, 6]
+        9 h1 configure: write the control plane's manifests anew [0, 4, 8]
+        10 h2 configure: write the control plane's manifests anew [1, 5, 9]
+    ");
+    assert!(steps::urgent(&all).is_empty());
+}
+
+#[test]
+fn settings_without_which_the_api_server_does_not_answer_are_corrected_before_anything_else() {
+    let all = changed_with_joins(true);
+    let urgent: Vec<String> =
+        steps::urgent(&all).iter().map(|step| format!("{} {}", step.host, step.phase)).collect();
+    assert_eq!(urgent, ["h1 prepare", "h1 configure"]);
 }
