@@ -52,8 +52,9 @@ enum Stop {
     Lost(String),
 }
 
-/// Follows a kind until it is dropped, or those of its objects that a field selector names. `again` gives its API over new connections: where one has fallen silent, those
-/// that are kept open for other requests have, too.
+/// Follows a kind until it is dropped, or those of its objects that a field selector names.
+/// `again` gives its API over new connections: where one has fallen silent, those that are kept open for other requests
+/// have, too.
 pub(super) async fn follow(
     (mut api, fields): (Api<DynamicObject>, Option<&'static str>),
     again: impl Fn() -> Api<DynamicObject>,

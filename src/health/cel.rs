@@ -10,7 +10,7 @@ use cel::{Context, ExecutionError, IdedExpr, Program, Value as CelValue};
 use serde_json::Value;
 
 use super::around::Around;
-use super::fuel::{self, Unbounded};
+use super::fuel::{self, Tank, Unbounded};
 use super::quantity;
 use crate::model::object::GroupKind;
 use crate::model::selector::Selector;
@@ -161,17 +161,20 @@ impl Gate {
                 None => return Verdict::Missing(format!("objects of kind {kind} are not read yet")),
             }
         }
+        let tank = Tank::full();
+        if let Err(error) = tank.add_to(&mut context) {
+            return Verdict::Error(error);
+        }
         let objects = move |kind: Arc<String>, namespace: Arc<String>, selector: Arc<String>| {
             let of = known.get(kind.as_str()).map(Vec::as_slice).unwrap_or_default();
-            select(of, &namespace, &selector).ok_or_else(|| {
+            tank.spend(of.len() as u64)?;
+            let found = select(of, &namespace, &selector).ok_or_else(|| {
                 ExecutionError::function_error(OBJECTS, format!("`{selector}` is not a label selector"))
-            })
+            })?;
+            tank.spend(fuel::parts(&found)).map(|()| found)
         };
         if let Err(error) = context.add_function(OBJECTS, objects) {
             return Verdict::Error(error.to_string());
-        }
-        if let Err(error) = fuel::fill(&mut context) {
-            return Verdict::Error(error);
         }
         match context.resolve(&self.expression) {
             Ok(CelValue::Bool(true)) => Verdict::True,
@@ -299,6 +302,24 @@ mod tests {
         ] {
             assert_eq!(verdict(expression, object), too_much, "{expression}");
         }
+        let last: Vec<u32> = (0..100_000).rev().collect();
+        let lists = json!({ "a": vec![0; 100_000], "b": last, "t": "x".repeat(1 << 20) });
+        for expression in [
+            "object.a.all(x, x in object.b)",
+            "object.a.all(x, object.a == object.b || x == 0)",
+            "object.a.exists(x, (object.a + object.b).size() == x)",
+            "object.a.map(x, object.b).size() == 0",
+            "object.a.exists(x, object.t.contains('y'))",
+            "object.a.exists(x, size(object.t) == x)",
+            "object.a.exists(x, object.t.matches('(x+)+y'))",
+        ] {
+            assert_eq!(verdict(expression, &lists), too_much, "{expression}");
+        }
+        let objects = "objects('Pod', '', '').all(p, objects('Node', '', '').size() > 0)";
+        let one = Arc::new(json!({ "metadata": { "name": "a" } }));
+        let whole = ["Pod", "Node"].map(|kind| (GroupKind::new("", kind), vec![Arc::clone(&one); 10_000]));
+        let around = Listed { whole: whole.into(), ..Listed::default() };
+        assert_eq!(Gate::parse(objects).unwrap().evaluate(&lists, &around), too_much);
         let deep = "object.a.all(a, a < 0 || object.a.exists(b, b == a))";
         let few = json!({ "a": (0..100).collect::<Vec<_>>() });
         assert_eq!(verdict(deep, &few), Verdict::True);
