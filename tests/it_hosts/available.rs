@@ -88,10 +88,23 @@ impl Writer {
 
     /// Ends it; what was acknowledged.
     fn end(mut self) -> Vec<String> {
+        self.stop();
+        self.acknowledged.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Writer {
+    fn stop(&mut self) {
         drop(self.child.stdin.take());
         let _ = self.child.kill();
         let _ = self.child.wait();
-        self.acknowledged.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Drop for Writer {
+    /// A test that fails leaves no client behind.
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

@@ -16,7 +16,7 @@ mod killed;
 mod operator;
 mod preflight;
 
-use std::io::{BufRead as _, BufReader, Lines};
+use std::io::{BufRead as _, BufReader, Lines, Read as _};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use bed::Bed;
@@ -149,8 +149,17 @@ impl Running {
             rest.push_str(&line.unwrap());
             rest.push('\n');
         }
-        let output = self.child.wait_with_output().unwrap();
-        Output { stdout: rest.into_bytes(), ..output }
+        let mut stderr = Vec::new();
+        self.child.stderr.take().unwrap().read_to_end(&mut stderr).unwrap();
+        Output { status: self.child.wait().unwrap(), stdout: rest.into_bytes(), stderr }
+    }
+}
+
+impl Drop for Running {
+    /// A test that fails leaves no run behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
