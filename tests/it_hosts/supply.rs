@@ -213,8 +213,10 @@ fn artefacts_come_over_https_and_certificates_are_approved_and_renewed() {
     let last = state(&bed);
     assert_eq!(after[..3], last[..3]);
     assert_ne!(after[3], last[3], "the kubelet was restarted");
-    let capacity = kubectl(&bed, &["get", "nodes", "-o", "jsonpath={.items[*].status.capacity.pods}"]);
-    assert_eq!(text(&capacity.stdout), "77 77");
+    // A kubelet reports its capacity a moment after it has started.
+    let reported = "--for=jsonpath={.status.capacity.pods}=77";
+    let capacity = kubectl(&bed, &["wait", reported, "nodes", "--all", "--timeout=2m"]);
+    assert!(capacity.status.success(), "{}", text(&capacity.stderr));
 
     // One day left: renewed in a planned step. None left: before anything else, and over SSH.
     for validity in ["24h", "1s"] {
