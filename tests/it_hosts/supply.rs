@@ -141,6 +141,7 @@ fn shorten(bed: &Bed, validity: &str) {
 }
 
 #[test]
+#[ignore = "long"]
 fn artefacts_come_over_https_and_certificates_are_approved_and_renewed() {
     let bed = Bed::boot(2);
     for host in [1, 2] {
