@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::error::Exit;
 use crate::model::component::Component;
 use crate::plan::planner::{self, Allowed};
-use crate::plan::rights;
+use crate::plan::{grants, rights};
 use crate::preflight::{Finding, cluster};
 use crate::render::Missing;
 use crate::settings::Settings;
@@ -24,7 +24,9 @@ pub(super) async fn basics(
     let mut findings = cluster::version(&version, components());
     let desired = flow::desired(loaded, flow::rendered(loaded, Missing::StandIn)?, Allowed::default());
     let needed = rights::needed(&desired, |kind| cluster.plural(kind));
-    let missing = cluster.missing(needed, settings.concurrency).await.map_err(flow::cluster)?;
+    let mut missing = cluster.missing(needed, settings.concurrency).await.map_err(flow::cluster)?;
+    let grants = grants::grants(&desired);
+    missing.extend(cluster.withheld(grants, settings.concurrency).await.map_err(flow::cluster)?);
     if !missing.iter().any(|right| right.resource == "nodes") {
         let nodes = cluster.nodes().await.map_err(flow::cluster)?;
         let unready: Vec<(String, String)> =

@@ -15,7 +15,7 @@ use crate::cluster::lease::Holder;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::run::Signal;
 use crate::fetch::{self, Held};
-use crate::host::{Hold, HostError, Session, Target, Trouble};
+use crate::host::{HostError, Session, Target, Trouble};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, HostState};
 use crate::model::names::is_dns_label;
@@ -46,14 +46,18 @@ pub(super) async fn runner(
         Ok::<_, anyhow::Error>((folder.map_or_else(|| Ok(Vec::new()), |folder| images(&folder))?, itself()?))
     });
     let (found, gone) = tokio::join!(preflight::look(args, loaded, settings), gone(args, cloud, settings));
-    let found = found?;
+    let mut found = found?;
     let hosts = cloud.present_hosts().count();
-    if !found.passes() || found.sessions.len() < hosts {
+    // Nothing is installed around a host: what is to be done on the others depends on what is on that one.
+    if found.findings.iter().all(|finding| finding.check != "ssh") {
+        found.findings.append(&mut found.silent);
+    }
+    if !found.passes() {
         ui.error(&draw::text(cloud.name.as_str(), hosts, &found.findings, found.skipped, ui.width()));
         return Ok(Err(Exit::Preflight));
     }
     let away = gone.iter().filter_map(|gone| gone.session.as_ref());
-    let holds = hold(found.sessions.iter().chain(away), "cozy install", patience).await?;
+    hold(found.sessions.iter().chain(away), "cozy install", patience).await?;
     let nodes =
         found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
     let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
@@ -62,8 +66,11 @@ pub(super) async fn runner(
     let supplies = Supplies { release, images: &images, programs: &programs };
     let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
     let sessions = found.sessions;
-    let parts = Parts { cloud: cloud.clone(), nodes, sessions, gone, remove, _holds: holds, kubeconfig };
+    let parts = Parts { cloud: cloud.clone(), nodes, sessions, gone, remove, kubeconfig };
     let mut runner = Runner::new(parts, &supplies).await.map_err(refused)?;
+    for note in runner.notes() {
+        ui.note(note);
+    }
     for name in runner.held() {
         ui.note(format!("{name} has `state: removed` and is still there: --remove-hosts takes it out"));
     }
@@ -216,9 +223,7 @@ fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
         let message = format!("host {} has the name `{name}`, which no node can have", seen.name);
         return Err(refuse(message, "give it a `name:` in cozy.yaml, or another host name"));
     }
-    let written = seen.address.as_deref().and_then(|address| address.parse().ok());
-    let address = written.or_else(|| seen.facts.ips().next());
-    let Some(address) = address else {
+    let Some(address) = seen.own_address() else {
         return Err(refuse(
             format!("host {} has no IP address", seen.name),
             "give it one on a network that the others reach",
@@ -240,7 +245,7 @@ fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
     })
 }
 
-/// Keeps other runs off hosts as long as the answer lives. One host is taken before all others, the same by
+/// Keeps other runs off hosts as long as the sessions live. One host is taken before all others, the same by
 /// every run: of two runs that begin at once one gets all, and neither waits for what the other has.
 ///
 /// # Errors
@@ -249,20 +254,17 @@ pub(super) async fn hold<'a>(
     sessions: impl IntoIterator<Item = &'a Session>,
     command: &str,
     patience: Duration,
-) -> anyhow::Result<Vec<Hold>> {
+) -> anyhow::Result<()> {
     let Holder { host: machine, pid, .. } = settings::holder(command);
     let holder = format!("`{command}` on {machine} (pid {pid})");
     let mut sessions: Vec<&Session> = sessions.into_iter().collect();
     sessions.sort_by(|a, b| a.target().name.cmp(&b.target().name));
-    let mut holds = Vec::new();
     if let Some((first, others)) = sessions.split_first() {
-        holds.push(first.hold(&holder, patience).await.map_err(|error| host(&error))?);
+        first.hold(&holder, patience).await.map_err(|error| host(&error))?;
         let others = future::join_all(others.iter().map(|session| session.hold(&holder, patience))).await;
-        for hold in others {
-            holds.push(hold.map_err(|error| host(&error))?);
-        }
+        others.into_iter().collect::<Result<(), HostError>>().map_err(|error| host(&error))?;
     }
-    Ok(holds)
+    Ok(())
 }
 
 fn said(error: &HostError) -> Said {

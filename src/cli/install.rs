@@ -453,6 +453,12 @@ pub(super) fn exit(finished: &Finished) -> Exit {
     match finished.outcome {
         Outcome::Done => Exit::Done,
         // 3000: not ready in time or unhealthy.
+        // Another run works on a host, or did so while this one did not hold it.
+        Outcome::Failed
+            if finished.failures.iter().any(|(_, failure)| matches!(failure.code.0, 5027 | 5028)) =>
+        {
+            Exit::Locked
+        }
         Outcome::Failed if finished.failures.iter().any(|(_, failure)| failure.code.0 / 1000 == 3) => {
             Exit::Unhealthy
         }

@@ -1,6 +1,7 @@
 //! `cozy preflight`: what this cloud needs of its hosts, and what is missing.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future;
@@ -11,7 +12,7 @@ use super::flow::{self, Loaded};
 use crate::error::{Exit, Problem};
 use crate::host::facts::Facts;
 use crate::host::{HostError, Session, Ssh, Target, Trouble};
-use crate::model::cloud::Provider;
+use crate::model::cloud::{Cloud, Provider};
 use crate::model::finding::Level;
 use crate::preflight::{self, CHECKS, Finding, Seen, Wanted};
 use crate::settings::Settings;
@@ -45,6 +46,7 @@ pub(super) struct HostArgs {
 }
 
 /// What was found on all hosts.
+#[derive(Default)]
 pub(super) struct Found {
     /// Sessions to the hosts that answered, in the order of `cozy.yaml`.
     pub(super) sessions: Vec<Session>,
@@ -52,6 +54,8 @@ pub(super) struct Found {
     pub(super) seen: Vec<Seen>,
     /// What is not as it must be.
     pub(super) findings: Vec<Finding>,
+    /// Hosts that cannot be worked on, whatever was left out.
+    pub(super) silent: Vec<Finding>,
     /// How many were left out because of `--skip-check`.
     pub(super) skipped: usize,
 }
@@ -92,7 +96,7 @@ fn existing(args: &Args, loaded: &mut Loaded, settings: &Settings, ui: &Ui) -> a
     }
     let mut findings = flow::runtime()?.block_on(super::existing::look(loaded, settings))?;
     let skipped = leave_out(&mut findings, &skip);
-    let found = Found { sessions: Vec::new(), seen: Vec::new(), findings, skipped };
+    let found = Found { findings, skipped, ..Found::default() };
     print(&found, loaded, ui)?;
     Ok(if found.passes() { Exit::Done } else { Exit::Preflight })
 }
@@ -158,13 +162,23 @@ pub(super) async fn look(args: &HostArgs, loaded: &Loaded, settings: &Settings) 
             Err(error) => findings.push(unreachable(&error)),
         }
     }
+    let silent = findings.clone();
     findings.extend(preflight::check(&wanted, &seen));
     let order: Vec<String> = cloud.present_hosts().map(|(_, host)| Target::new(host).name).collect();
     findings.sort_by_key(|found| order.iter().position(|name| *name == found.host));
     let components = loaded.components.iter().map(|resolved| &resolved.component);
     findings.extend(preflight::cluster::version(&loaded.release.kubernetes, components));
+    findings.extend(endpoint(cloud).await);
     let skipped = leave_out(&mut findings, &skip);
-    Ok(Found { sessions, seen, findings, skipped })
+    Ok(Found { sessions, seen, findings, silent, skipped })
+}
+
+/// Whether the name that users reach the cluster by has an address here.
+async fn endpoint(cloud: &Cloud) -> Option<Finding> {
+    let name = cloud.kubernetes.endpoint.as_deref().filter(|name| name.parse::<IpAddr>().is_err())?;
+    let looked_up = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name, 6443))).await;
+    let found = looked_up.is_ok_and(|found| found.is_ok_and(|mut all| all.next().is_some()));
+    (!found).then(|| preflight::cluster::endpoint(name))
 }
 
 /// How hosts are reached.
@@ -207,7 +221,11 @@ fn unreachable(error: &HostError) -> Finding {
         checked: checked.to_owned(),
         observed,
         expected: "a login as root, or `sudo` without a password".to_owned(),
-        fix: error.hint(),
+        fix: if error.is_away() {
+            format!("{}; one that is gone for good gets `state: removed` in cozy.yaml", error.hint())
+        } else {
+            error.hint()
+        },
         script: None,
     }
 }

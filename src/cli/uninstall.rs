@@ -81,7 +81,7 @@ async fn work(
     if !silent.is_empty() {
         return Err(hosts::silent(&silent));
     }
-    let _holds = hosts::hold(&sessions, "cozy uninstall", Duration::ZERO).await?;
+    hosts::hold(&sessions, "cozy uninstall", Duration::ZERO).await?;
     let cleaner = Cleaner::new(cloud, sessions).await.map_err(|error| hosts::host(&error))?;
     let desired = Desired { hosts: cleaner.steps(), ..Desired::default() };
     let plan = planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;

@@ -6,10 +6,13 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
+use k8s_openapi::api::rbac::v1::{ClusterRole, Role};
 use kube::api::{Api, PostParams};
+use serde_json::{Value, json};
 
 use super::Cluster;
 use super::error::ClusterError;
+use crate::plan::grants::{Gives, Grant, rights_of};
 use crate::plan::rights::Right;
 
 impl Cluster {
@@ -20,24 +23,82 @@ impl Cluster {
         concurrency: usize,
     ) -> Result<BTreeSet<Right>, ClusterError> {
         // Administrators may do everything, and are asked once.
-        if self.may(&Right::everything()).await? {
+        if self.may(&Right::everything(), None).await? {
             return Ok(BTreeSet::new());
         }
         let asked = stream::iter(needed).map(|right| async move {
-            let may = self.may(&right).await?;
+            let may = self.may(&right, None).await?;
             Ok::<_, ClusterError>((!may).then_some(right))
         });
         let answers: Vec<Option<Right>> = asked.buffer_unordered(concurrency.max(1)).try_collect().await?;
         Ok(answers.into_iter().flatten().collect())
     }
 
-    async fn may(&self, right: &Right) -> Result<bool, ClusterError> {
+    /// The rights to escalate and to bind that one does not have, and would need: of roles and bindings that give away
+    /// more than one has.
+    pub(crate) async fn withheld(
+        &self,
+        grants: BTreeSet<Grant>,
+        concurrency: usize,
+    ) -> Result<BTreeSet<Right>, ClusterError> {
+        if grants.is_empty() || self.may(&Right::everything(), None).await? {
+            return Ok(BTreeSet::new());
+        }
+        let asked = stream::iter(grants).map(|grant| async move {
+            let may = self.may(&grant.enough, Some(&grant.role)).await? || self.has(&grant).await?;
+            Ok::<_, ClusterError>((!may).then_some(grant.enough))
+        });
+        let answers: Vec<Option<Right>> = asked.buffer_unordered(concurrency.max(1)).try_collect().await?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// Whether one has all that is given away.
+    async fn has(&self, grant: &Grant) -> Result<bool, ClusterError> {
+        let rights = match &grant.gives {
+            Gives::Rights(rights) => rights.clone(),
+            Gives::Of(place) => match self.role(&grant.role, place.as_deref()).await {
+                Ok(Some(role)) => rights_of(&role, grant.enough.namespace.as_deref()),
+                // Who may not look at it may have all of it nevertheless, and cannot be known to.
+                Ok(None) | Err(kube::Error::Api(_)) => return Ok(false),
+                Err(error) => return Err(ClusterError::from_kube("get", &grant.role, error)),
+            },
+        };
+        for right in rights {
+            if !self.may(&right, None).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn role(&self, name: &str, namespace: Option<&str>) -> Result<Option<Value>, kube::Error> {
+        let client = self.client().clone();
+        let role = match namespace {
+            Some(namespace) => {
+                let role = Api::<Role>::namespaced(client, namespace).get_opt(name).await?;
+                role.map(|role| json!({ "rules": role.rules }))
+            }
+            None => {
+                let role = Api::<ClusterRole>::all(client).get_opt(name).await?;
+                role.map(|role| json!({ "rules": role.rules }))
+            }
+        };
+        Ok(role)
+    }
+
+    async fn may(&self, right: &Right, name: Option<&str>) -> Result<bool, ClusterError> {
         let api: Api<SelfSubjectAccessReview> = Api::all(self.client().clone());
+        let (resource, part) = match right.resource.split_once('/') {
+            Some((resource, part)) => (resource, Some(part.to_owned())),
+            None => (right.resource.as_str(), None),
+        };
         let attributes = ResourceAttributes {
             group: Some(right.group.clone()),
-            resource: Some(right.resource.clone()),
+            resource: Some(resource.to_owned()),
+            subresource: part,
+            name: name.map(str::to_owned),
             namespace: right.namespace.clone(),
-            verb: Some(right.verb.to_owned()),
+            verb: Some(right.verb.clone().into_owned()),
             ..ResourceAttributes::default()
         };
         let review = SelfSubjectAccessReview {

@@ -107,6 +107,12 @@ pub(crate) enum Trouble {
         /// Who.
         by: String,
     },
+    /// This run does not keep others off it any more.
+    #[error("its lock was lost{}", .by.as_ref().map(|by| format!(", and another run took it: {by}")).unwrap_or_default())]
+    LockLost {
+        /// Who was there since.
+        by: Option<String>,
+    },
     /// What it said of itself cannot be read.
     #[error("its facts cannot be read: {0}")]
     Unreadable(String),
@@ -120,7 +126,10 @@ impl HostError {
 
     /// Whether the host may be back by itself: it boots, or its network is mended.
     pub(crate) fn is_away(&self) -> bool {
-        matches!(self.trouble, Trouble::Refused | Trouble::Unreachable(_) | Trouble::Lost(_))
+        matches!(
+            self.trouble,
+            Trouble::Refused | Trouble::Unreachable(_) | Trouble::Lost(_) | Trouble::LockLost { by: None }
+        )
     }
 
     /// The stable code.
@@ -144,6 +153,7 @@ impl HostError {
             Trouble::Unsent(_) => 5025,
             Trouble::NoStart(_) => 5026,
             Trouble::Held { .. } => 5027,
+            Trouble::LockLost { .. } => 5028,
         })
     }
 
@@ -184,6 +194,9 @@ impl HostError {
             }
             Trouble::Held { .. } => {
                 "let it end, or wait for it with --wait-lock; a run whose machine or network died lets go within 30s".to_owned()
+            }
+            Trouble::LockLost { .. } => {
+                "this run does nothing there any more; once the other one has ended, the same command goes on from here".to_owned()
             }
             Trouble::Unsent(_) => "mend the mirror, and run again".to_owned(),
             Trouble::NoStart(_) => {

@@ -26,6 +26,10 @@ pub(crate) struct Questions {
     pub(crate) modules: BTreeSet<String>,
     /// Block devices that are named for storage.
     pub(crate) devices: Vec<String>,
+    /// `ADDRESS:PORT` of registries that images may come from.
+    pub(crate) registries: Vec<String>,
+    /// Addresses of its network that nobody should have.
+    pub(crate) pool: Vec<String>,
 }
 
 /// What a host says of itself. What it did not say is empty.
@@ -76,6 +80,10 @@ pub(crate) struct Facts {
     pub(crate) secure_boot: bool,
     /// `Enforcing`, `Permissive`, `Disabled`.
     pub(crate) selinux: String,
+    /// `on`; `noparser`: on, and nothing loads profiles.
+    pub(crate) apparmor: String,
+    /// Proxies that services are started with, `HTTPS_PROXY=…`, without passwords.
+    pub(crate) proxies: Vec<String>,
     /// Kernel settings.
     pub(crate) sysctls: BTreeMap<String, String>,
     /// Kernel modules: `present`, `loadable` or `missing`.
@@ -102,6 +110,10 @@ pub(crate) struct Facts {
     pub(crate) device_use: Vec<String>,
     /// Peers that cannot be reached, with why.
     pub(crate) blocked: Vec<String>,
+    /// Registries that cannot be reached, with why.
+    pub(crate) no_registry: Vec<String>,
+    /// Addresses of the pool that somebody has, with their hardware address.
+    pub(crate) taken: Vec<String>,
 }
 
 impl Session {
@@ -115,10 +127,12 @@ impl Session {
                 .join(" ")
         };
         let script = format!(
-            "peers={} modules={} devices={}\n{SCRIPT}",
+            "peers={} modules={} devices={} registries={} pool={}\n{SCRIPT}",
             quote(&words(&mut questions.peers.iter())),
             quote(&words(&mut questions.modules.iter())),
             quote(&words(&mut questions.devices.iter())),
+            quote(&words(&mut questions.registries.iter())),
+            quote(&words(&mut questions.pool.iter())),
         );
         let asked = Timestamp::now().as_second();
         let text = self.must("gathering facts", &script, &[], PATIENCE).await?;
@@ -169,6 +183,8 @@ impl Facts {
             "kvm" => self.kvm = true,
             "secureBoot" => self.secure_boot = value == "1",
             "selinux" => self.selinux = value,
+            "apparmor" => self.apparmor = value,
+            "proxy" => self.proxies.push(value),
             "sysctl" => insert(&mut self.sysctls, &value),
             "module" => insert(&mut self.modules, &value),
             "lacks" => self.lacks.push(value),
@@ -182,6 +198,8 @@ impl Facts {
             "device" => self.devices.push(value),
             "deviceUse" => self.device_use.push(value),
             "blocked" => self.blocked.push(value),
+            "noRegistry" => self.no_registry.push(value),
+            "taken" => self.taken.push(value),
             _ => {}
         }
     }

@@ -3,6 +3,8 @@
 #   peers    ADDRESS:PORT words that this host must reach
 #   modules  kernel modules that must be there or loadable
 #   devices  block devices that are named for storage
+#   registries  ADDRESS:PORT words of registries that images may come from
+#   pool     addresses that nobody should have
 say() { printf '%s\t%s\n' "$1" "$2"; }
 
 system() {
@@ -28,6 +30,11 @@ system() {
     [ -e "$file" ] && say secureBoot "$(od -An -t u1 -j 4 -N 1 "$file" 2>/dev/null | tr -d ' ')"
   done
   say selinux "$(getenforce 2>/dev/null)"
+  if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
+    if command -v apparmor_parser >/dev/null; then say apparmor on; else say apparmor noparser; fi
+  fi
+  systemctl show-environment 2>/dev/null | grep -iE '^(https?|no)_proxy=' | sed "s/=\$'\(.*\)'$/=\1/; s#//[^/]*@#//#" |
+    while read -r line; do say proxy "$line"; done
   for name in net.ipv4.ip_forward fs.inotify.max_user_instances fs.inotify.max_user_watches fs.file-max; do
     say sysctl "$name=$(cat "/proc/sys/$(echo "$name" | tr . /)" 2>/dev/null)"
   done
@@ -101,18 +108,43 @@ storage() {
   done
 }
 
-# A refused connection is a way that is open: only silence and rejections block.
-reach() {
-  for peer in $peers; do
+# dial KIND SECONDS ADDRESS:PORT…: says which cannot be reached. A refused connection is a way that is open: only
+# silence and rejections block.
+dial() {
+  kind=$1 limit=$2
+  shift 2
+  for peer in "$@"; do
     (
-      said=$(timeout 3 bash -c "exec 3<>/dev/tcp/${peer%:*}/${peer##*:}" 2>&1)
+      said=$(timeout "$limit" bash -c "exec 3<>/dev/tcp/${peer%:*}/${peer##*:}" 2>&1)
       case $?:$said in
         0:* | *refused*) ;;
-        124:*) say blocked "$peer no answer" ;;
-        *) say blocked "$peer ${said##*: }" ;;
+        124:*) say "$kind" "$peer no answer" ;;
+        *) say "$kind" "$peer $(echo "$said" | head -n 1 | sed 's/.*: //')" ;;
       esac
     ) &
   done
+}
+
+# Who has an address answers when it is looked for, whatever it lets in.
+occupied() {
+  bash -c 'for address in "$@"; do echo >"/dev/udp/$address/9"; done' - $pool 2>/dev/null
+  tries=0
+  while ip neigh 2>/dev/null | grep -q INCOMPLETE && [ $tries -lt 12 ]; do tries=$((tries + 1)); sleep 0.1; done
+  for address in $pool; do
+    link=$(ip neigh show "$address" 2>/dev/null | sed -n 's/.*lladdr \([^ ]*\).*/\1/p')
+    [ -n "$link" ] && say taken "$address $link"
+  done
+}
+
+reach() {
+  # shellcheck disable=SC2086
+  dial blocked 3 $peers
+  # On a host that is ours already these are of no interest any more, and may take their time.
+  if ! [ -e /var/lib/cozy/host ]; then
+    # shellcheck disable=SC2086
+    dial noRegistry 5 $registries
+    [ -z "$pool" ] || occupied
+  fi
   wait
 }
 

@@ -12,7 +12,6 @@ mod ssh;
 mod upload;
 
 pub(crate) use error::{HostError, Trouble};
-pub(crate) use hold::Hold;
 pub(crate) use session::Session;
 pub(crate) use ssh::Ssh;
 pub(crate) use upload::{Content, Upload};

@@ -8,6 +8,7 @@ use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use super::error::{HostError, Trouble, classify, last_words};
+use super::hold::{Held, Holds, NOT_OURS};
 use super::ssh::{Master, Ssh};
 use super::{Target, Way, quote};
 
@@ -16,6 +17,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Commands at once on one host: sshd's `MaxSessions` is 10 by default, one is the master's.
 const SESSIONS: usize = 6;
+
+/// How long a command whose host's lock was lost may take to say why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Printed before a script's own output: start-up files of the user's shell may print, too.
 const BEGIN: char = '\u{1e}';
@@ -26,6 +30,7 @@ pub(crate) struct Session {
     channel: Channel,
     sudo: bool,
     sessions: Semaphore,
+    holds: Holds,
 }
 
 enum Channel {
@@ -75,7 +80,8 @@ impl Session {
                 (Channel::Ssh(Box::new(master)), sudo)
             }
         };
-        let mut session = Self { target, channel, sudo, sessions: Semaphore::new(SESSIONS) };
+        let mut session =
+            Self { target, channel, sudo, sessions: Semaphore::new(SESSIONS), holds: Holds::new() };
         if matches!(session.channel, Channel::Local) {
             let script = "[ \"$(id -u)\" = 0 ] || { sudo -n true && exit 3; exit 4; }";
             let output = session.run("the check of your rights", script, &[], PATIENCE).await?;
@@ -96,6 +102,11 @@ impl Session {
         &self.target
     }
 
+    /// Whether others are kept off it.
+    pub(super) fn holds(&self) -> &Holds {
+        &self.holds
+    }
+
     /// An error of this host.
     pub(crate) fn error(&self, trouble: Trouble) -> HostError {
         HostError::new(&self.target, trouble)
@@ -110,7 +121,9 @@ impl Session {
         limit: Duration,
     ) -> Result<Output, HostError> {
         let stdin = stdin.into();
+        let held = self.held().await?;
         let _permit = self.sessions.acquire().await;
+        let script = held.as_ref().map_or_else(|| script.to_owned(), |held| held.guards(script));
         let script = format!("printf '\\036'\n{script}");
         let mut command = self.command(&script);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -131,7 +144,9 @@ impl Session {
             let (output, ()) = tokio::join!(child.wait_with_output(), feed);
             output
         };
-        let output = match tokio::time::timeout(limit, work).await {
+        let work = under(held.as_ref(), tokio::time::timeout(limit, work));
+        let Some(worked) = work.await else { return Err(self.error(Trouble::LockLost { by: None })) };
+        let output = match worked {
             Ok(Ok(output)) => output,
             Ok(Err(error)) => return Err(self.error(Trouble::NoClient(error.to_string()))),
             Err(_) => return Err(self.error(Trouble::TooSlow { what: what.to_owned(), limit })),
@@ -144,6 +159,10 @@ impl Session {
             (Some(255), None) => Err(self.error(classify(&self.target, &stderr))),
             (Some(255), Some(_)) if matches!(self.channel, Channel::Ssh(_)) => {
                 Err(self.error(Trouble::Lost(last_words(&stderr))))
+            }
+            (Some(NOT_OURS), Some(_)) if held.is_some() => {
+                held.iter().for_each(Held::lose);
+                Err(self.error(Trouble::LockLost { by: None }))
             }
             (Some(status), Some(stdout)) => Ok(Output { status, stdout, stderr }),
             (Some(status), None) => Err(self.error(Trouble::Failed {
@@ -205,5 +224,17 @@ impl Session {
             let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
             Trouble::Failed { what, status: output.status, detail: last_words(said) }
         })
+    }
+}
+
+/// Does work under a lock, if there is one; `None`: the lock was lost on the way.
+async fn under<T>(held: Option<&Held>, work: impl Future<Output = T>) -> Option<T> {
+    let Some(held) = held else { return Some(work.await) };
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        biased;
+        done = &mut work => Some(done),
+        // Where the connection broke, ssh says so in a moment.
+        () = held.lost() => tokio::time::timeout(LAST_WORDS, work).await.ok(),
     }
 }

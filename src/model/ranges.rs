@@ -65,6 +65,23 @@ impl Range {
         u128::BITS - (self.last - self.first).leading_zeros()
     }
 
+    /// Whether all of another one is in it.
+    pub(crate) fn contains(&self, other: &Self) -> bool {
+        self.v4 == other.v4 && self.first <= other.first && other.last <= self.last
+    }
+
+    /// Its first addresses, so many at most.
+    pub(crate) fn addresses(&self, most: usize) -> impl Iterator<Item = IpAddr> + use<> {
+        let v4 = self.v4;
+        (self.first..=self.last).take(most).filter_map(move |number| {
+            if v4 {
+                u32::try_from(number).ok().map(|number| IpAddr::V4(number.into()))
+            } else {
+                Some(IpAddr::V6(number.into()))
+            }
+        })
+    }
+
     /// Whether an address is common to both.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.v4 == other.v4 && self.first <= other.last && other.first <= self.last
@@ -81,6 +98,11 @@ mod tests {
         assert!(cidr("10.0.0.0/8").overlaps(&cidr("10.42.0.0/16")));
         assert!(!cidr("10.42.0.0/16").overlaps(&cidr("10.43.0.0/16")));
         assert!(!cidr("0.0.0.0/0").overlaps(&cidr("::/0")));
+        assert!(cidr("10.0.0.0/8").contains(&cidr("10.42.0.0/16")));
+        assert!(!cidr("10.42.0.0/16").contains(&cidr("10.0.0.0/8")));
+        let few: Vec<String> =
+            Range::pool("10.0.0.254-10.0.1.9").unwrap().addresses(3).map(|it| it.to_string()).collect();
+        assert_eq!(few, ["10.0.0.254", "10.0.0.255", "10.0.1.0"]);
         assert!(Range::pool("10.42.0.5").unwrap().overlaps(&cidr("10.42.0.0/16")));
         for bad in ["10.42.0.0", "10.42.0.1/16", "10.42.0.0/33", "x/8", "10.0.0.9-10.0.0.1", "10.0.0.1-::1"] {
             assert!(Range::pool(bad).is_err() || Range::cidr(bad).is_err(), "{bad}");

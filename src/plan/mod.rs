@@ -11,6 +11,7 @@ pub(crate) mod diff;
 pub(crate) mod edges;
 mod error;
 pub(crate) mod facility;
+pub(crate) mod grants;
 mod graph;
 pub(crate) mod hooks;
 pub(crate) mod live;

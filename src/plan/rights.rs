@@ -1,5 +1,6 @@
 //! What must be allowed in a cluster for a plan to be made and run. Pure.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::edges::gate_is_of;
@@ -20,14 +21,14 @@ pub(crate) struct Right {
     /// Where; `None`: everywhere, or the kind has no namespaces.
     pub(crate) namespace: Option<String>,
     /// What.
-    pub(crate) verb: &'static str,
+    pub(crate) verb: Cow<'static, str>,
 }
 
 impl Right {
     /// All rights that there are.
     pub(crate) fn everything() -> Self {
         let any = || "*".to_owned();
-        Self { group: any(), resource: any(), namespace: None, verb: "*" }
+        Self { group: any(), resource: any(), namespace: None, verb: "*".into() }
     }
 
     /// `deployments.apps`.
@@ -64,7 +65,7 @@ pub(crate) fn needed(desired: &Desired, served: impl Fn(&GroupKind) -> Option<St
             group: group.to_owned(),
             resource: resource.to_owned(),
             namespace: namespace.map(str::to_owned),
-            verb,
+            verb: (*verb).into(),
         }));
     };
     add("", "namespaces", None, &["get", "create", "patch"]);
@@ -119,10 +120,10 @@ fn watched(desired: &Desired) -> BTreeSet<GroupKind> {
 }
 
 /// Rights for people: by what and where they are, with all that is missing of it.
-pub(crate) fn summed_up(missing: &BTreeSet<Right>) -> Vec<(String, Option<String>, Vec<&'static str>)> {
-    let mut sums: BTreeMap<(String, Option<String>), Vec<&'static str>> = BTreeMap::new();
+pub(crate) fn summed_up(missing: &BTreeSet<Right>) -> Vec<(String, Option<String>, Vec<&str>)> {
+    let mut sums: BTreeMap<(String, Option<String>), Vec<&str>> = BTreeMap::new();
     for right in missing {
-        sums.entry((right.name(), right.namespace.clone())).or_default().push(right.verb);
+        sums.entry((right.name(), right.namespace.clone())).or_default().push(&right.verb);
     }
     sums.into_iter().map(|((name, namespace), verbs)| (name, namespace, verbs)).collect()
 }

@@ -1,5 +1,7 @@
 //! Checks between hosts: what must differ, what must agree, who reaches whom.
 
+use std::collections::BTreeMap;
+
 use super::{Finding, Findings, Seen};
 
 /// How far a clock may be from the median, in seconds: certificates and leases bear no more.
@@ -41,16 +43,36 @@ pub(super) fn check(host: &Seen, all: &[Seen]) -> Vec<Finding> {
         findings
             .error("clock", ["clock".to_owned(), observed, format!("within {CLOCK} s of the others"), fix]);
     }
-    for line in &facts.blocked {
+    let addresses = same(|seen| seen.own_address().map(|address| address.to_string()).unwrap_or_default());
+    if !addresses.is_empty() {
+        let own = host.own_address().map(|address| address.to_string()).unwrap_or_default();
+        let observed = format!("{own}, as {} has, too", addresses.join(", "));
+        let fix =
+            "give it an address of its own, or take the host that stands twice out of cozy.yaml".to_owned();
+        findings.error("address", ["address".to_owned(), observed, "one of its own".to_owned(), fix]);
+    }
+    peers(host, all, &mut findings);
+    findings.all
+}
+
+/// Ways to other hosts, by host and by what keeps them from being used.
+fn peers(host: &Seen, all: &[Seen], findings: &mut Findings<'_>) {
+    let mut blocked: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for line in &host.facts.blocked {
         let (peer, why) = line.split_once(' ').unwrap_or((line, "no answer"));
-        let to = peer.rsplit_once(':').map_or(peer, |(address, _)| address);
+        let (address, port) = peer.rsplit_once(':').unwrap_or((peer, ""));
+        blocked.entry((address, why)).or_default().push(port);
+    }
+    for ((to, why), mut ports) in blocked {
+        ports.sort_by_key(|port| port.parse::<u16>().ok());
         let name =
             all.iter().find(|other| other.address.as_deref() == Some(to)).map_or(to, |other| &other.name);
-        let fix = format!("open the way to {peer} in firewalls on both hosts and between them");
-        let words = [format!("way to {name} ({peer})"), why.to_lowercase(), "open".to_owned(), fix];
+        let ports = format!("port{} {}", if ports.len() == 1 { "" } else { "s" }, ports.join(", "));
+        let fix = format!("open the way to {to}, {ports}, in firewalls on both hosts and between them");
+        let words =
+            [format!("way to {name}"), format!("{} on {ports}", why.to_lowercase()), "open".to_owned(), fix];
         findings.error("peers", words);
     }
-    findings.all
 }
 
 /// The median of all clocks' offsets from ours.

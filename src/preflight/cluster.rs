@@ -45,6 +45,17 @@ pub(crate) fn version<'a>(
     findings
 }
 
+/// The name of `kubernetes.endpoint` has no address.
+pub(crate) fn endpoint(name: &str) -> Finding {
+    let words = [
+        "name of `kubernetes.endpoint`".to_owned(),
+        format!("{name} has no address here"),
+        "the address of a load balancer, or of the servers".to_owned(),
+        format!("give {name} an address in DNS, or name another endpoint in cozy.yaml"),
+    ];
+    finding("endpoint", Level::Error, words)
+}
+
 /// Nodes that can take nothing.
 pub(crate) fn nodes(nodes: usize, unready: &[(String, String)], brings_network: bool) -> Vec<Finding> {
     let words = |checked: &str, observed: String, fix: &str| {
@@ -72,7 +83,7 @@ pub(crate) fn nodes(nodes: usize, unready: &[(String, String)], brings_network: 
 
 /// What one may not do.
 pub(crate) fn rights(missing: &BTreeSet<Right>) -> Vec<Finding> {
-    let one = |(name, namespace, verbs): (String, Option<String>, Vec<&'static str>)| {
+    let one = |(name, namespace, verbs): (String, Option<String>, Vec<&str>)| {
         let place = namespace.as_ref().map(|namespace| format!(" in {namespace}")).unwrap_or_default();
         let flag = namespace.map(|namespace| format!(" -n {namespace}")).unwrap_or_default();
         let verb = verbs.first().copied().unwrap_or_default();
@@ -155,11 +166,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_summed_up_by_what_and_where() {
-        let right = |group: &str, namespace: Option<&str>, verb| Right {
+        let right = |group: &str, namespace: Option<&str>, verb: &'static str| Right {
             group: group.to_owned(),
             resource: "deployments".to_owned(),
             namespace: namespace.map(str::to_owned),
-            verb,
+            verb: verb.into(),
         };
         let missing = [
             right("apps", Some("hello"), "patch"),

@@ -5,17 +5,20 @@ mod between;
 pub(crate) mod cluster;
 mod network;
 mod one;
+mod policy;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use serde::Serialize;
 
 use crate::host::facts::{Facts, Questions};
-use crate::model::cloud::{Cloud, ProxyMode, Role};
+use crate::model::cloud::{Announce, Cloud, ProxyMode, Role};
 use crate::model::component::{Component, HostRequirements};
 use crate::model::finding::Level;
+use crate::model::ranges::Range;
 
 /// Ports that Kubernetes and the components take on every host, with whose they are.
 const PORTS_OF_ALL: &[(&str, u16, &str)] = &[
@@ -26,6 +29,16 @@ const PORTS_OF_ALL: &[(&str, u16, &str)] = &[
     ("tcp", 4240, "cilium"),
     ("tcp", 4244, "cilium"),
 ];
+
+/// Ports that kube-proxy takes on every host, where Cilium does not replace it.
+const PORTS_OF_KUBE_PROXY: &[(&str, u16, &str)] =
+    &[("tcp", 10249, "kube-proxy"), ("tcp", 10256, "kube-proxy")];
+
+/// Where images come from, if nothing else is said.
+const REGISTRY: &str = "registry.k8s.io";
+
+/// So many addresses of the pool are looked for.
+const MOST: usize = 64;
 
 /// Ports that only servers take.
 const PORTS_OF_SERVERS: &[(&str, u16, &str)] = &[
@@ -48,6 +61,7 @@ pub(crate) const CHECKS: &[(&str, &str)] = &[
     ("disk-space", "free space for images, pods and etcd"),
     ("disk-speed", "how long small writes take, for etcd"),
     ("dns", "name servers answer"),
+    ("endpoint", "the name of `kubernetes.endpoint` has an address"),
     ("firewall", "no firewall drops what comes in"),
     ("hostname", "a valid name that no other host has"),
     ("kernel", "the oldest kernel that the components work with"),
@@ -62,11 +76,15 @@ pub(crate) const CHECKS: &[(&str, &str)] = &[
     ("packages", "base programs"),
     ("peers", "hosts reach each other"),
     ("plan", "of a cluster that is there: a plan can be made for it"),
+    ("pool", "nobody has addresses of the load balancers' pool"),
     ("ports", "the ports of Kubernetes are free"),
     ("provided", "of a cluster that is there: it has the classes and kinds that no component brings"),
+    ("proxy", "proxies of the host's services let the cluster's own traffic be"),
     ("ranges", "pod and service ranges do not overlap the hosts' networks"),
+    ("registries", "images can be pulled: a registry answers"),
     ("rights", "of a cluster that is there: one may do what is to be done"),
     ("route", "a default route"),
+    ("security", "SELinux, AppArmor and Secure Boot let components work"),
     ("ssh", "the host answers, and we may do everything there"),
     ("swap", "swap is off"),
     ("systemd", "systemd runs"),
@@ -111,6 +129,14 @@ pub(crate) struct Seen {
     pub(crate) facts: Facts,
 }
 
+impl Seen {
+    /// The address that it has as a node: the one in `cozy.yaml`, else its first.
+    pub(crate) fn own_address(&self) -> Option<IpAddr> {
+        let written = self.address.as_deref().and_then(|address| address.parse().ok());
+        written.or_else(|| self.facts.ips().next())
+    }
+}
+
 /// What all checks go by.
 pub(crate) struct Wanted<'a> {
     cloud: &'a Cloud,
@@ -149,6 +175,9 @@ impl<'a> Wanted<'a> {
         for (other, host) in cloud.present_hosts().filter(|(other, _)| *other != index) {
             let Some(address) = &host.address else { continue };
             let mut ports = vec![10250];
+            if cloud.network.proxy_mode == ProxyMode::Cilium {
+                ports.extend([4240, 4244]);
+            }
             if cloud.role(other) == Role::Server {
                 ports.push(6443);
                 if own == Role::Server {
@@ -159,8 +188,40 @@ impl<'a> Wanted<'a> {
         }
         let devices = cloud.hosts.get(index).map(devices).unwrap_or_default();
         let modules: BTreeSet<String> = self.modules().into_iter().map(|(name, _)| name.to_owned()).collect();
-        Questions { peers, modules, devices }
+        // One looks for all: they are in one network.
+        let first = cloud.present_hosts().next().is_some_and(|(first, _)| first == index);
+        let pool = if first { self.pool() } else { Vec::new() };
+        Questions { peers, modules, devices, registries: self.registries(), pool }
     }
+
+    /// The addresses of the pool that are looked for. Behind routers nobody answers.
+    fn pool(&self) -> Vec<String> {
+        let network = &self.cloud.network;
+        if network.announce != Announce::L2 {
+            return Vec::new();
+        }
+        let ranges = network.load_balancer.iter().filter_map(|text| Range::pool(text).ok());
+        ranges.flat_map(|range| range.addresses(MOST)).take(MOST).map(|address| address.to_string()).collect()
+    }
+
+    /// Where images may come from; nowhere, when they lie in a folder here.
+    fn registries(&self) -> Vec<String> {
+        let artifacts = &self.cloud.artifacts;
+        if artifacts.mirror.as_deref().is_some_and(|mirror| mirror.starts_with("file://")) {
+            return Vec::new();
+        }
+        let mirrors = artifacts.registries.get(REGISTRY).into_iter().flatten();
+        mirrors.filter_map(|url| authority(url)).chain([format!("{REGISTRY}:443")]).collect()
+    }
+}
+
+/// `HOST:PORT` of a URL.
+fn authority(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let host = rest.split('/').next()?;
+    let port = if scheme == "http" { 80 } else { 443 };
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    Some(if has_port { host.to_owned() } else { format!("{host}:{port}") })
 }
 
 /// The devices of a host as text.
@@ -173,7 +234,9 @@ pub(crate) fn check(wanted: &Wanted<'_>, hosts: &[Seen]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for host in hosts {
         let mut own = one::check(wanted, host);
+        own.extend(policy::check(wanted, host));
         own.extend(network::check(wanted, host));
+        own.extend(network::pool(host, hosts));
         own.extend(between::check(host, hosts));
         own.sort_by(|a, b| {
             (a.level, a.check, &a.observed, &a.checked).cmp(&(b.level, b.check, &b.observed, &b.checked))

@@ -32,7 +32,40 @@ pub(super) fn check(wanted: &Wanted<'_>, host: &Seen) -> Vec<Finding> {
         let words = ["address".to_owned(), format!("it has {}", own.join(", ")), address.to_string(), fix];
         findings.error("address", words);
     }
+    registries(wanted, host, &mut findings);
     ranges(wanted, host, &mut findings);
+    findings.all
+}
+
+/// Any registry will do; behind a proxy it cannot be seen from here.
+fn registries(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
+    let asked = wanted.registries();
+    let silent = &host.facts.no_registry;
+    if asked.is_empty() || silent.len() < asked.len() || !host.facts.proxies.is_empty() {
+        return;
+    }
+    let fix = "open the way there, or name a mirror in `artifacts.registries`, or a folder with images in `artifacts.mirror`";
+    let words =
+        ["registries of images".to_owned(), silent.join("; "), "one that answers".to_owned(), fix.to_owned()];
+    findings.warning("registries", words);
+}
+
+/// Who has addresses of the pool. Once there is a cluster, it is that itself.
+pub(super) fn pool(host: &Seen, all: &[Seen]) -> Vec<Finding> {
+    let mut findings = Findings::of(host);
+    if all.iter().any(|seen| !seen.facts.cozy.is_empty()) {
+        return findings.all;
+    }
+    for line in &host.facts.taken {
+        let (address, link) = line.split_once(' ').unwrap_or((line, ""));
+        let words = [
+            format!("address {address} of the load balancers' pool"),
+            format!("somebody has it ({link})"),
+            "nobody has it".to_owned(),
+            "take it out of `network.loadBalancer` in cozy.yaml, or give that machine another one".to_owned(),
+        ];
+        findings.error("pool", words);
+    }
     findings.all
 }
 

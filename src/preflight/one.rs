@@ -1,7 +1,7 @@
 //! Checks that look at one host alone.
 
-use super::{Finding, Findings, PORTS_OF_ALL, PORTS_OF_SERVERS, Seen, Wanted, size};
-use crate::model::cloud::Role;
+use super::{Finding, Findings, PORTS_OF_ALL, PORTS_OF_KUBE_PROXY, PORTS_OF_SERVERS, Seen, Wanted, size};
+use crate::model::cloud::{ProxyMode, Role};
 use crate::model::names::is_dns_label;
 
 /// Distributions that are supported, with their oldest version.
@@ -186,8 +186,7 @@ fn software(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
     let facts = &host.facts;
     for program in &facts.lacks {
         // Only kube-proxy calls it.
-        if program == "conntrack" && wanted.cloud.network.proxy_mode == crate::model::cloud::ProxyMode::Cilium
-        {
+        if program == "conntrack" && wanted.cloud.network.proxy_mode == ProxyMode::Cilium {
             continue;
         }
         let package = package(program, &facts.os, &facts.os_like);
@@ -265,7 +264,11 @@ fn software(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
         Role::Server => PORTS_OF_SERVERS,
         Role::Agent => &[],
     };
-    for (protocol, port, whose) in PORTS_OF_ALL.iter().chain(own) {
+    let proxy: &[_] = match wanted.cloud.network.proxy_mode {
+        ProxyMode::Cilium => &[],
+        ProxyMode::Nftables | ProxyMode::Iptables => PORTS_OF_KUBE_PROXY,
+    };
+    for (protocol, port, whose) in PORTS_OF_ALL.iter().chain(proxy).chain(own) {
         let taken = facts.ports.iter().find_map(|line| {
             let mut words = line.split(' ');
             let same = words.next() == Some(protocol)

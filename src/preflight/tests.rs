@@ -118,8 +118,9 @@ fn faults_of_the_network_and_between_hosts_are_found() {
     hosts[2].facts.dns = false;
     hosts[2].facts.nameservers = vec!["192.0.2.1".to_owned()];
     hosts[2].facts.addresses = vec!["eth0 10.42.0.9/24".to_owned()];
-    hosts[2].facts.blocked =
-        vec!["10.98.0.21:2380 no answer".to_owned(), "10.98.0.22:6443 No route to host".to_owned()];
+    hosts[2].facts.blocked = ["21:2380 no answer", "22:10250 No route to host", "22:6443 No route to host"]
+        .map(|line| format!("10.98.0.{line}"))
+        .into();
     assert_snapshot!(found(&hosts), @"
         10.98.0.21 hostname Error: host name: `h1`, as 10.98.0.22 is called, too; expected a name of its own; hostnamectl set-hostname NAME
         10.98.0.21 machine-id Error: machine id: the same as that of 10.98.0.22; expected one of its own; cloned servers share it: rm /etc/machine-id && systemd-machine-id-setup, then reboot
@@ -128,8 +129,8 @@ fn faults_of_the_network_and_between_hosts_are_found() {
         10.98.0.23 address Error: address: it has 10.42.0.9; expected 10.98.0.23; behind address translation, name the host's own address in cozy.yaml and reach it through your ssh configuration
         10.98.0.23 clock Error: clock: 120 s behind the others; expected within 30 s of the others; set it, and keep it with chrony or systemd-timesyncd
         10.98.0.23 dns Error: name servers: 192.0.2.1 did not answer within 4 s; expected an answer; name one that answers in /etc/resolv.conf or for systemd-resolved
-        10.98.0.23 peers Error: way to 10.98.0.21 (10.98.0.21:2380): no answer; expected open; open the way to 10.98.0.21:2380 in firewalls on both hosts and between them
-        10.98.0.23 peers Error: way to 10.98.0.22 (10.98.0.22:6443): no route to host; expected open; open the way to 10.98.0.22:6443 in firewalls on both hosts and between them
+        10.98.0.23 peers Error: way to 10.98.0.21: no answer on port 2380; expected open; open the way to 10.98.0.21, port 2380, in firewalls on both hosts and between them
+        10.98.0.23 peers Error: way to 10.98.0.22: no route to host on ports 6443, 10250; expected open; open the way to 10.98.0.22, ports 6443, 10250, in firewalls on both hosts and between them
         10.98.0.23 ranges Error: load-balancer pool 10.98.0.200-10.98.0.220: it is in none of the host's subnets; expected inside one, for `announce: l2`; choose addresses of the hosts' subnet, or `announce: bgp`
         10.98.0.23 ranges Error: range 10.42.0.0/16 of the pods: it overlaps the host's eth0 10.42.0.9/24; expected no overlap; choose another range for `network.pods` in cozy.yaml
         10.98.0.23 route Error: routes: no default route; expected one; add one: Services and kubelet's own address are found by it
@@ -187,6 +188,33 @@ fn hosts_are_asked_for_the_ports_of_the_others_roles() {
         .replace("10.98.0.22, role: server", "10.98.0.22, role: agent");
     let file = CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap();
     let wanted = Wanted { cloud: &file.cloud, required: Vec::new() };
-    assert_eq!(wanted.questions(0).peers, ["10.98.0.22:10250", "10.98.0.23:10250"]);
-    assert_eq!(wanted.questions(1).peers, ["10.98.0.21:10250", "10.98.0.21:6443", "10.98.0.23:10250"]);
+    let peers = |index: usize| wanted.questions(index).peers.join(" ");
+    let all = |address: &str| [10250, 4240, 4244].map(|port| format!("{address}:{port}")).join(" ");
+    assert_eq!(peers(0), format!("{} {}", all("10.98.0.22"), all("10.98.0.23")));
+    assert_eq!(peers(1), format!("{} 10.98.0.21:6443 {}", all("10.98.0.21"), all("10.98.0.23")));
+    // The pool is looked for by one host only.
+    assert_eq!((wanted.questions(0).pool.len(), wanted.questions(1).pool.len()), (21, 0));
+    assert_eq!(wanted.questions(1).registries, ["registry.k8s.io:443"]);
+}
+
+#[test]
+fn what_else_has_a_say_on_a_host_is_found() {
+    let mut hosts = fresh();
+    hosts[0].facts.selinux = "Enforcing".to_owned();
+    hosts[0].facts.apparmor = "noparser".to_owned();
+    hosts[0].facts.secure_boot = true;
+    hosts[0].facts.modules.insert("drbd".to_owned(), "loadable".to_owned());
+    hosts[1].facts.modules.insert("drbd".to_owned(), "present".to_owned());
+    hosts[2].facts.modules.insert("drbd".to_owned(), "present".to_owned());
+    hosts[0].facts.taken = vec!["10.98.0.205 aa:bb:cc:dd:ee:ff".to_owned()];
+    hosts[1].facts.proxies =
+        vec!["https_proxy=http://proxy:3128".to_owned(), "no_proxy=10.98.0.0/24".to_owned()];
+    hosts[1].facts.no_registry = vec!["registry.k8s.io:443 no answer".to_owned()];
+    hosts[2].facts.no_registry = vec!["registry.k8s.io:443 no answer".to_owned()];
+    hosts[2].facts.addresses = hosts[1].facts.addresses.clone();
+    hosts[2].address = hosts[1].address.clone();
+    let required =
+        HostRequirements { kernel_modules: vec!["drbd".to_owned()], ..HostRequirements::default() };
+    assert_snapshot!(found_with(&hosts, &required), @"
+    ");
 }

@@ -98,7 +98,7 @@ pub(crate) const KNOWN: &[(&str, &str)] = &[
     ("apiservice/NAME=down[+DURATION]", "its backend has no endpoints"),
     (
         "host/NAME=unreachable@TIME[+DURATION]",
-        "nothing comes or goes, for 30s if not said; ssh gives up after 15 s",
+        "nothing comes or goes, for 30s if not said; five minutes are waited for",
     ),
     ("host/NAME=refused@TIME", "nobody listens for SSH any more"),
     ("host/NAME=reboot@TIME", "it is started anew: what runs on it ends"),

@@ -1,21 +1,29 @@
 //! Hosts of a rehearsal: each step takes its expected time, and what goes
 //! wrong with a host ends as it does over SSH.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
 use tokio::time::Instant;
 
 use crate::cluster::Cluster;
-use crate::execute::event::Failure;
 use crate::execute::hosts::{Broken, Hosts};
 use crate::execute::retry;
 use crate::host::{HostError, Target, Trouble, Way};
 use crate::plan::planner::Phase;
 use crate::plan::{Step, StepId};
+use crate::provider::kubeadm::broken;
 
 /// How long a connection is silent before ssh gives it up (`ServerAliveInterval` times `ServerAliveCountMax`).
 const SILENT: Duration = Duration::from_secs(15);
+
+/// How long a new connection is tried.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How long a host takes to start.
+const BOOT: Duration = Duration::from_secs(30);
 
 /// What goes wrong with a host.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,28 +44,31 @@ pub(super) enum HostFault {
 pub(super) struct RehearsedHosts<'a> {
     faults: &'a [(String, HostFault)],
     begun: Instant,
+    /// When hosts began what they are at.
+    at_work: RefCell<BTreeMap<StepId, Duration>>,
 }
 
 impl<'a> RehearsedHosts<'a> {
     /// Hosts of a run that begins now.
     pub(super) fn new(faults: &'a [(String, HostFault)]) -> Self {
-        Self { faults, begun: Instant::now() }
+        Self { faults, begun: Instant::now(), at_work: RefCell::default() }
     }
 
-    async fn step(&self, step: &Step) -> Result<(), Failure> {
+    async fn step(&self, step: &Step) -> Result<(), Broken> {
         let StepId::Host { host, phase } = &step.id else { return Ok(()) };
         let own: Vec<HostFault> =
             self.faults.iter().filter(|(name, _)| name == host).map(|(_, fault)| *fault).collect();
-        match plan(&own, *phase, self.begun.elapsed(), step.expect) {
-            (time, None) => {
-                retry::pause(time).await;
-                Ok(())
-            }
-            (time, Some(trouble)) => {
-                retry::pause(time).await;
-                Err(failure(host, trouble))
-            }
+        let now = self.begun.elapsed();
+        let since = self.at_work.borrow().get(&step.id).copied();
+        let left = left(&own, *phase, step.expect, since.map(|since| (since, now)));
+        if left == step.expect && !is_away(&own, now) {
+            self.at_work.borrow_mut().insert(step.id.clone(), now);
         }
+        let (time, trouble) = plan(&own, *phase, now, left);
+        retry::pause(time).await;
+        let Some(trouble) = trouble else { return Ok(()) };
+        let way = Way::Ssh { address: host.clone(), user: "root".to_owned(), port: None };
+        Err(broken(&HostError::new(&Target { name: host.clone(), way }, trouble)))
     }
 }
 
@@ -67,8 +78,31 @@ impl Hosts for RehearsedHosts<'_> {
         step: &'a Step,
         _say: &'a dyn Fn(String),
     ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>> {
-        async { Ok(self.step(step).await.map(|()| None)?) }.boxed_local()
+        async { self.step(step).await.map(|()| None) }.boxed_local()
     }
+}
+
+/// Whether there is no way to a host.
+fn is_away(faults: &[HostFault], now: Duration) -> bool {
+    faults.iter().any(|fault| match *fault {
+        HostFault::Unreachable { at, lasts } => at <= now && now < at + lasts,
+        HostFault::Refused { at } => at <= now,
+        HostFault::Reboot { at } => at <= now && now < at + BOOT,
+        HostFault::DiskFull | HostFault::Slow(_) => false,
+    })
+}
+
+/// What is left of a step that began and was lost sight of: a phase is a unit of its own, which goes on without the
+/// connection, but for a reboot. `times`: when it began, and now.
+fn left(
+    faults: &[HostFault],
+    phase: Phase,
+    expect: Duration,
+    times: Option<(Duration, Duration)>,
+) -> Duration {
+    let Some((since, now)) = times.filter(|_| is_unit(phase)) else { return expect };
+    let ended = |fault: &HostFault| matches!(*fault, HostFault::Reboot { at } if since <= at && at <= now);
+    if faults.iter().any(ended) { expect } else { expect.saturating_sub(now - since) }
 }
 
 /// How long a step takes that starts at `start`, and how it ends if not well.
@@ -91,6 +125,9 @@ fn plan(
                 return (took / 2, Some(Trouble::NoSpace { what }));
             }
             HostFault::Refused { at } if at < end => return (after(at), Some(Trouble::Refused)),
+            HostFault::Reboot { at } if at < start && start < at + BOOT => {
+                return (Duration::ZERO, Some(Trouble::Refused));
+            }
             HostFault::Reboot { at } if start <= at && at < end => {
                 let words = "the host was started anew".to_owned();
                 return (after(at), Some(Trouble::Lost(words)));
@@ -98,6 +135,10 @@ fn plan(
             HostFault::Unreachable { at, lasts } if at < end && start < at + lasts => {
                 let first = after(at);
                 let silent = after(at + lasts).saturating_sub(first);
+                // Before it began there is no connection yet.
+                if start >= at && silent >= CONNECT {
+                    return (CONNECT, Some(Trouble::Unreachable("timed out".to_owned())));
+                }
                 if silent >= SILENT {
                     let words = format!("nothing came for {} s", SILENT.as_secs());
                     return (first + SILENT, Some(Trouble::Lost(words)));
@@ -114,10 +155,12 @@ fn plan(
     (took, None)
 }
 
-fn failure(host: &str, trouble: Trouble) -> Failure {
-    let way = Way::Ssh { address: host.to_owned(), user: "root".to_owned(), port: None };
-    let error = HostError::new(&Target { name: host.to_owned(), way }, trouble);
-    Failure { code: error.code(), message: error.to_string(), chain: Vec::new(), hint: Some(error.hint()) }
+/// Whether a phase is a unit of its own on the host.
+fn is_unit(phase: Phase) -> bool {
+    match phase {
+        Phase::Init | Phase::Join | Phase::Configure | Phase::Certify => true,
+        Phase::Prepare | Phase::Ready | Phase::Remove | Phase::Clean => false,
+    }
 }
 
 #[cfg(test)]
@@ -139,8 +182,10 @@ mod tests {
         assert_eq!(run(&[silent(10, 5)], 0), (25, None));
         assert_eq!(run(&[silent(10, 60)], 0), (25, lost()));
         // It began in the middle of it; and after it.
-        assert_eq!(run(&[silent(10, 60)], 30), (15, lost()));
-        assert_eq!(run(&[silent(10, 60)], 60), (30, None));
+        let timed_out = Trouble::Unreachable("timed out".to_owned());
+        assert_eq!(run(&[silent(10, 60)], 30), (10, Some(timed_out)));
+        assert_eq!(run(&[silent(10, 60)], 62), (28, None));
+        assert_eq!(run(&[silent(10, 60)], 61), (29, None));
         assert_eq!(run(&[silent(10, 60)], 70), (20, None));
         assert_eq!(run(&[silent(100, 60)], 0), (20, None));
     }
@@ -151,12 +196,27 @@ mod tests {
         let reboot = HostFault::Reboot { at: seconds(12) };
         let lost = Some(Trouble::Lost("the host was started anew".to_owned()));
         assert_eq!(run(&[reboot], 0), (12, lost.clone()));
-        assert_eq!(run(&[reboot], 13), (20, None));
+        assert_eq!(run(&[reboot], 13), (0, Some(Trouble::Refused)));
+        assert_eq!(run(&[reboot], 42), (20, None));
         assert_eq!(run(&[HostFault::Slow(3.0)], 0), (60, None));
         assert_eq!(run(&[HostFault::Slow(3.0), HostFault::Reboot { at: seconds(50) }], 0), (50, lost));
         assert_eq!(run(&[HostFault::Refused { at: seconds(5) }], 0), (5, Some(Trouble::Refused)));
         assert_eq!(run(&[HostFault::Refused { at: seconds(5) }], 9), (0, Some(Trouble::Refused)));
         assert!(matches!(run(&[HostFault::DiskFull], 0), (10, Some(Trouble::NoSpace { .. }))));
         assert_eq!(plan(&[HostFault::DiskFull], Phase::Join, seconds(0), seconds(9)), (seconds(9), None));
+    }
+
+    #[test]
+    fn a_phase_goes_on_without_the_connection_unless_its_host_starts_anew() {
+        let seconds = Duration::from_secs;
+        let silent = HostFault::Unreachable { at: seconds(10), lasts: seconds(60) };
+        let reboot = HostFault::Reboot { at: seconds(12) };
+        let left = |faults: &[HostFault], phase: Phase| {
+            super::left(faults, phase, seconds(40), Some((seconds(5), seconds(30)))).as_secs()
+        };
+        assert_eq!(left(&[silent], Phase::Init), 15);
+        assert_eq!(left(&[silent, reboot], Phase::Init), 40);
+        assert_eq!(left(&[silent], Phase::Prepare), 40);
+        assert_eq!(super::left(&[], Phase::Init, seconds(40), None), seconds(40));
     }
 }

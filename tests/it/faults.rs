@@ -57,6 +57,8 @@ const PASSING: &[&str] = &[
     "apiservice/v1beta1.metrics.k8s.io=down+2m",
     "component/cilium=slow:3x",
     "host/node-2=unreachable@65s+10s",
+    "host/node-2=unreachable@65s+4m",
+    "host/node-1=reboot@40s",
     "host/node-3=slow:3x",
 ];
 
@@ -102,8 +104,7 @@ const LASTING: &[(&str, i32, &[&str])] = &[
         1,
         &["issuers", "denied the request: denied by --inject", "a webhook refuses it"],
     ),
-    ("host/node-2=unreachable@65s+60s", 1, &["kubernetes", "host `node-2`"]),
-    ("host/node-1=reboot@40s", 1, &["kubernetes", "node-1"]),
+    ("host/node-2=unreachable@65s+10m", 1, &["kubernetes", "host `node-2`"]),
     ("host/node-3=refused@10s", 1, &["kubernetes", "node-3"]),
     ("host/node-3=disk-full", 1, &["kubernetes", "node-3"]),
 ];

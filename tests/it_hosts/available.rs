@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -22,11 +22,21 @@ const ELECTION: Duration = Duration::from_secs(10);
 /// What else a client may wait for.
 const SLACK: Duration = Duration::from_secs(3);
 
-/// A client on a host, and when each of its writes was acknowledged.
+/// How long a client may write nothing before the test gives up.
+const GIVES_UP: Duration = Duration::from_secs(120);
+
+/// Writes, and when each was acknowledged.
+#[derive(Default)]
+struct Acknowledged {
+    all: Mutex<Vec<(String, Instant)>>,
+    more: Condvar,
+}
+
+/// A client on a host.
 struct Writer {
     host: usize,
     child: Child,
-    acknowledged: Arc<Mutex<Vec<(String, Instant)>>>,
+    acknowledged: Arc<Acknowledged>,
 }
 
 impl Writer {
@@ -42,12 +52,13 @@ impl Writer {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let acknowledged = Arc::new(Acknowledged::default());
         let all = Arc::clone(&acknowledged);
         std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 if let Some(name) = line.strip_prefix("acknowledged ") {
-                    all.lock().unwrap().push((name.to_owned(), Instant::now()));
+                    all.all.lock().unwrap().push((name.to_owned(), Instant::now()));
+                    all.more.notify_all();
                 }
             }
         });
@@ -56,7 +67,7 @@ impl Writer {
 
     /// The longest time between two acknowledged writes since then.
     fn gap(&self, since: Instant) -> Duration {
-        let all = self.acknowledged.lock().unwrap();
+        let all = self.acknowledged.all.lock().unwrap();
         let times = all.iter().map(|(_, at)| *at).filter(|at| *at >= since).chain([Instant::now()]);
         let mut last = since;
         let mut longest = Duration::ZERO;
@@ -67,29 +78,19 @@ impl Writer {
         longest
     }
 
-    fn count(&self) -> usize {
-        self.acknowledged.lock().unwrap().len()
-    }
-
     /// Waits until it has written that often more.
     fn goes_on(&self, writes: usize) {
-        let enough = self.count() + writes;
-        let begun = Instant::now();
-        while self.count() < enough {
-            assert!(
-                begun.elapsed() < Duration::from_secs(120),
-                "the client on h{} writes no more",
-                self.host
-            );
-            std::thread::yield_now();
-            std::thread::park_timeout(Duration::from_millis(50));
-        }
+        let all = self.acknowledged.all.lock().unwrap();
+        let enough = all.len() + writes;
+        let more = &self.acknowledged.more;
+        let (all, _) = more.wait_timeout_while(all, GIVES_UP, |all| all.len() < enough).unwrap();
+        assert!(all.len() >= enough, "the client on h{} writes no more", self.host);
     }
 
     /// Ends it; what was acknowledged.
     fn end(mut self) -> Vec<String> {
         self.stop();
-        self.acknowledged.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
+        self.acknowledged.all.lock().unwrap().iter().map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -151,11 +152,26 @@ fn the_writer() {
     });
 }
 
-/// The host whose etcd leads.
-fn leader(bed: &Bed) -> usize {
-    let leads = "bash -c 'exec 3<>/dev/tcp/127.0.0.1/2381; printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; grep -c \"^etcd_server_is_leader 1\" <&3' || true";
-    [1, 2, 3].into_iter().find(|host| bed.on(*host, leads).trim() == "1").expect("etcd has a leader")
+/// Whether the etcd of a host leads.
+fn leads(bed: &Bed, host: usize) -> bool {
+    let leads = "timeout 2 bash -c 'exec 3<>/dev/tcp/127.0.0.1/2381; printf \"GET /metrics HTTP/1.0\\r\\n\\r\\n\" >&3; grep -c \"^etcd_server_is_leader 1\" <&3' || true";
+    bed.on(host, leads).trim() == "1"
 }
+
+/// Waits until the etcd of a host leads, of all but one that is gone.
+fn leader(bed: &Bed, gone: Option<usize>) -> usize {
+    let begun = Instant::now();
+    loop {
+        let mut hosts = [1, 2, 3].into_iter().filter(|host| Some(*host) != gone);
+        if let Some(host) = hosts.find(|host| leads(bed, *host)) {
+            return host;
+        }
+        assert!(begun.elapsed() < GIVES_UP, "etcd has no leader");
+    }
+}
+
+/// The API server of a host.
+const READY: &str = "/usr/local/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:6443 get --raw /readyz >/dev/null 2>&1";
 
 /// Kills a program of a static pod.
 fn kill(bed: &Bed, host: usize, program: &str) {
@@ -168,8 +184,13 @@ struct Clients {
 }
 
 impl Clients {
-    /// Lets something fail, waits until all clients on other hosts write again, and measures.
-    fn bear(&mut self, what: &str, dead: Option<usize>, limit: Duration, fail: impl FnOnce()) {
+    /// Lets something fail, waits until that is over and all clients on other hosts write on, and measures.
+    fn bear(
+        &mut self,
+        (what, dead, limit): (&str, Option<usize>, Duration),
+        fail: impl FnOnce(),
+        over: impl FnOnce(),
+    ) {
         for writer in &self.writers {
             writer.goes_on(20);
         }
@@ -179,11 +200,7 @@ impl Clients {
         }
         let since = Instant::now();
         fail();
-        let begun = Instant::now();
-        // Long enough for a leader to be missed, and another one to be chosen.
-        while begun.elapsed() < Duration::from_secs(20) {
-            std::thread::park_timeout(Duration::from_millis(100));
-        }
+        over();
         for writer in &self.writers {
             writer.goes_on(20);
         }
@@ -193,11 +210,7 @@ impl Clients {
     }
 
     fn again(&mut self, bed: &Bed, host: usize) {
-        until(
-            bed,
-            host,
-            "/usr/local/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:6443 get --raw /readyz >/dev/null 2>&1",
-        );
+        until(bed, host, READY);
         if !self.writers.iter().any(|writer| writer.host == host) {
             self.writers.push(Writer::start(bed, host));
         }
@@ -212,25 +225,42 @@ fn no_acknowledged_write_is_lost_and_the_api_is_back_after_one_election() {
     whole(&bed);
     let writers = [1, 2, 3].map(|host| Writer::start(&bed, host)).into();
     let mut clients = Clients { writers, names: Vec::new() };
-    clients.bear("API server killed", None, SLACK, || kill(&bed, 2, "kube-apiserver"));
-    clients.again(&bed, 2);
-    let host = leader(&bed);
-    clients.bear("etcd's leader killed", None, ELECTION + SLACK, || kill(&bed, host, "etcd"));
+    // Another process than the one that was killed.
+    let before = bed.on(2, "pgrep -o -x kube-apiserver");
+    clients.bear(
+        ("API server killed", None, SLACK),
+        || kill(&bed, 2, "kube-apiserver"),
+        || {
+            until(&bed, 2, &format!("pid=$(pgrep -o -x kube-apiserver) && [ $pid != {} ]", before.trim()));
+            until(&bed, 2, READY);
+        },
+    );
+    let host = leader(&bed, None);
+    clients.bear(
+        ("etcd's leader killed", None, ELECTION + SLACK),
+        || kill(&bed, host, "etcd"),
+        || drop(leader(&bed, None)),
+    );
     clients.again(&bed, host);
-    let host = leader(&bed);
-    clients.bear("the leader's host powered off", Some(host), ELECTION + SLACK, || {
-        bed.power(&format!("off {host}"));
-    });
+    let host = leader(&bed, None);
+    clients.bear(
+        ("the leader's host powered off", Some(host), ELECTION + SLACK),
+        || bed.power(&format!("off {host}")),
+        || {},
+    );
+    leader(&bed, Some(host));
     bed.power(&format!("on {host}"));
     clients.again(&bed, host);
     until(&bed, host, "systemctl is-active -q kubelet");
-    let host = leader(&bed);
+    let host = leader(&bed, None);
     // Everything to and from the other hosts is dropped; only the way in from outside stays.
-    let drop = "nft 'add table ip silent; add chain ip silent in { type filter hook input priority -300; }; add chain ip silent out { type filter hook output priority -300; }; \
+    let drops = "nft 'add table ip silent; add chain ip silent in { type filter hook input priority -300; }; add chain ip silent out { type filter hook output priority -300; }; \
                 add rule ip silent in ip saddr 10.98.0.21-10.98.0.24 iif != lo drop; add rule ip silent out ip daddr 10.98.0.21-10.98.0.24 oif != lo drop'";
-    clients.bear("the leader's packets silently dropped", Some(host), ELECTION + SLACK, || {
-        bed.on(host, drop);
-    });
+    clients.bear(
+        ("the leader's packets silently dropped", Some(host), ELECTION + SLACK),
+        || drop(bed.on(host, drops)),
+        || drop(leader(&bed, Some(host))),
+    );
     bed.on(host, "nft delete table ip silent");
     clients.again(&bed, host);
     for writer in &clients.writers {

@@ -60,9 +60,24 @@ fn join_documents(documents: &[Value]) -> String {
 }
 
 pub(super) fn cluster(site: &Site<'_>) -> Value {
+    let mut cluster = control_plane(site);
+    cluster["apiServer"]["certSANs"] = json!(names(site));
+    cluster
+}
+
+/// The names that API servers' certificates have besides their own: a server's has its own name and address anyway, so
+/// that one more server changes nothing here.
+pub(super) fn names(site: &Site<'_>) -> Vec<String> {
+    let more = site.cloud.kubernetes.api_server.get("certSANs").and_then(Value::as_array);
+    let more = more.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    let mut names = vec![site.endpoint()];
+    names.extend(more.filter(|name| *name != site.endpoint()));
+    names
+}
+
+/// The cluster but for the names in certificates, which running programs do not depend on.
+pub(super) fn control_plane(site: &Site<'_>) -> Value {
     let cloud = site.cloud;
-    // A server's certificate has its own name and address anyway: one more server changes nothing here.
-    let names = [site.endpoint()];
     let mut cluster = json!({
         "apiVersion": "kubeadm.k8s.io/v1beta4",
         "kind": "ClusterConfiguration",
@@ -71,7 +86,6 @@ pub(super) fn cluster(site: &Site<'_>) -> Value {
         "controlPlaneEndpoint": ENDPOINT,
         "networking": { "podSubnet": cloud.network.pods, "serviceSubnet": cloud.network.services },
         "apiServer": {
-            "certSANs": names,
             "extraArgs": [{ "name": "encryption-provider-config", "value": format!("{ENCRYPTION}/config.yaml") }],
             "extraVolumes": [{ "name": "encryption", "hostPath": ENCRYPTION, "mountPath": ENCRYPTION,
                 "readOnly": true, "pathType": "Directory" }],
@@ -84,7 +98,9 @@ pub(super) fn cluster(site: &Site<'_>) -> Value {
         let path = "/etc/kubernetes/pki/ca.crt";
         arguments.push(json!({ "name": "kubelet-certificate-authority", "value": path }));
     }
-    merge(&mut cluster["apiServer"], &cloud.kubernetes.api_server);
+    let mut over = cloud.kubernetes.api_server.clone();
+    over.remove("certSANs");
+    merge(&mut cluster["apiServer"], &over);
     if !cloud.kubernetes.etcd.is_empty() {
         cluster["etcd"] = Value::Object(cloud.kubernetes.etcd.clone());
     }

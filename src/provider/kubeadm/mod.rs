@@ -2,6 +2,7 @@
 //!
 //! - `documents`, `files`: everything that is written on a host, from `cozy.yaml`
 //! - `steps`: what must be done on which host, from what is there. Pure
+//! - `upkeep`: the same on hosts that belong to the cluster: settings, certificates. Pure
 //! - `members`, `leave`: who belongs to the cluster, and who may leave it. Pure
 //! - `settings`: what changed of them since a host joined. Pure
 //! - `scripts`: the phases that run on hosts as transient units
@@ -9,7 +10,7 @@
 //! - `clean`: a host as it was before
 //! - `observe`: looks what is there
 //! - `reach`: the API while some of its servers are away
-//! - `run`: does it; `uninstall`: undoes it
+//! - `run`, `run_join`, `run_upkeep`: do it; `uninstall`: undoes it
 
 pub(crate) mod certificates;
 mod clean;
@@ -20,6 +21,8 @@ mod members;
 mod observe;
 mod reach;
 mod run;
+mod run_join;
+mod run_upkeep;
 mod scripts;
 mod settings;
 pub(crate) mod steps;
@@ -27,12 +30,13 @@ pub(crate) mod steps;
 mod tests;
 mod toml;
 mod uninstall;
+mod upkeep;
 
 use std::collections::BTreeMap;
 
 pub(crate) use observe::Refusal;
 pub(crate) use reach::of_all;
-pub(crate) use run::{Gone, Parts, Runner};
+pub(crate) use run::{Gone, Parts, Runner, broken};
 pub(crate) use uninstall::Cleaner;
 
 use crate::model::cloud::{Cloud, Role};

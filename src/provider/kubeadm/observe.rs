@@ -1,5 +1,6 @@
 //! Looks what is on the hosts and in the cluster, all at once, and decides what is to be done.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use futures::future;
 use super::leave::{Answer, Departures, Leaver, leaving};
 use super::members::{Known, Membership};
 use super::run::{Gone, Parts, Runner};
+use super::settings::Part;
 use super::steps::{self, Found, Supplies};
 use super::{Node, Site, scripts, settings};
 use crate::host::{HostError, Session};
@@ -49,22 +51,27 @@ impl Runner {
             leaving: Vec::new(),
             planned: Vec::new(),
             held: BTreeMap::new(),
+            joins: RefCell::default(),
         };
         fresh.again().await
     }
 
     /// Looks again: hosts have changed since. No other run gets in between.
     pub(crate) async fn again(self) -> Result<Self, Refusal> {
-        let Self { version, sandbox, wanted, parts, held, .. } = self;
+        let Self { version, sandbox, wanted, parts, held, joins, .. } = self;
         let Parts { cloud, nodes, sessions, gone, remove, .. } = &parts;
         let site = Site { cloud, version: &version, sandbox: &sandbox, nodes };
-        let (site, marks) = (&site, &settings::marks());
+        let (site, marks) = (&site, &settings::marks().collect::<Vec<_>>());
         let looks = sessions.iter().zip(&wanted).zip(nodes).map(|((session, items), node)| async move {
             let probes = items.iter().map(|item| item.probe.as_str());
             let probes: Vec<&str> = probes.chain(marks.iter().map(String::as_str)).collect();
             let text = session.sh("looking what is there", &scripts::observe(&probes)).await?;
             let mut found = Found::read(&text).judged(site, node);
-            if found.change.control_plane {
+            if found.change.kube_proxy_stays {
+                let there = session.run("looking for kube-proxy", scripts::HAS_KUBE_PROXY, &[], ASK).await?;
+                found.change.kube_proxy_stays = !there.stdout.trim().is_empty();
+            }
+            if found.change.has(Part::ControlPlane) {
                 let asked = session.run("asking the API server", &scripts::answers(), &[], ASK).await?;
                 found.silent = asked.status != 0;
             }
@@ -99,7 +106,7 @@ impl Runner {
         }
         let planned = steps::steps(nodes, wanted.clone(), &found, allowed);
         let leaving = departures.leaving;
-        Ok(Self { parts, version, sandbox, wanted, found, leaving, planned, held })
+        Ok(Self { parts, version, sandbox, wanted, found, leaving, planned, held, joins })
     }
 }
 

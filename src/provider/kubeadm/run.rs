@@ -1,24 +1,23 @@
 //! Does the steps of hosts, over their sessions.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
 
-use super::certificates::{Asked, Renewal};
-use super::documents::{self, Credentials, ENCRYPTION};
 use super::files::authority;
 use super::leave::Leaving;
 use super::reach;
-use super::settings::{Change, Settings};
+use super::settings::{Part, Settings};
 use super::steps::{self, Action, Found, Item, Planned, Source};
-use super::{Node, PORT, STATE, Site, clean, scripts};
+use super::{Node, PORT, STATE, Site, clean, scripts, upkeep};
 use crate::cluster::{Cluster, connect_text};
 use crate::execute::event::Failure;
 use crate::execute::hosts::{Broken, Hosts};
 use crate::fetch::Held;
-use crate::host::{Content, Hold, HostError, Session, Trouble, Upload};
+use crate::host::{Content, HostError, Session, Trouble, Upload};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::release::{Binary, Release};
@@ -26,17 +25,13 @@ use crate::plan::planner::{HostStep, Phase};
 use crate::plan::{Step, StepId};
 
 /// How long a phase may take: images may have to be pulled.
-const PHASE: Duration = Duration::from_secs(1200);
-
-/// How often it is looked whether a kubelet asks for a certificate: each of its starts makes a request that only
-/// it can use.
-const LOOKS: usize = 20;
+pub(super) const PHASE: Duration = Duration::from_secs(1200);
 
 /// What is said of settings that joins and upgrades take from the cluster.
-const UPLOADING: &str = "keeping the settings in the cluster";
+pub(super) const UPLOADING: &str = "keeping the settings in the cluster";
 
 /// How long services may take to start.
-const SETTLE: Duration = Duration::from_secs(180);
+pub(super) const SETTLE: Duration = Duration::from_secs(180);
 
 /// Hosts with what is to be done on them.
 pub(crate) struct Runner {
@@ -52,6 +47,8 @@ pub(crate) struct Runner {
     pub(super) planned: Vec<Planned>,
     /// Where the release's files are, by their digests.
     pub(super) held: BTreeMap<Digest, PathBuf>,
+    /// Hosts whose joins began in this run.
+    pub(super) joins: RefCell<BTreeSet<String>>,
 }
 
 /// What a runner is made of.
@@ -60,14 +57,12 @@ pub(crate) struct Parts {
     pub(crate) cloud: Cloud,
     /// The hosts as nodes.
     pub(crate) nodes: Vec<Node>,
-    /// Sessions to them, in the same order.
+    /// Sessions to them, in the same order. They keep other runs off the hosts.
     pub(crate) sessions: Vec<Session>,
     /// Hosts with `state: removed`.
     pub(crate) gone: Vec<Gone>,
     /// Whether those may be taken out of the cluster.
     pub(crate) remove: bool,
-    /// Keeps other runs off the hosts.
-    pub(crate) _holds: Vec<Hold>,
     /// Where the kubeconfig goes.
     pub(crate) kubeconfig: PathBuf,
 }
@@ -115,12 +110,12 @@ impl Runner {
         self.held.extend(held.into_iter().map(|held| (held.binary.sha256, held.path)));
     }
 
-    fn site(&self) -> Site<'_> {
+    pub(super) fn site(&self) -> Site<'_> {
         let Parts { cloud, nodes, .. } = &self.parts;
         Site { cloud, version: &self.version, sandbox: &self.sandbox, nodes }
     }
 
-    fn leader(&self) -> Option<(&Node, &Session, &Found)> {
+    pub(super) fn leader(&self) -> Option<(&Node, &Session, &Found)> {
         let Parts { nodes, sessions, .. } = &self.parts;
         let index = steps::leader(nodes, &self.found)?;
         Some((nodes.get(index)?, sessions.get(index)?, self.found.get(index)?))
@@ -135,12 +130,25 @@ impl Runner {
         }
     }
 
-    /// The cluster, where there is one already.
+    /// The cluster, where there is one already. The kubeconfig is kept, too: it may have been lost. One with another
+    /// endpoint is of use only once certificates name that.
     pub(crate) async fn cluster(&self) -> Result<Option<Cluster>, Failure> {
         match self.leader() {
-            Some((node, session, found)) if found.joined => self.connect(node, session).await.map(Some),
+            Some((node, session, found)) if found.joined => {
+                let named = !self.planned.iter().any(|planned| planned.change.has(Part::Names));
+                self.connect(node, session, named).await.map(Some).map_err(|broken| broken.failure)
+            }
             Some(_) | None => Ok(None),
         }
+    }
+
+    /// Settings that are not applied, with why.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let stays = self.found.iter().any(|found| found.change.kube_proxy_stays);
+        let note = "kube-proxy stays beside Cilium: without it there would be no Services until Cilium is there. Then \
+                    `kubectl -n kube-system delete daemonset/kube-proxy configmap/kube-proxy`, and restart the hosts one \
+                    after the other, which ends its rules";
+        stays.then(|| note.to_owned()).into_iter().collect()
     }
 
     fn is_leader(&self, node: &Node) -> bool {
@@ -154,39 +162,34 @@ impl Runner {
 
     /// What is done before anything else: without it nothing else works.
     pub(crate) fn urgent(&self) -> Vec<HostStep> {
-        steps::urgent(&self.planned)
+        upkeep::urgent(&self.planned)
     }
 
-    /// Fetches the kubeconfig, keeps it beside `cozy.yaml`, and connects.
-    async fn connect(&self, node: &Node, session: &Session) -> Result<Cluster, Failure> {
-        let text = self.kubeconfig(node, session).await?;
+    /// Fetches the kubeconfig and connects. It is kept beside `cozy.yaml` where the certificates name its endpoint;
+    /// where they do not yet, servers are asked by their own addresses.
+    async fn connect(&self, node: &Node, session: &Session, named: bool) -> Result<Cluster, Broken> {
+        let text = if named {
+            self.kubeconfig(node, session).await?
+        } else {
+            fetched(session, &node.address).await.map_err(|error| broken(&error))?
+        };
         let servers: Vec<String> = self.site().servers().map(|server| authority(&server.address)).collect();
         let text = reach::through(&text, &servers).await.unwrap_or(text);
         let connected = async { Cluster::new(connect_text(&text).await?).await };
-        connected.await.map_err(|error| crate::execute::run::failed(&error))
+        Ok(connected.await.map_err(|error| crate::execute::run::failed(&error))?)
     }
 
     /// Fetches the kubeconfig, and keeps it beside `cozy.yaml`.
-    async fn kubeconfig(&self, node: &Node, session: &Session) -> Result<String, Failure> {
-        let text = session
-            .sh("reading the kubeconfig", "cat /etc/kubernetes/admin.conf")
-            .await
-            .map_err(|error| failure(&error))?;
+    async fn kubeconfig(&self, node: &Node, session: &Session) -> Result<String, Broken> {
         // A first server that is still to join has no API server yet.
         let endpoint = self.parts.cloud.kubernetes.endpoint.clone().unwrap_or_else(|| node.address.clone());
-        let host = if endpoint.contains(':') { format!("[{endpoint}]") } else { endpoint };
-        let text: String = text
-            .lines()
-            .map(|line| match line.split_once("server: ") {
-                Some((before, _)) => format!("{before}server: https://{host}:{PORT}\n"),
-                None => format!("{line}\n"),
-            })
-            .collect();
+        let text = fetched(session, &endpoint).await.map_err(|error| broken(&error))?;
         if let Err(error) = keep(&self.parts.kubeconfig, &text) {
             let message =
                 format!("cannot write the kubeconfig `{}`: {error}", self.parts.kubeconfig.display());
             let hint = Some("make its folder writable".to_owned());
-            return Err(Failure { code: crate::code::Code(5035), message, chain: Vec::new(), hint });
+            let code = crate::code::Code(5035);
+            return Err(Failure { code, message, chain: Vec::new(), hint }.into());
         }
         Ok(text)
     }
@@ -213,11 +216,16 @@ impl Runner {
         };
         result.map_err(|error| broken(&error))?;
         match phase {
-            Phase::Init => Ok(self.connect(node, session).await.map(Some)?),
+            Phase::Init => self.connect(node, session, true).await.map(Some),
             // The administrator's own certificate is among them.
             Phase::Certify if planned.renewal.leaves.is_some() && self.is_leader(node) => {
-                Ok(self.kubeconfig(node, session).await.map(|_| None)?)
+                self.kubeconfig(node, session).await.map(|_| None)
             }
+            // Whichever server is asked shows a certificate with the new names now.
+            Phase::Configure if self.last_named() == Some(host.as_str()) => match self.leader() {
+                Some((leader, session, _)) => self.kubeconfig(leader, session).await.map(|_| None),
+                None => Ok(None),
+            },
             Phase::Prepare
             | Phase::Join
             | Phase::Configure
@@ -226,6 +234,12 @@ impl Runner {
             | Phase::Remove
             | Phase::Clean => Ok(None),
         }
+    }
+
+    /// The last server whose certificate gets other names.
+    fn last_named(&self) -> Option<&str> {
+        let named = self.planned.iter().rev().find(|planned| planned.change.has(Part::Names))?;
+        Some(&named.step.host)
     }
 
     /// What was seen on a host that belongs to the cluster.
@@ -261,10 +275,8 @@ impl Runner {
         let script = scripts::settle(&steps::changed(&planned.items));
         session.must("starting the services", &script, &[], SETTLE).await?;
         if let Some(found) = self.joined(node) {
-            say("waiting for what was restarted".to_owned());
             let control_plane = node.role == Role::Server && !found.silent;
-            let script = scripts::settled(found.awaits_kubelet(), control_plane);
-            session.must("waiting for what was restarted", &script, &[], PHASE).await?;
+            settled(session, found.awaits_kubelet(), control_plane, say).await?;
         }
         for item in images {
             self.put(session, item, say).await?;
@@ -278,132 +290,10 @@ impl Runner {
         phase(session, "init", &scripts::init(node, &Settings::of(&self.site(), node))).await
     }
 
-    /// Applies settings that changed, and waits until the node works with them. The control plane's come first:
-    /// with those that it has, there may be no API server that takes anything.
-    async fn configure(
-        &self,
-        node: &Node,
-        session: &Session,
-        planned: &Planned,
-        say: &dyn Fn(String),
-    ) -> Result<(), HostError> {
-        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
-        let Change { kubelet, control_plane } = planned.change;
-        session.sh("noting what is about to change", &planned.change.forgotten()).await?;
-        if control_plane {
-            say("writing the control plane's manifests".to_owned());
-            phase(session, "configure", &scripts::control_plane()).await?;
-        }
-        leader.must(UPLOADING, &scripts::upload_settings(), &[], SETTLE).await?;
-        if kubelet {
-            say("writing the kubelet's configuration".to_owned());
-            session.must("configuring the kubelet", scripts::KUBELET_CONFIG, &[], SETTLE).await?;
-        }
-        let marks = Settings::of(&self.site(), node).marked();
-        session.must("keeping what was applied", &format!("set -eu\n{marks}"), &[], SETTLE).await.map(drop)
-    }
-
-    /// Renews what is about to end, and approves what the kubelet asks for.
-    async fn certify(
-        &self,
-        node: &Node,
-        session: &Session,
-        planned: &Planned,
-        say: &dyn Fn(String),
-    ) -> Result<(), HostError> {
-        let Renewal { leaves, client, serving, again } = planned.renewal;
-        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
-        if leaves.is_some() {
-            say("renewing certificates, and restarting the control plane".to_owned());
-            phase(session, "certify", &scripts::renew()).await?;
-        }
-        if client {
-            say("making a new certificate for the kubelet".to_owned());
-            let what = "making a certificate for the kubelet";
-            let text = leader.sh(what, &scripts::kubelet_kubeconfig(&node.name)).await?;
-            let content = Content::Bytes(text.as_bytes());
-            let path = "/etc/kubernetes/kubelet.conf";
-            session.upload(Upload { path, content, mode: 0o600 }).await?;
-            session.must("restarting kubelet", scripts::NEW_CLIENT, &[], SETTLE).await?;
-        }
-        if again {
-            session.must("restarting kubelet", &scripts::ask_again(), &[], SETTLE).await?;
-        }
-        if serving {
-            say("waiting for the kubelet to ask for its serving certificate".to_owned());
-            for _ in 0..LOOKS {
-                self.approve(node, leader).await?;
-                let what = "waiting for the kubelet's certificate";
-                if session.run(what, &scripts::served(), &[], SETTLE).await?.status == 0 {
-                    return Ok(());
-                }
-            }
-            let trouble = "its kubelet asks for no serving certificate, or takes none".to_owned();
-            return Err(session.error(Trouble::Unreadable(trouble)));
-        }
-        Ok(())
-    }
-
-    /// Approves what a kubelet asks for, if it is nothing but what its node is.
-    async fn approve(&self, node: &Node, leader: &Session) -> Result<(), HostError> {
-        let what = format!("waiting for a request of {}'s kubelet", node.name);
-        let text = leader.must(&what, &scripts::asked(&node.name), &[], SETTLE).await?;
-        let all: Vec<Asked> = text.lines().filter_map(Asked::read).collect();
-        let (good, bad): (Vec<&Asked>, Vec<&Asked>) = all.iter().partition(|one| one.judge(node).is_ok());
-        if let Some(why) = bad.first().filter(|_| good.is_empty()).and_then(|one| one.judge(node).err()) {
-            let trouble =
-                format!("{}'s kubelet asks for a certificate that it must not get: {why}", node.name);
-            return Err(leader.error(Trouble::Unreadable(trouble)));
-        }
-        if good.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<&str> = good.iter().map(|one| one.name.as_str()).collect();
-        let what = format!("approving the certificate of {}'s kubelet", node.name);
-        leader.must(&what, &scripts::approve(&names), &[], SETTLE).await.map(drop)
-    }
-
     async fn ready(&self, node: &Node, say: &dyn Fn(String)) -> Result<(), HostError> {
         let Some((_, leader, _)) = self.leader() else { return Ok(()) };
         say("the node is not ready yet: it waits for the pod network".to_owned());
         leader.must("waiting for the node", &scripts::ready_node(&node.name), &[], PHASE).await.map(drop)
-    }
-
-    async fn join(
-        &self,
-        node: &Node,
-        session: &Session,
-        planned: &Planned,
-        say: &dyn Fn(String),
-    ) -> Result<(), HostError> {
-        let at_work = session.sh("looking for a join", "systemctl is-active cozy-join || true").await?;
-        if at_work.trim() != "active" {
-            let Some((_, leader, _)) = self.leader() else { return Ok(()) };
-            take_out(leader, &planned.former, say).await?;
-            if planned.clear || !planned.former.is_empty() {
-                leader.sh("removing the node of a former life", &scripts::delete_node(&node.name)).await?;
-            }
-            if planned.upload {
-                leader.must(UPLOADING, &scripts::upload_settings(), &[], SETTLE).await?;
-            }
-            say("making a token to join".to_owned());
-            let credentials = credentials(leader, node.role).await?;
-            if node.role == Role::Server {
-                let path = format!("{ENCRYPTION}/config.yaml");
-                let key = leader.sh("reading the encryption configuration", &format!("cat {path}")).await?;
-                session
-                    .upload(Upload { path: &path, content: Content::Bytes(key.as_bytes()), mode: 0o600 })
-                    .await?;
-            }
-            let document = documents::join(&self.site(), node, &credentials);
-            let path = format!("{STATE}/join.json");
-            session
-                .upload(Upload { path: &path, content: Content::Bytes(document.as_bytes()), mode: 0o600 })
-                .await?;
-        }
-        say("kubeadm join".to_owned());
-        let settings = Settings::of(&self.site(), node);
-        phase(session, "join", &scripts::join(node, &settings)).await
     }
 }
 
@@ -472,7 +362,11 @@ async fn starts(session: &Session) -> Result<(), HostError> {
 }
 
 /// Takes members out of etcd, by ID.
-async fn take_out(leader: &Session, members: &[String], say: &dyn Fn(String)) -> Result<(), HostError> {
+pub(super) async fn take_out(
+    leader: &Session,
+    members: &[String],
+    say: &dyn Fn(String),
+) -> Result<(), HostError> {
     for id in members {
         say(format!("removing etcd's member {id}"));
         let script = format!("/usr/local/bin/cozy host etcd remove {}", crate::host::quote(id));
@@ -504,25 +398,37 @@ impl Hosts for Runner {
     }
 }
 
+/// Waits until what was restarted on a host does its work again: its kubelet, etcd and the API server.
+pub(super) async fn settled(
+    session: &Session,
+    kubelet: bool,
+    control_plane: bool,
+    say: &dyn Fn(String),
+) -> Result<(), HostError> {
+    if !kubelet && !control_plane {
+        return Ok(());
+    }
+    let what = "waiting for what was restarted";
+    say(what.to_owned());
+    session.must(what, &scripts::settled(kubelet, control_plane), &[], PHASE).await.map(drop)
+}
+
+/// The administrator's kubeconfig, for an endpoint.
+async fn fetched(session: &Session, endpoint: &str) -> Result<String, HostError> {
+    let text = session.sh("reading the kubeconfig", "cat /etc/kubernetes/admin.conf").await?;
+    let host = if endpoint.contains(':') { format!("[{endpoint}]") } else { endpoint.to_owned() };
+    let line = |line: &str| match line.split_once("server: ") {
+        Some((before, _)) => format!("{before}server: https://{host}:{PORT}\n"),
+        None => format!("{line}\n"),
+    };
+    Ok(text.lines().map(line).collect())
+}
+
 /// Runs a phase to its end, or joins one that is at work.
-async fn phase(session: &Session, name: &str, script: &str) -> Result<(), HostError> {
+pub(super) async fn phase(session: &Session, name: &str, script: &str) -> Result<(), HostError> {
     let path = format!("{STATE}/phases/{name}.sh");
     session.upload(Upload { path: &path, content: Content::Bytes(script.as_bytes()), mode: 0o700 }).await?;
     session.must(&format!("phase {name}"), &scripts::phase(name), &[], PHASE).await.map(drop)
-}
-
-async fn credentials(leader: &Session, role: Role) -> Result<Credentials, HostError> {
-    let text = leader.sh("making a token to join", &scripts::credentials(role)).await?;
-    let value = |key: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key))
-            .map(|value| value.trim().to_owned())
-            .filter(|value| !value.is_empty())
-    };
-    match (value("token="), value("ca=")) {
-        (Some(token), Some(ca)) => Ok(Credentials { token, ca, key: value("key=") }),
-        _ => Err(leader.error(Trouble::Unreadable("kubeadm printed no join command".to_owned()))),
-    }
 }
 
 /// Writes a file that only its owner reads.
@@ -539,7 +445,7 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
 }
 
 /// An error of a host that ends a step, or lets it be done again.
-pub(super) fn broken(error: &HostError) -> Broken {
+pub(crate) fn broken(error: &HostError) -> Broken {
     Broken { failure: failure(error), away: error.is_away() }
 }
 

@@ -103,7 +103,7 @@ pub(super) fn import(archive: &str) -> String {
 }
 
 /// Clears what a phase left that was killed.
-const CLEAR: &str =
+pub(super) const CLEAR: &str =
     "kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1 || true
 rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf";
 
@@ -217,7 +217,7 @@ for part in kubeadm kubelet; do kubeadm init phase upload-config $part --config 
 const RUNNING: &str = r#"running() { ctr -n k8s.io tasks ls | awk -v ids="$*" '
   BEGIN { split(ids, all, " "); for (n in all) ours[all[n]] = 1 } $3 == "RUNNING" && $1 in ours { print $1 }'; }"#;
 
-/// Writes the manifests of a server's control plane anew, and waits until what changed of it runs.
+/// Writes the manifests of a server's control plane anew, and waits until nothing runs with its old ones.
 /// How etcd's members came together stays as it is: that is no setting.
 pub(super) fn control_plane() -> String {
     format!(
@@ -246,18 +246,55 @@ for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
     sleep 0.1
   done
 done
-rm -rf $new
-{}",
-        ready()
+rm -rf $new"
     )
 }
+
+/// Makes a new certificate for a server's API server, and waits until it shows that one: it reads it again by itself.
+/// The one that there is stays until there is another.
+pub(super) fn new_names(endpoint: &str) -> String {
+    let endpoint = crate::host::quote(endpoint);
+    format!(
+        "set -eu
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+pki=/etc/kubernetes/pki new=/etc/kubernetes/pki/new
+rm -rf $new; mkdir -m 0700 $new
+cp -p $pki/ca.crt $pki/ca.key $new/
+sed '0,/\"clusterName\"/s##\"certificatesDir\": \"'$new'\", &#' {STATE}/kubeadm.json >$new/kubeadm.json
+kubeadm init phase certs apiserver --config $new/kubeadm.json >/dev/null
+mv $new/apiserver.key $pki/apiserver.key
+mv $new/apiserver.crt $pki/apiserver.crt
+rm -rf $new
+tries=0
+until said=$(kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:{PORT} --tls-server-name {endpoint} \
+  --request-timeout 10s get --raw /readyz 2>&1)
+do
+  tries=$((tries + 1))
+  [ $tries -lt 240 ] || {{ echo \"the API server does not answer as {endpoint}: $said\" >&2; exit 1; }}
+  sleep 0.5
+done"
+    )
+}
+
+/// Writes kube-proxy's configuration anew, and restarts it on all nodes if it changed: another server may have done so.
+pub(super) const KUBE_PROXY: &str = "set -eu
+KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+proxy() { kubectl -n kube-system get configmap kube-proxy --ignore-not-found -o jsonpath='{.metadata.resourceVersion}'; }
+before=$(proxy)
+kubeadm init phase addon kube-proxy --config /var/lib/cozy/kubeadm.json >/dev/null
+[ \"$before\" = \"$(proxy)\" ] || kubectl -n kube-system rollout restart daemonset/kube-proxy >/dev/null";
+
+/// Prints whether there is a kube-proxy.
+pub(super) const HAS_KUBE_PROXY: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 10s -n kube-system \
+get daemonset kube-proxy --ignore-not-found -o name";
 
 /// Takes the kubelet's configuration from the cluster.
 pub(super) const KUBELET_CONFIG: &str = "set -eu
 kubeadm upgrade node phase kubelet-config >/dev/null
 systemctl restart kubelet";
 
-/// Makes kubeadm's certificates of a server anew, and restarts what reads them at its start only.
+/// Makes kubeadm's certificates of a server anew, and restarts what reads them at its start only. What was restarted
+/// is not waited for: where all servers' certificates have ended, etcd is well again once most have new ones.
 /// All at once, as short as possible: while there is one server only, the lock cannot be renewed meanwhile.
 pub(super) fn renew() -> String {
     format!(
@@ -277,9 +314,7 @@ while [ -n \"$(running $ids)\" ]; do
   tries=$((tries + 1))
   [ $tries -lt 300 ] || {{ echo 'etcd or the control plane still runs with its old certificates' >&2; exit 1; }}
   sleep 0.1
-done
-{}",
-        ready()
+done"
     )
 }
 
@@ -357,6 +392,26 @@ pub(super) fn membership() -> String {
 .status.addresses[*]}{.address},{end} {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}'
 /usr/local/bin/cozy host etcd members"
         .to_owned()
+}
+
+/// The same, waited for: a member of etcd that quorum needs may be about to start.
+pub(super) fn membership_soon() -> String {
+    let ask = crate::host::quote(&membership());
+    format!(
+        "end=$(($(date +%s) + 180))
+until said=$(sh -c {ask} 2>&1); do
+  [ \"$(date +%s)\" -lt $end ] || {{ echo \"$said\" >&2; exit 1; }}
+  sleep 1
+done
+echo \"$said\""
+    )
+}
+
+/// Prints what a host is that is to join: at it, or done with it; else nothing.
+pub(super) fn joining() -> String {
+    format!(
+        "if systemctl is-active -q cozy-join; then echo working; elif [ -e {JOINED} ]; then echo joined; fi"
+    )
 }
 
 /// Prints what a host is that is to leave: its name, its addresses, whose it is, and whether it is in a cluster.

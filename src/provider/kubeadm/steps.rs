@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::certificates::{Ends, Renewal};
 use super::files::{self, Service};
 use super::leave::Departures;
-use super::settings::{Change, Settings};
-use super::{Node, STATE, Site};
+use super::settings::{Change, Part, Settings};
+use super::{Node, STATE, Site, upkeep};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::release::Release;
@@ -22,11 +22,7 @@ const PREPARE: Duration = Duration::from_secs(22);
 const INIT: Duration = Duration::from_secs(40);
 const JOIN_SERVER: Duration = Duration::from_secs(28);
 const JOIN_AGENT: Duration = Duration::from_secs(12);
-const READY: Duration = Duration::from_secs(8);
-
-/// A request of a kubelet approved; etcd and the control plane of a server restarted.
-const APPROVE: Duration = Duration::from_secs(3);
-const RENEW: Duration = Duration::from_secs(40);
+pub(super) const READY: Duration = Duration::from_secs(8);
 
 /// A file with its digest: an archive of images, or the running program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +118,7 @@ impl Found {
     /// Whether its kubelet is waited for once it was restarted: one that its settings keep from running gets others
     /// first.
     pub(super) fn awaits_kubelet(&self) -> bool {
-        self.joined && (!self.change.kubelet || self.active.contains(Service::Kubelet.unit()))
+        self.joined && (!self.change.has(Part::Kubelet) || self.active.contains(Service::Kubelet.unit()))
     }
 
     /// All services run.
@@ -188,7 +184,7 @@ pub(crate) struct Planned {
     /// Settings that hosts of the cluster do not have yet are put where joins take them from.
     pub(super) upload: bool,
     /// Nothing else works on the host before this is done.
-    urgent: bool,
+    pub(super) urgent: bool,
 }
 
 impl Planned {
@@ -380,7 +376,7 @@ pub(super) fn steps(
     if let Some((node, found)) = here(leader) {
         all.push(phase(node, found, Phase::Init, vec![(leader, Reason::StageOrder)]));
     }
-    let changes = found.iter().any(|found| !found.change.is_nothing());
+    let changes = found.iter().any(|found| found.change.is_shared());
     let mut before = departures.add(&mut all, false, &[(init, Reason::Kubernetes)]);
     for (index, node) in nodes.iter().enumerate().filter(|(index, _)| *index != leader) {
         let mut needs = vec![(index, Reason::StageOrder), (init, Reason::Kubernetes)];
@@ -410,8 +406,7 @@ pub(super) fn steps(
     needs.push((init, Reason::Kubernetes));
     needs.extend(before.map(|before| (before, Reason::Quorum)));
     let before = departures.add(&mut all, true, &needs).or(before);
-    let configured = configure(&mut all, nodes, found, before);
-    certify(&mut all, nodes, found, configured);
+    upkeep::add(&mut all, nodes, found, before);
     // Nobody waits for these: a node is ready once the pod network is, which comes with the components.
     for index in 0..all.len() {
         let Some(before) = all.get(index).map(|planned| planned.step.clone()) else { continue };
@@ -429,93 +424,6 @@ pub(super) fn steps(
         }));
     }
     all
-}
-
-/// All earlier steps of a node: one that is done waits for nobody.
-fn after_all(all: &[Planned], node: &Node) -> Vec<(usize, Reason)> {
-    let own = all.iter().enumerate().filter(|(_, planned)| planned.step.host == node.name);
-    own.map(|(index, _)| (index, Reason::StageOrder)).collect()
-}
-
-/// Settings that changed, after `before`, the last server that comes or goes: servers one after the other, then
-/// agents.
-fn configure(
-    all: &mut Vec<Planned>,
-    nodes: &[Node],
-    found: &[Found],
-    mut before: Option<usize>,
-) -> Option<usize> {
-    let of = |role: Role| nodes.iter().zip(found).filter(move |(node, _)| node.role == role);
-    for (node, found) in of(Role::Server).chain(of(Role::Agent)) {
-        if found.change.is_nothing() {
-            continue;
-        }
-        let mut needs = after_all(all, node);
-        needs.extend(before.map(|before| (before, Reason::Quorum)));
-        if node.role == Role::Server {
-            before = Some(all.len());
-        }
-        let step = HostStep {
-            host: node.name.clone(),
-            phase: Phase::Configure,
-            needs,
-            work: found.change.work(),
-            expect: if found.change.control_plane { RENEW } else { READY },
-            done: false,
-        };
-        all.push(Planned { change: found.change, urgent: found.silent, ..Planned::new(step) });
-    }
-    before
-}
-
-/// Certificates, once a node belongs to the cluster. Control planes restart one after the other.
-fn certify(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found], mut before: Option<usize>) {
-    for (node, found) in nodes.iter().zip(found).filter(|(_, found)| !found.renewal.is_nothing()) {
-        let mut needs = after_all(all, node);
-        let renews = found.renewal.leaves.is_some();
-        if renews {
-            needs.extend(before.map(|before| (before, Reason::Quorum)));
-            before = Some(all.len());
-        }
-        let step = HostStep {
-            host: node.name.clone(),
-            phase: Phase::Certify,
-            needs,
-            work: found.renewal.work(),
-            expect: if renews { RENEW } else { APPROVE },
-            done: false,
-        };
-        all.push(Planned { renewal: found.renewal, ..Planned::new(step) });
-    }
-}
-
-/// The steps without which nothing else works: certificates that have ended, else settings without which the API
-/// server does not answer, with the files that they are taken from.
-pub(super) fn urgent(all: &[Planned]) -> Vec<HostStep> {
-    let ended = all.iter().any(|planned| planned.renewal.is_urgent());
-    let silent = |host: &str| all.iter().any(|planned| planned.urgent && planned.step.host == host);
-    let urgent = all.iter().filter(|planned| {
-        let Planned { step, .. } = planned;
-        if ended {
-            planned.renewal.is_urgent()
-        } else {
-            planned.urgent || (step.phase == Phase::Prepare && !step.done && silent(&step.host))
-        }
-    });
-    let mut steps: Vec<HostStep> = urgent.map(|planned| planned.step.clone()).collect();
-    // Servers first: kubelets get theirs from the authority of one, through an API server that lets them in.
-    let servers: Vec<&str> = all
-        .iter()
-        .filter(|planned| planned.renewal.leaves.is_some())
-        .map(|planned| planned.step.host.as_str())
-        .collect();
-    steps.sort_by_key(|step| !servers.contains(&step.host.as_str()));
-    for index in 0..steps.len() {
-        if let Some(step) = steps.get_mut(index) {
-            step.needs = index.checked_sub(1).map(|before| (before, Reason::Quorum)).into_iter().collect();
-        }
-    }
-    steps
 }
 
 fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {

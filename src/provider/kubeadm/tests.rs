@@ -7,7 +7,7 @@ use super::documents::merge;
 use super::leave::{self, Answer, Departures, Leaver};
 use super::members::{Known, Membership};
 use super::steps::{Found, rehearsed};
-use super::{Node, Site, clean, files, scripts, steps, toml};
+use super::{Node, Site, clean, files, scripts, steps, toml, upkeep};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::resolve::CloudFile;
@@ -28,8 +28,8 @@ fn nodes(cloud: &Cloud) -> Vec<Node> {
             role: cloud.role(index),
             address: host.address.clone().unwrap(),
             arch: "amd64",
-            labels: [("zone".to_owned(), "a".to_owned())].into(),
-            taints: Vec::new(),
+            labels: [("zone".to_owned(), "a".to_owned())].into_iter().chain(host.labels.clone()).collect(),
+            taints: host.taints.clone(),
         })
         .collect()
 }
@@ -321,6 +321,10 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::join(&nodes[3], &settings),
         scripts::upload_settings(),
         scripts::control_plane(),
+        scripts::new_names("cloud.example.org"),
+        scripts::KUBE_PROXY.to_owned(),
+        scripts::HAS_KUBE_PROXY.to_owned(),
+        super::settings::label_and_taint(&nodes[0], "label it's=x\ntaint a=b:NoSchedule\n"),
         scripts::KUBELET_CONFIG.to_owned(),
         scripts::renew(),
         scripts::asked("h1"),
@@ -334,6 +338,9 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::membership(),
         scripts::OBSERVE_LEAVER.to_owned(),
         scripts::drain("h1"),
+        scripts::joining(),
+        scripts::membership_soon(),
+        scripts::CLEAR.to_owned(),
         clean::remember(),
         scripts::settled(true, true),
         scripts::answers(),
@@ -409,10 +416,8 @@ fn a_cozy_that_does_not_start_takes_no_place() {
 /// What a host says that has the settings of a site.
 fn applied_settings(site: &Site<'_>, node: &Node) -> String {
     let settings = super::settings::Settings::of(site, node);
-    let paths = super::settings::marks();
-    let digests = std::iter::once(settings.kubelet).chain(settings.control_plane);
-    let line = |(of, path): (Digest, String)| format!("{}  {path}", Digest::of(steps::mark(of).as_bytes()));
-    digests.zip(paths).map(line).collect::<Vec<_>>().join("\n")
+    let line = |(path, text): (String, &str)| format!("{}  {path}", Digest::of(text.as_bytes()));
+    settings.texts().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -446,35 +451,38 @@ fn control_planes_are_renewed_one_after_the_other_and_ended_ones_first_of_all() 
     };
     let day = 86_400;
     let all = plan([30 * day, 200 * day, 31 * day, 0]);
-    assert!(steps::urgent(&all).is_empty());
+    assert!(upkeep::urgent(&all).is_empty());
     let all: Vec<_> = all.into_iter().map(|planned| planned.step).collect();
     assert_snapshot!(lines(&all).join("\n"), @"
         h1 certify: renew kubeadm's certificates, which end in 30 days, restart etcd and the control plane [0: stages go in order; 4: stages go in order]
         h3 certify: renew kubeadm's certificates, which end in 31 days, restart etcd and the control plane [2: stages go in order; 6: stages go in order; 8: servers come and go one at a time, for etcd's quorum]
     ");
     let all = plan([-day, 200 * day, -1, 0]);
-    assert_snapshot!(lines(&steps::urgent(&all)).join("\n"), @"
+    assert_snapshot!(lines(&upkeep::urgent(&all)).join("\n"), @"
         h1 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane []
-        h3 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane [0: servers come and go one at a time, for etcd's quorum]
+        h3 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane []
     ");
+    // A member of etcd does not talk to one whose certificate has ended: who waited for health here waited in vain.
+    assert!(!scripts::renew().contains("readyz"));
 }
 
 #[test]
 fn changed_settings_are_applied_server_by_server_and_a_new_server_changes_none() {
-    let cloud = cloud();
-    let nodes = nodes(&cloud);
-    let change = |text: &str| {
-        let other = CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap().cloud;
+    let between = |before: &str, text: &str| {
+        let read = |text: &str| CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap().cloud;
+        let (cloud, other) = (read(before), read(text));
+        let nodes = nodes(&cloud);
         let mut all = self::nodes(&other);
         all.truncate(4);
         let before = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
         let after = Site { cloud: &other, version: "v1.36.3", sandbox: "pause:1", nodes: &all };
         let found: Vec<Found> = nodes
             .iter()
-            .map(|node| {
+            .zip(&all)
+            .map(|(node, wanted)| {
                 let serving = super::certificates::SERVING;
                 let text = format!("joined\nends 9999999 {serving}\n{}", applied_settings(&before, node));
-                Found::read(&text).judged(&after, node)
+                Found::read(&text).judged(&after, &Node { role: node.role, ..wanted.clone() })
             })
             .collect();
         let steps = steps::steps(&nodes, vec![Vec::new(); 4], &found, &Departures::default());
@@ -486,6 +494,7 @@ fn changed_settings_are_applied_server_by_server_and_a_new_server_changes_none()
         };
         steps.map(line).collect::<Vec<_>>().join("\n")
     };
+    let change = |text: &str| between(CLOUD, text);
     assert_eq!(change(CLOUD), "");
     assert_eq!(
         change(
@@ -502,6 +511,24 @@ fn changed_settings_are_applied_server_by_server_and_a_new_server_changes_none()
         h2: write the kubelet's configuration anew, restart kubelet [1, 5, 8]
         h3: write the kubelet's configuration anew, restart kubelet [2, 6, 9]
         h4: write the kubelet's configuration anew, restart kubelet [3, 7, 10]
+    ");
+    assert_snapshot!(of("endpoint: api.example.org"), @"
+        h1: make a new certificate for the API server, with the names that changed [0, 4]
+        h2: make a new certificate for the API server, with the names that changed [1, 5, 8]
+        h3: make a new certificate for the API server, with the names that changed [2, 6, 9]
+    ");
+    // The names in certificates are no reason to restart anything.
+    assert_eq!(
+        of("apiServer: { certSANs: [api.example.org] }").lines().next(),
+        of("endpoint: api.example.org").lines().next()
+    );
+    assert_snapshot!(change(&CLOUD.replace("10.0.0.14 }", "10.0.0.14, taints: [a=b:NoSchedule], labels: { zone: b } }")), @"h4: set the node's labels and taints [3, 7]");
+    let nftables = format!("{CLOUD}network: {{ proxyMode: nftables }}\n");
+    let other = format!("{nftables}kubernetes: {{ kubeProxy: {{ conntrack: {{ min: 0 }} }} }}\n");
+    assert_snapshot!(between(&nftables, &other), @"
+        h1: write kube-proxy's configuration anew, restart kube-proxy on all nodes [0, 4]
+        h2: write kube-proxy's configuration anew, restart kube-proxy on all nodes [1, 5, 8]
+        h3: write kube-proxy's configuration anew, restart kube-proxy on all nodes [2, 6, 9]
     ");
     assert_snapshot!(of("apiServer: { extraArgs: [{ name: a, value: b }] }"), @"
         h1: write the control plane's manifests anew, restart what changed of etcd and the control plane [0, 4]
@@ -552,13 +579,13 @@ fn hosts_that_join_get_the_settings_that_changed_and_servers_restart_once_nobody
         9 h1 configure: write the control plane's manifests anew [0, 4, 8]
         10 h2 configure: write the control plane's manifests anew [1, 5, 9]
     ");
-    assert!(steps::urgent(&all).is_empty());
+    assert!(upkeep::urgent(&all).is_empty());
 }
 
 #[test]
 fn settings_without_which_the_api_server_does_not_answer_are_corrected_before_anything_else() {
     let all = changed_with_joins(true);
     let urgent: Vec<String> =
-        steps::urgent(&all).iter().map(|step| format!("{} {}", step.host, step.phase)).collect();
+        upkeep::urgent(&all).iter().map(|step| format!("{} {}", step.host, step.phase)).collect();
     assert_eq!(urgent, ["h1 prepare", "h1 configure"]);
 }

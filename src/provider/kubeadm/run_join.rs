@@ -1,0 +1,102 @@
+//! Does joins, and does them again: what an earlier one left on the host and in
+//! the cluster is cleared first.
+
+use super::documents::{self, Credentials, ENCRYPTION};
+use super::members::{Known, Membership, Turn, keeps_quorum};
+use super::run::{PHASE, Runner, SETTLE, UPLOADING, phase, take_out};
+use super::settings::Settings;
+use super::steps::Planned;
+use super::{Node, STATE, scripts};
+use crate::host::{Content, HostError, Session, Trouble, Upload};
+use crate::model::cloud::Role;
+
+impl Runner {
+    /// Lets a host join, or waits for a join that is at work.
+    pub(super) async fn join(
+        &self,
+        node: &Node,
+        session: &Session,
+        planned: &Planned,
+        say: &dyn Fn(String),
+    ) -> Result<(), HostError> {
+        let is = session.sh("looking for a join", &scripts::joining()).await?;
+        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        if is.trim().is_empty() {
+            // The host may have been away in the middle of an earlier try of this very run.
+            let again = !self.joins.borrow_mut().insert(node.name.clone());
+            if again || planned.clear || !planned.former.is_empty() {
+                clear(node, session, leader, say).await?;
+            }
+            if planned.upload {
+                leader.must(UPLOADING, &scripts::upload_settings(), &[], SETTLE).await?;
+            }
+            self.hand_over(node, session, leader, say).await?;
+        }
+        say("kubeadm join".to_owned());
+        let settings = Settings::of(&self.site(), node);
+        phase(session, "join", &scripts::join(node, &settings)).await
+    }
+
+    /// Gives a host what it needs to join.
+    async fn hand_over(
+        &self,
+        node: &Node,
+        session: &Session,
+        leader: &Session,
+        say: &dyn Fn(String),
+    ) -> Result<(), HostError> {
+        say("making a token to join".to_owned());
+        let credentials = credentials(leader, node.role).await?;
+        if node.role == Role::Server {
+            let path = format!("{ENCRYPTION}/config.yaml");
+            let key = leader.sh("reading the encryption configuration", &format!("cat {path}")).await?;
+            session
+                .upload(Upload { path: &path, content: Content::Bytes(key.as_bytes()), mode: 0o600 })
+                .await?;
+        }
+        let document = documents::join(&self.site(), node, &credentials);
+        let path = format!("{STATE}/join.json");
+        let content = Content::Bytes(document.as_bytes());
+        session.upload(Upload { path: &path, content, mode: 0o600 }).await
+    }
+}
+
+/// Clears what an interrupted join left. First of all out of etcd: as long as its member is one of it, what is on the
+/// host may be what a quorum needs.
+async fn clear(
+    node: &Node,
+    session: &Session,
+    leader: &Session,
+    say: &dyn Fn(String),
+) -> Result<(), HostError> {
+    say("clearing what an interrupted join left".to_owned());
+    if node.role == Role::Server {
+        let what = "asking who is in the cluster";
+        let text = leader.must(what, &scripts::membership_soon(), &[], PHASE).await?;
+        let membership = Membership::read(&text);
+        let known = Known { names: vec![node.name.clone()], addresses: vec![node.address.clone()] };
+        let former = membership.members(&known);
+        let turns = former.iter().map(|member| Turn::Out(&node.name, member));
+        keeps_quorum(&membership.members, turns)
+            .map_err(|error| leader.error(Trouble::Unreadable(error.to_string())))?;
+        let former: Vec<String> = former.into_iter().map(|member| member.id.clone()).collect();
+        take_out(leader, &former, say).await?;
+    }
+    session.must("clearing what a join left", scripts::CLEAR, &[], PHASE).await?;
+    // Its kubelet would have brought it back before.
+    leader.sh("removing the node of a former life", &scripts::delete_node(&node.name)).await.map(drop)
+}
+
+async fn credentials(leader: &Session, role: Role) -> Result<Credentials, HostError> {
+    let text = leader.sh("making a token to join", &scripts::credentials(role)).await?;
+    let value = |key: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(key))
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    };
+    match (value("token="), value("ca=")) {
+        (Some(token), Some(ca)) => Ok(Credentials { token, ca, key: value("key=") }),
+        _ => Err(leader.error(Trouble::Unreadable("kubeadm printed no join command".to_owned()))),
+    }
+}
