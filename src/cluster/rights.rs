@@ -73,15 +73,12 @@ impl Cluster {
 
     async fn role(&self, name: &str, namespace: Option<&str>) -> Result<Option<Value>, kube::Error> {
         let client = self.client().clone();
-        let role = match namespace {
-            Some(namespace) => {
-                let role = Api::<Role>::namespaced(client, namespace).get_opt(name).await?;
-                role.map(|role| json!({ "rules": role.rules }))
-            }
-            None => {
-                let role = Api::<ClusterRole>::all(client).get_opt(name).await?;
-                role.map(|role| json!({ "rules": role.rules }))
-            }
+        let role = if let Some(namespace) = namespace {
+            let role = Api::<Role>::namespaced(client, namespace).get_opt(name).await?;
+            role.map(|role| json!({ "rules": role.rules }))
+        } else {
+            let role = Api::<ClusterRole>::all(client).get_opt(name).await?;
+            role.map(|role| json!({ "rules": role.rules }))
         };
         Ok(role)
     }

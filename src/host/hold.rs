@@ -137,9 +137,9 @@ impl Session {
         match lives(known()) {
             Ok(held) => Ok(held),
             Err((holder, lost)) => {
-                let hold = self.take(&holder, AGAIN, Some(&lost.line)).await?;
-                let held = hold.held.clone();
-                self.holds().with(|current| *current = Some(hold));
+                let taken = self.take(&holder, AGAIN, Some(&lost.line)).await?;
+                let held = taken.held.clone();
+                self.holds().with(|current| *current = Some(taken));
                 Ok(Some(held))
             }
         }

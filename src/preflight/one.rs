@@ -260,6 +260,10 @@ fn software(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
             ["leftovers".to_owned(), format!("{leftover} is there"), "a fresh server".to_owned(), fix];
         findings.error("leftovers", words);
     }
+    ports(wanted, host, findings);
+}
+
+fn ports(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
     let own = match host.role {
         Role::Server => PORTS_OF_SERVERS,
         Role::Agent => &[],
@@ -269,7 +273,7 @@ fn software(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
         ProxyMode::Nftables | ProxyMode::Iptables => PORTS_OF_KUBE_PROXY,
     };
     for (protocol, port, whose) in PORTS_OF_ALL.iter().chain(proxy).chain(own) {
-        let taken = facts.ports.iter().find_map(|line| {
+        let taken = host.facts.ports.iter().find_map(|line| {
             let mut words = line.split(' ');
             let same = words.next() == Some(protocol)
                 && words.next().and_then(|address| address.rsplit(':').next()) == Some(&port.to_string());

@@ -1,5 +1,5 @@
-//! Checks of what else has a say on a host: SELinux, AppArmor, Secure Boot, and
-//! proxies that its services use.
+//! Checks of what else has a say on a host: its security modules, Secure Boot,
+//! and proxies that its services use.
 
 use std::net::IpAddr;
 

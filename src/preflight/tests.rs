@@ -216,5 +216,13 @@ fn what_else_has_a_say_on_a_host_is_found() {
     let required =
         HostRequirements { kernel_modules: vec!["drbd".to_owned()], ..HostRequirements::default() };
     assert_snapshot!(found_with(&hosts, &required), @"
+        10.98.0.21 pool Error: address 10.98.0.205 of the load balancers' pool: somebody has it (aa:bb:cc:dd:ee:ff); expected nobody has it; take it out of `network.loadBalancer` in cozy.yaml, or give that machine another one
+        10.98.0.21 security Warning: SELinux: it enforces; expected permissive: what pods and components mount is not labelled; nothing, if all gets ready; else `setenforce 0` and SELINUX=permissive in /etc/selinux/config, or the package container-selinux and `enable_selinux` in `kubernetes.containerd`
+        10.98.0.21 security Warning: AppArmor: it is on, and apparmor_parser is missing; expected both, or none; install the package apparmor
+        10.98.0.21 security Warning: Secure Boot, with module drbd for linstor: it is on: a module that is not signed with a known key is not loaded; expected drbd loaded, or Secure Boot off; enrol the key that drbd is signed with (mokutil --import), or turn Secure Boot off in the firmware
+        10.98.0.22 address Error: address: 10.98.0.22, as 10.98.0.23 has, too; expected one of its own; give it an address of its own, or take the host that stands twice out of cozy.yaml
+        10.98.0.22 proxy Error: proxy of the host's services: http://proxy:3128, also for 10.42.0.0/16, 10.43.0.0/16; expected no proxy between hosts, pods and Services; add to NO_PROXY there (DefaultEnvironment in /etc/systemd/system.conf): 10.42.0.0/16,10.43.0.0/16
+        10.98.0.23 address Error: address: 10.98.0.22, as 10.98.0.22 has, too; expected one of its own; give it an address of its own, or take the host that stands twice out of cozy.yaml
+        10.98.0.23 registries Warning: registries of images: registry.k8s.io:443 no answer; expected one that answers; open the way there, or name a mirror in `artifacts.registries`, or a folder with images in `artifacts.mirror`
     ");
 }

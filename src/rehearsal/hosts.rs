@@ -102,7 +102,7 @@ fn left(
 ) -> Duration {
     let Some((since, now)) = times.filter(|_| is_unit(phase)) else { return expect };
     let ended = |fault: &HostFault| matches!(*fault, HostFault::Reboot { at } if since <= at && at <= now);
-    if faults.iter().any(ended) { expect } else { expect.saturating_sub(now - since) }
+    if faults.iter().any(ended) { expect } else { expect.saturating_sub(now.saturating_sub(since)) }
 }
 
 /// How long a step takes that starts at `start`, and how it ends if not well.

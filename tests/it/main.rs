@@ -432,7 +432,7 @@ fn a_run_is_drawn_as_a_picture() {
 fn a_host_that_fails_is_named_with_what_to_do() {
     let output = cozy(&[REHEARSAL, &["--inject", "host/node-2=unreachable@65s+10m"]].concat());
     let said = text(&output.stderr);
-    for words in ["host `node-2`: it cannot be reached: timed out", "C5013", "goes on from here"] {
+    for words in ["host `node-2`: it cannot be reached: timed out", "C5013", "check that the host is on"] {
         assert!(said.contains(words), "{words}: {said}");
     }
 }

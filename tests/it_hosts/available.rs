@@ -239,7 +239,9 @@ fn no_acknowledged_write_is_lost_and_the_api_is_back_after_one_election() {
     clients.bear(
         ("etcd's leader killed", None, ELECTION + SLACK),
         || kill(&bed, host, "etcd"),
-        || drop(leader(&bed, None)),
+        || {
+            leader(&bed, None);
+        },
     );
     clients.again(&bed, host);
     let host = leader(&bed, None);
@@ -259,7 +261,9 @@ fn no_acknowledged_write_is_lost_and_the_api_is_back_after_one_election() {
     clients.bear(
         ("the leader's packets silently dropped", Some(host), ELECTION + SLACK),
         || drop(bed.on(host, drops)),
-        || drop(leader(&bed, Some(host))),
+        || {
+            leader(&bed, Some(host));
+        },
     );
     bed.on(host, "nft delete table ip silent");
     clients.again(&bed, host);

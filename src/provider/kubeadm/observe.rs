@@ -58,7 +58,7 @@ impl Runner {
 
     /// Looks again: hosts have changed since. No other run gets in between.
     pub(crate) async fn again(self) -> Result<Self, Refusal> {
-        let Self { version, sandbox, wanted, parts, held, joins, .. } = self;
+        let Self { version, sandbox, wanted, parts, held, joins: begun, .. } = self;
         let Parts { cloud, nodes, sessions, gone, remove, .. } = &parts;
         let site = Site { cloud, version: &version, sandbox: &sandbox, nodes };
         let (site, marks) = (&site, &settings::marks().collect::<Vec<_>>());
@@ -106,7 +106,7 @@ impl Runner {
         }
         let planned = steps::steps(nodes, wanted.clone(), &found, allowed);
         let leaving = departures.leaving;
-        Ok(Self { parts, version, sandbox, wanted, found, leaving, planned, held, joins })
+        Ok(Self { parts, version, sandbox, wanted, found, leaving, planned, held, joins: begun })
     }
 }
 
