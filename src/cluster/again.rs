@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use tower::BoxError;
 use tower::retry::Policy;
 
+use super::capped::TooLarge;
 use crate::code::is_tls;
 
 /// How long to wait after each failure, in milliseconds. What takes longer is not worth waiting for in silence.
@@ -40,7 +41,7 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Again {
             Ok(answer) if self.passes(answer.status()) => {
                 asked_for(answer).map_or(delay, |asked| asked.min(PATIENCE))
             }
-            Err(error) if !is_tls(&**error) => delay,
+            Err(error) if !is_tls(&**error) && !TooLarge::is_in(&**error) => delay,
             Ok(_) | Err(_) => return None,
         };
         self.0 += 1;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::error::ClusterError;
 use super::inventory::Entry;
-use super::{Cluster, FIELD_MANAGER};
+use super::{Cluster, FIELD_MANAGER, segment};
 use crate::model::object::{Object, ObjectId};
 use crate::plan::live::FieldConflict;
 
@@ -68,7 +68,8 @@ impl Cluster {
         let mut params = PatchParams::apply(FIELD_MANAGER).validation_strict();
         params.force = mode.force;
         params.dry_run = mode.dry_run;
-        let request = requests.patch(&object.id.name, &params, &Patch::Apply(&without_null_metadata(value)));
+        let request =
+            requests.patch(&segment(&object.id.name), &params, &Patch::Apply(&without_null_metadata(value)));
         let answer = self.asked(request).await;
         answer.map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
     }
@@ -122,7 +123,7 @@ impl Cluster {
         });
         let api = self.api(&object.id, &object.version)?;
         let params = PatchParams::apply(HANDOVER_MANAGER).validation_strict();
-        let answer = api.patch(&object.id.name, &params, &Patch::Apply(&value)).await;
+        let answer = api.patch(&segment(&object.id.name), &params, &Patch::Apply(&value)).await;
         answer.map(drop).map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
     }
 
@@ -150,7 +151,7 @@ impl Cluster {
             Err(ClusterError::NoSuchKind { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        match api.delete(&id.name, &DeleteParams::background()).await {
+        match api.delete(&segment(&id.name), &DeleteParams::background()).await {
             Ok(answer) => Ok(answer.left().and_then(|object| object.metadata.uid)),
             Err(error) => match ClusterError::from_kube("delete", &id.to_string(), error) {
                 error if error.is_not_found() => Ok(None),

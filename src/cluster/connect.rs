@@ -12,6 +12,7 @@ use tower::retry::RetryLayer;
 use tower::util::AndThenLayer;
 
 use super::again::Again;
+use super::capped::Capped;
 use super::error::ClusterError;
 use super::told;
 
@@ -73,6 +74,7 @@ fn client_of(config: kube::Config) -> Result<kube::Client, kube::Error> {
     let builder = ClientBuilder::try_from(config)?;
     // A buffer can be cloned, as each further try needs it.
     let builder = builder.with_layer(&BufferLayer::new(REQUESTS));
+    let builder = builder.with_layer(&Capped);
     let builder = builder.with_layer(&AndThenLayer::new(told::tell));
     Ok(builder.with_layer(&RetryLayer::new(Again::default())).build())
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::capped::TooLarge;
 use crate::code::{Code, is_tls};
 use crate::plan::live::FieldConflict;
 
@@ -67,6 +68,17 @@ pub(crate) enum ClusterError {
         /// What its answer has.
         #[source]
         source: Box<kube::Error>,
+    },
+    /// What answered did not stop talking.
+    #[error("cannot {verb} {object}: its answer is too large")]
+    TooLarge {
+        /// What was tried.
+        verb: &'static str,
+        /// On what.
+        object: String,
+        /// How large.
+        #[source]
+        source: TooLarge,
     },
     /// The cluster does not serve an object's kind.
     #[error("the cluster does not serve the kind of {object}")]
@@ -152,6 +164,9 @@ impl ClusterError {
                         .map(|seconds| Duration::from_secs(u64::from(seconds))),
                 }
             }
+            other if TooLarge::is_in(&other) => {
+                Self::TooLarge { verb, object: object.to_owned(), source: TooLarge }
+            }
             other if is_foreign(&other) => {
                 Self::Foreign { verb, object: object.to_owned(), source: Box::new(other) }
             }
@@ -183,6 +198,7 @@ impl ClusterError {
             Self::NoSuchKind { .. } => true,
             Self::Conflict { .. }
             | Self::Foreign { .. }
+            | Self::TooLarge { .. }
             | Self::StillThere { .. }
             | Self::Kubeconfig { .. }
             | Self::Locked { .. }
@@ -210,6 +226,7 @@ impl ClusterError {
             Self::Damaged { .. } => 4007,
             Self::StillThere { .. } => 4008,
             Self::Foreign { .. } => 4009,
+            Self::TooLarge { .. } => 4010,
             Self::Locked { .. } => 6001,
         })
     }
@@ -227,6 +244,9 @@ impl ClusterError {
             Self::Refused { .. } => None,
             Self::Foreign { .. } => Some(
                 "check `server` in the kubeconfig, and proxies on the way (HTTPS_PROXY, NO_PROXY): `kubectl version` asks the same server".to_owned(),
+            ),
+            Self::TooLarge { .. } => Some(
+                "check `server` in the kubeconfig, and what is in front of it: API servers answer lists in pages".to_owned(),
             ),
             Self::Conflict { .. } => Some(FieldConflict::REMEDY.to_owned()),
             Self::StillThere { .. } => Some(

@@ -52,30 +52,35 @@ enum Stop {
     Lost(String),
 }
 
-/// Follows a kind until it is dropped, or those of its objects that a field selector names.
-/// `again` gives its API over new connections: where one has fallen silent, those that are kept open for other requests
-/// have, too.
+/// What is followed: the objects of a kind, or those of them that a field selector names.
+pub(super) struct Followed {
+    pub(super) api: Api<DynamicObject>,
+    pub(super) fields: Option<&'static str>,
+}
+
+/// Follows a kind until it is dropped. `again` gives its API over new connections: where one has fallen silent, those
+/// that are kept open for other requests have, too.
 pub(super) async fn follow(
-    (mut api, fields): (Api<DynamicObject>, Option<&'static str>),
+    mut followed: Followed,
     again: impl Fn() -> Api<DynamicObject>,
     mut sink: impl Sink,
 ) {
     let mut wait = FIRST;
     loop {
-        let (mut version, mut stop) = match list((&api, fields), &mut sink).await {
+        let (mut version, mut stop) = match followed.list(&mut sink).await {
             Ok(version) => (version, Stop::Ended),
             Err(what) => (String::new(), Stop::Lost(what)),
         };
         while !matches!(stop, Stop::Lost(_)) {
             let (from, begun) = (version.clone(), Instant::now());
-            stop = watch((&api, fields), &mut version, &mut sink).await;
+            stop = followed.watch(&mut version, &mut sink).await;
             let lasted = begun.elapsed() >= LASTING;
             if version != from || lasted {
                 wait = FIRST;
             }
             if let Stop::Broken(what) = &stop {
                 sink.trouble(Some(what.clone()));
-                api = again();
+                followed.api = again();
             }
             // Something between may end watches as soon as they begin.
             if matches!(stop, Stop::Broken(_)) || matches!(stop, Stop::Ended) && !lasted {
@@ -85,77 +90,72 @@ pub(super) async fn follow(
         }
         if let Stop::Lost(what) = stop {
             sink.trouble(Some(what));
-            api = again();
+            followed.api = again();
         }
         sleep_until(Instant::now() + wait).await;
         wait = (wait * 2).min(LONGEST);
     }
 }
 
-/// Lists everything, and gives the version of the list.
-async fn list(
-    (api, fields): (&Api<DynamicObject>, Option<&str>),
-    sink: &mut impl Sink,
-) -> Result<String, String> {
-    sink.begin();
-    // Without a version: what the cluster has agreed on, not what one server happens to remember.
-    let mut params = ListParams::default().limit(PAGE);
-    params.field_selector = fields.map(str::to_owned);
-    loop {
-        let limit = Duration::from_secs(PERIOD.into()) + SLACK;
-        let page = timeout(limit, api.list(&params)).await;
-        let page = page.map_err(|_| "no answer in time".to_owned())?.map_err(|error| said(&error))?;
-        page.items.into_iter().for_each(|object| sink.now(object));
-        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
-        if params.continue_token.is_none() {
-            sink.whole();
-            sink.trouble(None);
-            return page.metadata.resource_version.ok_or_else(|| "the list has no version".to_owned());
+impl Followed {
+    /// Lists everything, and gives the version of the list.
+    async fn list(&self, sink: &mut impl Sink) -> Result<String, String> {
+        sink.begin();
+        // Without a version: what the cluster has agreed on, not what one server happens to remember.
+        let mut params = ListParams::default().limit(PAGE);
+        params.field_selector = self.fields.map(str::to_owned);
+        loop {
+            let limit = Duration::from_secs(PERIOD.into()) + SLACK;
+            let page = timeout(limit, self.api.list(&params)).await;
+            let page = page.map_err(|_| "no answer in time".to_owned())?.map_err(|error| said(&error))?;
+            page.items.into_iter().for_each(|object| sink.now(object));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                sink.whole();
+                sink.trouble(None);
+                return page.metadata.resource_version.ok_or_else(|| "the list has no version".to_owned());
+            }
         }
     }
-}
 
-/// Watches once, and moves `version` on with what came.
-async fn watch(
-    (api, fields): (&Api<DynamicObject>, Option<&str>),
-    version: &mut String,
-    sink: &mut impl Sink,
-) -> Stop {
-    let field_selector = fields.map(str::to_owned);
-    let params =
-        WatchParams { timeout: Some(PERIOD), bookmarks: true, field_selector, ..WatchParams::default() };
-    let end = Instant::now() + Duration::from_secs(PERIOD.into()) + SLACK;
-    let stream = match timeout(SLACK, api.watch(&params, version)).await {
-        Err(_) => return Stop::Broken("no answer in time".to_owned()),
-        Ok(Err(error @ kube::Error::Api(_))) => return Stop::Lost(said(&error)),
-        Ok(Err(error)) => return Stop::Broken(said(&error)),
-        Ok(Ok(stream)) => stream,
-    };
-    sink.trouble(None);
-    let mut stream = std::pin::pin!(stream);
-    loop {
-        let event = match timeout_at(end, stream.next()).await {
-            Err(_) => return Stop::Broken("the connection died".to_owned()),
-            Ok(None) => return Stop::Ended,
-            Ok(Some(Err(error @ kube::Error::Api(_)))) => return Stop::Lost(said(&error)),
-            Ok(Some(Err(error))) => return Stop::Broken(said(&error)),
-            Ok(Some(Ok(event))) => event,
+    /// Watches once, and moves `version` on with what came.
+    async fn watch(&self, version: &mut String, sink: &mut impl Sink) -> Stop {
+        let field_selector = self.fields.map(str::to_owned);
+        let params =
+            WatchParams { timeout: Some(PERIOD), bookmarks: true, field_selector, ..WatchParams::default() };
+        let end = Instant::now() + Duration::from_secs(PERIOD.into()) + SLACK;
+        let stream = match timeout(SLACK, self.api.watch(&params, version)).await {
+            Err(_) => return Stop::Broken("no answer in time".to_owned()),
+            Ok(Err(error @ kube::Error::Api(_))) => return Stop::Lost(said(&error)),
+            Ok(Err(error)) => return Stop::Broken(said(&error)),
+            Ok(Ok(stream)) => stream,
         };
-        let newest = match &event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
-                object.metadata.resource_version.clone()
+        sink.trouble(None);
+        let mut stream = std::pin::pin!(stream);
+        loop {
+            let event = match timeout_at(end, stream.next()).await {
+                Err(_) => return Stop::Broken("the connection died".to_owned()),
+                Ok(None) => return Stop::Ended,
+                Ok(Some(Err(error @ kube::Error::Api(_)))) => return Stop::Lost(said(&error)),
+                Ok(Some(Err(error))) => return Stop::Broken(said(&error)),
+                Ok(Some(Ok(event))) => event,
+            };
+            let newest = match &event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
+                    object.metadata.resource_version.clone()
+                }
+                WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version.clone()),
+                WatchEvent::Error(_) => None,
+            };
+            if let Some(newest) = newest {
+                *version = newest;
             }
-            WatchEvent::Bookmark(bookmark) => Some(bookmark.metadata.resource_version.clone()),
-            WatchEvent::Error(_) => None,
-        };
-        if let Some(newest) = newest {
-            *version = newest;
-        }
-        match event {
-            WatchEvent::Added(object) | WatchEvent::Modified(object) => sink.now(object),
-            WatchEvent::Deleted(object) => sink.gone(object),
-            WatchEvent::Bookmark(_) => {}
-            WatchEvent::Error(status) => return Stop::Lost(status.message.clone()),
+            match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => sink.now(object),
+                WatchEvent::Deleted(object) => sink.gone(object),
+                WatchEvent::Bookmark(_) => {}
+                WatchEvent::Error(status) => return Stop::Lost(status.message.clone()),
+            }
         }
     }
 }

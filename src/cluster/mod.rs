@@ -3,6 +3,7 @@
 
 mod again;
 pub(crate) mod apply;
+mod capped;
 mod charts;
 mod connect;
 pub(crate) mod error;
@@ -21,6 +22,7 @@ pub(crate) mod watch;
 mod watch_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) use apply::ApplyMode;
@@ -44,6 +46,9 @@ pub(crate) const FIELD_MANAGER: &str = "cozy";
 
 /// How many objects are listed at a time.
 const PAGE: u32 = 500;
+
+/// The same, where that many are too large an answer.
+const SMALL_PAGE: u32 = 50;
 
 /// The versions at which a kind is served, the preferred one first.
 type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;
@@ -234,7 +239,7 @@ impl Cluster {
             Err(ClusterError::NoSuchKind { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let request = requests.get(&id.name, &GetParams::default());
+        let request = requests.get(&segment(&id.name), &GetParams::default());
         match self.asked(request).await {
             Ok(found) => Ok(Some(found)),
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
@@ -272,6 +277,20 @@ fn requests((resource, scope): &(ApiResource, Scope), namespace: Option<&str>) -
     Request::new(DynamicObject::url_path(resource, namespace))
 }
 
+/// A name as it stands in a path: those of roles may have nearly any character.
+fn segment(name: &str) -> String {
+    let mut segment = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(segment, "%{byte:02X}");
+        }
+    }
+    segment
+}
+
 /// A list that is read page by page, so that whole clusters need not fit.
 struct Pages {
     requests: Request,
@@ -295,10 +314,17 @@ impl Pages {
     /// Reads the next page; each object says what it is, as items of lists do not.
     async fn next(&mut self, cluster: &Cluster) -> Result<Option<Vec<Value>>, ClusterError> {
         let Some(mut params) = self.params.take() else { return Ok(None) };
-        let page: Page = cluster
-            .asked(self.requests.list(&params))
-            .await
-            .map_err(|error| ClusterError::from_kube("list", &self.types.kind, error))?;
+        let page: Page = loop {
+            let asked = cluster.asked(self.requests.list(&params)).await;
+            match asked.map_err(|error| ClusterError::from_kube("list", &self.types.kind, error)) {
+                Ok(page) => break page,
+                // Some objects are as large as objects may be: fewer of them at a time.
+                Err(ClusterError::TooLarge { .. }) if params.limit > Some(SMALL_PAGE) => {
+                    params.limit = Some(SMALL_PAGE);
+                }
+                Err(error) => return Err(error),
+            }
+        };
         self.remaining = page.metadata.remaining_item_count;
         params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
         self.params = params.continue_token.is_some().then_some(params);

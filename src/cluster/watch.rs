@@ -12,7 +12,7 @@ use tokio::sync::futures::Notified;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::error::ClusterError;
-use super::follow::{Sink, follow};
+use super::follow::{Followed, Sink, follow};
 use super::{Cluster, to_value, types};
 use crate::health::around::{self, Around, Need};
 use crate::model::object::{GroupKind, Object, ObjectId};
@@ -358,7 +358,7 @@ impl Watches {
             connection.another().map_or_else(|_| first.clone(), |client| Api::all_with(client, &resource))
         };
         let fields = if keeps.iter().all(|keep| *keep == Keep::Parts) { around::fields(kind) } else { None };
-        let task = tasks.set.spawn(follow((api, fields), again, keeper));
+        let task = tasks.set.spawn(follow(Followed { api, fields }, again, keeper));
         if let Some((_, before)) = tasks.running.insert(kind.clone(), (keeps, task)) {
             before.abort();
         }

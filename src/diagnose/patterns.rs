@@ -89,6 +89,12 @@ const PATTERNS: &[Pattern] = &[
         "change the object as policy {} asks for, or exempt it in the policy's binding",
     ),
     row(
+        &["resourcequota", "never lets one of its pods in"],
+        "a quota is too small for even one pod",
+        "ResourceQuota ",
+        "raise ResourceQuota {}, or ask for less",
+    ),
+    row(
         &["exceeded quota"],
         "a quota is used up",
         "exceeded quota: ",
@@ -370,6 +376,7 @@ mod tests {
         // As Kubernetes 1.36 and its kubelets say them.
         let messages = [
             r#"pods "a" is forbidden: exceeded quota: small, requested: pods=1, used: pods=1, limited: pods=1"#,
+            r"ResourceQuota small never lets one of its pods in: it asks for 2 cpu, of 1",
             r#"pods "a" is forbidden: failed quota: small: must specify limits.cpu for: c"#,
             r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false"#,
             r#"configmaps "a" is forbidden: User "jane" cannot patch resource "configmaps" in API group "" in the namespace "n""#,
@@ -410,6 +417,7 @@ mod tests {
         });
         assert_snapshot!(explained.join("\n"), @"
             a quota is used up: raise ResourceQuota small, or ask for less
+            a quota is too small for even one pod: raise ResourceQuota small, or ask for less
             a quota wants requests or limits that are not there: set what ResourceQuota small counts, or a LimitRange with defaults
             Pod Security refuses the pod: harden the pod as the message lists, or lower the namespace's level (podSecurity in component.yaml) from restricted:latest
             RBAC denies it: give jane a Role and a RoleBinding with this right

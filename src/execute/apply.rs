@@ -7,8 +7,9 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::event::{EventKind, Failure};
+use super::failed::failed;
 use super::hosts;
-use super::run::{Shared, failed};
+use super::run::Shared;
 use crate::cluster::ApplyMode;
 use crate::cluster::apply::{holds, uid};
 use crate::cluster::error::ClusterError;

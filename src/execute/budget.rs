@@ -1,13 +1,50 @@
 //! How long a component may take: its deadline counts while it works, from its first request to its last gate, and
 //! not while it waits for others.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::model::names::ComponentName;
+use crate::plan::{Step, StepId};
+
+/// What components have left of their deadlines.
+pub(super) struct Budgets<'a> {
+    all: BTreeMap<&'a ComponentName, Budget>,
+    /// Instead of each component's own deadline.
+    timeout: Option<Duration>,
+}
+
+impl<'a> Budgets<'a> {
+    /// None has begun yet.
+    pub(super) fn new(timeout: Option<Duration>) -> Self {
+        Self { all: BTreeMap::new(), timeout }
+    }
+
+    /// A step goes to work; answers when it must be done. Hosts have no deadline in common: each step has its own.
+    pub(super) fn begin(&mut self, step: &'a Step) -> Instant {
+        let now = Instant::now();
+        let whole = self.timeout.unwrap_or(step.deadline);
+        match &step.id {
+            StepId::Stage(component, _) => {
+                self.all.entry(component).or_insert_with(|| Budget::new(whole, now)).begin(now)
+            }
+            StepId::Host { .. } => now + whole,
+        }
+    }
+
+    /// A step does nothing more for now.
+    pub(super) fn end(&mut self, step: &Step) {
+        if let Some(budget) = step.id.component_name().and_then(|component| self.all.get_mut(component)) {
+            budget.end(Instant::now());
+        }
+    }
+}
+
 /// What a component has left of its deadline.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Budget {
+struct Budget {
     left: Duration,
     /// How many of its steps are at work.
     working: usize,
@@ -17,12 +54,12 @@ pub(super) struct Budget {
 
 impl Budget {
     /// A component that has not begun yet.
-    pub(super) fn new(whole: Duration, now: Instant) -> Self {
+    fn new(whole: Duration, now: Instant) -> Self {
         Self { left: whole, working: 0, since: now }
     }
 
     /// A step goes to work; answers when the component must be done.
-    pub(super) fn begin(&mut self, now: Instant) -> Instant {
+    fn begin(&mut self, now: Instant) -> Instant {
         if self.working == 0 {
             self.since = now;
         }
@@ -31,7 +68,7 @@ impl Budget {
     }
 
     /// A step has ended, or waits for others.
-    pub(super) fn end(&mut self, now: Instant) {
+    fn end(&mut self, now: Instant) {
         self.working = self.working.saturating_sub(1);
         if self.working == 0 {
             self.left = self.left.saturating_sub(now.saturating_duration_since(self.since));

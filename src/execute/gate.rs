@@ -5,36 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value;
 use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::event::{Cause, EventKind, Failure};
+use super::failed::failed;
+use super::judge::{Bench, Judged, Stand};
 use super::probe;
 use super::run::Shared;
 use crate::cluster::error::ClusterError;
 use crate::code::Code;
 use crate::diagnose::Diagnosis;
+use crate::health;
 use crate::health::around::{self, Need};
 use crate::health::cel::{Gate, GateError};
-use crate::health::{self, Context, Health};
 use crate::model::component::GateSpec;
 use crate::model::object::{Object, ObjectId};
 use crate::plan::{Plan, Step, Verb, edges};
-
-/// What a gate says of one object now.
-struct Judged {
-    seen: Option<Arc<Value>>,
-    /// The version of what was known around it.
-    version: u64,
-    health: Health,
-    /// Since when it looks like a failure.
-    stuck_since: Option<Instant>,
-}
-
-/// How long an object of a kind that nobody knows may be silent before it
-/// counts as applied and not gated.
-const SILENT: Duration = Duration::from_secs(30);
 
 /// How long the look for a cause may take.
 const DIAGNOSIS: Duration = Duration::from_secs(20);
@@ -87,7 +74,7 @@ pub(crate) async fn wait(
     };
     let result = match wanted {
         Ok(()) => judge(shared, step, &objects, &gates, deadline).await,
-        Err(error) => Err(super::run::failed(&error)),
+        Err(error) => Err(failed(&error)),
     };
     for object in objects.iter().copied().chain(passing(step)) {
         shared.watches.forget(&object.id);
@@ -139,6 +126,7 @@ async fn look_around(
     Ok(())
 }
 
+/// Waits until all objects hold, or one has failed.
 async fn judge(
     shared: &Shared<'_>,
     step: &Step,
@@ -146,7 +134,7 @@ async fn judge(
     gates: &[(&GateSpec, Gate)],
     deadline: Instant,
 ) -> Result<Vec<ObjectId>, Failure> {
-    let mut judged: BTreeMap<&ObjectId, Judged> = BTreeMap::new();
+    let mut bench = Bench::new(shared, step, objects, gates);
     let mut shown: Option<(ObjectId, String)> = None;
     let started = Instant::now();
     let stable =
@@ -156,121 +144,75 @@ async fn judge(
         // Before the look, so that nothing falls between.
         let changed = shared.watches.changed();
         let now = Instant::now();
-        look(shared, step, objects, gates, &mut judged)?;
-        let silent = now >= started + SILENT;
-        let mut waiting: Vec<(&&ObjectId, &Judged)> = judged
-            .iter()
-            .filter(|(_, judged)| match judged.health {
-                Health::Ready => false,
-                Health::Unknown => !silent,
-                Health::Progressing(_) | Health::Stuck(_) | Health::Failed(_) => true,
-            })
-            .collect();
-        // What pods make when they run says less than the pods.
-        waiting.sort_by_key(|(id, _)| step.awaits.iter().any(|made| made.id == ***id));
-        let Some((id, first)) = waiting.first() else {
+        bench.look(now).map_err(broken_gate)?;
+        let open = match still_open(step, bench.all(), (now, started)) {
+            Ok(open) => open,
+            Err((id, reason)) => return Err(not_ready(shared, &id, &reason, started).await),
+        };
+        let Some((id, first)) = open.first else {
             let end = *ready_since.get_or_insert(now) + stable;
             if end <= now {
-                warn_ungated(shared, step, &judged);
-                return Ok(complete(shared, &judged));
+                warn_ungated(shared, step, bench.all());
+                return Ok(bench.complete());
             }
             turn(changed, end).await;
             continue;
         };
         ready_since = None;
-        let mut wake = deadline;
-        for (id, judged) in &waiting {
-            let (reason, limit) = match &judged.health {
-                Health::Failed(reason) => (reason, Some(now)),
-                Health::Stuck(soft) => {
-                    let grace = step.grace.or(soft.ripe.then(|| soft.cause.grace()));
-                    (&soft.message, judged.stuck_since.zip(grace).map(|(since, grace)| since + grace))
-                }
-                Health::Unknown => {
-                    wake = wake.min(started + SILENT);
-                    continue;
-                }
-                Health::Ready | Health::Progressing(_) => continue,
-            };
-            match limit {
-                Some(limit) if limit <= now => return Err(not_ready(shared, id, reason, started).await),
-                Some(limit) => wake = wake.min(limit),
-                None => {}
-            }
-        }
-        let (mut reason, soft) = match &first.health {
-            Health::Progressing(reason) | Health::Failed(reason) => (reason.clone(), false),
-            Health::Stuck(soft) => (soft.message.clone(), true),
-            Health::Ready | Health::Unknown => ("no status yet".to_owned(), false),
-        };
+        let (mut reason, soft) = first.missing();
         if let Some(trouble) = shared.watches.trouble(&id.kind) {
             reason = format!("{reason} (not watched: {trouble})");
         }
         if now >= deadline {
             return Err(not_ready(shared, id, &reason, started).await);
         }
-        let current = ((**id).clone(), reason);
+        let current = (id.clone(), reason);
         if shown.as_ref() != Some(&current) {
             shared.report(EventKind::Waiting {
                 step: step.id.clone(),
                 object: current.0.to_string(),
                 reason: current.1.clone(),
-                remaining: waiting.len(),
+                remaining: open.count,
                 soft_failure: soft,
             });
             shown = Some(current);
         }
-        turn(changed, wake).await;
+        turn(changed, open.wake.map_or(deadline, |wake| wake.min(deadline))).await;
     }
 }
 
-/// Judges each object that changed since the last look.
-fn look<'a>(
-    shared: &Shared<'_>,
+/// What a step still waits for.
+struct Open<'a> {
+    /// What is said to be waited for.
+    first: Option<(&'a ObjectId, &'a Judged)>,
+    count: usize,
+    /// When to look again, even if nothing changes.
+    wake: Option<Instant>,
+}
+
+/// What is waited for of what was judged; `Err`: what has failed, and why.
+fn still_open<'a>(
     step: &Step,
-    objects: &[&'a Object],
-    gates: &[(&GateSpec, Gate)],
-    judged: &mut BTreeMap<&'a ObjectId, Judged>,
-) -> Result<(), Failure> {
-    let context = Context { may_be_empty: step.may_be_empty, around: &shared.watches };
-    let (now, version) = (Instant::now(), shared.watches.version());
-    for object in objects {
-        let seen = shared.watches.get(&object.id);
-        let before = judged.get(&object.id);
-        let same = before.is_some_and(|before| match (&before.seen, &seen) {
-            (Some(a), Some(b)) => Arc::ptr_eq(a, b) && before.version == version,
-            // Such a Job may have come, and gone, since.
-            (None, None) => !health::is_passing_job(&object.value),
-            (Some(_), None) | (None, Some(_)) => false,
-        });
-        if same {
-            continue;
-        }
-        let health = match &seen {
-            None => health::gone(shared.watches.last(&object.id).as_deref()),
-            Some(live) => {
-                let own = gates.iter().filter(|(spec, _)| edges::gate_is_of(spec, &object.id));
-                match health::judge(live, own.map(|(spec, gate)| (spec.of.as_str(), gate)), context) {
-                    Ok(Health::Ready) if step.id.is_hook() && !health::has_ended(live) => {
-                        Health::Progressing("it has not ended yet".to_owned())
-                    }
-                    judged => judged.map_err(broken_gate)?,
+    judged: &'a BTreeMap<&'a ObjectId, Judged>,
+    (now, started): (Instant, Instant),
+) -> Result<Open<'a>, (ObjectId, String)> {
+    let mut open = Open { first: None, count: 0, wake: None };
+    // What pods make when they run says less than the pods.
+    let made = |id: &ObjectId| step.awaits.iter().any(|made| made.id == *id);
+    for (id, judged) in judged {
+        match judged.stands(now, started, step.grace) {
+            Stand::Ready => {}
+            Stand::Failed(reason) => return Err(((*id).clone(), reason)),
+            Stand::Open(until) => {
+                open.count += 1;
+                open.wake = open.wake.into_iter().chain(until).min();
+                if open.first.is_none_or(|(first, _)| made(first) && !made(id)) {
+                    open.first = Some((*id, judged));
                 }
             }
-        };
-        let since = before.and_then(|before| before.stuck_since);
-        let stuck_since = matches!(health, Health::Stuck(_)).then(|| since.unwrap_or(now));
-        judged.insert(&object.id, Judged { seen, version, health, stuck_since });
+        }
     }
-    Ok(())
-}
-
-/// The Jobs that are done, and that their time to live takes away.
-fn complete(shared: &Shared<'_>, judged: &BTreeMap<&ObjectId, Judged>) -> Vec<ObjectId> {
-    let last = |id: &ObjectId, judged: &Judged| judged.seen.clone().or_else(|| shared.watches.last(id));
-    let done =
-        judged.iter().filter(|(id, judged)| last(id, judged).is_some_and(|job| health::is_done_job(&job)));
-    done.map(|(id, _)| (*id).clone()).collect()
+    Ok(open)
 }
 
 /// Waits until any wanted object changes, but no longer than `until`.
@@ -293,7 +235,7 @@ fn broken_gate(message: String) -> Failure {
 }
 
 fn warn_ungated(shared: &Shared<'_>, step: &Step, judged: &BTreeMap<&ObjectId, Judged>) {
-    for (id, _) in judged.iter().filter(|(_, judged)| judged.health == Health::Unknown) {
+    for (id, _) in judged.iter().filter(|(_, judged)| judged.is_unknown()) {
         shared.report(EventKind::Warning {
             message: format!(
                 "{id} of {} was applied and is not gated: no rule knows its kind",

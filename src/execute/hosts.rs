@@ -8,8 +8,9 @@ use futures::future::{FutureExt as _, LocalBoxFuture};
 use tokio::time::Instant;
 
 use super::event::{EventKind, Failure};
+use super::failed::failed;
 use super::retry;
-use super::run::{Shared, failed};
+use super::run::Shared;
 use crate::cluster::Cluster;
 use crate::code::Code;
 use crate::plan::Step;

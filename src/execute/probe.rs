@@ -6,8 +6,9 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::event::{Cause, EventKind, Failure};
+use super::failed::failed;
 use super::retry;
-use super::run::{Shared, failed};
+use super::run::Shared;
 use crate::cluster::error::ClusterError;
 use crate::cluster::{ApplyMode, Cluster};
 use crate::code::Code;

@@ -1,5 +1,5 @@
 //! What rules look at besides the object itself: the pods of a workload, why
-//! their volumes are not there, the endpoints of a webhook's Service, the class of a claim. Only what a rule
+//! their volumes are not there, quotas, the endpoints of a webhook's Service, the class of a claim. Only what a rule
 //! can use is kept of each, so that whole clusters fit.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::pods;
+use super::{pods, quota};
 use crate::model::object::GroupKind;
 
 /// Other objects, as far as they are known.
@@ -74,12 +74,13 @@ pub(crate) fn needs(kind: &GroupKind, gated: bool) -> Vec<Need> {
     let parts = |group: &str, version, kind: &str| Need::Parts(GroupKind::new(group, kind), version);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "Deployment") => {
-            vec![parts("apps", "v1", "ReplicaSet"), parts("", "v1", "Pod"), parts("", "v1", "Event")]
+            let sets = parts("apps", "v1", "ReplicaSet");
+            vec![sets, parts("", "v1", "Pod"), parts("", "v1", "Event"), parts("", "v1", "ResourceQuota")]
         }
         ("apps", "StatefulSet" | "DaemonSet" | "ReplicaSet")
         | ("batch", "Job")
         | ("", "ReplicationController") => {
-            vec![parts("", "v1", "Pod"), parts("", "v1", "Event")]
+            vec![parts("", "v1", "Pod"), parts("", "v1", "Event"), parts("", "v1", "ResourceQuota")]
         }
         ("", "Pod") => vec![parts("", "v1", "Event")],
         _ => deciding(kind, gated),
@@ -149,6 +150,9 @@ pub(crate) fn kept(kind: &GroupKind, object: &Value) -> Option<Value> {
                 "metadata": metadata(), "first": part("/firstTimestamp"), "last": last,
                 "pod": part("/involvedObject/uid"), "reason": part("/reason"), "message": part("/message"),
             }))
+        }
+        ("", "ResourceQuota") if quota::counts_all(object) => {
+            Some(json!({ "metadata": metadata(), "hard": part("/spec/hard") }))
         }
         ("storage.k8s.io", "StorageClass") => Some(json!({
             "metadata": metadata(),

@@ -11,6 +11,7 @@ mod early;
 mod fuel;
 pub(crate) mod pods;
 mod quantity;
+mod quota;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use around::Around;
+pub(crate) use workloads::is_unproved;
 
 /// What an object's own JSON says about its readiness.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +57,7 @@ impl Soft {
 }
 
 /// Failures that may pass.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SoftCause {
     /// A Deployment made no progress for its own deadline.
     ProgressDeadline,

@@ -5,7 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::{Context, Health, Soft, SoftCause, condition, said, text};
+use super::{Context, Health, Soft, SoftCause, condition, quota, said, text};
 use crate::model::object::GroupKind;
 
 /// How often a container has ended before it counts as one that will not run.
@@ -187,6 +187,14 @@ fn is_refused(message: &str) -> bool {
 /// A workload that is not ready because one of its pods looks like a failure
 /// is stuck as that pod is. Pods of older revisions do not count.
 pub(super) fn or_stuck(object: &Value, health: Health, context: Context<'_>) -> Health {
+    let waits = match &health {
+        Health::Progressing(_) => true,
+        Health::Stuck(soft) => soft.cause == SoftCause::PodsRefused,
+        Health::Ready | Health::Failed(_) | Health::Unknown => false,
+    };
+    if waits && let Some(reason) = quota::never_fits(object, context) {
+        return Health::Failed(reason);
+    }
     let Health::Progressing(reason) = health else { return health };
     match worst(object, context) {
         Some((pod, soft)) => {
@@ -206,7 +214,8 @@ fn worst(object: &Value, context: Context<'_>) -> Option<(String, Soft)> {
     };
     let revision = text(object, "/status/updateRevision");
     let all = context.around.all(&GroupKind::new("", "Pod"), namespace)?;
-    all.iter()
+    let stuck = all
+        .iter()
         .filter(|pod| owned_by(pod, &owner))
         // Its controller makes another one instead, or says itself that it has given up.
         .filter(|pod| text(pod, "/status/phase") != Some("Failed"))
@@ -214,10 +223,12 @@ fn worst(object: &Value, context: Context<'_>) -> Option<(String, Soft)> {
             let own = text(pod, "/metadata/labels/controller-revision-hash");
             revision.is_none() || own.is_none() || own == revision
         })
-        .find_map(|pod| match with_volumes(pod, context) {
+        .filter_map(|pod| match with_volumes(pod, context) {
             Health::Stuck(soft) => Some((text(pod, "/metadata/name").unwrap_or_default().to_owned(), soft)),
             Health::Ready | Health::Progressing(_) | Health::Failed(_) | Health::Unknown => None,
-        })
+        });
+    // One that may still pass must not hide one that has lasted; of those, the first to count as a failure.
+    stuck.min_by_key(|(_, soft)| (!soft.ripe, soft.cause.grace()))
 }
 
 /// The uid of a Deployment's newest `ReplicaSet`.

@@ -116,6 +116,15 @@ fn scaled(amount: i128, power: i32) -> Option<i128> {
     }
 }
 
+/// An amount as an object has it, text or a number, in billionths.
+pub(super) fn amount(value: &serde_json::Value) -> Option<i128> {
+    match value {
+        serde_json::Value::String(text) => Quantity::parse(text).map(|quantity| quantity.0),
+        serde_json::Value::Number(number) => Quantity::parse(&number.to_string()).map(|quantity| quantity.0),
+        _ => None,
+    }
+}
+
 fn wrong(function: &str) -> ExecutionError {
     ExecutionError::function_error(function, "it takes quantities: quantity('1Gi')")
 }

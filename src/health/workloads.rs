@@ -118,8 +118,48 @@ pub(super) fn replica_set(object: &Value) -> Health {
     if let Some(health) = unobserved(object) {
         return health;
     }
+    if condition(object, "ReplicaFailure").is_some_and(|found| found.is_true()) {
+        return Health::Stuck(Soft::new(SoftCause::PodsRefused, said(object, "ReplicaFailure")));
+    }
     let (wanted, ready) = (desired(object), count(object, "readyReplicas"));
     if ready == wanted { Health::Ready } else { progressing(format!("{ready} of {wanted} replicas ready")) }
+}
+
+/// From how many seconds of `minReadySeconds` on a pod that is available has proved itself.
+const PROVED: i64 = 5;
+
+/// Whether a workload's pods count as ready as soon as their containers are started, because nobody asks these: what
+/// crashes a moment later was ready before.
+pub(crate) fn is_unproved(object: &Value) -> bool {
+    let kind = (text(object, "/apiVersion"), text(object, "/kind"));
+    let (Some("apps/v1"), Some("Deployment" | "StatefulSet" | "DaemonSet")) = kind else { return false };
+    let asked = |container: &Value| {
+        ["readinessProbe", "startupProbe"]
+            .iter()
+            .any(|probe| container.get(probe).is_some_and(Value::is_object))
+    };
+    let containers = object.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    number(object, "/spec/replicas") != Some(0)
+        && number(object, "/spec/minReadySeconds").unwrap_or(0) < PROVED
+        && containers.into_iter().flatten().any(|container| !asked(container))
+}
+
+/// Whether pods that it wants are not even there.
+pub(super) fn lacks_pods(object: &Value) -> bool {
+    match text(object, "/kind") {
+        Some("Deployment" | "ReplicaSet" | "ReplicationController") => {
+            condition(object, "ReplicaFailure").is_some_and(|found| found.is_true())
+        }
+        Some("StatefulSet") => count(object, "replicas") < desired(object),
+        Some("DaemonSet") => {
+            count(object, "currentNumberScheduled") < count(object, "desiredNumberScheduled")
+        }
+        Some("Job") => {
+            text(object, "/status/startTime").is_some()
+                && ["active", "succeeded", "failed"].iter().all(|field| count(object, field) == 0)
+        }
+        _ => false,
+    }
 }
 
 pub(super) fn job(object: &Value) -> Health {
@@ -191,6 +231,28 @@ mod tests {
         let empty =
             json!({ "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {}, "status": status(0, 0) });
         assert_eq!(health(&empty, Context { may_be_empty: true, around: &Nothing }), Health::Ready);
+    }
+
+    #[test]
+    fn containers_that_nobody_asks_prove_nothing() {
+        let of = |kind: &str, spec: Value| {
+            super::is_unproved(&json!({ "apiVersion": "apps/v1", "kind": kind, "spec": spec }))
+        };
+        let with = |containers: Value| json!({ "template": { "spec": { "containers": containers } } });
+        let (asked, started) = (json!({ "readinessProbe": {} }), json!({ "startupProbe": {} }));
+        for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+            assert!(of(kind, with(json!([{ "livenessProbe": {} }]))), "{kind}");
+            assert!(of(kind, with(json!([asked, {}]))), "{kind}");
+            assert!(!of(kind, with(json!([asked, started]))), "{kind}");
+        }
+        let mut spec = with(json!([{}]));
+        spec["minReadySeconds"] = json!(10);
+        assert!(!of("Deployment", spec.clone()));
+        spec["minReadySeconds"] = json!(1);
+        assert!(of("Deployment", spec.clone()));
+        spec["replicas"] = json!(0);
+        assert!(!of("Deployment", spec));
+        assert!(!of("Job", with(json!([{}]))));
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::names::is_dns_label;
+
 /// A kind without its version: `Deployment.apps`, `Namespace`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct GroupKind {
@@ -74,6 +76,12 @@ pub(crate) enum NotAnObject {
     /// A field that every object has is missing, empty or no string.
     #[error("`{0}` is missing or not a string")]
     Field(&'static str),
+    /// A name that would be another place in the API.
+    #[error("`metadata.name` is `{0}`: no kind allows `/` or `%` in names, or the names `.` and `..`")]
+    Name(String),
+    /// The same of a namespace.
+    #[error("`metadata.namespace` is `{0}`, which is no name of a namespace")]
+    Namespace(String),
 }
 
 impl Object {
@@ -90,11 +98,16 @@ impl Object {
         let kind = text(value.get("kind")).ok_or(NotAnObject::Field("kind"))?;
         let metadata = value.get("metadata");
         let named = |key: &str| text(metadata.and_then(|metadata| metadata.get(key)));
-        let id = ObjectId {
-            kind: GroupKind::new(group, kind),
-            namespace: named("namespace"),
-            name: named("name").ok_or(NotAnObject::Field("metadata.name"))?,
-        };
+        let (namespace, name) =
+            (named("namespace"), named("name").ok_or(NotAnObject::Field("metadata.name"))?);
+        // The API's own rule for what stands in a path (`ValidatePathSegmentName`).
+        if name.contains(['/', '%']) || [".", ".."].contains(&name.as_str()) {
+            return Err(NotAnObject::Name(name));
+        }
+        if let Some(namespace) = namespace.as_ref().filter(|namespace| !is_dns_label(namespace)) {
+            return Err(NotAnObject::Namespace(namespace.clone()));
+        }
+        let id = ObjectId { kind: GroupKind::new(group, kind), namespace, name };
         let version = version.to_owned();
         Ok(Self { id, version, value })
     }
@@ -122,4 +135,33 @@ impl Object {
 /// Splits `apps/v1` into group and version; the core group is empty.
 pub(crate) fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn named(namespace: &str, name: &str) -> Result<String, String> {
+        let metadata = json!({ "name": name, "namespace": namespace });
+        let object = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
+        Object::from_value(object).map(|object| object.id.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn names_are_no_way_to_another_place() {
+        assert_eq!(named("n", "system:a b?#é"), Ok("ConfigMap n/system:a b?#é".to_owned()));
+        for name in ["a/status", "../secrets/b", "a%2Fb", "..", "."] {
+            let error = named("n", name).unwrap_err();
+            assert!(error.starts_with(&format!("`metadata.name` is `{name}`")), "{error}");
+        }
+        for namespace in ["n/secrets/s", "..", "N", "a.b", "n%2F"] {
+            let error = named(namespace, "a").unwrap_err();
+            assert_eq!(
+                error,
+                format!("`metadata.namespace` is `{namespace}`, which is no name of a namespace")
+            );
+        }
+    }
 }

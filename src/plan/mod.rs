@@ -28,7 +28,7 @@ pub(crate) mod savings;
 pub(crate) mod send;
 mod stages;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -167,6 +167,14 @@ impl StepId {
         match self {
             Self::Host { .. } => "kubernetes",
             Self::Stage(component, _) => component.as_str(),
+        }
+    }
+
+    /// The component, of a step on the cluster.
+    pub(crate) fn component_name(&self) -> Option<&ComponentName> {
+        match self {
+            Self::Host { .. } => None,
+            Self::Stage(component, _) => Some(component),
         }
     }
 

@@ -40,7 +40,8 @@ pub(super) fn deployment(namespace: &str, name: &str, pod: &Value) -> Arc<Object
     }))
 }
 
-pub(super) fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> DesiredComponent {
+/// A component that says nothing of itself.
+pub(crate) fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> DesiredComponent {
     DesiredComponent {
         name: name.parse().unwrap(),
         objects,
@@ -62,7 +63,7 @@ fn needing(mut component: DesiredComponent, needs: &[&str]) -> DesiredComponent 
     component
 }
 
-pub(super) fn of(components: Vec<DesiredComponent>) -> Desired {
+pub(crate) fn of(components: Vec<DesiredComponent>) -> Desired {
     Desired {
         hosts: Vec::new(),
         components,

@@ -1,7 +1,7 @@
 //! How long a run waits: for kinds that nobody knows, for gates that must hold for a while, for failures that may pass,
 //! and for a component as a whole. On the embedded cluster and the virtual clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::cluster::Cluster;
 use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::execute::hosts::Simulated;
 use crate::execute::run::{Options, Shared, run};
-use crate::model::component::{GateSpec, Provides};
+use crate::model::component::GateSpec;
 use crate::model::object::Object;
-use crate::plan::Stage;
-use crate::plan::planner::{Allowed, Desired, DesiredComponent, Observed, plan};
+use crate::plan::planner::{DesiredComponent, Observed, plan};
+use crate::plan::{Stage, tests};
 
 /// Remembers all events.
 #[derive(Default)]
@@ -34,19 +34,11 @@ impl Reporter for Recorder {
 fn component(objects: Vec<(Stage, Value)>, gates: &[Value]) -> DesiredComponent {
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "web" } });
     let all = [(Stage::Namespaces, namespace)].into_iter().chain(objects);
+    let objects = all.map(|(stage, value)| (stage, Arc::new(Object::from_value(value).unwrap()))).collect();
     DesiredComponent {
-        name: "web".parse().unwrap(),
-        objects: all.map(|(stage, value)| (stage, Arc::new(Object::from_value(value).unwrap()))).collect(),
-        needs: Vec::new(),
-        ignore_edges: Vec::new(),
-        provides: Provides::default(),
         gates: gates.iter().map(|gate| serde_json::from_value::<GateSpec>(gate.clone()).unwrap()).collect(),
         expect: Duration::from_secs(5),
-        deadline: Duration::from_secs(600),
-        may_be_empty: false,
-        grace: None,
-        stood_in: false,
-        idle: Vec::new(),
+        ..tests::component("web", objects)
     }
 }
 
@@ -61,6 +53,14 @@ fn deployment(name: &str) -> (Stage, Value) {
         Stage::Objects,
         json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec }),
     )
+}
+
+/// The same, asked whether it is ready.
+fn probed(name: &str) -> (Stage, Value) {
+    let (stage, mut value) = deployment(name);
+    value["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
+        json!({ "tcpSocket": { "port": 80 } });
+    (stage, value)
 }
 
 fn config(name: &str, value: &str) -> (Stage, Value) {
@@ -80,9 +80,11 @@ struct Bed {
     trouble: Option<Troubled>,
     /// The data of `ConfigMap door` from these seconds on.
     door: &'static [(u64, &'static str)],
+    /// How many pods of `Deployment web` are ready from these seconds on.
+    ready: &'static [(u64, i64)],
 }
 
-const CALM: Bed = Bed { takes: Duration::from_secs(2), trouble: None, door: &[] };
+const CALM: Bed = Bed { takes: Duration::from_secs(2), trouble: None, door: &[], ready: &[] };
 
 struct Ended {
     outcome: Outcome,
@@ -102,18 +104,15 @@ impl Ended {
 
 /// Installs one component.
 fn install(component: DesiredComponent, bed: Bed) -> Ended {
+    install_all(vec![component], bed)
+}
+
+fn install_all(components: Vec<DesiredComponent>, bed: Bed) -> Ended {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let recorder = Recorder::default();
-    let desired = Desired {
-        hosts: Vec::new(),
-        components: vec![component],
-        autoscaled: BTreeSet::new(),
-        allowed: Allowed::default(),
-        load_balancer_pool: true,
-    };
-    let plan = plan(&desired, &Observed::nothing(true)).unwrap();
-    let Bed { takes, trouble, door } = bed;
+    let plan = plan(&tests::of(components), &Observed::nothing(true)).unwrap();
+    let Bed { takes, trouble, door, ready } = bed;
     let (finished, took) = runtime.block_on(async {
         let simulated =
             cozy_sim::Cluster::new(cozy_sim::Options { nodes: 3, ..cozy_sim::Options::default() });
@@ -130,6 +129,16 @@ fn install(component: DesiredComponent, bed: Bed) -> Ended {
             },
         );
         let begun = Instant::now();
+        let pods = async {
+            let api: Api<k8s_openapi::api::apps::v1::Deployment> = Api::namespaced(simulated.client(), "web");
+            for (at, ready) in ready {
+                sleep_until(begun + Duration::from_secs(*at)).await;
+                let patch =
+                    Patch::Merge(json!({ "status": { "readyReplicas": ready, "availableReplicas": ready } }));
+                api.patch_status("web", &PatchParams::default(), &patch).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        };
         let actor = async {
             let api: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(simulated.client(), "web");
             for (at, is) in door {
@@ -151,6 +160,7 @@ fn install(component: DesiredComponent, bed: Bed) -> Ended {
             finished = work => (finished, begun.elapsed().as_secs()),
             () = controllers => panic!("the controllers ended"),
             () = actor => panic!("the actor ended"),
+            () = pods => panic!("the pods ended"),
         }
     });
     let failure = finished.failures.first().map(|(_, failure)| failure);
@@ -244,4 +254,47 @@ fn the_deadline_is_of_the_component_and_not_of_each_of_its_stages() {
     assert_eq!(ended.outcome, Outcome::Failed, "{}", ended.said);
     assert!((60..70).contains(&ended.took), "{} s", ended.took);
     assert_eq!(install(web(100), bed()).outcome, Outcome::Done);
+}
+
+#[test]
+fn a_workload_that_nobody_asks_is_ready_once_it_has_stayed_so() {
+    let of = |web, ready| install(component(vec![web], &[]), Bed { ready, ..CALM });
+    let asked = of(probed("web"), &[]);
+    assert_eq!((asked.outcome, asked.took), (Outcome::Done, 2), "{}", asked.said);
+    let unasked = of(deployment("web"), &[]);
+    assert_eq!((unasked.outcome, unasked.took), (Outcome::Done, 7), "{}", unasked.said);
+    // helm, kubectl and kapp say *ready* after 2 s. It crashes 1 s, and then 3 s, after it was started; then it stays.
+    let crashes = &[(3, 0), (13, 1), (16, 0), (40, 1)];
+    let crashing = of(deployment("web"), crashes);
+    assert_eq!((crashing.outcome, crashing.took), (Outcome::Done, 70), "{}", crashing.said);
+    let waits = |words: &str| {
+        let mut events = crashing.events.iter();
+        events.any(|event| matches!(&event.kind, EventKind::Waiting { reason, .. } if reason.contains(words)))
+    };
+    assert!(waits("ready, and must stay so for 5s") && waits("ready, and must stay so for 30s"));
+}
+
+#[test]
+fn components_that_wait_for_each_others_milestones_end() {
+    let object = |value: Value| Arc::new(Object::from_value(value).unwrap());
+    let named = |api: &str, kind: &str, name: &str| {
+        object(json!({ "apiVersion": api, "kind": kind, "metadata": { "name": name, "namespace": "web" } }))
+    };
+    // The pods of one mount what the other brings, whose objects cannot go in before that one's class.
+    let class = json!({ "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": "high" }, "value": 1 });
+    let (_, web) = deployment("web");
+    let mut first = component(vec![(Stage::Objects, web), (Stage::Objects, class)], &[]);
+    first.deadline = Duration::from_secs(60);
+    let (_, mut other) = probed("other");
+    other["spec"]["template"]["spec"]["priorityClassName"] = json!("high");
+    other["spec"]["template"]["spec"]["volumes"] = json!([]);
+    let objects = vec![(Stage::Objects, named("v1", "Secret", "keys")), (Stage::Objects, object(other))];
+    let second = tests::component("other", objects);
+    let ended = install_all(vec![first, second], CALM);
+    assert_eq!(ended.outcome, Outcome::Done, "{}", ended.said);
+    let path = ended.events.iter().find_map(|event| match &event.kind {
+        EventKind::RunFinished { critical_path, .. } => Some(critical_path.clone()),
+        _ => None,
+    });
+    assert_eq!(path.unwrap(), ["web", "other", "web"]);
 }

@@ -21,10 +21,9 @@ use crate::cluster::lease::{Holder, Liveness};
 use crate::execute::event::{Event, Outcome, Reporter};
 use crate::execute::hosts::Simulated;
 use crate::execute::run::{Options, Shared, run};
-use crate::model::component::Provides;
 use crate::model::object::Object;
-use crate::plan::Stage;
-use crate::plan::planner::{Allowed, Desired, DesiredComponent, plan};
+use crate::plan::planner::{Desired, DesiredComponent, plan};
+use crate::plan::{Stage, tests};
 
 /// How many components there are, of twelve objects each.
 const COMPONENTS: usize = 5;
@@ -87,26 +86,11 @@ fn objects(number: usize, round: usize) -> Vec<(Stage, Arc<Object>)> {
 
 fn desired(round: usize) -> Desired {
     let component = |number: usize| DesiredComponent {
-        name: format!("part-{number}").parse().unwrap(),
-        objects: objects(number, round),
         needs: number.checked_sub(1).map(|before| format!("part-{before}")).into_iter().collect(),
-        ignore_edges: Vec::new(),
-        provides: Provides::default(),
-        gates: Vec::new(),
         expect: Duration::from_secs(5),
-        deadline: Duration::from_secs(600),
-        may_be_empty: false,
-        grace: None,
-        stood_in: false,
-        idle: Vec::new(),
+        ..tests::component(&format!("part-{number}"), objects(number, round))
     };
-    Desired {
-        hosts: Vec::new(),
-        components: (0..COMPONENTS).map(component).collect(),
-        autoscaled: BTreeSet::new(),
-        allowed: Allowed::default(),
-        load_balancer_pool: true,
-    }
+    tests::of((0..COMPONENTS).map(component).collect())
 }
 
 /// Where a run dies: at its so-manyeth write.

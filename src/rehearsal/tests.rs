@@ -15,7 +15,8 @@ use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::execute::run::Options;
 use crate::model::component::Provides;
 use crate::model::object::{Object, ObjectId};
-use crate::plan::planner::{Allowed, Desired, DesiredComponent, Observed, plan};
+use crate::plan::planner::{Desired, DesiredComponent, Observed, plan};
+use crate::plan::tests as made;
 use crate::plan::{Blocks, Milestone, Plan, Reason, Stage, StepId};
 
 /// Remembers all events.
@@ -66,7 +67,9 @@ fn object(value: Value) -> Arc<Object> {
 }
 
 fn deployment(name: &str, namespace: &str, spec: &Value) -> Value {
-    let mut pod = json!({ "containers": [{ "name": "main", "image": "example.org/a:1" }] });
+    let probe = json!({ "tcpSocket": { "port": 80 } });
+    let mut pod =
+        json!({ "containers": [{ "name": "main", "image": "example.org/a:1", "readinessProbe": probe }] });
     pod.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": name, "namespace": namespace },
@@ -189,29 +192,15 @@ fn component(number: usize, shape: &Shape) -> DesiredComponent {
     }
     objects.sort_by_key(|(stage, _)| *stage);
     DesiredComponent {
-        name: name.parse().unwrap(),
-        objects,
         needs: shape.needs.iter().filter_map(before).map(|other| format!("c{other}")).collect(),
-        ignore_edges: Vec::new(),
         provides,
-        gates: Vec::new(),
         expect: Duration::from_secs(shape.expect),
-        deadline: Duration::from_secs(600),
-        may_be_empty: false,
-        grace: None,
-        stood_in: false,
-        idle: Vec::new(),
+        ..made::component(&name, objects)
     }
 }
 
 fn desired(shapes: &[Shape]) -> Desired {
-    Desired {
-        hosts: Vec::new(),
-        components: components(shapes),
-        autoscaled: std::collections::BTreeSet::new(),
-        allowed: Allowed::default(),
-        load_balancer_pool: true,
-    }
+    made::of(components(shapes))
 }
 
 /// Rehearses a plan: how it ended, and its events.

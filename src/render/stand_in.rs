@@ -148,7 +148,10 @@ fn workload(workload: &str, namespace: &str, host_network: bool) -> Option<Value
             "selector": { "matchLabels": labels },
             "template": {
                 "metadata": { "labels": labels },
-                "spec": { "containers": [{ "name": "stand-in", "image": "stand-in" }] },
+                // The contract says when it is ready: nobody need see whether it stays so.
+                "spec": { "containers": [{
+                    "name": "stand-in", "image": "stand-in", "readinessProbe": { "tcpSocket": { "port": 8443 } },
+                }] },
             },
         },
     });

@@ -242,7 +242,8 @@ fn refusals_of_pods_are_told_apart() {
         .put(quota)
         .wait("resourcequota/none", "--for=jsonpath={.status.hard.pods}=0");
     let case = case.put(&objects).wait("deployment/web", "--for=condition=ReplicaFailure");
-    case.says(&["exceeded quota: none", "a quota is used up: raise ResourceQuota none"]);
+    let never = "ResourceQuota none never lets one of its pods in: it asks for 1 pods, of 0";
+    case.says(&[never, "exceeded quota: none", "a quota is used up: raise ResourceQuota none"]);
     let objects = deployment("security", POD);
     let case = Case::new("security", "", &objects)
         .put("apiVersion: v1\nkind: Namespace\nmetadata: { name: security, labels: { pod-security.kubernetes.io/enforce: restricted } }\n");

@@ -15,7 +15,7 @@ const CONFIG: &str =
 const DOOR: &str = "gates:\n  - { cel: \"object.data.is == 'open'\", of: ConfigMap/door }\ndeadline: 3m";
 
 /// Starts an install, calls `then` with each line that it says, and gives its exit code and its words.
-fn while_waiting(cloud: &Made, mut then: impl FnMut(&str)) -> (Option<i32>, String) {
+pub(crate) fn while_waiting(cloud: &Made, mut then: impl FnMut(&str)) -> (Option<i32>, String) {
     let mut child =
         cloud.command(&["install", "--yes", "--force-conflicts"]).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
@@ -35,6 +35,7 @@ fn gates_hold_when_they_should_and_not_before() {
     a_claim_that_waits_for_its_first_pod_is_ready(cloud());
     relations_are_gates(cloud());
     a_policy_with_warnings_is_not_ready(cloud());
+    a_quota_that_never_fits_is_a_failure_at_once(cloud());
     a_webhook_that_nobody_answers_is_not_ready(cloud());
     an_api_without_a_server_is_not_ready(cloud());
     watches_survive_dead_and_cut_connections(&cloud);
@@ -149,6 +150,27 @@ fn a_policy_with_warnings_is_not_ready(mut cloud: Made) {
     cloud.expect(&["install", "--yes"], 0);
 }
 
+fn a_quota_that_never_fits_is_a_failure_at_once(mut cloud: Made) {
+    let quota = "apiVersion: v1\nkind: ResourceQuota\nmetadata: { name: small, namespace: quotas }\nspec: { hard: { requests.cpu: 1500m } }\n";
+    let workload = |kind: &str, name: &str| {
+        format!(
+            "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: quotas }}\nspec:\n  selector: {{ matchLabels: {{ app: {name} }} }}\n  \
+             template:\n    metadata: {{ labels: {{ app: {name} }} }}\n    spec: {{ containers: [{{ name: c, image: x, resources: {{ requests: {{ cpu: 2 }} }} }}] }}\n"
+        )
+    };
+    for kind in ["Deployment", "StatefulSet", "DaemonSet"] {
+        let name = kind.to_lowercase();
+        cloud.component("quotas", "deadline: 3m", &format!("{quota}---\n{}", workload(kind, &name)));
+        let begun = Instant::now();
+        let failed = cloud.expect(&["install", "--yes"], 5);
+        let failed = failed.split_whitespace().collect::<Vec<_>>().join(" ");
+        let words = "ResourceQuota small never lets one of its pods in: it asks for 2 requests.cpu, of 1500m";
+        assert!(failed.contains(words), "{failed}");
+        assert!(failed.contains("raise ResourceQuota small"), "{failed}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+    }
+}
+
 /// A Service with an endpoint where nobody listens.
 const BACK: &str = "apiVersion: v1\nkind: Service\nmetadata: { name: hook, namespace: back }\nspec: { ports: [{ port: 443, targetPort: 9 }] }\n\
     ---\napiVersion: discovery.k8s.io/v1\nkind: EndpointSlice\n\
@@ -169,7 +191,7 @@ fn webhook(policy: &str) -> String {
 }
 
 /// A whole certificate, which the API server insists on.
-fn certificate() -> String {
+pub(crate) fn certificate() -> String {
     use base64::Engine as _;
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate =

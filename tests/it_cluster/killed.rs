@@ -23,7 +23,7 @@ fn objects(namespace: &str, round: usize) -> String {
          spec: {{ selector: {{ app: web }}, ports: [{{ port: 80 }}] }}\n---\n\
          apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web, namespace: {namespace} }}\n\
          spec:\n  selector: {{ matchLabels: {{ app: web }} }}\n  template:\n    metadata: {{ labels: {{ app: web }} }}\n    \
-         spec: {{ containers: [{{ name: main, image: 'registry.example.org/web:{round}' }}] }}\n"
+         spec: {{ containers: [{{ name: main, image: 'registry.example.org/web:{round}', readinessProbe: {{ tcpSocket: {{ port: 80 }} }} }}] }}\n"
     );
     for number in 0..8 {
         let name = if number < 4 { format!("stays-{number}") } else { format!("round-{round}-{number}") };

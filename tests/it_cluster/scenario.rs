@@ -330,7 +330,7 @@ fn workload(kind: &str, name: &str, namespace: &str, more: &str) -> String {
         "apiVersion: apps/v1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: {namespace}, labels: {{ app: {name} }} }}\n\
          spec:\n  selector: {{ matchLabels: {{ app: {name} }} }}\n{more}  template:\n    metadata: {{ labels: {{ app: {name} }} }}\n    \
          spec:\n      containers:\n      - name: main\n        image: registry.example.org/{name}:1\n        \
-         ports: [{{ containerPort: 8080, name: http }}]\n        resources: {{ requests: {{ cpu: 0.01, memory: 1Mi }} }}\n---\n"
+         ports: [{{ containerPort: 8080, name: http }}]\n        readinessProbe: {{ tcpSocket: {{ port: http }} }}\n        resources: {{ requests: {{ cpu: 0.01, memory: 1Mi }} }}\n---\n"
     )
 }
 

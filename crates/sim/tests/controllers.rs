@@ -1,6 +1,8 @@
 //! What the controllers make of workloads, Services and claims: names, owners, endpoints, volumes, networks.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
+use std::time::Duration;
+
 use cozy_sim::{Cluster, Controllers, Options, run_controllers};
 use futures::StreamExt as _;
 use kube::Client;
@@ -8,6 +10,7 @@ use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use kube::runtime::watcher;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
 
 /// Runs a test beside the controllers, on the paused clock.
 fn beside_controllers<F: Future<Output = ()>>(config: Controllers, test: impl FnOnce(Cluster, Client) -> F) {
@@ -240,5 +243,28 @@ fn an_operator_brings_its_kinds_when_it_runs() {
         apply(&client, &workload("Deployment", "operator")).await;
         let found = until(&client, &definition, "/status/conditions/1/status", json!("True")).await;
         assert_eq!(found["spec"]["names"]["kind"], "Pool");
+    });
+}
+
+#[test]
+fn nobody_works_on_what_an_object_was_before() {
+    let image = |object: &Value, tag: &str| {
+        object["spec"]["template"]["spec"]["containers"][0]["image"] == format!("registry.test/main:{tag}")
+    };
+    let slow = move |object: &Value| image(object, "1").then(|| Duration::from_secs(30));
+    let config = Controllers { readiness: Box::new(slow), ..Controllers::default() };
+    beside_controllers(config, async |_, client| {
+        let mut web = workload("Deployment", "web");
+        apply(&client, &web).await;
+        until(&client, &web, "/status/observedGeneration", json!(1)).await;
+        web["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.test/main:2");
+        apply(&client, &web).await;
+        until(&client, &web, "/status/observedGeneration", json!(2)).await;
+        until(&client, &web, "/status/availableReplicas", json!(1)).await;
+        // The first generation would have been ready by now.
+        sleep_until(Instant::now() + Duration::from_secs(60)).await;
+        let (api, name) = api(&client, &web);
+        let status = &api.get(&name).await.unwrap().data["status"];
+        assert_eq!((&status["observedGeneration"], &status["availableReplicas"]), (&json!(2), &json!(1)));
     });
 }

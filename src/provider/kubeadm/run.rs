@@ -176,7 +176,7 @@ impl Runner {
         let servers: Vec<String> = self.site().servers().map(|server| authority(&server.address)).collect();
         let text = reach::through(&text, &servers).await.unwrap_or(text);
         let connected = async { Cluster::new(connect_text(&text).await?).await };
-        Ok(connected.await.map_err(|error| crate::execute::run::failed(&error))?)
+        Ok(connected.await.map_err(|error| crate::execute::failed::failed(&error))?)
     }
 
     /// Fetches the kubeconfig, and keeps it beside `cozy.yaml`.

@@ -16,7 +16,7 @@ const WIDTH: usize = 5;
 fn template() -> String {
     let mut text = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: web }\nspec:\n  replicas: {{ .Values.replicas }}\n  \
         selector: { matchLabels: { app: {{ .Chart.Name }} } }\n  template:\n    metadata: { labels: { app: {{ .Chart.Name }} } }\n    \
-        spec: { serviceAccountName: web, containers: [{ name: main, image: example.org/web }] }\n\
+        spec: { serviceAccountName: web, containers: [{ name: main, image: example.org/web, readinessProbe: { tcpSocket: { port: 80 } } }] }\n\
         ---\napiVersion: v1\nkind: ServiceAccount\nmetadata: { name: web }\n\
         ---\napiVersion: v1\nkind: Service\nmetadata: { name: web }\nspec: { selector: { app: {{ .Chart.Name }} }, ports: [{ port: 80 }] }\n\
         ---\napiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: { name: web }\nrules: [{ apiGroups: [''], resources: [pods], verbs: [get] }]\n\

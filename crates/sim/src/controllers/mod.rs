@@ -14,11 +14,12 @@ mod trouble;
 mod volumes;
 mod world;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::{AbortHandle, abortable};
 use futures::stream::FuturesUnordered;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{
@@ -282,11 +283,16 @@ async fn custom_kinds(client: Client, found: mpsc::UnboundedSender<ApiResource>)
     }
 }
 
-/// Follows one kind, and finishes each object after its time.
+/// What is being finished, by namespace and name: the uid and generation, and what ends the work on it.
+type Under = BTreeMap<(String, String), (String, i64, AbortHandle)>;
+
+/// Follows one kind, and finishes each object after its time. As real controllers do, nobody works on what an object
+/// was before: a newer generation, or another object of that name, ends the work on it.
 async fn one_kind(shared: Shared, resource: ApiResource) {
     let api: Api<DynamicObject> = Api::all_with(shared.client.clone(), &resource);
     let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     let mut done: BTreeSet<(String, i64, bool)> = BTreeSet::new();
+    let mut under = Under::new();
     let mut running = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -296,16 +302,30 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
                 Some(Err(_)) => {}
                 Some(Ok(object)) => {
                     let scheduled = object.annotations().contains_key(volumes::SELECTED_NODE);
-                    let key = (object.uid().unwrap_or_default(), object.metadata.generation.unwrap_or(0), scheduled);
+                    let (uid, generation) =
+                        (object.uid().unwrap_or_default(), object.metadata.generation.unwrap_or(0));
                     // What a workload made is part of its work.
                     let owned = matches!(resource.kind.as_str(), "Pod" | "ReplicaSet")
                         && object.owner_references().iter().any(|owner| owner.controller == Some(true));
-                    if !owned && object.metadata.deletion_timestamp.is_none() && done.insert(key) {
-                        running.push(finish(shared.clone(), resource.clone(), object));
+                    let new = !owned
+                        && object.metadata.deletion_timestamp.is_none()
+                        && done.insert((uid.clone(), generation, scheduled));
+                    if new {
+                        let name = (object.namespace().unwrap_or_default(), object.name_any());
+                        let (shared, resource) = (shared.clone(), resource.clone());
+                        let finish = async move { Task::new(shared, resource, object).await.finish().await };
+                        let (task, handle) = abortable(finish);
+                        running.push(task);
+                        let before = under.insert(name, (uid.clone(), generation, handle));
+                        if let Some((before, older, handle)) = before
+                            && (before != uid || older != generation)
+                        {
+                            handle.abort();
+                        }
                     }
                 }
             },
-            Some(()) = running.next() => {}
+            Some(_) = running.next() => {}
         }
     }
 }
@@ -320,82 +340,123 @@ async fn define(client: &Client, definitions: &[Value]) {
     }
 }
 
-/// Waits until an object is done, and writes what its controller would say.
-async fn finish(shared: Shared, resource: ApiResource, object: DynamicObject) {
-    let Shared { client, config, world } = shared;
-    let mut value = serde_json::to_value(&object).unwrap_or_default();
-    // Items of lists do not say what they are.
-    value["apiVersion"] = json!(resource.api_version);
-    value["kind"] = json!(resource.kind);
-    let custom = !KINDS.iter().any(|(group, _, kind, _)| *group == resource.group && *kind == resource.kind);
-    let status = if custom { (config.status_of)(&value) } else { None };
-    let api: Api<DynamicObject> = match object.namespace() {
-        Some(namespace) => Api::namespaced_with(client.clone(), &namespace, &resource),
-        None => Api::all_with(client.clone(), &resource),
-    };
-    let write = async |status: Value| {
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+/// An object on its way to being done.
+struct Task {
+    shared: Shared,
+    resource: ApiResource,
+    /// With what it is, which items of lists do not say.
+    value: Value,
+    name: String,
+    namespace: String,
+    api: Api<DynamicObject>,
+    /// It is none of [`KINDS`].
+    custom: bool,
+    /// How many nodes there are, where that matters.
+    nodes: usize,
+}
+
+impl Task {
+    async fn new(shared: Shared, resource: ApiResource, object: DynamicObject) -> Self {
+        let mut value = serde_json::to_value(&object).unwrap_or_default();
+        value["apiVersion"] = json!(resource.api_version);
+        value["kind"] = json!(resource.kind);
+        let custom =
+            !KINDS.iter().any(|(group, _, kind, _)| *group == resource.group && *kind == resource.kind);
+        let api = match object.namespace() {
+            Some(namespace) => Api::namespaced_with(shared.client.clone(), &namespace, &resource),
+            None => Api::all_with(shared.client.clone(), &resource),
+        };
+        let nodes = outcome::nodes(&shared.client, &resource).await;
+        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+        Self { shared, resource, value, name, namespace, api, custom, nodes }
+    }
+
+    async fn write(&self, status: Value) {
         // An object that was deleted meanwhile needs no status.
         let _ =
-            api.patch_status(&object.name_any(), &params, &Patch::Merge(&json!({ "status": status }))).await;
-    };
-    let nodes = outcome::nodes(&client, &resource).await;
-    if let Some(first) = outcome::begun(&value, nodes).filter(|_| config.pods) {
-        write(first).await;
+            self.api.patch_status(&self.name, &changes(), &Patch::Merge(&json!({ "status": status }))).await;
     }
-    let namespace = object.namespace().unwrap_or_default();
-    let objects = Objects { client: &client, namespace: &namespace };
-    let kind = if custom || !config.pods { "" } else { resource.kind.as_str() };
-    let trouble = (config.trouble)(&value);
-    if kind == "Service" && trouble.is_none() {
-        services::serve(&objects, &world, &value).await;
+
+    /// The kind, where the work of Kubernetes' own controllers is done here.
+    fn kind(&self) -> &str {
+        if self.custom || !self.shared.config.pods { "" } else { self.resource.kind.as_str() }
     }
-    let pods = match kind {
-        "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicaSet" | "ReplicationController" => {
-            Some(pods::make(&client, &world, &value).await)
+
+    fn objects(&self) -> Objects<'_> {
+        Objects { client: &self.shared.client, namespace: &self.namespace }
+    }
+
+    /// Waits until the object is done, and writes what its controller would say.
+    async fn finish(&self) {
+        let Shared { client, config, world } = &self.shared;
+        if let Some(first) = outcome::begun(&self.value, self.nodes).filter(|_| config.pods) {
+            self.write(first).await;
         }
-        "Pod" => Some(pods::alone(&client, &world, &value).await),
-        _ => None,
-    };
-    if pods.as_ref().is_some_and(pods::Pods::need_network) {
-        world.network().await;
+        let trouble = (config.trouble)(&self.value);
+        if self.kind() == "Service" && trouble.is_none() {
+            services::serve(&self.objects(), world, &self.value).await;
+        }
+        let pods = match self.kind() {
+            "Deployment" | "StatefulSet" | "DaemonSet" | "Job" | "ReplicaSet" | "ReplicationController" => {
+                Some(pods::make(client, world, &self.value).await)
+            }
+            "Pod" => Some(pods::alone(client, world, &self.value).await),
+            _ => None,
+        };
+        if pods.as_ref().is_some_and(pods::Pods::need_network) {
+            world.network().await;
+        }
+        if !self.passes(trouble, pods.as_ref()).await {
+            return;
+        }
+        work((config.readiness)(&self.value).unwrap_or(config.usual)).await;
+        if let Some(pods) = pods {
+            pods.become_ready(world).await;
+            define(client, &(config.brings)(&self.value).unwrap_or_default()).await;
+        }
+        if config.network.as_ref().is_some_and(|network| network(&self.value).is_some()) && world.connect() {
+            nodes_ready(client, true).await;
+        }
+        self.settle().await;
     }
-    if let Some(Trouble { what, lasts }) = trouble {
-        if let Some(pods) = &pods {
+
+    /// Lets go wrong what goes wrong; answers whether that passes.
+    async fn passes(&self, trouble: Option<Trouble>, pods: Option<&pods::Pods<'_>>) -> bool {
+        let Some(Trouble { what, lasts }) = trouble else { return true };
+        if let Some(pods) = pods {
             pods.suffer(what).await;
         }
         let Some(lasts) = lasts else {
-            if kind == "Job" && what != Troubled::Silent {
-                write(trouble::failed_job()).await;
+            if self.kind() == "Job" && what != Troubled::Silent {
+                self.write(trouble::failed_job()).await;
             }
-            return;
+            return false;
         };
         work(lasts).await;
-        if kind == "Service" {
-            services::serve(&objects, &world, &value).await;
+        if self.kind() == "Service" {
+            services::serve(&self.objects(), &self.shared.world, &self.value).await;
         }
+        true
     }
-    work((config.readiness)(&value).unwrap_or(config.usual)).await;
-    if let Some(pods) = pods {
-        pods.become_ready(&world).await;
-        define(&client, &(config.brings)(&value).unwrap_or_default()).await;
-    }
-    if config.network.as_ref().is_some_and(|network| network(&value).is_some()) && world.connect() {
-        nodes_ready(&client, true).await;
-    }
-    if resource.kind == "PersistentVolumeClaim" && !custom {
-        if config.pods {
-            volumes::bind(&objects, &world, &value).await;
-        } else {
-            volumes::provision(&objects, &value).await;
+
+    /// Writes what is said of an object that is done.
+    async fn settle(&self) {
+        let Shared { config, world, .. } = &self.shared;
+        if self.resource.kind == "PersistentVolumeClaim" && !self.custom {
+            if config.pods {
+                volumes::bind(&self.objects(), world, &self.value).await;
+            } else {
+                volumes::provision(&self.objects(), &self.value).await;
+            }
+            return;
         }
-        return;
-    }
-    if let Some(change) = outcome::certified(&value).filter(|_| config.pods) {
-        // One that was deleted meanwhile needs no certificate.
-        let _ = api.patch(&object.name_any(), &changes(), &Patch::Merge(&change)).await;
-    }
-    if let Some(last) = status.or_else(|| outcome::ended(&value, nodes)) {
-        write(last).await;
+        if let Some(change) = outcome::certified(&self.value).filter(|_| config.pods) {
+            // One that was deleted meanwhile needs no certificate.
+            let _ = self.api.patch(&self.name, &changes(), &Patch::Merge(&change)).await;
+        }
+        let status = if self.custom { (config.status_of)(&self.value) } else { None };
+        if let Some(last) = status.or_else(|| outcome::ended(&self.value, self.nodes)) {
+            self.write(last).await;
+        }
     }
 }

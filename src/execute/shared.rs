@@ -1,0 +1,173 @@
+//! What all steps of a run use: the cluster, who hears of it, how it is run.
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use super::event::{Event, EventKind, Outcome, Reporter};
+use super::hosts::Hosts;
+use super::retry;
+use crate::cluster::Cluster;
+use crate::cluster::error::ClusterError;
+use crate::cluster::watch::Watches;
+use crate::diagnose::Operators;
+use crate::model::mask::Masks;
+use crate::plan::{Counts, Plan, StepId, Verb};
+
+/// How a plan is run.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// Requests in flight at most.
+    pub(crate) concurrency: usize,
+    /// Take fields over from other managers.
+    pub(crate) force_conflicts: bool,
+    /// Instead of each component's own deadline, and of each step's on hosts.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// What all steps of a run use.
+pub(crate) struct Shared<'a> {
+    /// The cluster; `None` where there was none when the run began.
+    cluster: Option<&'a Cluster>,
+    /// The cluster that hosts have become.
+    arrived: OnceLock<Cluster>,
+    /// Does the steps on hosts.
+    pub(super) hosts: &'a dyn Hosts,
+    /// Takes the events.
+    pub(crate) reporter: &'a dyn Reporter,
+    /// When the run began.
+    pub(crate) started: Instant,
+    /// How it is run.
+    pub(crate) options: Options,
+    /// One permit for each request in flight.
+    pub(crate) requests: Semaphore,
+    /// What gates wait on.
+    pub(crate) watches: Watches,
+    /// Who looks after custom resources.
+    pub(crate) operators: Operators,
+    /// What no event says.
+    masks: Masks,
+    counts: Mutex<Counts>,
+}
+
+impl<'a> Shared<'a> {
+    /// Begins a run now.
+    pub(crate) fn new(
+        cluster: Option<&'a Cluster>,
+        hosts: &'a dyn Hosts,
+        reporter: &'a dyn Reporter,
+        options: Options,
+    ) -> Self {
+        Self {
+            cluster,
+            arrived: OnceLock::new(),
+            hosts,
+            reporter,
+            started: Instant::now(),
+            requests: Semaphore::new(options.concurrency.max(1)),
+            options,
+            watches: Watches::new(),
+            operators: Operators::default(),
+            masks: Masks::default(),
+            counts: Mutex::default(),
+        }
+    }
+
+    /// Takes what the plan says of who looks after custom resources, for diagnoses.
+    pub(crate) fn with_operators(mut self, plan: &Plan) -> Self {
+        for component in plan.components() {
+            let own = plan.steps.iter().filter(|step| step.id.component() == component);
+            self.operators
+                .add(own.flat_map(|step| &step.actions).filter_map(|action| action.object.as_deref()));
+        }
+        self
+    }
+
+    /// Takes what no event may say.
+    pub(crate) fn with_masks(mut self, masks: Masks) -> Self {
+        self.masks = masks;
+        self
+    }
+
+    /// The cluster, or why there is none.
+    pub(crate) fn cluster(&self) -> Result<&Cluster, ClusterError> {
+        self.cluster
+            .or_else(|| self.arrived.get())
+            .ok_or_else(|| ClusterError::NoSuchKind { object: "the API server".to_owned() })
+    }
+
+    /// Takes the cluster that hosts have become.
+    pub(super) fn arrived(&self, cluster: Cluster) {
+        // A second one would be the same: there is one first server.
+        let _ = self.arrived.set(cluster);
+    }
+
+    /// Reports what happens now.
+    pub(crate) fn report(&self, mut kind: EventKind) {
+        kind.mask(&self.masks);
+        self.reporter.report(&Event { at: self.started.elapsed(), kind });
+    }
+
+    /// Does `act` for a step until it succeeds, fails for good, or the
+    /// deadline passes; each failure that is tried again is reported.
+    pub(crate) async fn insist<T>(
+        &self,
+        step: &StepId,
+        object: &str,
+        deadline: Instant,
+        act: impl AsyncFnMut() -> Result<T, ClusterError>,
+    ) -> Result<T, ClusterError> {
+        self.insist_on(Some(step), object, deadline, act).await
+    }
+
+    /// The same, outside steps, too.
+    pub(super) async fn insist_on<T>(
+        &self,
+        step: Option<&StepId>,
+        object: &str,
+        deadline: Instant,
+        act: impl AsyncFnMut() -> Result<T, ClusterError>,
+    ) -> Result<T, ClusterError> {
+        let report = |retry: retry::Retry<'_>| {
+            self.report(EventKind::Retry {
+                step: step.cloned(),
+                object: object.to_owned(),
+                attempt: retry.attempt,
+                delay: retry.delay,
+                reason: retry.error.to_string(),
+            });
+        };
+        retry::until(deadline, act, report).await
+    }
+
+    /// Waits for a signal, and reports it.
+    pub(crate) async fn interrupted(&self, signal: impl Future<Output = Signal>) -> Outcome {
+        let (name, outcome) = match signal.await {
+            Signal::Interrupt => ("SIGINT", Outcome::Interrupted),
+            Signal::Terminate => ("SIGTERM", Outcome::Terminated),
+        };
+        self.report(EventKind::Interrupted { signal: name.to_owned() });
+        outcome
+    }
+
+    /// How many objects were written so far.
+    pub(super) fn counts(&self) -> Counts {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an object that was written.
+    pub(crate) fn count(&self, verb: Verb) {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).add(verb);
+    }
+}
+
+/// A signal that asks a run to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// SIGINT.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
