@@ -238,6 +238,9 @@ impl ClusterError {
                 Some(format!("check your rights with `kubectl auth can-i {verb}`, and the server's words above"))
             }
             Self::Refused { code: 401, .. } => Some("the kubeconfig's credentials are not valid any more".to_owned()),
+            Self::Refused { message, .. } if is_untyped(message) => Some(
+                "it has what its kind does not: mend the field that the server names, then run the same command again".to_owned(),
+            ),
             Self::Refused { code: 429 | 500..=599, .. } => Some(
                 "the API server, or what is in front of it, is not well: look at its log; then run the same command again".to_owned(),
             ),

@@ -20,7 +20,7 @@ use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::Stage;
 use crate::plan::edges::gate_is_of;
-use crate::plan::live::{Leftover, Live, Observed, Verdict};
+use crate::plan::live::{Leftover, Live, Observed, Verdict, goes_along};
 use crate::plan::planner::{Desired, DesiredComponent};
 use crate::plan::send;
 
@@ -76,6 +76,7 @@ impl Cluster {
             }
             objects.insert(id, live);
         }
+        goes_along(desired, &mut objects);
         let observed = Observed {
             served: Some(self.kinds()),
             provided: Some(self.provided(desired.hosts.is_empty()).await?),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::Change;
 use super::facility::Facility;
+use super::planner::Desired;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, ObjectId};
 
@@ -48,6 +49,30 @@ pub(crate) struct Live {
     pub(crate) recorded: bool,
     /// Others made it, and nobody's inventory has it: who has fields in it.
     pub(crate) foreign: Option<Vec<String>>,
+}
+
+/// What is in a namespace that is being deleted, or of a kind whose definition is, is as good as gone, however it looks.
+pub(crate) fn goes_along(desired: &Desired, objects: &mut BTreeMap<ObjectId, Live>) {
+    let going = |id: &ObjectId| objects.get(id).is_some_and(|live| matches!(live.verdict, Verdict::Going));
+    let wanted = desired.components.iter().flat_map(|component| &component.objects).map(|(_, object)| object);
+    let (mut namespaces, mut kinds) = (BTreeSet::new(), BTreeSet::new());
+    for object in wanted.filter(|object| going(&object.id)) {
+        if object.id.kind == GroupKind::new("", "Namespace") {
+            namespaces.insert(object.id.name.as_str());
+        }
+        kinds.extend(object.defines());
+    }
+    if namespaces.is_empty() && kinds.is_empty() {
+        return;
+    }
+    for (id, live) in objects.iter_mut() {
+        let along = kinds.contains(&id.kind)
+            || id.namespace.as_deref().is_some_and(|namespace| namespaces.contains(namespace));
+        // A Job that is done is not run again because its namespace is made anew.
+        if along && !matches!(live.verdict, Verdict::Finished) {
+            *live = Live { verdict: Verdict::Going, recorded: live.recorded, ..Live::default() };
+        }
+    }
 }
 
 impl Live {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::admission_tests::{any_rule, webhook};
-use super::live::{FieldConflict, Leftover, Live};
+use super::live::{FieldConflict, Leftover, Live, goes_along};
 use super::planner::{Allowed, Desired, Observed, Verdict, plan};
 use super::tests::{as_wanted, component, crd, deployment, edges, named, of};
 use super::{Plan, Reason, Stage};
@@ -204,5 +204,44 @@ fn what_the_user_must_allow_is_refused_all_at_once() {
             "app/objects Adopt Secret x/theirs: kubectl made it",
             "app/objects Replace Job x/job: only a new one can have spec (no)",
         ]
+    "#);
+}
+
+#[test]
+fn what_goes_with_its_namespace_or_definition_is_made_again() {
+    let (namespace, other) = (named("v1", "Namespace", None, "x"), named("v1", "Namespace", None, "y"));
+    let inside = named("v1", "ConfigMap", Some("x"), "a");
+    let outside = named("v1", "ConfigMap", Some("y"), "a");
+    let (crd, database) = (crd("db.example", "Database"), named("db.example/v1", "Database", Some("y"), "a"));
+    let all = [
+        (Stage::Namespaces, &namespace),
+        (Stage::Namespaces, &other),
+        (Stage::Crds, &crd),
+        (Stage::Objects, &inside),
+        (Stage::Objects, &outside),
+        (Stage::Resources, &database),
+    ];
+    let objects = all.map(|(stage, object)| (stage, Arc::clone(object)));
+    let desired = of(vec![component("app", objects.to_vec())]);
+    let mut observed = Observed::default();
+    for (_, object) in all {
+        observed.objects.insert(object.id.clone(), as_wanted());
+    }
+    for object in [&namespace, &crd] {
+        observed.objects.insert(object.id.clone(), Live { verdict: Verdict::Going, ..as_wanted() });
+    }
+    goes_along(&desired, &mut observed.objects);
+    let made = plan(&desired, &observed).unwrap();
+    let verbs: Vec<String> =
+        actions(&made).iter().map(|action| action.split(": ").next().unwrap().to_owned()).collect();
+    insta::assert_debug_snapshot!(verbs, @r#"
+    [
+        "app/namespaces Replace Namespace x",
+        "app/namespaces Keep Namespace y",
+        "app/crds Replace CustomResourceDefinition databases.db.example",
+        "app/objects Replace ConfigMap x/a",
+        "app/objects Keep ConfigMap y/a",
+        "app/resources Replace Database y/a",
+    ]
     "#);
 }

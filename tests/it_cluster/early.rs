@@ -241,6 +241,16 @@ fn custom_resources_fool_kubectl_and_helm() {
         "-p",
         r#"{"metadata":{"finalizers":null}}"#,
     ]);
+    // It was ready before the change, and only a wait for the condition itself looks at that.
+    let condition = "--for=jsonpath={.status.conditions[?(@.type=='Ready')].status}=True";
+    let asked = ["wait", condition, "thing/t", "--timeout=30s"];
+    let before = || {
+        let ready = format!(r#"{{"observedGeneration":1,"conditions":[{READY}]}}"#);
+        status(plane, &["-n", "before", "patch", "thing", "t"], &ready);
+        plane.ask(&["-n", "before", "patch", "thing", "t", "--type=merge", "-p", r#"{"spec":{"size":2}}"#]);
+    };
+    let older = "generation 2 not observed yet (status is of 1)";
+    fooled_after(plane, "before", (&thing("before", 1), before), &asked, older);
     // helm looks at no other conditions than those of kstatus, and not at whose generation they are.
     let weaker = r#"{ "type": "Available", "status": "False", "reason": "NoDisk" }"#;
     let name = "helm-weaker";

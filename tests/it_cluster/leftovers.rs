@@ -126,3 +126,48 @@ fn custom_resources_go_while_their_operator_still_runs() {
     }
     assert_eq!(inventories(plane), "cozy-inventory-rest");
 }
+
+#[test]
+fn what_goes_with_its_namespace_or_its_definition_is_made_again() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: things.going.example }\nspec:\n  group: going.example\n  scope: Namespaced\n  \
+        names: { kind: Thing, listKind: ThingList, plural: things, singular: thing }\n  \
+        versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }]\n";
+    let held = "apiVersion: going.example/v1\nkind: Thing\nmetadata: { name: t, namespace: stays, finalizers: [going.example/held] }\n";
+    cloud.component("going", "", &config("going", "a"));
+    cloud.component("stays", "", &format!("{crd}---\n{held}---\n{}", config("stays", "a")));
+    cloud.expect(&["install", "--yes"], 0);
+    // Somebody keeps the namespace, and the kind, from going at once: all that is in them looks as it should.
+    let guard = r#"{"metadata":{"finalizers":["going.example/held"]}}"#;
+    plane.ask(&["-n", "going", "patch", "configmap", "a", "--type=merge", "-p", guard]);
+    plane.ask(&["delete", "namespace", "going", "--wait=false"]);
+    plane.ask(&["delete", "crd", "things.going.example", "--wait=false"]);
+    let plan = cloud.expect(&["plan", "--diff"], 0);
+    for going in ["Namespace going", "ConfigMap going/a", "Thing stays/t", "things.going.example"] {
+        assert!(plan.contains(going), "no {going} in {plan}");
+    }
+    let mut run = cloud.command(&["install", "--yes", "-o", "json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(run.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let free = r#"{"metadata":{"finalizers":null}}"#;
+    let (mut held, mut said) = (vec!["configmap/a", "thing/t"], Vec::new());
+    for line in lines {
+        if line.contains("\"waiting\"") {
+            let namespace = |object: &str| if object == "thing/t" { "stays" } else { "going" };
+            held.retain(|object| {
+                let mine = if *object == "thing/t" { "things.going.example" } else { "Namespace going" };
+                let waits = line.contains(mine);
+                if waits {
+                    plane.ask(&["-n", namespace(object), "patch", object, "--type=merge", "-p", free]);
+                }
+                !waits
+            });
+        }
+        said.push(line);
+    }
+    assert!(run.wait().unwrap().success(), "{}", said.join("\n"));
+    plane.ask(&["-n", "going", "get", "configmap", "a"]);
+    plane.ask(&["-n", "stays", "get", "thing/t", "configmap/a"]);
+    assert!(cloud.expect(&["install", "--yes"], 0).contains("nothing to do"));
+    plane.ask(&["-n", "stays", "patch", "thing", "t", "--type=merge", "-p", free]);
+}

@@ -258,7 +258,7 @@ pub(super) fn rows() -> Vec<Row> {
         },
         Row {
             rule: "anything: its status is of an older generation",
-            fooled: &["kubectl wait --for=condition=Ready"],
+            fooled: &["kubectl wait --for=jsonpath (with --for=condition it looks at the generation)"],
             around: Vec::new(),
             early: custom(
                 json!({ "observedGeneration": 1, "conditions": [{ "type": "Ready", "status": "True" }] }),
