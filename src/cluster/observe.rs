@@ -79,7 +79,7 @@ impl Cluster {
         goes_along(desired, &mut objects);
         let observed = Observed {
             served: Some(self.kinds()),
-            provided: Some(self.provided(desired.hosts.is_empty()).await?),
+            provided: Some(self.provided(desired).await?),
             objects,
             inventories: each(&inventories, |inventory| inventory.ids().cloned().collect()),
             needs: each(&inventories, |inventory| inventory.needs().clone()),

@@ -115,9 +115,15 @@ impl<'a> Admission<'a> {
             && has("apiGroups", &[&object.id.kind.group])
             && (equivalent || has("apiVersions", &[&object.version]))
             && has("operations", &["CREATE", "UPDATE"])
-            && has("resources", &[plural, "*/*"])
+            && texts(rule, "resources").any(|resource| is_of(resource, plural))
             && (rule.get("resourceNames").is_none() || has("resourceNames", &[&object.id.name]))
     }
+}
+
+/// Whether a rule's resource is of a kind's objects, and not of its subresources alone.
+fn is_of(resource: &str, plural: &str) -> bool {
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    (resource == "*" || resource == plural) && matches!(subresource, "" | "*")
 }
 
 /// The fail-closed guards that an object brings.
@@ -161,22 +167,6 @@ fn guards<'a>(step: usize, object: &'a Object, bound: &HashSet<&str>) -> Vec<Gua
     }
 }
 
-/// The Services that answer an object's fail-closed webhooks, or its aggregated API: namespace and name.
-pub(crate) fn backends(object: &Object) -> impl Iterator<Item = (&str, &str)> {
-    let api = object.aggregates().and_then(|_| object.value.pointer("/spec/service"));
-    let webhooks = match object.id.kind.kind.as_str() {
-        "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration" => items(&object.value, "webhooks"),
-        _ => &[],
-    };
-    let webhooks = webhooks.iter().filter_map(|webhook| {
-        let closed = webhook.get("failurePolicy").and_then(Value::as_str) != Some("Ignore");
-        webhook.pointer("/clientConfig/service").filter(|_| closed)
-    });
-    webhooks
-        .chain(api)
-        .filter_map(|service| Some((service.get("namespace")?.as_str()?, service.get("name")?.as_str()?)))
-}
-
 /// Whether a label selector (`metav1.LabelSelector`) selects labels. One that is not valid selects nothing.
 fn selects(selector: &Value, labels: &Labels<'_>) -> bool {
     let by_labels = selector.get("matchLabels").and_then(Value::as_object).is_none_or(|wanted| {
@@ -202,7 +192,7 @@ fn labels(object: &Object) -> Labels<'_> {
     labels.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?))).collect()
 }
 
-fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+pub(super) fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Stage;
-use super::planner::{Observed, plan};
+use super::facility::Facility;
+use super::planner::{Desired, Observed, plan};
 use super::tests::{component, crd, deployment, edges, named, object, of};
 use crate::model::object::Object;
 
@@ -72,6 +73,8 @@ fn what_a_fail_closed_webhook_judges_comes_after_it() {
     assert_eq!(with("apiGroups", json!(["db.example"])), 1);
     assert_eq!(with("apiGroups", json!(["other.example"])), 0);
     assert_eq!(with("resources", json!(["databases", "configmaps/status"])), 1);
+    assert_eq!(with("resources", json!(["databases/*"])), 1, "with its subresources");
+    assert_eq!(with("resources", json!(["databases/status", "*/scale"])), 0, "a subresource alone");
     assert_eq!(with("resources", json!(["*/*"])), 4);
     assert_eq!(with("scope", json!("Namespaced")), 2);
     assert_eq!(with("scope", json!("Cluster")), 2);
@@ -113,6 +116,53 @@ fn an_admission_policy_judges_when_it_is_bound() {
     }));
     assert_eq!(judged(vec![Arc::clone(&policy)]).len(), 0);
     assert_eq!(judged(vec![policy, binding]).len(), 3);
+}
+
+/// What `judge` calls, applied by another component than what its pods answer with.
+fn split(selected: &Value) -> Vec<String> {
+    let mut service = Object::clone(&named("v1", "Service", Some("judge"), "judge"));
+    service.value["spec"] = json!({ "selector": { "app": "judge" } });
+    let mut pods = Object::clone(&deployment("judge", "judge", &json!({ "hostNetwork": true })));
+    pods.value["spec"]["template"]["metadata"] = json!({ "labels": selected });
+    let judge = component(
+        "c",
+        vec![(Stage::Objects, Arc::new(service)), (Stage::Webhooks, webhook(&any_rule(), &json!({})))],
+    );
+    let backend = component(
+        "d",
+        vec![
+            (Stage::Objects, Arc::new(pods)),
+            (Stage::Objects, named("v1", "ConfigMap", Some("judge"), "beside")),
+            (Stage::Resources, named("v1", "ConfigMap", Some("judge"), "later")),
+        ],
+    );
+    let plan = plan(&of(vec![judge, backend]), &Observed::default()).unwrap();
+    edges(&plan).into_iter().filter(|edge| edge.contains("d/")).collect()
+}
+
+#[test]
+fn a_webhook_waits_for_the_pods_that_its_service_selects_and_judges_what_comes_after_them() {
+    insta::assert_debug_snapshot!(split(&json!({ "app": "judge", "more": "too" })), @"");
+    insta::assert_debug_snapshot!(split(&json!({ "app": "other" })), @"");
+}
+
+#[test]
+fn a_fail_closed_webhook_that_nobody_answers_is_refused() {
+    let judge =
+        |rest: &Value, rules: &Value| of(vec![component("c", vec![(Stage::Webhooks, webhook(rules, rest))])]);
+    let errors = |desired: &Desired, observed: &Observed| -> Vec<String> {
+        let errors = plan(desired, observed).err().unwrap_or_default();
+        errors.iter().map(|error| format!("{}: {error}", error.code())).collect()
+    };
+    let closed = judge(&json!({}), &any_rule());
+    let said = errors(&closed, &Observed::nothing(false));
+    insta::assert_debug_snapshot!(said, @"");
+    assert_eq!(errors(&closed, &Observed::nothing(true)), said, "a cluster that nobody looked at");
+    let service = Facility::Service { namespace: "judge".to_owned(), name: "judge".to_owned() };
+    let there = Observed { provided: Some([service].into()), ..Observed::default() };
+    assert!(errors(&closed, &there).is_empty());
+    let open = judge(&json!({ "failurePolicy": "Ignore" }), &any_rule());
+    assert!(errors(&open, &Observed::nothing(false)).is_empty());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::admission::{self, Admission};
+use super::admission::Admission;
+use super::backends::{self, Backends};
 use super::facility::{self, Facility, Providers};
 use super::planner::{Desired, Observed};
 use super::{Blocks, Edge, Milestone, PlanError, Reason, Stage, Step, StepId, references};
@@ -16,8 +17,6 @@ use crate::model::object::{GroupKind, Object, ObjectId};
 struct Owners<'a> {
     kinds: HashMap<GroupKind, usize>,
     namespaces: HashMap<&'a str, usize>,
-    /// Services by namespace and name.
-    services: HashMap<(&'a str, &'a str), usize>,
     /// `APIService`s of other servers, by the group they serve.
     apis: HashMap<&'a str, (usize, &'a ObjectId)>,
     objects: HashMap<&'a ObjectId, usize>,
@@ -40,11 +39,6 @@ impl<'a> Owners<'a> {
                 }
                 if id.kind == GroupKind::new("", "Namespace") {
                     owners.namespaces.insert(&id.name, index);
-                }
-                if id.kind == GroupKind::new("", "Service")
-                    && let Some(namespace) = &id.namespace
-                {
-                    owners.services.insert((namespace, &id.name), index);
                 }
             }
         }
@@ -94,9 +88,10 @@ pub(crate) fn needs(
     }
     let mut errors = Vec::new();
     for component in &desired.components {
-        let Some(&(first, _)) = of.get(component.name.as_str()).and_then(|steps| steps.first()) else {
-            continue;
-        };
+        let own = of.get(component.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+        // Others may be in a namespace of this component, and it needs nobody.
+        let first = own.iter().find(|(_, stage)| *stage > Stage::Namespaces).or(own.first());
+        let Some(&(first, _)) = first else { continue };
         for need in &component.needs {
             let (name, stage) =
                 need.split_once('/').map_or((need.as_str(), None), |(name, stage)| (name, Some(stage)));
@@ -143,6 +138,8 @@ pub(crate) fn inferred(
     let sources = Sources {
         owners: Owners::new(steps),
         admission: Admission::new(steps),
+        backends: Backends::new(steps),
+        stood_in: desired.components.iter().filter(|it| it.stood_in).map(|it| it.name.as_str()).collect(),
         providers: Providers::new(desired, steps),
         cni: desired
             .components
@@ -176,6 +173,9 @@ pub(crate) fn inferred(
 struct Sources<'a> {
     owners: Owners<'a>,
     admission: Admission<'a>,
+    backends: Backends<'a>,
+    /// Components whose objects are not their own.
+    stood_in: BTreeSet<&'a str>,
     providers: Providers,
     /// The steps that give pods their network.
     cni: Vec<usize>,
@@ -217,15 +217,7 @@ impl Found<'_> {
             let reason = || Reason::Admission { object: id.clone(), guard: guard.id.clone() };
             self.add(guard.step, Milestone::Ready, Blocks::Apply, reason);
         }
-        for (namespace, name) in admission::backends(object) {
-            if let Some(&from) = owners.services.get(&(namespace, name)) {
-                let service = || format!("{namespace}/{name}");
-                self.add_any(from, Milestone::Ready, Blocks::Apply, || Reason::Backend {
-                    caller: id.clone(),
-                    service: service(),
-                });
-            }
-        }
+        self.answered(object, sources);
         for facility in facility::used(object) {
             self.facility(id, facility, sources);
         }
@@ -242,6 +234,37 @@ impl Found<'_> {
             }
             for &from in &sources.cni {
                 self.add(from, Milestone::Ready, Blocks::Ready, || Reason::Network { object: id.clone() });
+            }
+        }
+    }
+
+    /// What is called comes after all that answers; a webhook that nobody will ever answer is not applied at all.
+    fn answered(&mut self, object: &Object, sources: &Sources<'_>) {
+        let id = &object.id;
+        for (namespace, name) in backends::of_webhooks(object).chain(backends::of_api(object)) {
+            for from in sources.backends.steps((namespace, name)) {
+                self.add_any(from, Milestone::Ready, Blocks::Apply, || Reason::Backend {
+                    caller: id.clone(),
+                    service: format!("{namespace}/{name}"),
+                });
+            }
+        }
+        for (namespace, name) in backends::of_webhooks(object) {
+            let service = Facility::Service { namespace: namespace.to_owned(), name: name.to_owned() };
+            if sources.backends.has((namespace, name))
+                || sources.provided.is_some_and(|provided| provided.contains(&service))
+            {
+                continue;
+            }
+            if let Some(StepId::Stage(component, _)) = self.steps.get(self.to).map(|step| &step.id)
+                && !sources.stood_in.contains(component.as_str())
+            {
+                let (component, object) = (component.clone(), Box::new(id.clone()));
+                let error =
+                    PlanError::Unanswered { component, object, service: format!("{namespace}/{name}") };
+                if !self.errors.contains(&error) {
+                    self.errors.push(error);
+                }
             }
         }
     }

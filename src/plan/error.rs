@@ -50,6 +50,18 @@ pub(crate) enum PlanError {
         /// The Service.
         object: ObjectId,
     },
+    /// Nobody would answer a fail-closed webhook.
+    #[error(
+        "component `{component}`: {object} is answered by Service {service}, which is neither in the plan nor known to be in the cluster: it would refuse all that it judges"
+    )]
+    Unanswered {
+        /// Whose object.
+        component: ComponentName,
+        /// The webhook configuration.
+        object: Box<ObjectId>,
+        /// The Service's namespace and name.
+        service: String,
+    },
     /// Other managers own fields that would change.
     #[error("component `{component}`: {object} has fields that others own: {}", FieldConflict::words(.conflicts))]
     Conflict {
@@ -166,6 +178,7 @@ impl PlanError {
             | Self::UnknownNeed { .. }
             | Self::Unprovided { .. }
             | Self::NoPool { .. }
+            | Self::Unanswered { .. }
             | Self::Cycle { .. } => false,
         }
     }
@@ -197,6 +210,7 @@ impl PlanError {
             Self::Release { .. } => Code(2510),
             Self::Other { .. } => Code(2511),
             Self::TwoClusters { .. } => Code(2512),
+            Self::Unanswered { .. } => Code(2513),
             // The same when it turns up while it is applied.
             Self::Conflict { .. } => Code(4003),
         }
@@ -214,6 +228,9 @@ impl PlanError {
             Self::Unprovided { facility, .. } => facility.remedy(),
             Self::NoPool { .. } => {
                 "give a range with `network: { loadBalancer: [10.0.0.200-10.0.0.220] }` in cozy.yaml"
+            }
+            Self::Unanswered { .. } => {
+                "name the Service that serves the webhook; or let everything pass while nobody answers, with `failurePolicy: Ignore`"
             }
             Self::Conflict { .. } => FieldConflict::REMEDY,
             Self::Fixed { .. } => {

@@ -31,6 +31,13 @@ pub(crate) enum Facility {
     ClusterIssuer(String),
     /// An address for a Service of type `LoadBalancer`.
     LoadBalancer,
+    /// A Service that answers webhooks.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
     /// What a component or a cluster offers under a general name, such as `cni`.
     Capability(String),
 }
@@ -55,6 +62,7 @@ impl Facility {
             Self::LoadBalancer => {
                 "enable a component that provides `load-balancer`, and give it addresses with `network.loadBalancer`"
             }
+            Self::Service { .. } => "enable the component that brings this Service",
             Self::Capability(_) => "enable a component that provides it",
         }
     }
@@ -70,6 +78,7 @@ impl fmt::Display for Facility {
             Self::Issuer { namespace, name } => write!(f, "Issuer {namespace}/{name}"),
             Self::ClusterIssuer(name) => write!(f, "ClusterIssuer {name}"),
             Self::LoadBalancer => f.write_str("a load-balancer address"),
+            Self::Service { namespace, name } => write!(f, "Service {namespace}/{name}"),
             Self::Capability(name) if name == "cni" => f.write_str("a pod network (`cni`)"),
             Self::Capability(name) => write!(f, "`{name}`"),
         }

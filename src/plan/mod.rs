@@ -7,6 +7,7 @@
 mod admission;
 #[cfg(test)]
 mod admission_tests;
+pub(crate) mod backends;
 pub(crate) mod diff;
 pub(crate) mod edges;
 mod error;

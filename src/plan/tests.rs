@@ -166,6 +166,19 @@ fn a_stage_can_be_needed_and_a_capability() {
 }
 
 #[test]
+fn what_a_component_needs_may_be_in_its_namespace() {
+    let within = |name: &str| (Stage::Objects, named("v1", "ConfigMap", Some("ns"), name));
+    let first = vec![
+        (Stage::Generated, named("v1", "Secret", Some("cozy-system"), "generated")),
+        (Stage::Namespaces, named("v1", "Namespace", None, "ns")),
+        within("x"),
+    ];
+    let desired = of(vec![needing(component("c", first), &["d"]), component("d", vec![within("y")])]);
+    insta::assert_debug_snapshot!(edges(&plan(&desired, &Observed::default()).unwrap()), @r#"
+    "#);
+}
+
+#[test]
 fn impossible_plans_name_object_kind_and_path() {
     let desired = of(vec![
         needing(component("a", vec![(Stage::Objects, named("v1", "ConfigMap", Some("x"), "a"))]), &["b"]),
