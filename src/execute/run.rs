@@ -118,7 +118,8 @@ struct Loop<'a, 'b> {
     budgets: Budgets<'b>,
     failures: Vec<(String, Failure)>,
     stopped: Option<Outcome>,
-    last: Option<usize>,
+    /// The step that ended last, well or not, and how far it was to be.
+    last: Option<(usize, Milestone)>,
 }
 
 impl<'b> Loop<'_, 'b> {
@@ -252,7 +253,7 @@ impl<'b> Loop<'_, 'b> {
                     self.inventories.remember(component, complete);
                 }
                 self.states[index] = State::Ready;
-                self.last = Some(index);
+                self.last = Some((index, Milestone::Ready));
                 let before = self.held[index].before(Milestone::Ready);
                 let after = before.map(|(before, _)| plan.steps[before].id.clone());
                 self.shared.report(EventKind::StepReady { step: step.id.clone(), after });
@@ -279,7 +280,9 @@ impl<'b> Loop<'_, 'b> {
     }
 
     fn fail(&mut self, index: usize, failure: Failure) {
-        self.states[index] = State::Failed;
+        let was = std::mem::replace(&mut self.states[index], State::Failed);
+        let milestone = if was == State::Applying { Milestone::Applied } else { Milestone::Ready };
+        self.last = Some((index, milestone));
         let step: &Step = &self.plan.steps[index];
         let component = step.id.component().to_owned();
         self.shared.report(EventKind::ComponentFailed {
@@ -348,7 +351,7 @@ impl<'b> Loop<'_, 'b> {
             None => Outcome::Failed,
         };
         let mut path: Vec<String> = Vec::new();
-        let mut at = self.last.map(|index| (index, Milestone::Ready));
+        let mut at = self.last;
         // Each step of this way is earlier than the one before.
         while let Some((index, milestone)) = at {
             let name = self.plan.steps[index].id.component().to_owned();

@@ -105,9 +105,10 @@ pub(crate) fn plan(errors: &[PlanError]) -> Vec<Finding> {
         let (check, expected) = match error {
             PlanError::Foreign { .. } => ("leftovers", "nothing of others' that this cloud brings, too"),
             PlanError::Conflict { .. } | PlanError::Fixed { .. } => ("leftovers", "as this cloud wants it"),
-            PlanError::UnknownKind { .. } | PlanError::UnknownNeed { .. } | PlanError::Unprovided { .. } => {
-                ("provided", "brought by a component, or there already")
-            }
+            PlanError::UnknownKind { .. }
+            | PlanError::UnknownNeed { .. }
+            | PlanError::Unprovided { .. }
+            | PlanError::Unanswered { .. } => ("provided", "brought by a component, or there already"),
             PlanError::NoPool { .. } => ("provided", "addresses for load balancers"),
             PlanError::Quorum { .. }
             | PlanError::Stranded { .. }

@@ -298,3 +298,26 @@ fn components_that_wait_for_each_others_milestones_end() {
     });
     assert_eq!(path.unwrap(), ["web", "other", "web"]);
 }
+
+#[test]
+fn the_critical_path_of_a_failed_run_leads_to_what_failed_last() {
+    let pod =
+        json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": "example.org/job" }] });
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "job", "namespace": "default" },
+        "spec": { "template": { "spec": pod } },
+    });
+    let of = |name: &str, object: Value| {
+        tests::component(name, vec![(Stage::Objects, Arc::new(Object::from_value(object).unwrap()))])
+    };
+    let base = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "namespace": "default" } });
+    let web = DesiredComponent { needs: vec!["base".to_owned()], ..component(vec![deployment("web")], &[]) };
+    let bed = Bed { trouble: Some(Troubled::ImageMissing), ..CALM };
+    // The Job is the last that ends well, long before.
+    let ended = install_all(vec![of("base", base), of("other", job), web], bed);
+    let path = ended.events.iter().find_map(|event| match &event.kind {
+        EventKind::RunFinished { critical_path, .. } => Some(critical_path.join(" → ")),
+        _ => None,
+    });
+    assert_eq!((ended.outcome, path.as_deref()), (Outcome::Failed, Some("base → web")));
+}

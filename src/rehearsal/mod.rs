@@ -135,6 +135,17 @@ impl Script {
     }
 }
 
+/// The workloads of which a rehearsal makes a part of the pods only.
+fn shortened(plan: &Plan) -> impl Iterator<Item = String> {
+    let actions = plan.steps.iter().filter(|step| !step.done).flat_map(|step| &step.actions);
+    actions.filter_map(|action| action.object.as_deref()).filter_map(|object| {
+        let wanted = cozy_sim::wanted_pods(&object.value);
+        (wanted > cozy_sim::PODS_OF_A_WORKLOAD).then(|| {
+            format!("{} wants {wanted} pods: a rehearsal makes {}", object.id, cozy_sim::PODS_OF_A_WORKLOAD)
+        })
+    })
+}
+
 /// How a rehearsal ended.
 #[derive(Debug)]
 pub(crate) struct Rehearsed {
@@ -229,6 +240,9 @@ impl Rehearsal {
             shared.report(started);
             for fault in &faults.injected {
                 shared.report(EventKind::Warning { message: format!("injected: {fault}") });
+            }
+            for message in shortened(plan) {
+                shared.report(EventKind::Warning { message });
             }
             let stop = shared.interrupted(signal).boxed_local();
             Ok(run(&shared, plan, BTreeMap::new(), stop).await)

@@ -408,3 +408,41 @@ fn every_kind_that_is_waited_for_becomes_ready() {
     // Three seconds until there is a network, and three with it.
     assert!(events.last().unwrap().at < Duration::from_millis(6500), "{last:#?}");
 }
+
+#[test]
+fn huge_workloads_are_rehearsed_with_a_part_of_their_pods() {
+    let workload = |api_version: &str, kind: &str, spec: &Value| {
+        let pod = json!({ "restartPolicy": "Never", "containers": [{ "name": "c", "image": "x" }] });
+        let mut value = json!({
+            "apiVersion": api_version, "kind": kind, "metadata": { "name": "w", "namespace": "default" },
+            "spec": { "template": { "metadata": { "labels": { "app": "w" } }, "spec": pod } },
+        });
+        value["spec"].as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        (Stage::Objects, object(value))
+    };
+    let selector = json!({ "matchLabels": { "app": "w" } });
+    let mut deployment =
+        workload("apps/v1", "Deployment", &json!({ "replicas": 2_000_000_000, "selector": selector }));
+    let mut value = deployment.1.value.clone();
+    value["spec"]["template"]["spec"]["restartPolicy"] = json!("Always");
+    deployment.1 = object(value);
+    let job = workload("batch/v1", "Job", &json!({ "completions": 100_000, "parallelism": 100_000 }));
+    let desired = made::of(vec![made::component("a", vec![deployment, job])]);
+    let plan = plan(&desired, &Observed::nothing(true)).unwrap();
+    let (outcome, events) = rehearse(&desired, &plan);
+    assert_eq!(outcome, Outcome::Done, "{events:#?}");
+    let warned: Vec<&str> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::Warning { message } if !message.is_empty() => Some(message.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        warned,
+        [
+            "Deployment default/w wants 2000000000 pods: a rehearsal makes 100",
+            "Job default/w wants 100000 pods: a rehearsal makes 100",
+        ]
+    );
+}

@@ -46,7 +46,9 @@ mod watch;
 mod webhooks;
 
 pub use cluster::{Cluster, Options, Refusal, Requests};
-pub use controllers::{Controllers, Says, Trouble, Troubled, run_controllers};
+pub use controllers::{
+    Controllers, PODS_OF_A_WORKLOAD, Says, Trouble, Troubled, run_controllers, wanted_pods,
+};
 pub use flaky::{Fault, Flaky, FlakyBody, FlakyService, Flaws};
 pub use service::{Server, ServerBody};
 pub use webhooks::Answers;

@@ -30,6 +30,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+pub use self::pods::{PODS_OF_A_WORKLOAD, wanted as wanted_pods};
 pub use self::trouble::{Trouble, Troubled};
 use self::world::World;
 

@@ -19,6 +19,9 @@ use crate::state::suffix;
 /// How often a pod that is refused (by a webhook that does not answer yet) is tried again, once a second.
 const TRIES: u32 = 600;
 
+/// How many pods of a workload are made: what holds for so many holds for more of the same.
+pub const PODS_OF_A_WORKLOAD: usize = 100;
+
 /// The pods of a workload's generation, on their way to being ready.
 pub(super) struct Pods<'a> {
     objects: Objects<'a>,
@@ -32,6 +35,19 @@ pub(super) struct Pods<'a> {
 pub(super) fn replicas(object: &Value, field: &str) -> usize {
     let wanted = tree::at(object, &["spec", field]).and_then(Value::as_u64).unwrap_or(1);
     usize::try_from(wanted).unwrap_or(usize::MAX)
+}
+
+/// Answers how many pods a workload wants at a time; of a `DaemonSet` the nodes decide that.
+#[must_use]
+pub fn wanted(workload: &Value) -> usize {
+    match tree::text(workload, &["kind"]) {
+        "Deployment" | "StatefulSet" | "ReplicaSet" | "ReplicationController" => {
+            replicas(workload, "replicas")
+        }
+        "Job" => replicas(workload, "parallelism").min(replicas(workload, "completions")),
+        "Pod" => 1,
+        _ => 0,
+    }
 }
 
 fn owned_by(owner: &Value) -> Value {
@@ -64,8 +80,7 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
     let name = tree::text(&owner, &["metadata", "name"]).to_owned();
     let wanted = match kind {
         "DaemonSet" => nodes.len(),
-        "Job" => replicas(workload, "parallelism").min(replicas(workload, "completions")),
-        _ => replicas(workload, "replicas"),
+        _ => wanted(workload).min(PODS_OF_A_WORKLOAD),
     };
     let mut live = owned(&objects, &owner, &template).await;
     for surplus in live.split_off(wanted.min(live.len())) {
