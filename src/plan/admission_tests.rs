@@ -142,8 +142,15 @@ fn split(selected: &Value) -> Vec<String> {
 
 #[test]
 fn a_webhook_waits_for_the_pods_that_its_service_selects_and_judges_what_comes_after_them() {
-    insta::assert_debug_snapshot!(split(&json!({ "app": "judge", "more": "too" })), @"");
-    insta::assert_debug_snapshot!(split(&json!({ "app": "other" })), @"");
+    insta::assert_debug_snapshot!(split(&json!({ "app": "judge", "more": "too" })), @r#"
+    [
+        "d/objects Ready -> c/webhooks Apply: ValidatingWebhookConfiguration judge is answered by Service judge/judge",
+        "d/objects Ready -> d/resources Apply: stages go in order",
+        "c/webhooks Ready -> d/resources Apply: ConfigMap judge/later is judged by ValidatingWebhookConfiguration judge",
+    ]
+    "#);
+    let apart = split(&json!({ "app": "other" }));
+    assert!(!apart.iter().any(|edge| edge.contains("-> c/webhooks")), "{apart:?}");
 }
 
 #[test]
@@ -156,7 +163,11 @@ fn a_fail_closed_webhook_that_nobody_answers_is_refused() {
     };
     let closed = judge(&json!({}), &any_rule());
     let said = errors(&closed, &Observed::nothing(false));
-    insta::assert_debug_snapshot!(said, @"");
+    insta::assert_debug_snapshot!(said, @r#"
+    [
+        "C2513: component `c`: ValidatingWebhookConfiguration judge is answered by Service judge/judge, which is neither in the plan nor known to be in the cluster: it would refuse all that it judges",
+    ]
+    "#);
     assert_eq!(errors(&closed, &Observed::nothing(true)), said, "a cluster that nobody looked at");
     let service = Facility::Service { namespace: "judge".to_owned(), name: "judge".to_owned() };
     let there = Observed { provided: Some([service].into()), ..Observed::default() };

@@ -175,6 +175,12 @@ fn what_a_component_needs_may_be_in_its_namespace() {
     ];
     let desired = of(vec![needing(component("c", first), &["d"]), component("d", vec![within("y")])]);
     insta::assert_debug_snapshot!(edges(&plan(&desired, &Observed::default()).unwrap()), @r#"
+        [
+            "c/generated Applied -> c/namespaces Apply: stages go in order",
+            "c/namespaces Applied -> d/objects Apply: ConfigMap ns/y is in namespace ns",
+            "c/namespaces Applied -> c/objects Apply: stages go in order",
+            "d/objects Ready -> c/objects Apply: needs: d",
+        ]
     "#);
 }
 
