@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 
 use crate::cluster::lease::{Holder, Liveness};
@@ -32,7 +33,7 @@ pub(crate) struct GlobalArgs {
     #[arg(short, long, global = true, value_name = "FORMAT", default_value = "text", env = "COZY_OUTPUT")]
     output: Output,
     /// Never ask: what needs an answer is an error that names its flag
-    #[arg(long, global = true, env = "COZY_NO_INPUT", value_parser = clap::builder::FalseyValueParser::new())]
+    #[arg(long, global = true, env = "COZY_NO_INPUT", value_parser = FalseyValueParser::new())]
     no_input: bool,
     /// Requests in flight at most
     #[arg(long, global = true, value_name = "N", default_value_t = 32, env = "COZY_CONCURRENCY",
@@ -42,10 +43,10 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "COZY_COLOR")]
     color: When,
     /// Say only what is wrong
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, env = "COZY_QUIET", value_parser = FalseyValueParser::new())]
     quiet: bool,
     /// Say more
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, env = "COZY_VERBOSE", value_parser = FalseyValueParser::new())]
     verbose: bool,
 }
 

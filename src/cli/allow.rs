@@ -1,19 +1,21 @@
 //! The flags that allow what is never done unasked: `plan` shows with them
 //! what `install` does with them.
 
+use clap::builder::FalseyValueParser;
+
 use crate::plan::planner::Allowed;
 
 /// What the user allows.
 #[derive(Debug, Clone, Copy, Default, clap::Args)]
 pub(super) struct Allow {
     /// Take over fields that other managers own
-    #[arg(long)]
+    #[arg(long, env = "COZY_FORCE_CONFLICTS", value_parser = FalseyValueParser::new())]
     force_conflicts: bool,
     /// Take over objects that others made
-    #[arg(long)]
+    #[arg(long, env = "COZY_ADOPT", value_parser = FalseyValueParser::new())]
     adopt: bool,
     /// Allow to delete data: CRDs, namespaces, volumes, and what is marked to be kept
-    #[arg(long = "allow-data-loss")]
+    #[arg(long = "allow-data-loss", env = "COZY_ALLOW_DATA_LOSS", value_parser = FalseyValueParser::new())]
     data_loss: bool,
 }
 

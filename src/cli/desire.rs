@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::flow::{self, Loaded};
 use crate::cluster::Cluster;
@@ -15,7 +15,7 @@ use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::plan::Plan;
 use crate::plan::planner::{self, Allowed, Desired, Observed};
-use crate::render::{self, Known, Missing};
+use crate::render::{self, Known, Missing, Rendered};
 use crate::ui::Ui;
 
 /// How often charts may ask for more after an answer: a lookup may depend on another one's.
@@ -63,48 +63,82 @@ pub(super) async fn wanted<'a>(
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
     let (mut lost, mut seen) = (Vec::new(), None);
     if let Some(cluster) = cluster {
-        let version = cluster.version().await.map_err(flow::cluster)?;
-        if let Some(facts) = facts.get_mut("cluster") {
-            facts["version"] = json!(version);
-            if loaded.file.cloud.hosts.is_empty() {
-                let nodes = match cluster.nodes().await {
-                    // Who may not list them is no worse off than with one node.
-                    Err(error) if error.is_forbidden() => 1,
-                    nodes => nodes.map_err(flow::cluster)?.len().max(1),
-                };
-                facts["nodes"] = json!(nodes);
-            }
-        }
-        let mut read = None;
+        let version = tell(cluster, loaded, &mut facts).await?;
+        let mut inventories = None;
         if loaded.components.iter().any(Resolved::is_chart) {
-            let inventories = &read.insert(cluster.inventories().await.map_err(flow::cluster)?).all;
-            known.kept = cluster.kept().await.map_err(flow::cluster)?;
-            let once = |name: &ComponentName| {
-                let entry = inventories.get(name).and_then(|inventory| inventory.get(&kept::secret(name)));
-                entry.is_some_and(|entry| entry.desired.is_some())
-            };
-            let all = loaded.components.iter().map(|resolved| &resolved.component.name);
-            lost.extend(all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned());
-            let unfinished = known.kept.iter().filter(|(name, kept)| {
-                kept.is_unfinished(|kind, of| {
-                    let entries = inventories.get(*name).into_iter().flat_map(Inventory::entries);
-                    let mut own = entries.filter(|(id, _)| id.kind.kind == kind && id.name == of);
-                    own.any(|(_, entry)| entry.complete)
-                })
-            });
-            known.unfinished = unfinished.map(|(name, _)| name.clone()).collect();
-            let declared =
-                loaded.components.iter().flat_map(|resolved| resolved.component.provides.all_kinds());
-            let declared = declared.map(|(provided, _)| provided.kind.clone()).collect();
-            known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
+            let read = cluster.inventories().await.map_err(flow::cluster)?;
+            lost = recall(cluster, loaded, &read, &mut known).await?;
+            inventories = Some(read);
         }
-        seen = Some(Seen { cluster, version, inventories: read });
+        seen = Some(Seen { cluster, version, inventories });
     }
+    let rendered = answered(cluster, loaded, &facts, known).await?;
+    let settings = loaded.components.iter().flat_map(|resolved| &resolved.secrets);
+    let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
+    let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
+    let masks = Masks::of_texts(settings.chain(generated));
+    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, seen })
+}
+
+/// Puts what a cluster says of itself among the facts that templates see. Returns its version.
+async fn tell(cluster: &Cluster, loaded: &Loaded, facts: &mut Map<String, Value>) -> anyhow::Result<String> {
+    let version = cluster.version().await.map_err(flow::cluster)?;
+    if let Some(facts) = facts.get_mut("cluster") {
+        facts["version"] = json!(version);
+        if loaded.file.cloud.hosts.is_empty() {
+            let nodes = match cluster.nodes().await {
+                // Who may not list them is no worse off than with one node.
+                Err(error) if error.is_forbidden() => 1,
+                nodes => nodes.map_err(flow::cluster)?.len().max(1),
+            };
+            facts["nodes"] = json!(nodes);
+        }
+    }
+    Ok(version)
+}
+
+/// What charts may know of a cluster: what they generated before, and its APIs. Returns the components whose generated
+/// values were kept, and are not there any more.
+async fn recall(
+    cluster: &Cluster,
+    loaded: &Loaded,
+    read: &Inventories,
+    known: &mut Known,
+) -> anyhow::Result<Vec<ComponentName>> {
+    let inventories = &read.all;
+    known.kept = cluster.kept().await.map_err(flow::cluster)?;
+    let once = |name: &ComponentName| {
+        let entry = inventories.get(name).and_then(|inventory| inventory.get(&kept::secret(name)));
+        entry.is_some_and(|entry| entry.desired.is_some())
+    };
+    let all = loaded.components.iter().map(|resolved| &resolved.component.name);
+    let lost = all.filter(|name| !known.kept.contains_key(*name) && once(name)).cloned().collect();
+    let unfinished = known.kept.iter().filter(|(name, kept)| {
+        kept.is_unfinished(|kind, of| {
+            let entries = inventories.get(*name).into_iter().flat_map(Inventory::entries);
+            let mut own = entries.filter(|(id, _)| id.kind.kind == kind && id.name == of);
+            own.any(|(_, entry)| entry.complete)
+        })
+    });
+    known.unfinished = unfinished.map(|(name, _)| name.clone()).collect();
+    let declared = loaded.components.iter().flat_map(|resolved| resolved.component.provides.all_kinds());
+    let declared = declared.map(|(provided, _)| provided.kind.clone()).collect();
+    known.apis = Some(cluster.apis(&declared, inventories.values().flat_map(Inventory::ids)));
+    Ok(lost)
+}
+
+/// Renders until no chart asks for an object whose answer is not known yet.
+async fn answered(
+    cluster: Option<&Cluster>,
+    loaded: &Loaded,
+    facts: &Map<String, Value>,
+    mut known: Known,
+) -> anyhow::Result<Vec<Rendered>> {
     let mut rounds = 0;
-    let rendered = loop {
-        let rendering = render::render(&loaded.components, &facts, &known);
+    loop {
+        let rendering = render::render(&loaded.components, facts, &known);
         let (Some(cluster), false) = (cluster, rendering.asked.is_empty()) else {
-            break rendering.result.map_err(flow::not_rendered)?;
+            return rendering.result.map_err(flow::not_rendered);
         };
         rounds += 1;
         if rounds > ROUNDS {
@@ -129,12 +163,7 @@ pub(super) async fn wanted<'a>(
                 answer.with_context(|| format!("a chart looks up {} {}", lookup.kind, lookup.name))?;
             known.answers.insert(lookup, answer);
         }
-    };
-    let settings = loaded.components.iter().flat_map(|resolved| &resolved.secrets);
-    let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
-    let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
-    let masks = Masks::of_texts(settings.chain(generated));
-    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, seen })
+    }
 }
 
 impl Wanted<'_> {

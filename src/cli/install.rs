@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -25,6 +26,7 @@ use crate::execute::hosts::{Hosts, Simulated};
 use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared};
 use crate::model::cloud::Provider;
+use crate::model::mask::Masks;
 use crate::plan::Plan;
 use crate::plan::planner::{self, Allowed, Desired, Observed};
 use crate::provider::kubeadm::Runner;
@@ -51,22 +53,22 @@ pub(super) struct Args {
     #[arg(long, value_name = "FAULT")]
     inject: Vec<String>,
     /// Write when what happened, and why: FILE.svg, FILE.html or FILE.json
-    #[arg(long, value_name = "FILE", value_parser = timeline_file)]
+    #[arg(long, value_name = "FILE", value_parser = timeline_file, env = "COZY_TIMELINE")]
     timeline: Option<String>,
     /// Do not ask
-    #[arg(long)]
+    #[arg(long, env = "COZY_YES", value_parser = FalseyValueParser::new())]
     yes: bool,
     /// How long each component may be at work until it is ready, instead of its own deadline; waiting for others does
     /// not count. On hosts: how long each step may take
     #[arg(long, value_name = "DURATION", value_parser = settings::span, env = "COZY_TIMEOUT")]
     timeout: Option<Duration>,
     /// How long to wait for another run that works on this cluster, instead of giving up
-    #[arg(long, value_name = "DURATION", value_parser = settings::span)]
+    #[arg(long, value_name = "DURATION", value_parser = settings::span, env = "COZY_WAIT_LOCK")]
     wait_lock: Option<Duration>,
     #[command(flatten)]
     allow: Allow,
     /// Take hosts with `state: removed` out of the cluster, and clean them
-    #[arg(long)]
+    #[arg(long, env = "COZY_REMOVE_HOSTS", value_parser = FalseyValueParser::new())]
     remove_hosts: bool,
     #[command(flatten)]
     hosts: HostArgs,
@@ -231,16 +233,13 @@ impl Run<'_> {
 
     async fn real(&self, (hosts, remove): (&HostArgs, bool), allowed: Allowed) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
-        let runner = if kubeadm {
-            match self.runner(hosts, remove).await? {
-                Ok(runner) => Some(runner),
+        let (runner, cluster) = if kubeadm {
+            let runner = match self.runner(hosts, remove).await? {
+                Ok(runner) => runner,
                 Err(exit) => return Ok(exit),
-            }
-        } else {
-            None
-        };
-        let cluster = if let Some(runner) = &runner {
-            runner.cluster().await.map_err(flow::failure)?
+            };
+            let cluster = runner.cluster().await.map_err(flow::failure)?;
+            (Some(runner), cluster)
         } else {
             let cluster = flow::connect(&self.loaded.file.cloud, self.settings).await?;
             let mut findings = existing::basics(self.loaded, &cluster, self.settings).await?;
@@ -248,32 +247,14 @@ impl Run<'_> {
             if let Some(exit) = existing::refused(self.loaded, &findings, skipped, self.ui) {
                 return Ok(exit);
             }
-            Some(cluster)
+            (None, Some(cluster))
         };
+        let Settled { plan, facts, inventories, masks, mut lock } =
+            match self.settled(cluster.as_ref(), runner.as_ref(), allowed).await? {
+                Ok(settled) => settled,
+                Err(exit) => return Ok(exit),
+            };
         let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
-        let patience = Instant::now() + self.wait_lock;
-        let (plan, facts, inventories, masks, mut lock) = loop {
-            let mut wanted = desire::wanted(self.loaded, cluster.as_ref(), allowed).await?;
-            wanted.desired.hosts = runner.as_ref().map(Runner::steps).unwrap_or_default();
-            let masks = wanted.masks.clone();
-            let version = runner.as_ref().map(Runner::version).or(wanted.version()).unwrap_or_default();
-            let facts = OwnFacts::new(self.loaded, version);
-            let planned = wanted.plan(self.settings.concurrency, self.ui);
-            let (plan, inventories) = planned.await?;
-            if plan.is_empty() {
-                return self.nothing_to_do(&plan, (inventories, cluster.as_ref(), hosts), &facts).await;
-            }
-            if !self.confirm(&plan, &facts, false)? {
-                self.ui.note("declined: nothing was written");
-                return Ok(Exit::Failed);
-            }
-            // Before there is an API server, the names of the units on hosts exclude a second run.
-            let Some(cluster) = &cluster else { break (plan, facts, inventories, masks, None) };
-            if let Some(lock) = self.lock(cluster, &inventories, patience).await.map_err(flow::cluster)? {
-                break (plan, facts, inventories, masks, Some(lock));
-            }
-            self.ui.note("another run was at work: looking again");
-        };
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
         let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
@@ -301,6 +282,41 @@ impl Run<'_> {
         let again = format!("cozy install{same} goes on from here");
         let words = Words { facts: facts.borrow(false), next: &next, again: &again };
         self.end(&plan, &finished, log.as_deref(), &words)
+    }
+
+    /// Plans, asks, and takes the lock: again when another run was at work meanwhile. `Err`: there is nothing to do, or
+    /// it was declined.
+    async fn settled(
+        &self,
+        cluster: Option<&Cluster>,
+        runner: Option<&Runner>,
+        allowed: Allowed,
+    ) -> anyhow::Result<Result<Settled, Exit>> {
+        let hosts: &dyn Hosts = runner.map_or(&Simulated, |runner| runner);
+        let patience = Instant::now() + self.wait_lock;
+        loop {
+            let mut wanted = desire::wanted(self.loaded, cluster, allowed).await?;
+            wanted.desired.hosts = runner.map(Runner::steps).unwrap_or_default();
+            let masks = wanted.masks.clone();
+            let version = runner.map(Runner::version).or(wanted.version()).unwrap_or_default();
+            let facts = OwnFacts::new(self.loaded, version);
+            let (plan, inventories) = wanted.plan(self.settings.concurrency, self.ui).await?;
+            if plan.is_empty() {
+                return self.nothing_to_do(&plan, (inventories, cluster, hosts), &facts).await.map(Err);
+            }
+            if !self.confirm(&plan, &facts, false)? {
+                self.ui.note("declined: nothing was written");
+                return Ok(Err(Exit::Failed));
+            }
+            // Before there is an API server, the names of the units on hosts exclude a second run.
+            let Some(cluster) = cluster else {
+                return Ok(Ok(Settled { plan, facts, inventories, masks, lock: None }));
+            };
+            if let Some(lock) = self.lock(cluster, &inventories, patience).await.map_err(flow::cluster)? {
+                return Ok(Ok(Settled { plan, facts, inventories, masks, lock: Some(lock) }));
+            }
+            self.ui.note("another run was at work: looking again");
+        }
     }
 
     /// The hosts, with certificates and settings that let work be done.
@@ -437,6 +453,17 @@ impl Run<'_> {
         }
         Ok(exit(finished))
     }
+}
+
+/// A plan that was agreed to, and what it was made from.
+struct Settled {
+    plan: Plan,
+    facts: OwnFacts,
+    inventories: Inventories,
+    /// What nothing may show.
+    masks: Masks,
+    /// `None`: there is no API server yet that could hold a lock.
+    lock: Option<Lock>,
 }
 
 /// What is said at the end of a run.

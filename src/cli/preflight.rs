@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use futures::future;
 use serde_json::json;
 
@@ -28,7 +29,7 @@ pub(super) struct Args {
     #[arg(long)]
     fix: bool,
     /// Do not ask
-    #[arg(long)]
+    #[arg(long, env = "COZY_YES", value_parser = FalseyValueParser::new())]
     yes: bool,
     #[command(flatten)]
     hosts: HostArgs,
@@ -38,10 +39,10 @@ pub(super) struct Args {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct HostArgs {
     /// Leave out a check, by its name (repeatable)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "COZY_SKIP_CHECK", value_delimiter = ',')]
     skip_check: Vec<String>,
     /// Take the SSH keys of hosts that are not known yet, and store them
-    #[arg(long)]
+    #[arg(long, env = "COZY_ACCEPT_NEW_HOST_KEYS", value_parser = FalseyValueParser::new())]
     accept_new_host_keys: bool,
 }
 

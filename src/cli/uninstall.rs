@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clap::builder::FalseyValueParser;
 use futures::FutureExt as _;
 use futures::future;
 
@@ -27,7 +28,7 @@ pub(super) struct Args {
     #[arg(long)]
     hosts: bool,
     /// Do not ask
-    #[arg(long)]
+    #[arg(long, env = "COZY_YES", value_parser = FalseyValueParser::new())]
     yes: bool,
     #[command(flatten)]
     reach: HostArgs,

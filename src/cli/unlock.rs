@@ -1,5 +1,6 @@
 //! `cozy unlock`: takes the lock away from a run that is dead.
 
+use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::flow;
@@ -11,7 +12,7 @@ use crate::ui::{Format, Ui};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Do not ask
-    #[arg(long)]
+    #[arg(long, env = "COZY_YES", value_parser = FalseyValueParser::new())]
     yes: bool,
 }
 

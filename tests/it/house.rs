@@ -60,8 +60,7 @@ fn the_map_of_the_modules_is_true() {
         if inner.iter().any(|part| only_tests(part.to_str().unwrap())) {
             continue;
         }
-        for used in code.split("crate::").skip(1) {
-            let used: String = used.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        for used in code.split("crate::").skip(1).flat_map(modules) {
             let upwards = place(&used).is_some_and(|place| place < own);
             assert!(
                 !upwards || UPWARDS.contains(&(module, used.as_str())),
@@ -70,4 +69,32 @@ fn the_map_of_the_modules_is_true() {
             );
         }
     }
+}
+
+/// The modules that the rest of a path after `crate::` names: one, or those of a group such as `{ui, plan::{self}}`.
+fn modules(path: &str) -> Vec<String> {
+    let name = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    let Some(group) = path.strip_prefix('{') else { return vec![name(path)] };
+    let (mut depth, mut names, mut start) = (0, Vec::new(), 0);
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' | ',' if depth == 0 => {
+                names.push(name(group[start..at].trim_start()));
+                start = at + 1;
+                if c == '}' {
+                    break;
+                }
+            }
+            '}' => depth -= 1,
+            _ => {}
+        }
+    }
+    names
+}
+
+#[test]
+fn the_modules_of_grouped_imports_are_seen() {
+    assert_eq!(modules("ui::{Format, Ui};"), ["ui"]);
+    assert_eq!(modules("{\n    cli::{flow, plan},\n    ui,\n};"), ["cli", "ui", ""]);
 }

@@ -144,6 +144,12 @@ fn the_example_is_installed_left_alone_changed_broken_and_mended() {
     assert_eq!(cloud.plane.ask(&["-n", "cozy-system", "get", "leases", "-o", "name"]), "");
     cloud.expect(&["plan", "--exit-code"], 0);
     assert!(cloud.expect(&["status"], 0).contains("✓ guestbook"));
+    let status: serde_json::Value =
+        serde_json::from_str(&cloud.expect(&["status", "-o", "json"], 0)).unwrap();
+    let schema = serde_json::from_str(&cloud.expect(&["schema", "status"], 0)).unwrap();
+    assert!(jsonschema::is_valid(&schema, &status), "{status}");
+    let known = schema["properties"].as_object().unwrap();
+    assert!(status.as_object().unwrap().keys().all(|key| known.contains_key(key)), "{status}");
 
     // A changed value changes one object.
     cloud.edit("cozy.yaml", |text| text.replace("replicas: 2", "replicas: 3"));
