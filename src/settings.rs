@@ -188,9 +188,13 @@ impl From<GlobalArgs> for Settings {
     }
 }
 
-/// A duration as a flag's value.
+/// A duration as a flag's value; none at all is a slip.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
-    text.parse::<Span>().map(|span| span.0).map_err(|error| error.to_string())
+    match text.parse::<Span>() {
+        Ok(span) if span.0.is_zero() => Err("it is no time at all".to_owned()),
+        Ok(span) => Ok(span.0),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 impl Settings {
@@ -206,7 +210,7 @@ impl Settings {
 }
 
 /// A word as a POSIX shell reads it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

@@ -131,7 +131,10 @@ fn lint(catalogue: Catalogue, mut findings: Vec<Finding>, ui: &Ui) -> anyhow::Re
         return Err(Problem::Many(said).into());
     }
     let (bundles, components) = (catalogue.bundles.len(), catalogue.components.len());
-    let notes = checks::notes(catalogue);
+    let checks::Planned { mistakes, notes } = checks::planned(catalogue)?;
+    if !mistakes.is_empty() {
+        return Err(Problem::Many(mistakes).into());
+    }
     match ui.format() {
         Format::Text => {
             ui.note(format!("bundles: {bundles}, components: {components}: all are fine"));

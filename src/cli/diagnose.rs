@@ -46,12 +46,14 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let mut loaded = flow::load(settings)?;
     flow::known(&loaded, component.as_slice())?;
     secrets::read(&mut loaded, settings)?;
+    let runtime = flow::runtime()?;
+    // Where there is no cluster nothing needs to be fetched.
+    let cluster = runtime.block_on(flow::connect(&loaded.file.cloud, settings))?;
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
     desire::refuse(&loaded)?;
-    let (found, files) = flow::runtime()?.block_on(async {
-        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+    let (found, files) = runtime.block_on(async {
         let desired = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?.desired;
         let all = desired.components.iter();
         let wanted: Vec<&DesiredComponent> =

@@ -23,7 +23,7 @@ use crate::model::release::{Release, ReleaseError};
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
 use crate::model::texts::MINORS;
-use crate::plan::planner::{Allowed, Desired, DesiredComponent};
+use crate::plan::planner::{self, Allowed, Desired, DesiredComponent};
 use crate::plan::{PlanError, send};
 use crate::provider::kubeadm::{self, steps};
 use crate::render::{self, Known, Missing, RenderError, Rendered};
@@ -158,6 +158,32 @@ pub(crate) fn known(loaded: &Loaded, named: &[ComponentName]) -> anyhow::Result<
     Ok(())
 }
 
+/// Says which gates judge nothing: those of objects that this cloud does not have.
+pub(crate) fn mention_idle_gates(desired: &Desired, ui: &Ui) {
+    for (component, of) in planner::idle_gates(desired) {
+        ui.note(format!(
+            "note: component `{component}`: its gate of {of} judges nothing: there is no such object"
+        ));
+    }
+}
+
+/// Refuses to change a cloud that is another version's (`version` in `cozy.yaml`).
+///
+/// # Errors
+/// C7010.
+pub(crate) fn own_version(cloud: &Cloud) -> anyhow::Result<()> {
+    let own = env!("CARGO_PKG_VERSION");
+    match cloud.version.as_deref() {
+        Some(wants) if wants.trim_start_matches('v') != own => {
+            let message =
+                format!("cloud {} is changed by cozy {wants} only, and this is cozy {own}", cloud.name);
+            let hint = "take that version, or change `version` in the cloud's file";
+            Err(Problem::new(7010, Exit::Usage, message, hint).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Shows what is doubtful in `cozy.yaml`, and stops nothing.
 pub(crate) fn warn(loaded: &Loaded, ui: &Ui) {
     if !loaded.file.warnings.is_empty() {
@@ -177,7 +203,7 @@ fn read(file: &str) -> anyhow::Result<(Vec<u8>, String)> {
         Ok(_) => Ok((bytes, file.to_owned())),
         Err(error) => {
             let message = format!("cannot read the cloud's file `{file}`");
-            let hint = "name it with --file; examples/edge.yaml is one to start from";
+            let hint = "name it with --file; `cozy schema cloud` says what can stand in it";
             Err(Problem::new(1000, Exit::Usage, message, hint).because(error).into())
         }
     }
@@ -408,6 +434,19 @@ pub(crate) fn written(file: &str, text: &str) -> anyhow::Result<()> {
         let hint = "name a file in a folder that exists and can be written to";
         Problem::new(7009, Exit::Usage, format!("cannot write `{file}`"), hint).because(error).into()
     })
+}
+
+/// Refuses a file whose folder is not there, before the work for it begins.
+///
+/// # Errors
+/// C7009.
+pub(crate) fn writable(file: &str) -> anyhow::Result<()> {
+    let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
+    if Path::new(file).is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
+        let hint = "name a file in a folder that exists and can be written to";
+        return Err(Problem::new(7009, Exit::Usage, format!("cannot write `{file}`"), hint).into());
+    }
+    Ok(())
 }
 
 /// Asks before something is done that cannot be taken back; `yes` answers for the person. `false`: declined.

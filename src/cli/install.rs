@@ -105,7 +105,9 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         return Ok(Exit::Done);
     }
     let injected = injected(inject, rehearse)?;
+    timeline.as_deref().map_or(Ok(()), flow::writable)?;
     let mut loaded = flow::load(settings)?;
+    flow::own_version(&loaded.file.cloud)?;
     flow::warn(&loaded, ui);
     if !rehearse {
         secrets::read(&mut loaded, settings)?;
@@ -123,11 +125,13 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         wait_lock: wait_lock.unwrap_or_default(),
         timeline: Arc::default(),
         picture: timeline.as_deref(),
+        injected: said_again(inject, seed, timeout),
     };
     if rehearse {
         let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allowed);
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
         let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
+        flow::mention_idle_gates(&desired, ui);
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)
     } else {
@@ -153,6 +157,14 @@ fn injected(texts: &[String], rehearse: bool) -> anyhow::Result<Vec<Injected>> {
     Ok(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(|error| no_fault(&error))?)
 }
 
+/// The flags that make a rehearsal the same once more.
+fn said_again(faults: &[String], seed: u64, timeout: Option<Duration>) -> String {
+    let faults = faults.iter().map(|fault| format!(" --inject {}", settings::quoted(fault)));
+    let seed = (seed > 0).then(|| format!(" --seed {seed}"));
+    let timeout = timeout.map(|timeout| format!(" --timeout {}s", timeout.as_secs()));
+    faults.chain(seed).chain(timeout).collect()
+}
+
 fn no_fault(error: &FaultError) -> Problem {
     Problem::new(7006, Exit::Usage, error.to_string(), "`cozy install --inject help` lists the faults")
 }
@@ -171,6 +183,8 @@ struct Run<'a> {
     timeline: Arc<Mutex<Timeline>>,
     /// Where the picture of the run goes.
     picture: Option<&'a str>,
+    /// The flags of its faults, for a shell.
+    injected: String,
 }
 
 impl Run<'_> {
@@ -225,7 +239,7 @@ impl Run<'_> {
         let same = self.settings.same();
         let (next, again) = (
             format!("cozy install{same} does the same for real"),
-            format!("cozy install --rehearse{same} rehearses it again"),
+            format!("cozy install --rehearse{same}{} rehearses it again", self.injected),
         );
         let words = Words { facts: facts.borrow(true), next: &next, again: &again };
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
@@ -298,6 +312,7 @@ impl Run<'_> {
             let mut wanted = desire::wanted(self.loaded, cluster, allowed).await?;
             wanted.desired.hosts = runner.map(Runner::steps).unwrap_or_default();
             let masks = wanted.masks.clone();
+            flow::mention_idle_gates(&wanted.desired, self.ui);
             let version = runner.map(Runner::version).or(wanted.version()).unwrap_or_default();
             let facts = OwnFacts::new(self.loaded, version);
             let (plan, inventories) = wanted.plan(self.settings.concurrency, self.ui).await?;
@@ -420,12 +435,14 @@ impl Run<'_> {
         words: &Words<'_>,
     ) -> anyhow::Result<Exit> {
         let timeline = self.timeline.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unwritten = false;
         if let Some(file) = self.picture {
             let form = Form::of(file).unwrap_or(Form::Json);
             let picture = Picture::new(plan, &words.facts, &timeline.course(plan));
             // A run is worth more than its picture.
             if let Err(error) = flow::written(file, &picture.render(form)?) {
                 flow::tell(&error, self.ui);
+                unwritten = true;
             }
         }
         if self.ui.format() == Format::Text {
@@ -440,7 +457,7 @@ impl Run<'_> {
                 _ => Vec::new(),
             };
             self.ui.note(timeline.render(plan, self.ui.width()).trim_end());
-            self.ui.note(timeline.summary(&shorter, next, self.ui.width()).trim_end());
+            self.ui.note(timeline.summary(plan, &shorter, next, self.ui.width()).trim_end());
             if finished.outcome != Outcome::Done {
                 if let Some(log) = log {
                     self.ui.note(format!("log     {}", log.path().display()));
@@ -451,7 +468,14 @@ impl Run<'_> {
                 }
             }
         }
-        Ok(exit(finished))
+        if let Some(why) = self.ui.unwritten() {
+            self.ui.error(&format!("error: events could not be written to stdout: {why}"));
+            unwritten = true;
+        }
+        Ok(match exit(finished) {
+            Exit::Done if unwritten => Exit::Failed,
+            exit => exit,
+        })
     }
 }
 

@@ -1,18 +1,21 @@
 //! What `cozy bundle lint` says of a catalogue beyond its files' form.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::flow::{self, Loaded, samples};
-use crate::error::{Code, Said};
+use crate::error::{Code, Problem, Said};
 use crate::health::around::Listed;
 use crate::health::cel::{Gate, Verdict};
 use crate::model::catalogue::Catalogue;
 use crate::model::component::{GateSpec, Resolved};
+use crate::model::finding::Finding;
 use crate::model::names::BundleName;
 use crate::model::object::{GroupKind, split_api_version};
 use crate::model::resolve::CloudFile;
+use crate::plan::PlanError;
 use crate::plan::planner::{self, Allowed, Observed};
 use crate::render::Missing;
 
@@ -89,36 +92,82 @@ fn is_related(gate: &Gate, spec: &GateSpec, kind: &GroupKind) -> bool {
     !judged && gate.kinds().contains(kind)
 }
 
-/// What the graphs of a catalogue's bundles show: written needs that are implied already, and edges that were left
-/// out. Each bundle is planned as a cloud of one server; one that needs settings is not.
-pub(super) fn notes(mut catalogue: Catalogue) -> Vec<String> {
-    let bundles: Vec<BundleName> = catalogue.bundles.keys().cloned().collect();
-    let mut notes = Vec::new();
-    for bundle in &bundles {
-        let Some((file, components)) = example(&catalogue, bundle) else { continue };
-        let Ok(loaded) = Loaded::new(file, catalogue, components) else { return notes };
-        notes.extend(graph(&loaded, bundle).unwrap_or_default());
-        catalogue = loaded.catalogue;
-    }
-    notes
+/// What the objects and graphs of a catalogue's bundles show.
+#[derive(Default)]
+pub(super) struct Planned {
+    /// Why they cannot be rendered, or planned.
+    pub(super) mistakes: Vec<Said>,
+    /// Written needs that are implied already, edges that were left out, bundles that could not be looked at.
+    pub(super) notes: Vec<String>,
 }
 
-/// A cloud of one server with a bundle's components.
-fn example(catalogue: &Catalogue, bundle: &BundleName) -> Option<(CloudFile, Vec<Resolved>)> {
+/// Renders and plans each bundle, as a cloud of one server.
+pub(super) fn planned(mut catalogue: Catalogue) -> anyhow::Result<Planned> {
+    let bundles: Vec<BundleName> = catalogue.bundles.keys().cloned().collect();
+    let mut planned = Planned::default();
+    for bundle in &bundles {
+        let (file, components) = match example(&catalogue, bundle) {
+            Ok(example) => example,
+            Err(why) => {
+                planned
+                    .notes
+                    .push(format!("bundle `{bundle}` is not planned: a cloud has to say more: {why}"));
+                continue;
+            }
+        };
+        let loaded = Loaded::new(file, catalogue, components)?;
+        match graph(&loaded, bundle) {
+            Ok(notes) => planned.notes.extend(notes),
+            Err(error) => match error.downcast::<Problem>()? {
+                Problem::Many(said) => planned.mistakes.extend(
+                    said.into_iter()
+                        .map(|said| Said { message: format!("bundle `{bundle}`: {}", said.message), ..said }),
+                ),
+                other => return Err(other.into()),
+            },
+        }
+        catalogue = loaded.catalogue;
+    }
+    // What is wrong with a component is said once, not for each bundle that has it.
+    let mut known = BTreeSet::new();
+    planned.mistakes.retain(|said| {
+        known.insert(
+            said.message.split_once("`: ").map_or_else(String::new, |(_, message)| message.to_owned()),
+        )
+    });
+    Ok(planned)
+}
+
+/// A cloud of one server with a bundle's components; or what else it would have to say.
+fn example(catalogue: &Catalogue, bundle: &BundleName) -> Result<(CloudFile, Vec<Resolved>), String> {
     let text = format!(
         "apiVersion: cozy/v1\nkind: Cloud\nname: lint\nbundle: {bundle}\ndomain: example.org\n\
          hosts: [{{ address: 192.0.2.11, devices: [/dev/disk/by-id/lint] }}]\n\
          network: {{ loadBalancer: [192.0.2.100-192.0.2.110] }}\n"
     );
-    let file = CloudFile::read(text.as_bytes(), "lint").ok()?;
-    let components = catalogue.resolve(&file).ok()?;
-    Some((file, components))
+    let first = |findings: Vec<Finding>| {
+        findings.into_iter().next().map(|finding| finding.message).unwrap_or_default()
+    };
+    let file = CloudFile::read(text.as_bytes(), "lint").map_err(first)?;
+    let components = catalogue.resolve(&file).map_err(first)?;
+    Ok((file, components))
 }
 
-fn graph(loaded: &Loaded, bundle: &BundleName) -> Option<Vec<String>> {
-    let rendered = flow::rendered(loaded, Missing::StandIn).ok()?;
+fn graph(loaded: &Loaded, bundle: &BundleName) -> anyhow::Result<Vec<String>> {
+    let rendered = flow::rendered(loaded, Missing::StandIn)?;
     let desired = flow::desired(loaded, rendered, Allowed::default());
-    let plan = planner::plan(&desired, &Observed::nothing(false)).ok()?;
+    let plan = match planner::plan(&desired, &Observed::nothing(false)) {
+        Ok(plan) => plan,
+        Err(errors) if errors.iter().all(PlanError::may_be_there) => {
+            let needs = errors
+                .iter()
+                .map(|error| format!("bundle `{bundle}` is for clusters that have more: {error}"));
+            return Ok(needs.collect());
+        }
+        Err(errors) => {
+            return Err(flow::no_plan(errors.into_iter().filter(|error| !error.may_be_there()).collect()));
+        }
+    };
     let name = |index: usize| plan.steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
     let implied = plan.implied_needs().into_iter().map(|(component, need)| {
         format!(
@@ -135,5 +184,5 @@ fn graph(loaded: &Loaded, bundle: &BundleName) -> Option<Vec<String>> {
     let idle = planner::idle_gates(&desired).into_iter().map(|(component, of)| {
         format!("bundle `{bundle}`: component `{component}`: its gate of {of} judges nothing: there is no such object")
     });
-    Some(implied.chain(dropped).chain(idle).collect())
+    Ok(implied.chain(dropped).chain(idle).collect())
 }

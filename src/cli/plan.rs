@@ -8,7 +8,7 @@ use super::secrets;
 use crate::error::{Exit, Problem};
 use crate::model::cloud::Provider;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Desired, Observed};
+use crate::plan::planner::{self, Observed};
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Facts;
@@ -50,7 +50,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     }
     let (plan, version) = if simulated {
         let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allow.into());
-        mention_idle_gates(&desired, ui);
+        flow::mention_idle_gates(&desired, ui);
         (
             planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?,
             flow::version(&loaded.file.cloud),
@@ -59,6 +59,9 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         desire::refuse(&loaded)?;
         flow::runtime()?.block_on(observed(&loaded, settings, allow, ui))?
     };
+    if simulated && !rehearse {
+        ui.note("note: neither hosts nor cluster were looked at: this is the plan for servers with nothing on them");
+    }
     let facts = OwnFacts::new(&loaded, &version);
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
     Ok(if exit_code && !plan.is_empty() { Exit::Changes } else { Exit::Done })
@@ -73,17 +76,8 @@ async fn observed(
     let cluster = flow::connect(&loaded.file.cloud, settings).await?;
     let wanted = desire::wanted(loaded, Some(&cluster), allow.into()).await?;
     let version = wanted.version().unwrap_or_default().to_owned();
-    mention_idle_gates(&wanted.desired, ui);
+    flow::mention_idle_gates(&wanted.desired, ui);
     Ok((wanted.plan(settings.concurrency, ui).await?.0, version))
-}
-
-/// Gates of objects that this cloud does not have.
-fn mention_idle_gates(desired: &Desired, ui: &Ui) {
-    for (component, of) in planner::idle_gates(desired) {
-        ui.note(format!(
-            "note: component `{component}`: its gate of {of} judges nothing: there is no such object"
-        ));
-    }
 }
 
 fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {

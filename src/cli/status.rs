@@ -34,12 +34,14 @@ struct Line {
 pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let mut loaded = flow::load(settings)?;
     secrets::read(&mut loaded, settings)?;
+    let runtime = flow::runtime()?;
+    // Where there is no cluster nothing needs to be fetched.
+    let cluster = runtime.block_on(flow::connect(&loaded.file.cloud, settings))?;
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
     desire::refuse(&loaded)?;
-    let (desired, observed, version, nodes) = flow::runtime()?.block_on(async {
-        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+    let (desired, observed, version, nodes) = runtime.block_on(async {
         let mut wanted = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?;
         let version = wanted.version().unwrap_or_default().to_owned();
         let nodes = cluster.nodes().await.map_err(flow::cluster)?;

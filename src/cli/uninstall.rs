@@ -48,6 +48,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         .into());
     }
     let loaded = flow::load(settings)?;
+    flow::own_version(&loaded.file.cloud)?;
     flow::warn(&loaded, ui);
     if loaded.file.cloud.kubernetes.provider == Provider::Existing {
         return Err(hosts::none("nothing was put on hosts"));

@@ -5,6 +5,7 @@ use serde_json::json;
 use super::artefacts;
 use super::flow;
 use crate::error::{Exit, Problem, Said};
+use crate::model::cloud::Provider;
 use crate::model::finding::Finding;
 use crate::plan::planner::{self, Allowed, Observed};
 use crate::render::{self, Missing};
@@ -28,15 +29,21 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         }
         let rendered = flow::rendered(&loaded, Missing::StandIn)?;
         let desired = flow::desired(&loaded, rendered, Allowed::default());
-        // A cluster that exists may serve kinds that no component brings.
-        if !desired.hosts.is_empty() {
-            planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;
+        // A cluster that exists may have what no component brings.
+        let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
+        let mut errors = planner::plan(&desired, &Observed::nothing(existing)).err().unwrap_or_default();
+        errors.retain(|error| !(existing && error.may_be_there()));
+        if !errors.is_empty() {
+            return Err(flow::no_plan(errors));
         }
         Ok(loaded)
     });
     match checked {
         Ok(loaded) => {
             flow::warn(&loaded, ui);
+            if let Err(error) = flow::own_version(&loaded.file.cloud) {
+                ui.note(format!("warning: {error}"));
+            }
             match ui.format() {
                 Format::Text => {
                     let name = if settings.file == "-" { "<stdin>" } else { settings.file.as_str() };

@@ -89,7 +89,9 @@ const SILENCE: Duration = Duration::from_secs(70);
 /// Why a kubeconfig cannot be read, without its content: parsers quote it, and it holds keys and tokens.
 fn unreadable(error: &KubeconfigError) -> Box<dyn std::error::Error + Send + Sync> {
     match error {
-        KubeconfigError::ReadConfig(source, _) => Box::new(std::io::Error::from(source.kind())),
+        KubeconfigError::ReadConfig(source, path) => {
+            format!("`{}`: {}", path.display(), std::io::Error::from(source.kind())).into()
+        }
         KubeconfigError::Parse(source) => {
             let place = source.location().map(|at| format!(", line {}, column {}", at.line(), at.column()));
             format!("it is not a kubeconfig{}", place.unwrap_or_default()).into()

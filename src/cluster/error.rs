@@ -194,7 +194,11 @@ impl ClusterError {
                     || reason == NAMESPACE_GOES;
                 passes && !is_untyped(message)
             }
-            Self::Unreachable { source, .. } => !is_tls(&**source),
+            // A request that cannot be built is never sent.
+            Self::Unreachable { source, .. } => {
+                !matches!(**source, kube::Error::BuildRequest(_) | kube::Error::HttpError(_))
+                    && !is_tls(&**source)
+            }
             Self::NoSuchKind { .. } => true,
             Self::Conflict { .. }
             | Self::Foreign { .. }

@@ -57,8 +57,9 @@ pub(crate) async fn until<T, E: Transient>(
             Ok(done) => return Ok(done),
             Err(error) => error,
         };
-        let wait = error.retry_after().unwrap_or(delay);
-        if !error.is_transient() || Instant::now() + wait > deadline {
+        // Who says 0 s is not asked in a loop either; what others say may be any number.
+        let wait = error.retry_after().unwrap_or_default().max(delay);
+        if !error.is_transient() || deadline.saturating_duration_since(Instant::now()) < wait {
             return Err(error);
         }
         report(Retry { attempt, delay: wait, error: &error });
@@ -72,4 +73,53 @@ pub(crate) async fn until<T, E: Transient>(
 #[expect(clippy::disallowed_methods, reason = "the one place where time passes without an event")]
 pub(crate) async fn pause(duration: Duration) {
     tokio::time::sleep(duration).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Busy(Option<Duration>);
+
+    impl Display for Busy {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("busy")
+        }
+    }
+
+    impl Transient for Busy {
+        fn is_transient(&self) -> bool {
+            true
+        }
+
+        fn retry_after(&self) -> Option<Duration> {
+            self.0
+        }
+    }
+
+    /// How often a server is asked within ten seconds that says so each time.
+    async fn tries(after: Option<Duration>) -> u32 {
+        let mut count = 0;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let answer: Result<(), Busy> = until(
+            deadline,
+            async || {
+                count += 1;
+                Err(Busy(after))
+            },
+            |_| {},
+        )
+        .await;
+        assert!(answer.is_err());
+        count
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_says_when_to_ask_again_but_never_at_once_or_beyond_the_deadline() {
+        let own = tries(None).await;
+        assert_eq!(tries(Some(Duration::ZERO)).await, own);
+        assert_eq!(tries(Some(Duration::from_secs(u64::MAX))).await, 1);
+        assert_eq!(tries(Some(Duration::from_secs(4))).await, 3);
+    }
 }

@@ -111,5 +111,13 @@ fn needs(catalogue: &Catalogue, name: &ComponentName, tree: &Tree) -> Vec<Findin
             findings.push(unknown(tree, range, 1209, "component or capability", what, &all));
         }
     }
+    for (index, ignored) in known.component.ignore_edges.iter().enumerate() {
+        let mut all: Vec<&str> = PROVIDED.to_vec();
+        all.extend(catalogue.components.keys().map(ComponentName::as_str));
+        if !all.contains(&ignored.as_str()) && !catalogue.unread.contains(ignored.as_str()) {
+            let range = tree.root.at(["ignoreEdges", &index.to_string()]).range.clone();
+            findings.push(unknown(tree, range, 1209, "component", ignored.as_str(), &all));
+        }
+    }
     findings
 }

@@ -75,8 +75,8 @@ impl Release {
     /// Reads a lock: one document a release, the newest first.
     pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Self>, ReleaseError> {
         let text = std::str::from_utf8(bytes).map_err(|error| ReleaseError::Broken(error.to_string()))?;
-        let releases: Vec<Self> =
-            serde_yaml::from_multiple(text).map_err(|error| ReleaseError::Broken(error.to_string()))?;
+        let releases: Vec<Self> = serde_yaml::from_multiple(text)
+            .map_err(|error| ReleaseError::Broken(plainly(&error.to_string())))?;
         if releases.is_empty() {
             return Err(ReleaseError::Broken("it has no release".to_owned()));
         }
@@ -109,12 +109,17 @@ impl Release {
         Ok(())
     }
 
-    /// The release of a version, with or without `v`; the first one when none is named.
+    /// The release of a version, with or without `v`; of a minor version such as `1.36` the first one; the first of
+    /// all when none is named.
     pub(crate) fn choose(all: Vec<Self>, wants: Option<&str>) -> Result<Self, ReleaseError> {
         let has = all.iter().map(|release| release.kubernetes.clone()).collect();
         let is = |release: &Self| {
             wants.is_none_or(|wants| {
-                wants.trim_start_matches('v') == release.kubernetes.trim_start_matches('v')
+                let (wants, has) =
+                    (wants.trim_start_matches('v'), release.kubernetes.trim_start_matches('v'));
+                let of_minor = wants.matches('.').count() == 1
+                    && has.strip_prefix(wants).is_some_and(|patch| patch.starts_with('.'));
+                wants == has || of_minor
             })
         };
         let wants = || wants.unwrap_or_default().to_owned();
@@ -125,6 +130,12 @@ impl Release {
     pub(crate) fn of<'a>(&'a self, arch: &'a str) -> impl Iterator<Item = &'a Binary> {
         self.artifacts.iter().filter(move |binary| binary.arch == arch)
     }
+}
+
+/// A parser's words without the picture that follows them.
+fn plainly(error: &str) -> String {
+    let words = error.strip_prefix("error: ").unwrap_or(error);
+    words.lines().next().unwrap_or_default().trim_end_matches([':', ' ']).to_owned()
 }
 
 impl Binary {
@@ -194,6 +205,9 @@ mod tests {
         assert_eq!(pick(None).as_ref(), Ok(&versions[0]));
         assert_eq!(pick(Some(&versions[2])).as_ref(), Ok(&versions[2]));
         assert_eq!(pick(Some(versions[3].trim_start_matches('v'))).as_ref(), Ok(&versions[3]));
+        let minor = versions[1].rsplit_once('.').unwrap().0;
+        assert_eq!(pick(Some(minor)).as_ref(), Ok(&versions[1]));
+        assert!(pick(Some("1.3")).is_err());
         let error = pick(Some("v1.20.0")).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -7,11 +7,15 @@ use super::ranges::Range;
 /// The minor versions of Kubernetes 1 that cozy can install and knows the kinds of.
 pub(crate) const MINORS: std::ops::RangeInclusive<u64> = 31..=36;
 
-/// Checks a version of Kubernetes, `v1.36.3`.
+/// Checks a version of Kubernetes: `v1.36.3`, `1.36.3`, or `1.36` for the newest patch that is locked.
 pub(super) fn kubernetes(version: &str) -> Result<(), String> {
-    let parsed = version.strip_prefix('v').and_then(|rest| semver::Version::parse(rest).ok());
-    let Some(parsed) = parsed else {
-        return Err(format!("`{version}` is not a version of Kubernetes, such as `v1.{}.0`", MINORS.end()));
+    let numbers = version.strip_prefix('v').unwrap_or(version);
+    let whole = if numbers.matches('.').count() == 1 { format!("{numbers}.0") } else { numbers.to_owned() };
+    let Ok(parsed) = semver::Version::parse(&whole) else {
+        let newest = MINORS.end();
+        return Err(format!(
+            "`{version}` is not a version of Kubernetes, such as `1.{newest}` or `v1.{newest}.0`"
+        ));
     };
     if parsed.major == 1 && MINORS.contains(&parsed.minor) {
         return Ok(());
@@ -126,8 +130,8 @@ mod tests {
         for (check, good, bad) in [
             (
                 kubernetes as fn(&str) -> Result<(), String>,
-                &["v1.31.0", "v1.36.3"][..],
-                &["1.36.3", "v1.36", "v1.30.1", "v9.99.0"][..],
+                &["v1.31.0", "v1.36.3", "1.36.3", "v1.36", "1.36"][..],
+                &["v1.30.1", "v9.99.0", "1", "v1", "1.36.3.1", "1.x", "", "latest"][..],
             ),
             (
                 endpoint,

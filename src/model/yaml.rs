@@ -166,7 +166,9 @@ pub(crate) fn read(bytes: &[u8], name: &str) -> Read {
     findings.extend(own);
     if root.is_none() && findings.is_empty() {
         let empty = Finding::error(1005, format!("{name}: the file is empty"));
-        findings.push(empty.hinted("`cozy schema` prints what can stand in it"));
+        findings.push(
+            empty.hinted("`cozy schema cloud`, `bundle` and `component` print what can stand in such a file"),
+        );
     }
     Read { source: Arc::clone(&decoded.source), root, findings, left_out }
 }

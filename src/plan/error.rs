@@ -183,6 +183,11 @@ impl PlanError {
         }
     }
 
+    /// Whether it may be well in a cluster that has more than what the components bring.
+    pub(crate) fn may_be_there(&self) -> bool {
+        matches!(self, Self::UnknownKind { .. } | Self::Unprovided { .. } | Self::NoPool { .. })
+    }
+
     pub(super) fn cycle<'a>(steps: &[Step], cycle: impl Iterator<Item = &'a Edge>) -> Self {
         let name = |index: usize| steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();
         let mut path = String::new();

@@ -93,8 +93,8 @@ pub(crate) fn times(plan: &Plan, costs: &[Cost]) -> Vec<Times> {
         .collect()
 }
 
-/// How long a component takes if it never waits for others: parts of it go at the same time.
-pub(crate) fn alone(plan: &Plan, component: &str) -> Duration {
+/// How long a component takes if its steps cost that, and it never waits for others: parts of it go at the same time.
+pub(crate) fn alone(plan: &Plan, costs: &[Cost], component: &str) -> Duration {
     let own: Vec<usize> =
         (0..plan.steps.len()).filter(|&step| plan.steps[step].id.component() == component).collect();
     let place = |step: usize| own.binary_search(&step).ok();
@@ -102,9 +102,9 @@ pub(crate) fn alone(plan: &Plan, component: &str) -> Duration {
         Some(super::Edge { from: place(edge.from)?, to: place(edge.to)?, ..edge.clone() })
     });
     let edges: Vec<_> = inside.collect();
-    let step = |place: usize| own.get(place).and_then(|step| plan.steps.get(*step));
-    let applying = |place| step(place).map_or(Duration::ZERO, apply_time);
-    let gating = |place| step(place).map_or(Duration::ZERO, |step| step.expect);
+    let cost = |place: usize| own.get(place).and_then(|step| costs.get(*step)).copied().unwrap_or_default();
+    let applying = |place| cost(place).applying;
+    let gating = |place| cost(place).gating;
     Schedule::new(own.len(), &edges, applying, gating).critical_nodes().1
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn gantt(rows: &[Row<'_>], total: Duration, width: usize) -> String {
     let longest = rows.iter().map(|row| text::width(row.name)).max().unwrap_or(0);
     let name_width = longest.clamp(8, (width / 3).max(8));
     let cells = width.saturating_sub(name_width + 14).max(10);
-    let total = millis(total).max(1);
+    let total = micros(total).max(1);
     let mut out = String::new();
     for row in rows {
         let mark = if row.critical { '◆' } else { ' ' };
@@ -68,14 +68,14 @@ fn took(row: &Row<'_>) -> String {
 /// What stands in the cell between two times.
 fn shade(row: &Row<'_>, from: u64, to: u64) -> char {
     let overlaps = |start: u64, end: u64| start < to && end.max(start + 1) > from;
-    let end_of = |span: &Span| span.ready.map_or(u64::MAX, millis);
+    let end_of = |span: &Span| span.ready.map_or(u64::MAX, micros);
     let last = row.spans.iter().map(end_of).max().unwrap_or(u64::MAX);
     let gated = |span: &Span| {
         let begun = span.applied.map(|applied| applied.max(span.free.unwrap_or_default()));
-        begun.is_some_and(|begun| overlaps(millis(begun), end_of(span)))
+        begun.is_some_and(|begun| overlaps(micros(begun), end_of(span)))
     };
     let applying =
-        |span: &Span| overlaps(millis(span.started), span.applied.map_or_else(|| end_of(span), millis));
+        |span: &Span| overlaps(micros(span.started), span.applied.map_or_else(|| end_of(span), micros));
     if row.failed && last > from && last <= to {
         '✗'
     } else if row.spans.iter().any(gated) {
@@ -99,7 +99,7 @@ fn axis(cells: usize, total: u64) -> (String, String) {
         let time = from.div_ceil(step) * step;
         if time < to {
             ticks.push(if cell == 0 { '└' } else { '┴' });
-            let label = human(Duration::from_millis(time));
+            let label = human(Duration::from_micros(time));
             if cell + text::width(&label) <= cells {
                 labels.push_str(&" ".repeat(cell.saturating_sub(text::width(&labels))));
                 labels.push_str(&label);
@@ -109,7 +109,7 @@ fn axis(cells: usize, total: u64) -> (String, String) {
         }
     }
     // The end stands at the right edge where there is room for it.
-    let end = human(Duration::from_millis(total));
+    let end = human(Duration::from_micros(total));
     let room = cells.saturating_sub(text::width(&labels));
     if room > text::width(&end) {
         ticks.pop();
@@ -120,22 +120,25 @@ fn axis(cells: usize, total: u64) -> (String, String) {
     (ticks, labels)
 }
 
-/// A round time between two ticks, so that their labels have room.
+/// A round time between two ticks of so many microseconds, so that their labels have room.
 pub(super) fn tick(cells: usize, total: u64) -> u64 {
-    const ROUND: [u64; 18] = [
-        1, 10, 100, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000, 600_000,
-        1_800_000, 3_600_000, 14_400_000, 86_400_000,
+    /// In milliseconds.
+    const ROUND: [u64; 22] = [
+        1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000,
+        300_000, 600_000, 1_800_000, 3_600_000, 14_400_000,
     ];
     let most = u64::try_from(cells / 10).unwrap_or(1).max(1);
-    ROUND.into_iter().find(|step| total / step <= most).unwrap_or(total)
+    let day = 86_400_000;
+    let steps = ROUND.into_iter().chain([day]).map(|step| step * 1_000);
+    steps.into_iter().find(|step| total / step <= most).unwrap_or(total)
 }
 
-/// Where a cell begins, in milliseconds.
+/// Where a cell begins, in microseconds.
 fn edge(cell: usize, cells: usize, total: u64) -> u64 {
     let (cell, cells) = (u64::try_from(cell).unwrap_or(0), u64::try_from(cells).unwrap_or(1));
     total.saturating_mul(cell) / cells
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,7 @@
 //! One JSON document a line and event, for programs.
 
 use std::fmt::Write as _;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
@@ -12,6 +13,8 @@ use super::text::is_hostile;
 /// Prints events as JSON lines.
 pub(crate) struct Json {
     sink: Sink,
+    /// Why the first event that could not be printed was not.
+    unwritten: Arc<OnceLock<String>>,
 }
 
 /// An event with its schema in front.
@@ -23,16 +26,18 @@ struct Document<'a> {
 }
 
 impl Json {
-    /// Prints to `sink`.
-    pub(crate) fn new(sink: Sink) -> Self {
-        Self { sink }
+    /// Prints to `sink`; what goes wrong is put into `unwritten`.
+    pub(crate) fn new(sink: Sink, unwritten: Arc<OnceLock<String>>) -> Self {
+        Self { sink, unwritten }
     }
 }
 
 impl Reporter for Json {
     fn report(&self, event: &Event) {
         // A full disk must not stop a run half way; the log file has it all.
-        drop(self.sink.write(&line(event)));
+        if let Err(error) = self.sink.write(&line(event)) {
+            let _ = self.unwritten.set(error.to_string());
+        }
     }
 }
 

@@ -28,7 +28,7 @@ pub(crate) mod timeline;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 
@@ -80,6 +80,8 @@ pub(crate) struct Ui {
     stdout: Sink,
     stderr: Sink,
     screen: MultiProgress,
+    /// Why events could not be printed, once that was so.
+    unwritten: Arc<OnceLock<String>>,
 }
 
 impl Ui {
@@ -94,14 +96,20 @@ impl Ui {
         } else {
             ProgressDrawTarget::hidden()
         };
-        Self { settings, stdout, stderr, screen: MultiProgress::with_draw_target(target) }
+        Self {
+            settings,
+            stdout,
+            stderr,
+            screen: MultiProgress::with_draw_target(target),
+            unwritten: Arc::default(),
+        }
     }
 
     /// Draws the events of a run: events as JSON on stdout, live lines on a
     /// terminal, one line an event elsewhere.
     pub(crate) fn reporter(&self) -> Box<dyn Reporter> {
         if self.settings.format == Format::Json {
-            return Box::new(json::Json::new(self.stdout.clone()));
+            return Box::new(json::Json::new(self.stdout.clone(), Arc::clone(&self.unwritten)));
         }
         self.progress()
     }
@@ -143,6 +151,11 @@ impl Ui {
     /// Prints a rendered error on stderr, also when quiet.
     pub(crate) fn error(&self, rendered: &str) {
         self.talk(rendered);
+    }
+
+    /// Why events could not be printed, if so: a run goes on without a reader, but does not end well.
+    pub(crate) fn unwritten(&self) -> Option<&str> {
+        self.unwritten.get().map(String::as_str)
     }
 
     /// Columns to print in.

@@ -89,7 +89,7 @@ fn row(plan: &Plan, name: &str, critical: bool, width: usize, hosts: usize) -> S
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.id.component() == name).collect();
     let mark = if critical { '◆' } else { '·' };
     let done = steps.iter().all(|step| step.done);
-    let took = if done { String::new() } else { human(savings::alone(plan, name)) };
+    let took = if done { String::new() } else { human(savings::alone(plan, &savings::expected(plan), name)) };
     let what = match steps.first() {
         _ if done => "as wanted".to_owned(),
         Some(Step { id: StepId::Host { .. }, .. }) if hosts > 0 => text::count(hosts, "host"),

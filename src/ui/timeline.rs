@@ -153,8 +153,14 @@ impl Timeline {
         format!("{}\n{}", text::cut(legend, width), gantt(&rows, self.last, width))
     }
 
+    /// How long each component was worked on itself, without its waits for others.
+    fn own(&self, plan: &Plan) -> BTreeMap<String, Duration> {
+        let costs = self.course(plan).costs;
+        self.took.keys().map(|name| (name.clone(), savings::alone(plan, &costs, name))).collect()
+    }
+
     /// What was done, what took longest, what would make it shorter, and the command to type next.
-    pub(crate) fn summary(&self, shorter: &[String], next: &str, width: usize) -> String {
+    pub(crate) fn summary(&self, plan: &Plan, shorter: &[String], next: &str, width: usize) -> String {
         let mut lines = Vec::new();
         if let Some(end) = &self.end {
             lines.push(outcome(end.outcome, end.took));
@@ -167,7 +173,7 @@ impl Timeline {
         let unfinished = self.end.as_ref().map_or(&[][..], |end| &end.unfinished);
         let others: Vec<String> = unfinished.iter().filter(|name| !failed.contains(name)).cloned().collect();
         push_names(&mut lines, "not done", &others, ", ");
-        let components = slowest(self.took.iter().map(|(name, took)| (clean(name), *took)));
+        let components = slowest(self.own(plan).into_iter());
         push_names(&mut lines, "slowest", &components, ", ");
         // What a host works on has no name but its step's.
         let named = |step: &str, object: &str| {
@@ -267,16 +273,17 @@ mod tests {
     #[test]
     fn summaries_end_with_what_to_type() {
         let done = timeline(&samples::run()).summary(
+            &samples::plan(),
             &["1m if cilium/objects took no time".to_owned()],
             "cozy status",
             80,
         );
-        let failed = timeline(&samples::failing_run()).summary(&[], "cozy install", 80);
+        let failed = timeline(&samples::failing_run()).summary(&samples::plan(), &[], "cozy install", 80);
         assert_snapshot!(format!("{done}{failed}"), @"
             done in 2m41s
               objects         86 created
               critical path   kubernetes → cilium → cert-manager → issuers
-              slowest         cert-manager 1m18s, kubernetes 1m02s, cilium 48s
+              slowest         kubernetes 1m02s, cert-manager 31s, issuers 21s
               slowest gates   Deployment cert-manager/cert-manager of cert-manager/objects
                               27s
               shorter by      1m if cilium/objects took no time
@@ -295,7 +302,7 @@ mod tests {
     #[test]
     fn nothing_happened() {
         let timeline = Timeline::default();
-        assert_eq!(timeline.summary(&[], "cozy plan", 80), "  next            cozy plan\n");
+        assert_eq!(timeline.summary(&samples::plan(), &[], "cozy plan", 80), "  next            cozy plan\n");
         assert!(timeline.render(&samples::plan(), 80).starts_with("timeline"));
         assert_eq!(timeline.failures(Paint(false), 80), "");
     }

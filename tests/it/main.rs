@@ -8,6 +8,7 @@ mod faults;
 mod hostile;
 mod house;
 mod mistakes;
+mod refused;
 mod strangers;
 
 use std::path::PathBuf;

@@ -222,12 +222,12 @@ fn what_is_no_text_is_said() {
     error: 1 mistake in the input
     error[C1005]: /cozy.yaml: the file is empty
      |
-     = help: `cozy schema` prints what can stand in it
+     = help: `cozy schema cloud`, `bundle` and `component` print what can stand in such a file
 
     error: 1 mistake in the input
     error[C1005]: /cozy.yaml: the file is empty
      |
-     = help: `cozy schema` prints what can stand in it
+     = help: `cozy schema cloud`, `bundle` and `component` print what can stand in such a file
 
     error: 1 mistake in the input
     error[C1003]: the file has a NUL byte
@@ -242,7 +242,7 @@ fn what_is_no_text_is_said() {
     error[C1000]: cannot read the cloud's file ``
       caused by: failed to read from file ``: Is a directory (os error 21)
 
-    hint: name it with --file; examples/edge.yaml is one to start from
+    hint: name it with --file; `cozy schema cloud` says what can stand in it
     ");
 }
 

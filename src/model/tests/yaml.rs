@@ -103,12 +103,12 @@ fn broken_files_2() {
     assert_snapshot!(yaml(""), @r"
     error[C1005]: cozy.yaml: the file is empty
      |
-     = help: `cozy schema` prints what can stand in it
+     = help: `cozy schema cloud`, `bundle` and `component` print what can stand in such a file
     ");
     assert_snapshot!(yaml("# nothing"), @r"
     error[C1005]: cozy.yaml: the file is empty
      |
-     = help: `cozy schema` prints what can stand in it
+     = help: `cozy schema cloud`, `bundle` and `component` print what can stand in such a file
     ");
 }
 

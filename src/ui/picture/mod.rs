@@ -305,7 +305,7 @@ fn reasons(plan: &Plan, path: &[usize], name: &str, steps: &[usize]) -> Vec<Reas
 
 /// Round times along the axis, with room for their labels.
 fn ticks(total: u64) -> Vec<Tick> {
-    let step = gantt::tick(80, total);
+    let step = gantt::tick(80, total.saturating_mul(1_000)) / 1_000;
     let last = total / step;
     let ticks = (0..=last).map(|index| index * step).filter(|at| *at == 0 || at * 100 / total <= 94);
     ticks.map(|at| Tick { left: at * WHOLE / total, label: human(Duration::from_millis(at)) }).collect()
