@@ -48,7 +48,7 @@ mod tests {
                     match (key.as_str(), value) {
                         ("oneOf" | "anyOf" | "allOf", parts) => strict(parts, true),
                         ("$defs", Value::Object(named)) => {
-                            named.values_mut().for_each(|named| strict(named, true))
+                            named.values_mut().for_each(|named| strict(named, true));
                         }
                         (_, value) => strict(value, false),
                     }
