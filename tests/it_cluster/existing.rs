@@ -33,6 +33,20 @@ impl Cloud {
     }
 }
 
+/// A role that gives rights away, and its binding.
+const ROLE: &str = "---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: { name: reader, namespace: hello }
+rules: [{ apiGroups: [\"\"], resources: [pods/log], verbs: [get] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: { name: reader, namespace: hello }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader }
+subjects: [{ kind: ServiceAccount, name: default, namespace: hello }]
+";
+
 /// An account that may do nothing, and a kubeconfig of its own.
 fn account(plane: &ControlPlane, folder: &std::path::Path) -> String {
     plane.ask(&["create", "namespace", "accounts"]);
@@ -68,6 +82,7 @@ fn role(findings: &[Value]) -> Value {
 fn what_an_account_may_not_do_is_said_at_once_and_is_all_that_it_needs() {
     let cloud = Cloud { plane: ControlPlane::own(), ..Cloud::new() };
     let plane = cloud.plane;
+    cloud.edit("catalogue/templates/base/base.yaml.j2", |text| format!("{text}{ROLE}"));
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = account(plane, folder.path());
 
@@ -89,6 +104,10 @@ fn what_an_account_may_not_do_is_said_at_once_and_is_all_that_it_needs() {
         findings.iter().any(|found| found["checked"] == "rights to databases.hello.example.org in hello"),
         "{findings:?}"
     );
+    // The API server takes a role only from who has its rights, or may escalate.
+    let roles = "rights to roles.rbac.authorization.k8s.io in hello";
+    let roles = findings.iter().find(|found| found["checked"] == roles).unwrap();
+    assert_eq!(roles["observed"], "may not bind, create, delete, escalate, get, patch");
     // Install says the same beforehand, and writes nothing.
     let output = cloud.run_as(&kubeconfig, &["install", "--yes"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -11,6 +11,7 @@ mod supply;
 mod available;
 mod away;
 mod causes;
+mod changes;
 mod fresh;
 mod killed;
 mod operator;
