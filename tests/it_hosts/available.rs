@@ -130,7 +130,8 @@ fn the_writer() {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         for number in 0.. {
             ticks.tick().await;
-            let name = format!("write-{name}-{number}");
+            // A client that is started again begins anew.
+            let name = format!("write-{name}-{}-{number}", std::process::id());
             let labels = BTreeMap::from([("written-by".to_owned(), "the-test".to_owned())]);
             let metadata =
                 ObjectMeta { name: Some(name.clone()), labels: Some(labels), ..ObjectMeta::default() };
