@@ -101,7 +101,7 @@ fn pods_that_fail_are_diagnosed_down_to_the_cause() {
     };
     for (name, words) in [
         ("crash", &["exit 3", "cannot open /data/config.json"][..]),
-        ("pull", &["registry.invalid/team/web:1.2", "they do not know registry.invalid"]),
+        ("pull", &["registry.invalid/team/web:1.2", "they do not answer for registry.invalid"]),
         ("memory", &["OOMKilled", "limits.memory"]),
         ("probe", &["Readiness probe failed", "8080", "connection refused"]),
         ("room", &["Insufficient cpu"]),
