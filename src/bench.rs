@@ -13,7 +13,7 @@ use crate::model::component::{Component, Resolved};
 use crate::plan::Plan;
 use crate::plan::planner::{Allowed, Desired, DesiredComponent, Observed, plan};
 use crate::rehearsal::faults::Faults;
-use crate::rehearsal::{Rehearsal, Script};
+use crate::rehearsal::{Rehearsal, Script, SimulatedNode};
 use crate::render::{Known, Missing, render};
 
 /// A cloud of many components.
@@ -112,7 +112,7 @@ impl Planned {
     /// Never: the simulated cluster is always there.
     pub fn rehearse(&self) -> bool {
         let rehearsal = Rehearsal {
-            nodes: 3,
+            nodes: SimulatedNode::some(3),
             script: Script::new(&self.plan, &self.desired, [], Faults::default()),
             started: EventKind::Warning { message: String::new() },
             options: Options { concurrency: 32, force_conflicts: false, timeout: None },

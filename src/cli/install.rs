@@ -31,7 +31,7 @@ use crate::plan::Plan;
 use crate::plan::planner::{self, Allowed, Desired, Observed};
 use crate::provider::kubeadm::Runner;
 use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
-use crate::rehearsal::{Rehearsal, Script};
+use crate::rehearsal::{Rehearsal, Script, SimulatedNode};
 use crate::render::Missing;
 use crate::settings::{self, Settings, ThisMachine};
 use crate::ui::diagnosis::Facts;
@@ -221,11 +221,10 @@ impl Run<'_> {
                 .map_err(|said| Problem::Many(vec![said]))?;
             samples.extend(found.into_iter().flat_map(|(_, ready, _)| ready));
         }
-        let nodes = self.loaded.file.cloud.present_hosts().count().max(1);
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
         let rehearsal = Rehearsal {
-            nodes,
+            nodes: SimulatedNode::of(&self.loaded.file.cloud),
             script: Script::new(plan, desired, samples, faults),
             started: facts.started(plan, true),
             options: self.options.clone(),

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::admission::Admission;
 use super::backends::{self, Backends};
 use super::facility::{self, Facility, Providers};
-use super::planner::{Desired, Observed};
+use super::planner::{Desired, Observed, Phase};
 use super::{Blocks, Edge, Milestone, PlanError, Reason, Stage, Step, StepId, references};
 use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
@@ -141,14 +141,7 @@ pub(crate) fn inferred(
         backends: Backends::new(steps),
         stood_in: desired.components.iter().filter(|it| it.stood_in).map(|it| it.name.as_str()).collect(),
         providers: Providers::new(desired, steps),
-        cni: desired
-            .components
-            .iter()
-            .filter(|component| component.provides.capabilities.iter().any(|capability| capability == "cni"))
-            .filter_map(|component| {
-                steps.iter().position(|step| step.id == StepId::Stage(component.name.clone(), Stage::Objects))
-            })
-            .collect(),
+        cni: networks(desired, steps).collect(),
         provided: observed.provided.as_ref(),
         pool: desired.load_balancer_pool,
     };
@@ -167,6 +160,35 @@ pub(crate) fn inferred(
         }
     }
     errors
+}
+
+/// The steps that give pods their network.
+fn networks(desired: &Desired, steps: &[Step]) -> impl Iterator<Item = usize> {
+    let networks = desired.components.iter().filter(|component| {
+        component.provides.capabilities.iter().any(|capability| capability == "cni")
+    });
+    networks.filter_map(|component| {
+        steps.iter().position(|step| step.id == StepId::Stage(component.name.clone(), Stage::Objects))
+    })
+}
+
+/// Edges to the nodes: the kubelet says that a node is ready when it finds the pod network that a component brings.
+pub(crate) fn nodes(desired: &Desired, steps: &[Step], edges: &mut Vec<Edge>) {
+    let networks: Vec<usize> =
+        networks(desired, steps).filter(|from| steps.get(*from).is_some_and(|step| !step.done)).collect();
+    for (to, step) in steps.iter().enumerate() {
+        let StepId::Host { host, phase: Phase::Ready } = &step.id else { continue };
+        if step.done {
+            continue;
+        }
+        edges.extend(networks.iter().map(|from| Edge {
+            from: *from,
+            milestone: Milestone::Ready,
+            to,
+            blocks: Blocks::Apply,
+            reason: Reason::NodeNetwork { host: host.clone() },
+        }));
+    }
 }
 
 /// Where edges can come from.

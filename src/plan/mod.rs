@@ -323,6 +323,8 @@ pub(crate) enum Reason {
     Backend { caller: ObjectId, service: String },
     /// An object's pods need the pod network.
     Network { object: ObjectId },
+    /// A host's node is not ready without the pod network.
+    NodeNetwork { host: String },
     /// Everything needs an API server.
     Kubernetes,
     /// etcd takes one new member at a time.
@@ -359,6 +361,7 @@ impl Reason {
             | Self::Backend { .. }
             | Self::Network { .. } => true,
             Self::Needs(_)
+            | Self::NodeNetwork { .. }
             | Self::StageOrder
             | Self::Kubernetes
             | Self::Quorum
@@ -382,6 +385,7 @@ impl fmt::Display for Reason {
             Self::Admission { object, guard } => write!(f, "{object} is judged by {guard}"),
             Self::Backend { caller, service } => write!(f, "{caller} is answered by Service {service}"),
             Self::Network { object } => write!(f, "{object} has pods on the pod network"),
+            Self::NodeNetwork { host } => write!(f, "the node of {host} is ready when it has the pod network"),
             Self::Kubernetes => f.write_str("there is no API server before"),
             Self::Quorum => f.write_str("servers come and go one at a time, for etcd's quorum"),
             Self::Turns => f.write_str("servers are changed one after the other"),

@@ -160,6 +160,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     errors.extend(refusals(desired, observed));
     errors.extend(edges::needs(desired, observed, &steps, &mut edges));
     errors.extend(edges::inferred(desired, observed, &steps, &mut edges));
+    edges::nodes(desired, &steps, &mut edges);
     // With the first server there is an API server; what others bring, gates wait for.
     let first = desired.hosts.iter().position(|host| host.phase == Phase::Init && !host.done);
     if let Some(from) = first {

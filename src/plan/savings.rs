@@ -149,7 +149,11 @@ fn without_edge(plan: &Plan, costs: &[Cost], before: Node, after: Node) -> Optio
         plan.edges.get(*index).is_none_or(|edge| {
             matches!(
                 edge.reason,
-                Reason::StageOrder | Reason::Kubernetes | Reason::Quorum | Reason::PruneOrder
+                Reason::StageOrder
+                    | Reason::NodeNetwork { .. }
+                    | Reason::Kubernetes
+                    | Reason::Quorum
+                    | Reason::PruneOrder
             )
         })
     };

@@ -480,3 +480,30 @@ fn a_written_need_that_the_objects_imply_is_told() {
     let plan = plan(&desired, &Observed::nothing(false)).unwrap();
     assert_eq!(plan.implied_needs(), [("app", "operator/crds")]);
 }
+
+#[test]
+fn a_node_is_ready_after_the_pod_network_and_before_where_nobody_brings_one() {
+    let host = |phase, needs, done| HostStep {
+        host: "a".to_owned(),
+        phase,
+        needs,
+        work: Vec::new(),
+        expect: Duration::from_secs(8),
+        done,
+    };
+    let into_ready = |brings: bool, done: bool| {
+        let pods = json!({ "hostNetwork": true });
+        let mut network =
+            component("network", vec![(Stage::Objects, deployment("kube-system", "cni", &pods))]);
+        network.provides.capabilities = if brings { vec!["cni".to_owned()] } else { Vec::new() };
+        let mut desired = of(vec![network]);
+        let ready = host(Phase::Ready, vec![(0, Reason::StageOrder)], done);
+        desired.hosts = vec![host(Phase::Init, Vec::new(), done), ready];
+        let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+        let all = edges(&plan).into_iter().filter(|edge| edge.contains("-> kubernetes/a/ready"));
+        (all.collect::<Vec<_>>(), plan.expected.as_secs())
+    };
+    insta::assert_debug_snapshot!(into_ready(true, false), @"");
+    assert_eq!(into_ready(false, false).0.len(), 1);
+    assert_eq!(into_ready(true, true).0.len(), 1, "a node that is in the cluster was seen ready");
+}

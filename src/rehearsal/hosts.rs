@@ -1,4 +1,4 @@
-//! Hosts of a rehearsal: each step takes its expected time, and what goes
+//! Hosts of a rehearsal: each step takes its expected time, hosts become nodes when they have joined, and what goes
 //! wrong with a host ends as it does over SSH.
 
 use std::cell::RefCell;
@@ -6,8 +6,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::Api;
+use kube::runtime::wait::await_condition;
 use tokio::time::Instant;
 
+use super::SimulatedNode;
 use crate::cluster::Cluster;
 use crate::execute::hosts::{Broken, Hosts};
 use crate::execute::retry;
@@ -44,14 +48,36 @@ pub(super) enum HostFault {
 pub(super) struct RehearsedHosts<'a> {
     faults: &'a [(String, HostFault)],
     begun: Instant,
+    simulated: &'a cozy_sim::Cluster,
+    nodes: &'a [SimulatedNode],
     /// When hosts began what they are at.
     at_work: RefCell<BTreeMap<StepId, Duration>>,
 }
 
 impl<'a> RehearsedHosts<'a> {
     /// Hosts of a run that begins now.
-    pub(super) fn new(faults: &'a [(String, HostFault)]) -> Self {
-        Self { faults, begun: Instant::now(), at_work: RefCell::default() }
+    pub(super) fn new(
+        faults: &'a [(String, HostFault)],
+        simulated: &'a cozy_sim::Cluster,
+        nodes: &'a [SimulatedNode],
+    ) -> Self {
+        Self { faults, begun: Instant::now(), simulated, nodes, at_work: RefCell::default() }
+    }
+
+    /// What a phase that ended well means to the cluster.
+    async fn ended(&self, host: &str, phase: Phase) {
+        match phase {
+            Phase::Init | Phase::Join => {
+                let nodes = self.nodes.iter().filter(|node| node.name == host);
+                nodes.for_each(|node| self.simulated.join(&node.name, node.server, &node.labels));
+            }
+            Phase::Ready => {
+                let nodes = Api::<Node>::all(self.simulated.client());
+                // The step has a deadline, and a watch that breaks is the run's to suffer, not the host's.
+                let _ = await_condition(nodes, host, |node: Option<&Node>| node.is_some_and(is_ready)).await;
+            }
+            Phase::Prepare | Phase::Configure | Phase::Certify | Phase::Remove | Phase::Clean => {}
+        }
     }
 
     async fn step(&self, step: &Step) -> Result<(), Broken> {
@@ -66,7 +92,10 @@ impl<'a> RehearsedHosts<'a> {
         }
         let (time, trouble) = plan(&own, *phase, now, left);
         retry::pause(time).await;
-        let Some(trouble) = trouble else { return Ok(()) };
+        let Some(trouble) = trouble else {
+            self.ended(host, *phase).await;
+            return Ok(());
+        };
         let way = Way::Ssh { address: host.clone(), user: "root".to_owned(), port: None };
         Err(broken(&HostError::new(&Target { name: host.clone(), way }, trouble)))
     }
@@ -80,6 +109,11 @@ impl Hosts for RehearsedHosts<'_> {
     ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>> {
         async { self.step(step).await.map(|()| None) }.boxed_local()
     }
+}
+
+fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 /// Whether there is no way to a host.

@@ -26,8 +26,9 @@ use crate::cluster::error::ClusterError;
 use crate::execute::event::{EventKind, Reporter};
 use crate::execute::run::{Finished, Options, Shared, Signal, run};
 use crate::model::object::{GroupKind, Object, ObjectId};
-use crate::plan::planner::{Desired, DesiredComponent};
-use crate::plan::{Plan, Step, edges, references};
+use crate::model::cloud::{Cloud, Role};
+use crate::plan::planner::{Desired, DesiredComponent, Phase};
+use crate::plan::{Plan, Step, StepId, edges, references};
 
 /// What the simulated operators know of the plan.
 #[derive(Debug, Clone, Default)]
@@ -135,6 +136,14 @@ impl Script {
     }
 }
 
+/// The host that becomes a node with a step.
+fn joins(step: &Step) -> Option<&str> {
+    match &step.id {
+        StepId::Host { host, phase: Phase::Init | Phase::Join } if !step.done => Some(host),
+        StepId::Host { .. } | StepId::Stage(..) => None,
+    }
+}
+
 /// The workloads of which a rehearsal makes a part of the pods only.
 fn shortened(plan: &Plan) -> impl Iterator<Item = String> {
     let actions = plan.steps.iter().filter(|step| !step.done).flat_map(|step| &step.actions);
@@ -175,10 +184,45 @@ impl From<ClusterError> for RehearsalError {
     }
 }
 
+/// A node of the simulated cluster.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SimulatedNode {
+    /// Its name, which is its host's.
+    pub(crate) name: String,
+    /// It is a server.
+    pub(crate) server: bool,
+    /// The labels that its host has in `cozy.yaml`.
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+impl SimulatedNode {
+    /// The nodes of a cloud, named as the plan of a rehearsal names its hosts; one where it names none.
+    pub(crate) fn of(cloud: &Cloud) -> Vec<Self> {
+        let mut nodes: Vec<Self> = cloud
+            .present_hosts()
+            .map(|(index, host)| Self {
+                name: host.name.as_ref().map_or_else(|| format!("node-{}", index + 1), ToString::to_string),
+                server: cloud.role(index) == Role::Server,
+                labels: host.labels.clone(),
+            })
+            .collect();
+        if nodes.is_empty() {
+            nodes = Self::some(1);
+        }
+        nodes
+    }
+
+    /// So many nodes, the first a server.
+    pub(crate) fn some(count: usize) -> Vec<Self> {
+        let one = |number| Self { name: format!("node-{number}"), server: number == 1, labels: BTreeMap::new() };
+        (1..=count).map(one).collect()
+    }
+}
+
 /// What a rehearsal is besides its plan.
 pub(crate) struct Rehearsal {
-    /// How many nodes the simulated cluster has.
-    pub(crate) nodes: usize,
+    /// The nodes of the simulated cluster: there from the start, or as hosts of the plan join.
+    pub(crate) nodes: Vec<SimulatedNode>,
     /// What its operators know.
     pub(crate) script: Script,
     /// The first event of the run.
@@ -209,7 +253,11 @@ impl Rehearsal {
 
     async fn simulate(self, plan: &Plan, reporter: &dyn Reporter) -> Result<Rehearsed, RehearsalError> {
         let Self { nodes, script, started, options, signal } = self;
-        let simulated = cozy_sim::Cluster::new(SimOptions { nodes: nodes.max(1), ..SimOptions::default() });
+        let simulated = cozy_sim::Cluster::new(SimOptions { nodes: 0, ..SimOptions::default() });
+        let joining: HashSet<&str> = plan.steps.iter().filter_map(joins).collect();
+        for node in nodes.iter().filter(|node| !joining.contains(node.name.as_str())) {
+            simulated.join(&node.name, node.server, &node.labels);
+        }
         let script = Arc::new(script);
         let (times, statuses) = (Arc::clone(&script), Arc::clone(&script));
         let (networks, troubles, brings) = (Arc::clone(&script), Arc::clone(&script), Arc::clone(&script));
@@ -235,7 +283,7 @@ impl Rehearsal {
                 Some(client) => calm.through(client),
                 None => calm,
             };
-            let hosts = RehearsedHosts::new(&faults.hosts);
+            let hosts = RehearsedHosts::new(&faults.hosts, &simulated, &nodes);
             let shared = Shared::new(Some(&cluster), &hosts, reporter, options);
             shared.report(started);
             for fault in &faults.injected {

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::faults::Faults;
-use super::{Rehearsal, Script};
+use super::{Rehearsal, Script, SimulatedNode};
 use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::execute::run::Options;
 use crate::model::component::Provides;
@@ -205,9 +205,13 @@ fn desired(shapes: &[Shape]) -> Desired {
 
 /// Rehearses a plan: how it ended, and its events.
 fn rehearse(desired: &Desired, plan: &Plan) -> (Outcome, Vec<Event>) {
+    rehearse_with(desired, plan, Faults::default())
+}
+
+fn rehearse_with(desired: &Desired, plan: &Plan, faults: Faults) -> (Outcome, Vec<Event>) {
     let rehearsal = Rehearsal {
-        nodes: 3,
-        script: Script::new(plan, desired, [], Faults::default()),
+        nodes: SimulatedNode::some(3),
+        script: Script::new(plan, desired, [], faults),
         started: EventKind::Warning { message: String::new() },
         options: Options { concurrency: 32, force_conflicts: false, timeout: None },
         signal: std::future::pending().boxed(),
@@ -254,6 +258,7 @@ fn shown_by(reason: &Reason) -> Option<&ObjectId> {
         Reason::Backend { caller, .. } => Some(caller),
         Reason::Needs(_)
         | Reason::StageOrder
+        | Reason::NodeNetwork { .. }
         | Reason::Kubernetes
         | Reason::Quorum
         | Reason::Turns
@@ -445,4 +450,71 @@ fn huge_workloads_are_rehearsed_with_a_part_of_their_pods() {
             "Job default/w wants 100000 pods: a rehearsal makes 100",
         ]
     );
+}
+
+/// A pod network on hosts that join one after the other, the second after 25 s: what the network waits for, when it is
+/// ready, when each node is, and how it ends.
+fn joining(fault: Option<&str>) -> (Vec<String>, u64, Vec<(String, u64)>, Outcome) {
+    let pods = json!({ "hostNetwork": true, "containers": [{ "name": "c", "image": "x" }] });
+    let template = json!({ "metadata": { "labels": { "app": "net" } }, "spec": pods });
+    let daemons = object(json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": { "name": "net", "namespace": "kube-system" },
+        "spec": { "selector": { "matchLabels": { "app": "net" } }, "template": template },
+    }));
+    let mut network = made::component("network", vec![(Stage::Objects, daemons)]);
+    network.expect = Duration::from_secs(20);
+    network.provides.capabilities = vec!["cni".to_owned()];
+    let step = |host: &str, phase, needs, seconds| HostStep {
+        host: host.to_owned(),
+        phase,
+        needs,
+        work: vec!["something".to_owned()],
+        expect: Duration::from_secs(seconds),
+        done: false,
+    };
+    let mut desired = made::of(vec![network]);
+    desired.hosts = vec![
+        step("node-1", Phase::Init, Vec::new(), 10),
+        step("node-2", Phase::Join, vec![(0, Reason::Kubernetes)], 15),
+        step("node-3", Phase::Join, vec![(1, Reason::Quorum)], 300),
+    ];
+    for (at, host) in ["node-1", "node-2", "node-3"].into_iter().enumerate() {
+        desired.hosts.push(step(host, Phase::Ready, vec![(at, Reason::StageOrder)], 8));
+    }
+    let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+    let injected: Vec<_> = fault.into_iter().map(|fault| fault.parse().unwrap()).collect();
+    let faults = Faults::new(&injected, 0, &plan).unwrap();
+    let (outcome, events) = rehearse_with(&desired, &plan, faults);
+    let ready = |name: &str| {
+        events.iter().find_map(|event| match &event.kind {
+            EventKind::StepReady { step, .. } if step.to_string() == name => Some(event.at.as_secs()),
+            _ => None,
+        })
+    };
+    let waited = events.iter().filter_map(|event| match &event.kind {
+        EventKind::Waiting { object, reason, .. } if object.starts_with("DaemonSet") => Some(reason.clone()),
+        _ => None,
+    });
+    let nodes = ["node-1", "node-2", "node-3"].into_iter();
+    let nodes = nodes.filter_map(|host| Some((host.to_owned(), ready(&format!("kubernetes/{host}/ready"))?)));
+    (waited.collect(), ready("network/objects").unwrap_or_default(), nodes.collect(), outcome)
+}
+
+#[test]
+fn nodes_are_there_when_their_hosts_have_joined_and_ready_with_the_pod_network() {
+    let (waited, network, nodes, outcome) = joining(None);
+    assert_eq!(outcome, Outcome::Done);
+    assert_eq!(waited, ["ready on 0 of 1 nodes", "ready on 0 of 2 nodes", "ready on 1 of 2 nodes"]);
+    // From 25 s on the second node has 20 s for its pod; the third is not waited for, and its pod takes as long.
+    assert_eq!(network, 45);
+    let nodes: Vec<_> = nodes.iter().map(|(host, at)| (host.as_str(), *at)).collect();
+    assert_eq!(nodes, [("node-1", 53), ("node-2", 53), ("node-3", 345)]);
+}
+
+#[test]
+fn a_host_that_never_joins_is_no_node() {
+    let (waited, network, nodes, outcome) = joining(Some("host/node-2=refused@5s"));
+    assert_eq!(outcome, Outcome::Failed);
+    assert_eq!((waited, network), (vec!["ready on 0 of 1 nodes".to_owned()], 30));
+    assert_eq!(nodes, [("node-1".to_owned(), 38)]);
 }

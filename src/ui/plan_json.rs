@@ -58,7 +58,7 @@ fn edge_json(plan: &Plan, edge: &Edge) -> Value {
         Reason::StageOrder => "stageOrder",
         Reason::Kind { .. } => "kind",
         Reason::Namespace { .. } => "namespace",
-        Reason::Network { .. } => "network",
+        Reason::Network { .. } | Reason::NodeNetwork { .. } => "network",
         Reason::Reference { .. } => "reference",
         Reason::Provided { .. } => "provided",
         Reason::Api { .. } => "api",

@@ -123,6 +123,16 @@ impl Cluster {
         Server::new(self.clone())
     }
 
+    /// Lets a node join, with labels of its own besides the usual ones. It is not ready before the controllers say so.
+    pub fn join(&self, name: &str, server: bool, labels: &BTreeMap<String, String>) {
+        let chores = {
+            let mut state = self.lock();
+            state.join(name, server, labels);
+            std::mem::take(&mut state.chores)
+        };
+        self.start_chores(chores);
+    }
+
     /// Refuses requests from now on.
     pub fn refuse(&self, refusal: Refusal) {
         self.lock().refusals.push(refusal);

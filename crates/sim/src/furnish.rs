@@ -1,11 +1,25 @@
 //! What a fresh cluster has (namespaces, nodes), and what a fresh namespace gets (its `ServiceAccount` and CA).
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
 
 use crate::kinds::Kind;
-use crate::state::{State, stamp};
+use crate::state::State;
 use crate::store::Key;
 use crate::{decode, defaults};
+
+/// The label of servers.
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
+
+/// What the kubelet says of its node: status, reason and message.
+pub(crate) fn readiness(ready: bool) -> (&'static str, &'static str, &'static str) {
+    if ready {
+        ("True", "KubeletReady", "kubelet is posting ready status")
+    } else {
+        ("False", "KubeletNotReady", "container runtime network not ready: cni plugin not initialized")
+    }
+}
 
 impl State {
     /// Makes one of the namespaces that every cluster has.
@@ -15,12 +29,35 @@ impl State {
         self.furnish(name);
     }
 
-    /// Makes a node that is ready.
+    /// Makes one of the nodes that are there from the start, ready.
     pub(crate) fn first_node(&mut self, number: usize) {
+        let mut labels = Map::new();
+        if number == 1 {
+            labels.insert(CONTROL_PLANE.to_owned(), json!(""));
+        }
+        self.node(&format!("node-{number}"), number, labels, true);
+    }
+
+    /// Makes a node that joins: it is not ready before it has a pod network.
+    pub(crate) fn join(&mut self, name: &str, server: bool, more: &BTreeMap<String, String>) {
         let kind = self.builtin("", "v1", "nodes");
-        let name = format!("node-{number}");
+        if self.get(&kind, &Key::new("", name)).is_some() {
+            return;
+        }
+        let number = self.stores.get(&kind.id).map_or(0, |nodes| nodes.objects.len()) + 1;
+        let mut labels: Map<String, Value> =
+            more.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
+        if server {
+            labels.insert(CONTROL_PLANE.to_owned(), json!(""));
+        }
+        self.node(name, number, labels, false);
+    }
+
+    fn node(&mut self, name: &str, number: usize, more: Map<String, Value>, ready: bool) {
+        let kind = self.builtin("", "v1", "nodes");
         let room = json!({ "cpu": "8", "memory": "32Gi", "pods": "110", "ephemeral-storage": "200Gi" });
-        let now = stamp(self.options.start);
+        let now = self.stamp();
+        let (is_ready, reason, message) = readiness(ready);
         let condition = |kind: &str, status: &str, reason: &str, message: &str| {
             json!({ "type": kind, "status": status, "reason": reason, "message": message,
                 "lastHeartbeatTime": now, "lastTransitionTime": now })
@@ -29,8 +66,8 @@ impl State {
             "kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64",
             "beta.kubernetes.io/os": "linux", "beta.kubernetes.io/arch": "amd64",
         });
-        if number == 1 {
-            labels["node-role.kubernetes.io/control-plane"] = json!("");
+        if let Some(labels) = labels.as_object_mut() {
+            labels.extend(more);
         }
         self.install(
             &kind,
@@ -47,7 +84,7 @@ impl State {
                         condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
                         condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
                         condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-                        condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+                        condition("Ready", is_ready, reason, message),
                     ],
                     "nodeInfo": {
                         "kubeletVersion": self.options.version, "kubeProxyVersion": "", "architecture": "amd64",

@@ -4,9 +4,11 @@
 //!
 //! - `outcome`: the statuses of what is under way, and of what is done
 //! - `pods`: `ReplicaSets` and Pods; `services`: `EndpointSlices`; `volumes`: claims
+//! - `nodes`: nodes that join, and when they are ready
 //! - `trouble`: what goes wrong
 //! - `world`: what all of them know
 
+mod nodes;
 mod outcome;
 mod pods;
 mod services;
@@ -111,8 +113,8 @@ async fn work(duration: Duration) {
 pub async fn run_controllers(client: Client, config: Controllers) {
     let world = Arc::new(World::new(config.network.is_none()));
     let config = Arc::new(config);
-    if config.network.is_some() {
-        nodes_ready(&client, false).await;
+    if config.pods {
+        nodes::say_ready(&client, config.network.is_none(), None).await;
     }
     let shared = Shared { client: client.clone(), config, world };
     let (found, mut kinds) = mpsc::unbounded_channel();
@@ -125,11 +127,13 @@ pub async fn run_controllers(client: Client, config: Controllers) {
     }
     let mut tasks = FuturesUnordered::new();
     let mut discover = Box::pin(custom_kinds(client.clone(), found));
+    let mut nodes = Box::pin(nodes::follow(shared.clone()));
     loop {
         tokio::select! {
             biased;
             Some(resource) = kinds.recv() => tasks.push(one_kind(shared.clone(), resource)),
             () = &mut discover => return,
+            () = &mut nodes => return,
             Some(()) = tasks.next() => {}
         }
     }
@@ -141,32 +145,6 @@ struct Shared {
     client: Client,
     config: Arc<Controllers>,
     world: Arc<World>,
-}
-
-/// Says of all nodes whether they are ready, which they are not without a network for pods.
-async fn nodes_ready(client: &Client, ready: bool) {
-    let objects = Objects { client, namespace: "" };
-    for node in objects.list("v1", "Node", "nodes", "").await {
-        let mut conditions = node["status"]["conditions"].clone();
-        for condition in conditions.as_array_mut().into_iter().flatten().filter(|it| it["type"] == "Ready") {
-            let (status, reason, message) = if ready {
-                ("True", "KubeletReady", "kubelet is posting ready status")
-            } else {
-                (
-                    "False",
-                    "KubeletNotReady",
-                    "container runtime network not ready: cni plugin not initialized",
-                )
-            };
-            condition["status"] = json!(status);
-            condition["reason"] = json!(reason);
-            condition["message"] = json!(message);
-        }
-        let name = node["metadata"]["name"].as_str().unwrap_or_default();
-        objects
-            .change_status("v1", "Node", "nodes", name, &json!({ "status": { "conditions": conditions } }))
-            .await;
-    }
 }
 
 /// The objects of a namespace, or the cluster-wide ones, as plain values.
@@ -285,7 +263,7 @@ async fn custom_kinds(client: Client, found: mpsc::UnboundedSender<ApiResource>)
 }
 
 /// What is being finished, by namespace and name: the uid and generation, and what ends the work on it.
-type Under = BTreeMap<(String, String), (String, i64, AbortHandle)>;
+type Under = BTreeMap<(String, String), (String, i64, Vec<AbortHandle>)>;
 
 /// Follows one kind, and finishes each object after its time. As real controllers do, nobody works on what an object
 /// was before: a newer generation, or another object of that name, ends the work on it.
@@ -295,6 +273,10 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
     let mut done: BTreeSet<(String, i64, bool)> = BTreeSet::new();
     let mut under = Under::new();
     let mut running = FuturesUnordered::new();
+    // What runs on every node: it has more to do when another joins.
+    let mut everywhere: BTreeMap<(String, String), DynamicObject> = BTreeMap::new();
+    let mut nodes = shared.world.nodes();
+    let daemons = resource.group == "apps" && resource.kind == "DaemonSet";
     loop {
         tokio::select! {
             biased;
@@ -313,22 +295,48 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
                         && done.insert((uid.clone(), generation, scheduled));
                     if new {
                         let name = (object.namespace().unwrap_or_default(), object.name_any());
-                        let (shared, resource) = (shared.clone(), resource.clone());
-                        let finish = async move { Task::new(shared, resource, object).await.finish().await };
-                        let (task, handle) = abortable(finish);
-                        running.push(task);
-                        let before = under.insert(name, (uid.clone(), generation, handle));
-                        if let Some((before, older, handle)) = before
-                            && (before != uid || older != generation)
-                        {
-                            handle.abort();
+                        if daemons {
+                            everywhere.insert(name.clone(), object.clone());
                         }
+                        let (task, handle) = abortable(work_on(shared.clone(), resource.clone(), object, false));
+                        running.push(task);
+                        let (before, older, handles) = under.entry(name).or_default();
+                        if *before != uid || *older != generation {
+                            handles.drain(..).for_each(|handle| handle.abort());
+                        }
+                        (*before, *older) = (uid, generation);
+                        handles.push(handle);
                     }
+                }
+            },
+            Ok(()) = nodes.changed(), if daemons => {
+                for (name, object) in &everywhere {
+                    let (task, handle) = abortable(work_on(shared.clone(), resource.clone(), object.clone(), true));
+                    running.push(task);
+                    under.entry(name.clone()).or_default().2.push(handle);
                 }
             },
             Some(_) = running.next() => {}
         }
     }
+}
+
+/// Does the work on a generation of an object. `again`: only if that is still the newest one.
+async fn work_on(shared: Shared, resource: ApiResource, object: DynamicObject, again: bool) {
+    if again {
+        let namespace = object.namespace().unwrap_or_default();
+        let api: Api<DynamicObject> = Api::namespaced_with(shared.client.clone(), &namespace, &resource);
+        let there = api.get_opt(&object.name_any()).await.ok().flatten();
+        let same = there.is_some_and(|there| {
+            there.uid() == object.uid()
+                && there.metadata.generation == object.metadata.generation
+                && there.metadata.deletion_timestamp.is_none()
+        });
+        if !same {
+            return;
+        }
+    }
+    Task::new(shared, resource, object).await.finish().await;
 }
 
 /// Makes the kinds that an operator brings; those that are there stay.
@@ -367,7 +375,7 @@ impl Task {
             Some(namespace) => Api::namespaced_with(shared.client.clone(), &namespace, &resource),
             None => Api::all_with(shared.client.clone(), &resource),
         };
-        let nodes = outcome::nodes(&shared.client, &resource).await;
+        let nodes = nodes::of_daemons(&shared.client, &value).await.len();
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
         Self { shared, resource, value, name, namespace, api, custom, nodes }
     }
@@ -412,11 +420,13 @@ impl Task {
         }
         work((config.readiness)(&self.value).unwrap_or(config.usual)).await;
         if let Some(pods) = pods {
+            let on = pods.nodes();
             pods.become_ready(world).await;
             define(client, &(config.brings)(&self.value).unwrap_or_default()).await;
-        }
-        if config.network.as_ref().is_some_and(|network| network(&self.value).is_some()) && world.connect() {
-            nodes_ready(client, true).await;
+            if config.network.as_ref().is_some_and(|network| network(&self.value).is_some()) {
+                world.connect();
+                nodes::say_ready(client, true, Some(&on)).await;
+            }
         }
         self.settle().await;
     }
@@ -425,7 +435,7 @@ impl Task {
     async fn passes(&self, trouble: Option<Trouble>, pods: Option<&pods::Pods<'_>>) -> bool {
         let Some(Trouble { what, lasts }) = trouble else { return true };
         if let Some(pods) = pods {
-            pods.suffer(what).await;
+            pods.suffer(&self.shared.world, what).await;
         }
         let Some(lasts) = lasts else {
             if self.kind() == "Job" && what != Troubled::Silent {
@@ -456,7 +466,9 @@ impl Task {
             let _ = self.api.patch(&self.name, &changes(), &Patch::Merge(&change)).await;
         }
         let status = if self.custom { (config.status_of)(&self.value) } else { None };
-        if let Some(last) = status.or_else(|| outcome::ended(&self.value, self.nodes)) {
+        // Another node may have joined meanwhile.
+        let on = nodes::of_daemons(&self.shared.client, &self.value).await.len();
+        if let Some(last) = status.or_else(|| outcome::ended(&self.value, (self.nodes, on))) {
             self.write(last).await;
         }
     }

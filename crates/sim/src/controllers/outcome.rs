@@ -1,9 +1,6 @@
 //! The statuses that controllers write: when they have seen an object, and
 //! when it is done.
 
-use k8s_openapi::api::core::v1::Node;
-use kube::Client;
-use kube::api::{Api, ApiResource, ListParams};
 use serde_json::{Value, json};
 
 fn kind(object: &Value) -> &str {
@@ -16,15 +13,6 @@ fn generation(object: &Value) -> i64 {
 
 fn replicas(object: &Value) -> i64 {
     object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1)
-}
-
-/// How many nodes there are; asked only for what runs on each.
-pub(super) async fn nodes(client: &Client, resource: &ApiResource) -> usize {
-    if resource.kind != "DaemonSet" {
-        return 0;
-    }
-    let nodes: Api<Node> = Api::all(client.clone());
-    nodes.list(&ListParams::default()).await.map_or(0, |list| list.items.len())
 }
 
 /// What a controller writes as soon as it has seen an object.
@@ -65,8 +53,9 @@ pub(super) fn certified(object: &Value) -> Option<Value> {
     (lacking > 0).then(|| json!({ "webhooks": webhooks }))
 }
 
-/// What a controller writes when all is done.
-pub(super) fn ended(object: &Value, nodes: usize) -> Option<Value> {
+/// What a controller writes when all is done. `nodes`: on how many a `DaemonSet`'s pods are ready, and on how many they
+/// should run.
+pub(super) fn ended(object: &Value, (nodes, on): (usize, usize)) -> Option<Value> {
     let observed = generation(object);
     let wanted = replicas(object);
     match kind(object) {
@@ -80,8 +69,8 @@ pub(super) fn ended(object: &Value, nodes: usize) -> Option<Value> {
             "availableReplicas": wanted, "currentRevision": "1", "updateRevision": "1",
         })),
         "DaemonSet" => Some(json!({
-            "observedGeneration": observed, "desiredNumberScheduled": nodes, "currentNumberScheduled": nodes,
-            "updatedNumberScheduled": nodes, "numberReady": nodes, "numberAvailable": nodes, "numberMisscheduled": 0,
+            "observedGeneration": observed, "desiredNumberScheduled": on, "currentNumberScheduled": on,
+            "updatedNumberScheduled": on, "numberReady": nodes, "numberAvailable": nodes, "numberMisscheduled": 0,
         })),
         "Job" => Some(json!({
             "succeeded": object.pointer("/spec/completions").and_then(Value::as_i64).unwrap_or(1),

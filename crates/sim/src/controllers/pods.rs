@@ -4,15 +4,14 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Node;
 use kube::Client;
-use kube::api::{Api, DeleteParams, ListParams};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::trouble::{self, Troubled};
 use super::world::{Ready, World};
-use super::{Objects, services, volumes, work};
+use super::{Objects, nodes, services, volumes, work};
 use crate::json as tree;
 use crate::state::suffix;
 
@@ -71,7 +70,7 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
     let namespace = tree::text(workload, &["metadata", "namespace"]);
     let objects = Objects { client, namespace };
     let kind = tree::text(workload, &["kind"]);
-    let nodes = node_names(client).await;
+    let mut nodes = nodes::names(client).await;
     let mut template = tree::at(workload, &["spec", "template"]).cloned().unwrap_or_default();
     let mut owner = workload.clone();
     if kind == "Deployment" {
@@ -85,6 +84,11 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
     let mut live = owned(&objects, &owner, &template).await;
     for surplus in live.split_off(wanted.min(live.len())) {
         remove(&objects, world, &surplus).await;
+    }
+    if kind == "DaemonSet" {
+        // The nodes that have a pod stand first, as the pods do.
+        let on = |node: &String| live.iter().any(|pod| tree::text(pod, &["spec", "nodeName"]) == node);
+        nodes.sort_by_key(|node| !on(node));
     }
     let mut made: Vec<_> = live.into_iter().map(|pod| (pod, Instant::now())).collect();
     for index in made.len()..wanted {
@@ -126,13 +130,6 @@ async fn create(objects: &Objects<'_>, pod: &Value) -> Option<Value> {
         }
     }
     None
-}
-
-async fn node_names(client: &Client) -> Vec<String> {
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
-    nodes
-        .map(|list| list.items.into_iter().filter_map(|node| node.metadata.name).collect())
-        .unwrap_or_default()
 }
 
 /// Answers the pods of an owner that still are as its template has them; others go.
@@ -190,11 +187,17 @@ impl Pods<'_> {
         tree::at(self.workload, of_pod).is_none_or(|it| it != true)
     }
 
+    /// Answers the nodes that the pods run on.
+    pub(super) fn nodes(&self) -> Vec<String> {
+        self.made.iter().map(|(pod, _)| tree::text(pod, &["spec", "nodeName"]).to_owned()).collect()
+    }
+
     /// Lets something go wrong with the pods.
-    pub(super) async fn suffer(&self, what: Troubled) {
+    pub(super) async fn suffer(&self, world: &World, what: Troubled) {
         for (pod, _) in &self.made {
             let Some((status, reason, message)) = trouble::of_pod(pod, what) else { continue };
             let name = tree::text(pod, &["metadata", "name"]);
+            world.known().pods.remove(&(self.objects.namespace.to_owned(), name.to_owned()));
             self.objects.change_status("v1", "Pod", "pods", name, &status).await;
             trouble::warn(&self.objects, pod, reason, &message).await;
         }
@@ -208,6 +211,10 @@ impl Pods<'_> {
         let mut labels = BTreeMap::new();
         for (pod, since) in made {
             let name = tree::text(&pod, &["metadata", "name"]).to_owned();
+            if world.known().pods.contains_key(&(objects.namespace.to_owned(), name.clone())) {
+                labels = tree::labels(&pod);
+                continue;
+            }
             let address = world.known().new_address();
             let status = json!({ "status": status(&pod, since, &address, job) });
             let Some(pod) = objects.change_status("v1", "Pod", "pods", &name, &status).await else {

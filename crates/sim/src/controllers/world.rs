@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 /// Namespace and name.
 pub(super) type Name = (String, String);
@@ -44,13 +44,25 @@ impl Known {
 pub(super) struct World {
     known: Mutex<Known>,
     connected: Notify,
+    /// Counts the nodes that joined.
+    nodes: watch::Sender<usize>,
 }
 
 impl World {
     /// Makes a world whose pods have a network from the start, or not.
     pub(super) fn new(network: bool) -> Self {
         let known = Known { network, ..Known::default() };
-        Self { known: Mutex::new(known), connected: Notify::new() }
+        Self { known: Mutex::new(known), connected: Notify::new(), nodes: watch::Sender::default() }
+    }
+
+    /// Says that a node has joined.
+    pub(super) fn joined(&self) {
+        self.nodes.send_modify(|count| *count += 1);
+    }
+
+    /// Tells of nodes that join from now on.
+    pub(super) fn nodes(&self) -> watch::Receiver<usize> {
+        self.nodes.subscribe()
     }
 
     /// Gives access to what is known.
@@ -58,11 +70,10 @@ impl World {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that pods have a network from now on, and answers whether that is new.
-    pub(super) fn connect(&self) -> bool {
-        let new = !std::mem::replace(&mut self.known().network, true);
+    /// Says that pods have a network from now on.
+    pub(super) fn connect(&self) {
+        self.known().network = true;
         self.connected.notify_waiters();
-        new
     }
 
     /// Waits until pods have a network.

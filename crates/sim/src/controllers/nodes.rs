@@ -1,0 +1,74 @@
+//! Nodes: when they are ready, which of them a `DaemonSet` runs on, and who is to know that another has joined.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Api, ListParams};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
+
+use super::{Objects, Shared};
+use crate::furnish::readiness;
+use crate::json as tree;
+
+/// Tells of nodes that join. Where pods have a network from the start, they are ready at once.
+pub(super) async fn follow(shared: Shared) {
+    if !shared.config.pods {
+        return std::future::pending().await;
+    }
+    let api: Api<Node> = Api::all(shared.client.clone());
+    let mut known: BTreeSet<String> = names(&shared.client).await.into_iter().collect();
+    let mut events = watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
+    while let Some(event) = events.next().await {
+        let Ok(node) = event else { continue };
+        if !known.insert(node.name_any()) {
+            continue;
+        }
+        if shared.config.network.is_none() {
+            say_ready(&shared.client, true, Some(&[node.name_any()])).await;
+        }
+        shared.world.joined();
+    }
+}
+
+/// The names of all nodes.
+pub(super) async fn names(client: &Client) -> Vec<String> {
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    nodes
+        .map(|list| list.items.into_iter().filter_map(|node| node.metadata.name).collect())
+        .unwrap_or_default()
+}
+
+/// The nodes that a `DaemonSet`'s pods run on; none of anything else.
+pub(super) async fn of_daemons(client: &Client, workload: &Value) -> Vec<String> {
+    if tree::text(workload, &["kind"]) != "DaemonSet" {
+        return Vec::new();
+    }
+    names(client).await
+}
+
+/// Says of nodes whether they are ready, which they are not without a network for pods; `None`: of all.
+pub(super) async fn say_ready(client: &Client, ready: bool, which: Option<&[String]>) {
+    let objects = Objects { client, namespace: "" };
+    for node in objects.list("v1", "Node", "nodes", "").await {
+        let name = node["metadata"]["name"].as_str().unwrap_or_default();
+        if which.is_some_and(|which| !which.iter().any(|one| one == name)) {
+            continue;
+        }
+        let mut conditions = node["status"]["conditions"].clone();
+        let (status, reason, message) = readiness(ready);
+        let mut change = false;
+        for condition in conditions.as_array_mut().into_iter().flatten().filter(|it| it["type"] == "Ready") {
+            change |= condition["status"] != status;
+            condition["status"] = json!(status);
+            condition["reason"] = json!(reason);
+            condition["message"] = json!(message);
+        }
+        if change {
+            let status = json!({ "status": { "conditions": conditions } });
+            objects.change_status("v1", "Node", "nodes", name, &status).await;
+        }
+    }
+}
