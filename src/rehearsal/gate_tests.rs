@@ -43,7 +43,7 @@ fn component(objects: Vec<(Stage, Value)>, gates: &[Value]) -> DesiredComponent 
 }
 
 fn deployment(name: &str) -> (Stage, Value) {
-    let pod = json!({ "containers": [{ "name": "main", "image": "example.org/web" }], "volumes": [{ "name": "keys", "secret": { "secretName": "keys" } }] });
+    let pod = json!({ "containers": [{ "name": "main", "image": "example.org/web" }], "volumes": [{ "name": "keys", "secret": { "secretName": "keys", "optional": true } }] });
     let spec = json!({
         "selector": { "matchLabels": { "app": name } },
         "template": { "metadata": { "labels": { "app": name } }, "spec": pod },

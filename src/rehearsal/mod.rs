@@ -8,6 +8,8 @@ mod hosts;
 #[cfg(test)]
 mod killed_tests;
 #[cfg(test)]
+mod pods_tests;
+#[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -25,8 +27,8 @@ use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::execute::event::{EventKind, Reporter};
 use crate::execute::run::{Finished, Options, Shared, Signal, run};
-use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::model::cloud::{Cloud, Role};
+use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::planner::{Desired, DesiredComponent, Phase};
 use crate::plan::{Plan, Step, StepId, edges, references};
 
@@ -214,7 +216,8 @@ impl SimulatedNode {
 
     /// So many nodes, the first a server.
     pub(crate) fn some(count: usize) -> Vec<Self> {
-        let one = |number| Self { name: format!("node-{number}"), server: number == 1, labels: BTreeMap::new() };
+        let one =
+            |number| Self { name: format!("node-{number}"), server: number == 1, labels: BTreeMap::new() };
         (1..=count).map(one).collect()
     }
 }
@@ -269,6 +272,8 @@ impl Rehearsal {
                 status_of: Box::new(move |object| statuses.status(object)),
                 trouble: Box::new(move |object| troubles.trouble(object)),
                 brings: Box::new(move |object| brings.brought_by(object)),
+                // What is not known of components that are stood in for, their operators may make.
+                references: plan.stood_in.is_empty(),
                 // A cluster where no component brings a pod network has one already.
                 network: (!script.networks.is_empty())
                     .then(|| -> Says<()> { Box::new(move |object| networks.is_network(object)) }),

@@ -149,9 +149,13 @@ fn workload(workload: &str, namespace: &str, host_network: bool) -> Option<Value
             "template": {
                 "metadata": { "labels": labels },
                 // The contract says when it is ready: nobody need see whether it stays so.
-                "spec": { "containers": [{
-                    "name": "stand-in", "image": "stand-in", "readinessProbe": { "tcpSocket": { "port": 8443 } },
-                }] },
+                "spec": {
+                    "securityContext": { "runAsNonRoot": true, "seccompProfile": { "type": "RuntimeDefault" } },
+                    "containers": [{
+                        "name": "stand-in", "image": "stand-in", "readinessProbe": { "tcpSocket": { "port": 8443 } },
+                        "securityContext": { "allowPrivilegeEscalation": false, "capabilities": { "drop": ["ALL"] } },
+                    }],
+                },
             },
         },
     });

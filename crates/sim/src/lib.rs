@@ -12,6 +12,7 @@
 //! - `crud`, `subresources`, `patch`, `apply`, `delete`, `collect`: the verbs, and what follows deletion
 //! - `defaults`, `validate`, `status`: what the server fills in, and what it refuses
 //! - `webhooks`: admission webhooks and `APIServices`, and whether their backends answer
+//! - `pod_admission`, `pod_security`: what the server has against a new pod
 //! - `furnish`: what a fresh cluster and a fresh namespace have
 //! - `flaky`: a connection that loses, delays and refuses
 //! - `controllers`: makes things ready, as a cluster's own controllers and kubelets would
@@ -31,6 +32,8 @@ mod furnish;
 mod json;
 mod kinds;
 mod patch;
+mod pod_admission;
+mod pod_security;
 mod quantity;
 mod request;
 mod schema;

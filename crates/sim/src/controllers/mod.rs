@@ -4,13 +4,16 @@
 //!
 //! - `outcome`: the statuses of what is under way, and of what is done
 //! - `pods`: `ReplicaSets` and Pods; `services`: `EndpointSlices`; `volumes`: claims
+//! - `hindered`: what keeps pods from starting; `refused`: pods that are not let in
 //! - `nodes`: nodes that join, and when they are ready
 //! - `trouble`: what goes wrong
 //! - `world`: what all of them know
 
+mod hindered;
 mod nodes;
 mod outcome;
 mod pods;
+mod refused;
 mod services;
 mod trouble;
 mod volumes;
@@ -54,6 +57,8 @@ pub struct Controllers {
     /// Does the work of Kubernetes' own controllers, too. Off where they run: then only what a cloud and operators do
     /// is left: addresses of load balancers, volumes of CSI drivers, statuses of custom resources.
     pub pods: bool,
+    /// Pods wait for the `ConfigMaps` and Secrets that they name, unless somebody's role lets him make such.
+    pub references: bool,
     /// Says of a `DaemonSet` whether its pods give all others their network. Without it there is one from the start;
     /// with it, nodes are not ready before, and only pods on the host's network run.
     pub network: Option<Says<()>>,
@@ -68,6 +73,7 @@ impl Default for Controllers {
             brings: Box::new(|_| None),
             usual: Duration::from_secs(2),
             pods: true,
+            references: true,
             network: None,
         }
     }
@@ -417,6 +423,9 @@ impl Task {
         }
         if !self.passes(trouble, pods.as_ref()).await {
             return;
+        }
+        if let Some(pods) = &pods {
+            pods.start(world, config.references).await;
         }
         work((config.readiness)(&self.value).unwrap_or(config.usual)).await;
         if let Some(pods) = pods {

@@ -35,7 +35,15 @@ pub(super) async fn follow(shared: Shared) {
 
 /// The names of all nodes.
 pub(super) async fn names(client: &Client) -> Vec<String> {
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    selected(client, &Value::Null).await
+}
+
+/// The names of the nodes that a pod's spec selects.
+pub(super) async fn selected(client: &Client, spec: &Value) -> Vec<String> {
+    let wanted = spec.get("nodeSelector").and_then(Value::as_object).into_iter().flatten();
+    let wanted: Vec<String> =
+        wanted.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default().labels(&wanted.join(","))).await;
     nodes
         .map(|list| list.items.into_iter().filter_map(|node| node.metadata.name).collect())
         .unwrap_or_default()

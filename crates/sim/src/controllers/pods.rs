@@ -2,6 +2,7 @@
 //! `NAME-0` of a `StatefulSet` with its claims, one for each node of a `DaemonSet`, and those of Jobs.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
@@ -11,12 +12,9 @@ use tokio::time::Instant;
 
 use super::trouble::{self, Troubled};
 use super::world::{Ready, World};
-use super::{Objects, nodes, services, volumes, work};
+use super::{Objects, hindered, nodes, refused, services, volumes, work};
 use crate::json as tree;
 use crate::state::suffix;
-
-/// How often a pod that is refused (by a webhook that does not answer yet) is tried again, once a second.
-const TRIES: u32 = 600;
 
 /// How many pods of a workload are made: what holds for so many holds for more of the same.
 pub const PODS_OF_A_WORKLOAD: usize = 100;
@@ -85,7 +83,10 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
     for surplus in live.split_off(wanted.min(live.len())) {
         remove(&objects, world, &surplus).await;
     }
-    if kind == "DaemonSet" {
+    if kind != "DaemonSet" {
+        let spec = template.get("spec").unwrap_or(&Value::Null);
+        nodes = nodes::selected(client, spec).await;
+    } else {
         // The nodes that have a pod stand first, as the pods do.
         let on = |node: &String| live.iter().any(|pod| tree::text(pod, &["spec", "nodeName"]) == node);
         nodes.sort_by_key(|node| !on(node));
@@ -95,7 +96,9 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
         let mut pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": template["metadata"], "spec": template["spec"] });
         pod["metadata"]["namespace"] = json!(namespace);
         pod["metadata"]["ownerReferences"] = owned_by(&owner);
-        pod["spec"]["nodeName"] = json!(nodes.get(index % nodes.len().max(1)));
+        if let Some(node) = nodes.get(index % nodes.len().max(1)) {
+            pod["spec"]["nodeName"] = json!(node);
+        }
         if kind == "StatefulSet" {
             let pod_name = format!("{name}-{index}");
             pod["metadata"]["labels"]["apps.kubernetes.io/pod-index"] = json!(index.to_string());
@@ -105,7 +108,7 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
         } else {
             pod["metadata"]["generateName"] = json!(format!("{name}-"));
         }
-        if let Some(pod) = create(&objects, &pod).await {
+        if let Some(pod) = refused::create(&objects, (workload, &owner), &pod).await {
             volumes::used(client, world, &pod).await;
             made.push((pod, Instant::now()));
         }
@@ -118,18 +121,6 @@ pub(super) async fn alone<'a>(client: &'a Client, world: &'a World, pod: &'a Val
     let objects = Objects { client, namespace: tree::text(pod, &["metadata", "namespace"]) };
     volumes::used(client, world, pod).await;
     Pods { objects, workload: pod, owner: Value::Null, made: vec![(pod.clone(), Instant::now())] }
-}
-
-async fn create(objects: &Objects<'_>, pod: &Value) -> Option<Value> {
-    for _ in 0..TRIES {
-        match objects.create("v1", "Pod", "pods", pod).await {
-            Ok(pod) => return Some(pod),
-            // What is not valid, and what is not wanted any more, never comes.
-            Err(kube::Error::Api(status)) if status.code < 500 && status.code != 429 => return None,
-            Err(_) => work(std::time::Duration::from_secs(1)).await,
-        }
-    }
-    None
 }
 
 /// Answers the pods of an owner that still are as its template has them; others go.
@@ -192,10 +183,29 @@ impl Pods<'_> {
         self.made.iter().map(|(pod, _)| tree::text(pod, &["spec", "nodeName"]).to_owned()).collect()
     }
 
+    /// Waits until nothing keeps the pods from starting; meanwhile they say what does. `references`: whether objects
+    /// that they name count.
+    pub(super) async fn start(&self, world: &World, references: bool) {
+        let mut said = None;
+        while let Some((pod, _)) = self.made.first()
+            && let Some(now) = hindered::by(&self.objects, pod, references).await
+        {
+            if said.as_ref() != Some(&now) {
+                self.say(world, now.0, Some(&now.1)).await;
+                said = Some(now);
+            }
+            work(Duration::from_secs(1)).await;
+        }
+    }
+
     /// Lets something go wrong with the pods.
     pub(super) async fn suffer(&self, world: &World, what: Troubled) {
+        self.say(world, what, None).await;
+    }
+
+    async fn say(&self, world: &World, what: Troubled, words: Option<&str>) {
         for (pod, _) in &self.made {
-            let Some((status, reason, message)) = trouble::of_pod(pod, what) else { continue };
+            let Some((status, reason, message)) = trouble::of_pod(pod, what, words) else { continue };
             let name = tree::text(pod, &["metadata", "name"]);
             world.known().pods.remove(&(self.objects.namespace.to_owned(), name.to_owned()));
             self.objects.change_status("v1", "Pod", "pods", name, &status).await;

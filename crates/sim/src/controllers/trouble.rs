@@ -38,8 +38,13 @@ pub enum Troubled {
     Silent,
 }
 
-/// The status of a pod in trouble, and the event that goes with it: reason and message.
-pub(super) fn of_pod(pod: &Value, what: Troubled) -> Option<(Value, &'static str, String)> {
+/// The status of a pod in trouble, and the event that goes with it: reason and message. `words`: what is said of it
+/// instead of something usual.
+pub(super) fn of_pod(
+    pod: &Value,
+    what: Troubled,
+    words: Option<&str>,
+) -> Option<(Value, &'static str, String)> {
     let spec = pod.get("spec").unwrap_or(&Value::Null);
     let first = tree::items(spec, "containers").first().cloned().unwrap_or_default();
     let (container, image) = (tree::text(&first, &["name"]), tree::text(&first, &["image"]));
@@ -86,15 +91,17 @@ pub(super) fn of_pod(pod: &Value, what: Troubled) -> Option<(Value, &'static str
             (status("ErrImagePull", &said, json!({}), 0), "Failed", said)
         }
         Troubled::Configuration => {
-            let said = format!("configmap \"{container}\" not found");
+            let said = words.map_or_else(|| format!("configmap \"{container}\" not found"), str::to_owned);
             (status("CreateContainerConfigError", &said, json!({}), 0), "Failed", format!("Error: {said}"))
         }
         Troubled::Mount => {
-            let said = "MountVolume.SetUp failed for volume \"data\" : rpc error: code = Internal desc = exit status 32";
+            let said = words.unwrap_or(
+                "MountVolume.SetUp failed for volume \"data\" : rpc error: code = Internal desc = exit status 32",
+            );
             (status("ContainerCreating", "", json!({}), 0), "FailedMount", said.to_owned())
         }
         Troubled::Unschedulable => {
-            let said = "0/1 nodes are available: 1 Insufficient cpu.";
+            let said = words.unwrap_or("0/1 nodes are available: 1 Insufficient cpu.");
             let condition = json!({
                 "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said,
             });
@@ -114,6 +121,23 @@ pub(super) fn failed_job() -> Value {
             "message": "Job has reached the specified backoff limit",
         }],
     })
+}
+
+/// Writes a warning about a workload whose pods are refused.
+pub(super) async fn warn_of_refusal(objects: &Objects<'_>, owner: &Value, message: &str) {
+    let text = |path: &[&str]| tree::text(owner, path);
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event", "type": "Warning", "reason": "FailedCreate", "message": message, "count": 1,
+        "metadata": { "name": format!("{}.refused", text(&["metadata", "name"])), "namespace": objects.namespace },
+        "involvedObject": {
+            "apiVersion": text(&["apiVersion"]), "kind": text(&["kind"]), "namespace": objects.namespace,
+            "name": text(&["metadata", "name"]), "uid": owner["metadata"]["uid"],
+        },
+        "source": { "component": "controller-manager" },
+        "lastTimestamp": owner["metadata"]["creationTimestamp"],
+    });
+    // The same warning twice is one.
+    let _ = objects.create("v1", "Event", "events", &event).await;
 }
 
 /// Writes a warning about a pod.

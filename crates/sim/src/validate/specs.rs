@@ -16,8 +16,10 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
         ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") => workload(kind, spec),
         ("batch", "jobs") => job(spec, "spec"),
         ("batch", "cronjobs") => {
-            let spec = tree::at(spec, &["jobTemplate", "spec"]).unwrap_or(&Value::Null);
-            job(spec, "spec.jobTemplate.spec")
+            let template = tree::at(spec, &["jobTemplate", "spec"]).unwrap_or(&Value::Null);
+            let mut causes: Vec<Cause> = schedule(spec).into_iter().collect();
+            causes.extend(job(template, "spec.jobTemplate.spec"));
+            causes
         }
         ("", "services") => service(spec),
         ("", "persistentvolumeclaims") => claim(spec),
@@ -32,6 +34,24 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
         ) => webhooks(object),
         _ => Vec::new(),
     }
+}
+
+/// Says what is wrong with a `CronJob`'s schedule: how many fields it has, or the name that stands for them.
+fn schedule(spec: &Value) -> Option<Cause> {
+    let schedule = tree::text(spec, &["schedule"]);
+    if schedule.is_empty() {
+        return Some(Cause::required("spec.schedule", ""));
+    }
+    let fields: Vec<&str> = schedule.split_whitespace().collect();
+    let names = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
+    let why = if schedule.starts_with('@') {
+        let known = names.contains(&schedule) || schedule.starts_with("@every ");
+        (!known).then(|| format!("unrecognized descriptor: {schedule}"))
+    } else {
+        let wrong = fields.len() != 5;
+        wrong.then(|| format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")))
+    };
+    why.map(|why| Cause::invalid("spec.schedule", &Value::from(schedule), &why))
 }
 
 fn workload(kind: &Kind, spec: &Value) -> Vec<Cause> {

@@ -1,0 +1,54 @@
+//! What the API server's own admission plugins have against a new pod: its account, its classes, its namespace's level
+//! of pod security, in the order of the plugins.
+
+use serde_json::Value;
+
+use crate::json as tree;
+use crate::kinds::Kind;
+use crate::pod_security;
+use crate::state::State;
+use crate::status::{Answer, Failure};
+use crate::store::Key;
+
+/// Priority classes that the API server makes itself.
+const OWN: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
+
+/// Refuses a new pod that names what is not there, or that its namespace forbids.
+pub(crate) fn admit(state: &State, kind: &Kind, pod: &Value) -> Answer<()> {
+    if !kind.is("", "pods") {
+        return Ok(());
+    }
+    let text = |path: &[&str]| tree::text(pod, path);
+    let (name, namespace) = (text(&["metadata", "name"]), text(&["metadata", "namespace"]));
+    let refused =
+        |why: String| Err(Failure::new(403, "Forbidden", format!("pods {name:?} is forbidden: {why}")));
+    let there =
+        |group: &str, plural: &str, key: Key| state.get(&state.builtin(group, "v1", plural), &key).is_some();
+    let account = text(&["spec", "serviceAccountName"]);
+    // Every namespace gets the default one, a moment later.
+    if !matches!(account, "" | "default") && !there("", "serviceaccounts", Key::new(namespace, account)) {
+        return refused(format!(
+            "error looking up service account {namespace}/{account}: serviceaccount {account:?} not found"
+        ));
+    }
+    let class = text(&["spec", "priorityClassName"]);
+    if !class.is_empty()
+        && !OWN.contains(&class)
+        && !there("scheduling.k8s.io", "priorityclasses", Key::new("", class))
+    {
+        return refused(format!("no PriorityClass with name {class} was found"));
+    }
+    let class = text(&["spec", "runtimeClassName"]);
+    if !class.is_empty() && !there("node.k8s.io", "runtimeclasses", Key::new("", class)) {
+        return refused(format!("pod rejected: RuntimeClass {class:?} not found"));
+    }
+    let namespaces = state.builtin("", "v1", "namespaces");
+    let level = state
+        .get(&namespaces, &Key::new("", namespace))
+        .and_then(|stored| stored.labels.get("pod-security.kubernetes.io/enforce"));
+    let spec = pod.get("spec").unwrap_or(&Value::Null);
+    match level.and_then(|level| pod_security::violations(level, spec)) {
+        Some(why) => refused(why),
+        None => Ok(()),
+    }
+}
