@@ -503,7 +503,15 @@ fn a_node_is_ready_after_the_pod_network_and_before_where_nobody_brings_one() {
         let all = edges(&plan).into_iter().filter(|edge| edge.contains("-> kubernetes/a/ready"));
         (all.collect::<Vec<_>>(), plan.expected.as_secs())
     };
-    insta::assert_debug_snapshot!(into_ready(true, false), @"");
+    insta::assert_debug_snapshot!(into_ready(true, false), @r#"
+    (
+        [
+            "kubernetes/a/init Ready -> kubernetes/a/ready Apply: stages go in order",
+            "network/objects Ready -> kubernetes/a/ready Apply: the node of a is ready when it has the pod network",
+        ],
+        26,
+    )
+    "#);
     assert_eq!(into_ready(false, false).0.len(), 1);
     assert_eq!(into_ready(true, true).0.len(), 1, "a node that is in the cluster was seen ready");
 }

@@ -282,7 +282,8 @@ fn components_that_wait_for_each_others_milestones_end() {
     };
     // The pods of one mount what the other brings, whose objects cannot go in before that one's class.
     let class = json!({ "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": "high" }, "value": 1 });
-    let (_, web) = deployment("web");
+    let (_, mut web) = deployment("web");
+    web["spec"]["template"]["spec"]["volumes"][0]["secret"]["optional"] = json!(false);
     let mut first = component(vec![(Stage::Objects, web), (Stage::Objects, class)], &[]);
     first.deadline = Duration::from_secs(60);
     let (_, mut other) = probed("other");
