@@ -164,9 +164,10 @@ pub(crate) fn inferred(
 
 /// The steps that give pods their network.
 fn networks(desired: &Desired, steps: &[Step]) -> impl Iterator<Item = usize> {
-    let networks = desired.components.iter().filter(|component| {
-        component.provides.capabilities.iter().any(|capability| capability == "cni")
-    });
+    let networks = desired
+        .components
+        .iter()
+        .filter(|component| component.provides.capabilities.iter().any(|capability| capability == "cni"));
     networks.filter_map(|component| {
         steps.iter().position(|step| step.id == StepId::Stage(component.name.clone(), Stage::Objects))
     })

@@ -385,7 +385,9 @@ impl fmt::Display for Reason {
             Self::Admission { object, guard } => write!(f, "{object} is judged by {guard}"),
             Self::Backend { caller, service } => write!(f, "{caller} is answered by Service {service}"),
             Self::Network { object } => write!(f, "{object} has pods on the pod network"),
-            Self::NodeNetwork { host } => write!(f, "the node of {host} is ready when it has the pod network"),
+            Self::NodeNetwork { host } => {
+                write!(f, "the node of {host} is ready when it has the pod network")
+            }
             Self::Kubernetes => f.write_str("there is no API server before"),
             Self::Quorum => f.write_str("servers come and go one at a time, for etcd's quorum"),
             Self::Turns => f.write_str("servers are changed one after the other"),

@@ -35,7 +35,7 @@ fn rehearse(components: usize) -> Cost {
         let needs = if number % 10 == 9 { format!("needs: [c{}]\n", number - 1) } else { String::new() };
         let contract = format!(
             "apiVersion: cozy/v1\nkind: Component\nname: c{number}\nsummary: x\ncategory: x\nversion: 1.0.0\n\
-             namespace: {{ name: ns-{number} }}\nsource: {{ templates: [all.yaml.j2] }}\n{needs}"
+             namespace: {{ name: ns-{number}, podSecurity: privileged }}\nsource: {{ templates: [all.yaml.j2] }}\n{needs}"
         );
         fs_err::write(own.join("component.yaml"), contract).unwrap();
         fs_err::write(own.join("all.yaml.j2"), OBJECTS).unwrap();

@@ -170,7 +170,7 @@ fn shop(folder: &tempfile::TempDir, chart: &str) -> (String, String) {
     assert!(packed.success());
     let contract = format!(
         "apiVersion: cozy/v1\nkind: Component\nname: shop\nsummary: A chart\ncategory: example\nversion: 0.1.0\n\
-         namespace: {{ name: shop }}\nsource:\n  chart: {{ repository: \"file://{}\", name: {chart}, version: 0.1.0 }}\n  values: values.yaml.j2\n",
+         namespace: {{ name: shop, podSecurity: privileged }}\nsource:\n  chart: {{ repository: \"file://{}\", name: {chart}, version: 0.1.0 }}\n  values: values.yaml.j2\n",
         charts.display()
     );
     fs_err::write(component.join("component.yaml"), contract).unwrap();
@@ -345,7 +345,7 @@ fn a_webhook_beside_its_server_is_rehearsed() {
         "catalogue/bundles/hook.yaml",
         &format!("{head}kind: Bundle\nversion: 1.0.0\nsummary: x\ncomponents: {{ hook: {{}} }}\n"),
     );
-    let component = "kind: Component\nsummary: x\ncategory: example\nversion: 1.0.0\nnamespace: { name: hook }\nresources: [objects.yaml]\n";
+    let component = "kind: Component\nsummary: x\ncategory: example\nversion: 1.0.0\nnamespace: { name: hook, podSecurity: privileged }\nresources: [objects.yaml]\n";
     write(&folder, "catalogue/templates/hook/component.yaml", &format!("{head}{component}"));
     write(
         &folder,

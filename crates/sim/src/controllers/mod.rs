@@ -34,6 +34,7 @@ use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 pub use self::pods::{PODS_OF_A_WORKLOAD, wanted as wanted_pods};
 pub use self::trouble::{Trouble, Troubled};
@@ -280,7 +281,7 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
     let mut under = Under::new();
     let mut running = FuturesUnordered::new();
     // What runs on every node: it has more to do when another joins.
-    let mut everywhere: BTreeMap<(String, String), DynamicObject> = BTreeMap::new();
+    let mut everywhere: BTreeMap<(String, String), (DynamicObject, Instant)> = BTreeMap::new();
     let mut nodes = shared.world.nodes();
     let daemons = resource.group == "apps" && resource.kind == "DaemonSet";
     loop {
@@ -302,9 +303,9 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
                     if new {
                         let name = (object.namespace().unwrap_or_default(), object.name_any());
                         if daemons {
-                            everywhere.insert(name.clone(), object.clone());
+                            everywhere.insert(name.clone(), (object.clone(), Instant::now()));
                         }
-                        let (task, handle) = abortable(work_on(shared.clone(), resource.clone(), object, false));
+                        let (task, handle) = abortable(work_on(shared.clone(), resource.clone(), object, None));
                         running.push(task);
                         let (before, older, handles) = under.entry(name).or_default();
                         if *before != uid || *older != generation {
@@ -316,8 +317,9 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
                 }
             },
             Ok(()) = nodes.changed(), if daemons => {
-                for (name, object) in &everywhere {
-                    let (task, handle) = abortable(work_on(shared.clone(), resource.clone(), object.clone(), true));
+                for (name, (object, began)) in &everywhere {
+                    let work = work_on(shared.clone(), resource.clone(), object.clone(), Some(*began));
+                    let (task, handle) = abortable(work);
                     running.push(task);
                     under.entry(name.clone()).or_default().2.push(handle);
                 }
@@ -327,9 +329,9 @@ async fn one_kind(shared: Shared, resource: ApiResource) {
     }
 }
 
-/// Does the work on a generation of an object. `again`: only if that is still the newest one.
-async fn work_on(shared: Shared, resource: ApiResource, object: DynamicObject, again: bool) {
-    if again {
+/// Does the work on a generation of an object. `again`: it began then, and goes on only if that is still the newest one.
+async fn work_on(shared: Shared, resource: ApiResource, object: DynamicObject, again: Option<Instant>) {
+    if again.is_some() {
         let namespace = object.namespace().unwrap_or_default();
         let api: Api<DynamicObject> = Api::namespaced_with(shared.client.clone(), &namespace, &resource);
         let there = api.get_opt(&object.name_any()).await.ok().flatten();
@@ -342,7 +344,8 @@ async fn work_on(shared: Shared, resource: ApiResource, object: DynamicObject, a
             return;
         }
     }
-    Task::new(shared, resource, object).await.finish().await;
+    let task = Task::new(shared, resource, object).await;
+    Task { began: again, ..task }.finish().await;
 }
 
 /// Makes the kinds that an operator brings; those that are there stay.
@@ -368,6 +371,8 @@ struct Task {
     custom: bool,
     /// How many nodes there are, where that matters.
     nodes: usize,
+    /// When the work began that goes on because a node has joined.
+    began: Option<Instant>,
 }
 
 impl Task {
@@ -383,7 +388,7 @@ impl Task {
         };
         let nodes = nodes::of_daemons(&shared.client, &value).await.len();
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-        Self { shared, resource, value, name, namespace, api, custom, nodes }
+        Self { shared, resource, value, name, namespace, api, custom, nodes, began: None }
     }
 
     async fn write(&self, status: Value) {
@@ -427,7 +432,10 @@ impl Task {
         if let Some(pods) = &pods {
             pods.start(world, config.references).await;
         }
-        work((config.readiness)(&self.value).unwrap_or(config.usual)).await;
+        let whole = (config.readiness)(&self.value).unwrap_or(config.usual);
+        // A node that joins meanwhile is ready with the others; one that joins later takes no longer than anything.
+        let left = |began: Instant| whole.saturating_sub(began.elapsed()).max(config.usual.min(whole));
+        work(self.began.map_or(whole, left)).await;
         if let Some(pods) = pods {
             let on = pods.nodes();
             pods.become_ready(world).await;
