@@ -83,13 +83,13 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
     for surplus in live.split_off(wanted.min(live.len())) {
         remove(&objects, world, &surplus).await;
     }
-    if kind != "DaemonSet" {
-        let spec = template.get("spec").unwrap_or(&Value::Null);
-        nodes = nodes::selected(client, spec).await;
-    } else {
+    if kind == "DaemonSet" {
         // The nodes that have a pod stand first, as the pods do.
         let on = |node: &String| live.iter().any(|pod| tree::text(pod, &["spec", "nodeName"]) == node);
         nodes.sort_by_key(|node| !on(node));
+    } else {
+        let spec = template.get("spec").unwrap_or(&Value::Null);
+        nodes = nodes::selected(client, spec).await;
     }
     let mut made: Vec<_> = live.into_iter().map(|pod| (pod, Instant::now())).collect();
     for index in made.len()..wanted {
