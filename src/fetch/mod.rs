@@ -11,13 +11,14 @@ mod oci;
 mod source;
 mod store;
 
+use cozy_chart::{Chart, Limits};
 use futures::StreamExt as _;
 use reqwest::Url;
 use tokio::time::Instant;
 
 use crate::execute::event::{Event, EventKind, FetchedFrom, Reporter};
 use crate::execute::retry::Retry;
-use crate::model::artefact::{Artefact, Digest, Home, Id};
+use crate::model::artefact::{Artefact, Digest, Home, Id, Kind};
 
 pub(crate) use error::FetchError;
 pub(crate) use file::Held;
@@ -100,13 +101,17 @@ impl<'a> Fetcher<'a> {
         } else {
             let found = self.find(artefact).await?;
             self.check(artefact, &found)?;
+            let is_new = self.verify && artefact.sha256.is_none();
+            if is_new {
+                plausible(artefact, &found)?;
+            }
             Fetched {
                 id: id.clone(),
-                sha256: self.store.put(id, &found.bytes)?,
+                sha256: self.store.put(artefact, &found.bytes)?,
                 url: found.url,
                 size: found.bytes.len(),
                 from: found.from,
-                is_new: self.verify && artefact.sha256.is_none(),
+                is_new,
             }
         };
         self.report(EventKind::Fetched {
@@ -141,6 +146,15 @@ impl<'a> Fetcher<'a> {
             }
         };
         let (id, sha256) = (artefact.id.clone(), Digest::of(&bytes));
+        if let Some(expected) = artefact.sha256
+            && expected != sha256
+            && !matches!(artefact.home, Home::Folder(_))
+        {
+            let difference = Box::new(error::Difference { whose: "the lock", expected, found: sha256 });
+            let error =
+                FetchError::Mismatch { what: id.to_string(), from: url.clone(), difference, fixed: false };
+            self.warn(format!("{error}\n  it is used all the same: `artifacts.verify` is false"));
+        }
         Ok(Some(Fetched { id, url, sha256, size: bytes.len(), from, is_new: false }))
     }
 
@@ -178,6 +192,32 @@ impl<'a> Fetcher<'a> {
     fn teller(&self, what: &impl ToString) -> Teller<'_> {
         Teller { reporter: self.reporter, started: self.started, what: what.to_string() }
     }
+}
+
+/// Refuses what cannot be what was asked for, before its digest is locked for good: a portal's login page, another
+/// chart.
+fn plausible(artefact: &Artefact, found: &source::Found) -> Result<(), FetchError> {
+    let id = &artefact.id;
+    let damaged =
+        |problem: String| FetchError::Damaged { what: id.to_string(), from: found.url.clone(), problem };
+    if id.kind != Kind::Chart {
+        return match std::str::from_utf8(&found.bytes) {
+            Ok(text) if !text.trim_start().starts_with('<') => Ok(()),
+            Ok(_) => Err(damaged("it is a web page".to_owned())),
+            Err(error) => Err(damaged(error.to_string())),
+        };
+    }
+    let chart =
+        Chart::from_archive(&found.bytes, &Limits::default()).map_err(|error| damaged(error.to_string()))?;
+    let number = |version: &str| semver::Version::parse(version.trim_start_matches('v')).ok();
+    // A tag such as `latest` says no version.
+    let same = chart.name() == id.name
+        && number(&id.version).is_none_or(|wanted| number(chart.version()) == Some(wanted));
+    // Who names a file names no chart.
+    if same || matches!(artefact.home, Home::File(_)) {
+        return Ok(());
+    }
+    Err(damaged(format!("it is chart {} {}", chart.name(), chart.version())))
 }
 
 /// Tells how one download goes.

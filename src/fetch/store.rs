@@ -1,5 +1,5 @@
 //! The cache: blobs named by their digest, `blobs/sha256/HEX`, and for what was
-//! let through unverified which blob it is, `unverified/charts/NAME-VERSION.tgz`.
+//! let through unverified which blob it is, `unverified/HOME/charts/NAME-VERSION.tgz`.
 //! Written atomically, checked whenever they are read; never any network.
 
 use std::io::{self, Read as _, Seek as _, Write as _};
@@ -43,7 +43,7 @@ impl Store {
             };
         }
         if !self.verify
-            && let Some(digest) = self.unverified(&artefact.id)?
+            && let Some(digest) = self.unverified(artefact)?
             && let Some(bytes) = self.blob(&artefact.id, digest)?
         {
             return Ok(Some(bytes));
@@ -52,11 +52,11 @@ impl Store {
     }
 
     /// Keeps an artefact.
-    pub(crate) fn put(&self, id: &Id, bytes: &[u8]) -> Result<Digest, FetchError> {
-        let digest = Digest::of(bytes);
+    pub(crate) fn put(&self, artefact: &Artefact, bytes: &[u8]) -> Result<Digest, FetchError> {
+        let (id, digest) = (&artefact.id, Digest::of(bytes));
         write(&self.path(digest), id, bytes)?;
         if !self.verify {
-            write(&self.reference(id), id, digest.to_string().as_bytes())?;
+            write(&self.reference(artefact), id, digest.to_string().as_bytes())?;
         }
         Ok(digest)
     }
@@ -105,8 +105,13 @@ impl Store {
         self.folder.join("blobs/sha256").join(digest.to_string())
     }
 
-    fn reference(&self, id: &Id) -> PathBuf {
-        self.folder.join("unverified").join(id.path())
+    /// Two homes may call different charts the same.
+    fn reference(&self, artefact: &Artefact) -> PathBuf {
+        let home = match &artefact.home {
+            Home::Repository(url) | Home::Registry(url) | Home::File(url) => url.as_bytes(),
+            Home::Folder(folder) => folder.as_os_str().as_encoded_bytes(),
+        };
+        self.folder.join("unverified").join(Digest::of(home).to_string()).join(artefact.id.path())
     }
 
     fn blob(&self, id: &Id, digest: Digest) -> Result<Option<Bytes>, FetchError> {
@@ -119,8 +124,8 @@ impl Store {
         }
     }
 
-    fn unverified(&self, id: &Id) -> Result<Option<Digest>, FetchError> {
-        let text = read(&self.reference(id), id)?;
+    fn unverified(&self, artefact: &Artefact) -> Result<Option<Digest>, FetchError> {
+        let text = read(&self.reference(artefact), &artefact.id)?;
         Ok(text.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()))
     }
 }

@@ -3,7 +3,7 @@
 use insta::assert_snapshot;
 
 use crate::server::{Reply, Server};
-use crate::{Cloud, chart, index, sha256};
+use crate::{Cloud, chart, index, named, sha256};
 
 fn repository(bytes: &[u8]) -> Server {
     let bytes = bytes.to_vec();
@@ -22,7 +22,7 @@ fn other_bytes_than_the_locks_stop_with_both_digests() {
     assert_snapshot!(cloud.fetch().said(&cloud), @"
         exit 1
         error[C8007]: chart app 1.0.0 from http://[server]/app-1.0.0.tgz is not what it should be
-          expected sha256 2fadeb03b6d797daf4d2a3fdfdbe5662d50eaa343fc153b249894a336bf0ebba, from the lock
+          expected sha256 2b1854d47cbacb8d8412cd48d47abb9b8e456fedbb286a04275fb61bc85903ac, from the lock
           found    sha256 b5c1fb2efc6d6b4674c2fdcc48ce01b43a3b7c03763c0c3355de0099ee0f8c73
 
         hint: somebody changed it, on the way or at its home: find out who before you remove its entry from the lock, or set `artifacts.verify: false`
@@ -45,7 +45,7 @@ fn other_bytes_than_the_indexs_stop_too() {
     assert_snapshot!(cloud.fetch().said(&cloud), @"
         exit 1
         error[C8007]: chart app 1.0.0 from http://[server]/app.tgz is not what it should be
-          expected sha256 2fadeb03b6d797daf4d2a3fdfdbe5662d50eaa343fc153b249894a336bf0ebba, from the repository's index
+          expected sha256 2b1854d47cbacb8d8412cd48d47abb9b8e456fedbb286a04275fb61bc85903ac, from the repository's index
           found    sha256 b5c1fb2efc6d6b4674c2fdcc48ce01b43a3b7c03763c0c3355de0099ee0f8c73
 
         hint: somebody changed it, on the way or at its home: find out who before you remove its entry from the lock, or set `artifacts.verify: false`
@@ -65,6 +65,7 @@ fn unverified_means_a_warning_each_and_the_last_bytes_again_offline() {
     assert!(cloud.blob(b"other").is_file());
     let again = cloud.run(&["fetch", "-o", "json"]);
     assert!(again.ok().stdout.contains(&sha256(b"other")), "{}", again.stdout);
+    assert!(again.stderr.contains("is not what it should be"), "{}", again.stderr);
     assert_eq!(server.asked().len(), 1);
 }
 
@@ -96,7 +97,7 @@ fn a_lock_is_written_kept_and_cleaned() {
             name: "app"
             version: "1.0.0"
             url: "http://[server]/app-1.0.0.tgz"
-            sha256: "2fadeb03b6d797daf4d2a3fdfdbe5662d50eaa343fc153b249894a336bf0ebba"
+            sha256: "2b1854d47cbacb8d8412cd48d47abb9b8e456fedbb286a04275fb61bc85903ac"
     "#);
     let ran = cloud.run(&["bundle", "lock", "mine", "-o", "json"]);
     let document: serde_json::Value = serde_json::from_str(&ran.ok().stdout).unwrap();
@@ -179,4 +180,38 @@ fn a_broken_lock_is_a_finding() {
 
         error: 2 mistakes in the input
     ");
+}
+
+#[test]
+fn what_cannot_be_the_chart_is_not_locked() {
+    let index = "entries:\n  app:\n  - { version: 1.0.0, urls: [app-1.0.0.tgz] }\n";
+    for (bytes, said) in [
+        (b"<html>login</html>".to_vec(), "gzip"),
+        (named("other", "1.0.0"), "chart other 1.0.0"),
+        (named("app", "9.9.9"), "chart app 9.9.9"),
+    ] {
+        let server = Server::http(move |request| match request.path.as_str() {
+            "/index.yaml" => Reply::ok(index),
+            _ => Reply::ok(bytes.clone()),
+        });
+        let cloud = Cloud::chart(&server.url);
+        let ran = cloud.fetch();
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(ran.stderr.contains(said), "{}", ran.stderr);
+        assert!(!ran.stderr.contains("locked as"), "{}", ran.stderr);
+        // Nothing of it is kept: the next run asks again.
+        let asked = server.asked().len();
+        assert_eq!(cloud.fetch().code, Some(1));
+        assert!(server.asked().len() > asked);
+    }
+}
+
+#[test]
+fn two_homes_may_call_different_charts_the_same() {
+    let (one, other) = (repository(b"one"), repository(b"other"));
+    let cloud = Cloud::chart(&one.url).artifacts("verify: false");
+    cloud.fetch().ok();
+    cloud.component("app", &format!("chart: {{ repository: '{}', name: app, version: 1.0.0 }}", other.url));
+    let ran = cloud.run(&["fetch", "-o", "json"]);
+    assert!(ran.ok().stdout.contains(&sha256(b"other")), "{}", ran.stdout);
 }

@@ -164,7 +164,7 @@ fn credentials_stay_with_the_host_that_they_are_for() {
 #[test]
 fn registries_that_serve_other_bytes_or_break_off_are_caught() {
     let answers: [fn() -> Reply; 4] = [
-        || Reply::ok(vec![1; chart().len()]),
+        || Reply::ok(vec![1; 800_000]),
         || Reply::ok(chart()).cut(1000, After::Close),
         || Reply::new(503, ""),
         || Reply::ok(vec![0; 70 << 20]).cut(1000, After::Stall),

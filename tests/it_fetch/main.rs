@@ -184,9 +184,25 @@ fn index(url: &str, digest: &str) -> String {
     )
 }
 
-/// Some bytes that stand for a chart: cozy does not look into them while fetching.
+/// The chart `app` 1.0.0, packed, of almost a megabyte: always the same bytes.
 fn chart() -> Vec<u8> {
-    (0..200_000_u32).flat_map(u32::to_le_bytes).collect()
+    named("app", "1.0.0")
+}
+
+/// A packed chart.
+fn named(name: &str, version: &str) -> Vec<u8> {
+    let metadata = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
+    let large: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut archive =
+        tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none()));
+    for (path, content) in [("Chart.yaml", metadata.as_bytes()), ("files/large", &large)] {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_cksum();
+        archive.append_data(&mut header, format!("{name}/{path}"), content).unwrap();
+    }
+    archive.into_inner().unwrap().finish().unwrap()
 }
 
 /// A folder's files.

@@ -10,7 +10,7 @@ use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, Config,
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
-use crate::{Cloud, chart, server, sha256};
+use crate::{Cloud, chart, named, server, sha256};
 
 /// `me` with the password `hunter22`, as `htpasswd -B` writes it (bcrypt).
 const LOGIN: &str = "me:$2b$04$De8hbaNYGA1ssK1P/9mBIek.v.EJT2J7Ee.tXjO0VcqBNv5J4thX.\n";
@@ -183,7 +183,7 @@ fn registries_that_refuse_or_lack_are_told_apart() {
 #[test]
 fn a_registry_is_a_mirror_for_charts_and_manifests() {
     let registry = Registry::start();
-    registry.push("mirror/charts/app:1.0.0_build.1", CHART, &chart());
+    registry.push("mirror/charts/app:1.0.0_build.1", CHART, &named("app", "1.0.0+build.1"));
     registry.push("mirror/manifests/plain:1.0.0", "application/yaml", b"kind: List\n");
     let cloud = Cloud::new("chart: { repository: 'http://127.0.0.1:1', name: app, version: 1.0.0+build.1 }");
     cloud.component(
@@ -196,5 +196,5 @@ fn a_registry_is_a_mirror_for_charts_and_manifests() {
     let cloud = registry.known(cloud);
     let ran = cloud.fetch();
     assert_eq!(ran.ok().stdout.matches("mirror").count(), 2, "{}", ran.stdout);
-    assert!(cloud.blob(&chart()).is_file() && cloud.blob(b"kind: List\n").is_file());
+    assert!(cloud.blob(&named("app", "1.0.0+build.1")).is_file() && cloud.blob(b"kind: List\n").is_file());
 }
