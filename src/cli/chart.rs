@@ -33,10 +33,10 @@ pub(super) struct ChartArgs {
     #[arg(long, requires = "chart", value_name = "PATH")]
     ca_file: Option<PathBuf>,
     /// The release's name
-    #[arg(long, requires = "chart", default_value = "release-name")]
+    #[arg(long, requires = "chart", default_value = "release-name", overrides_with = "name")]
     name: String,
     /// The release's namespace
-    #[arg(long, requires = "chart", default_value = "default")]
+    #[arg(long, requires = "chart", default_value = "default", overrides_with = "namespace")]
     namespace: String,
     /// A file of values; repeatable, the later ones win
     #[arg(long, requires = "chart", value_name = "PATH")]
@@ -57,10 +57,10 @@ pub(super) struct ChartArgs {
     #[arg(long, requires = "chart", value_name = "VALUE")]
     set_literal: Vec<String>,
     /// The Kubernetes version that templates see
-    #[arg(long, requires = "chart", value_name = "VERSION")]
+    #[arg(long, requires = "chart", value_name = "VERSION", overrides_with = "kube_version")]
     kube_version: Option<String>,
     /// API versions that templates see besides the known ones
-    #[arg(long, requires = "chart", value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, requires = "chart", value_name = "LIST")]
     api_versions: Vec<String>,
     /// Print CRDs, too
     #[arg(long, requires = "chart")]
@@ -106,13 +106,19 @@ pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -
     sources.extend(args.set_file.iter().map(|flag| ValueSource::Set(Set::File(flag, &Disk))));
     sources.extend(args.set_literal.iter().map(|flag| ValueSource::Set(Set::Literal(flag))));
     let values = Values::read(&sources).map_err(|error| refused(&error.to_string()))?;
-    let mut release = Release::new(&args.name, &args.namespace);
+    // As for Helm, no name of a namespace is the usual one.
+    let namespace = if args.namespace.is_empty() { "default" } else { &args.namespace };
+    let mut release = Release::new(&args.name, namespace);
     release.is_upgrade = args.is_upgrade;
     release.skip_schema = args.skip_schema_validation;
     if let Some(version) = &args.kube_version {
         release.capabilities.kube = KubeVersion::parse(version).map_err(|problem| refused(&problem))?;
     }
-    release.capabilities.api_versions.extend(args.api_versions.iter().cloned());
+    for list in &args.api_versions {
+        let versions =
+            csv(list).map_err(|problem| refused(&format!("`--api-versions {list}`: {problem}")))?;
+        release.capabilities.api_versions.extend(versions);
+    }
     let chart = match Remote::of(chart, args.repo.as_deref(), args.version.as_deref()) {
         None => load(Path::new(chart), &release.limits)?,
         Some(remote) => match remote.fetch(args.ca_file.as_deref(), settings, ui)? {
@@ -132,6 +138,44 @@ pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -
     let text = rendered.print(&printed).map_err(|error| refused(&error.to_string()))?;
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+/// The fields of a list as Helm's flags have it: separated by commas, those in
+/// quotes may hold some.
+fn csv(list: &str) -> Result<Vec<String>, &'static str> {
+    let mut fields = Vec::new();
+    let mut rest = list.lines().next().unwrap_or_default();
+    if rest.is_empty() {
+        return Ok(fields);
+    }
+    loop {
+        let mut field = String::new();
+        if let Some(mut quoted) = rest.strip_prefix('"') {
+            loop {
+                let (part, after) = quoted.split_once('"').ok_or("a quote is not closed")?;
+                field.push_str(part);
+                match after.strip_prefix('"') {
+                    Some(more) => (field, quoted) = (field + "\"", more),
+                    None => {
+                        rest = after;
+                        break;
+                    }
+                }
+            }
+        } else {
+            let (part, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
+            if part.contains('"') {
+                return Err("a quote is within a field that does not begin with one");
+            }
+            field.push_str(part);
+            rest = after;
+        }
+        fields.push(field);
+        if rest.is_empty() {
+            return Ok(fields);
+        }
+        rest = rest.strip_prefix(',').ok_or("text follows a quote that is closed")?;
+    }
 }
 
 fn refused(problem: &str) -> anyhow::Error {
@@ -216,5 +260,44 @@ impl Walk {
             self.files.push(File::new(path, fs_err::read(entry.path()).map_err(unreadable)?));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        component: Option<String>,
+        #[command(flatten)]
+        args: ChartArgs,
+    }
+
+    /// As Helm, the last of a flag counts; clap's own way is to refuse the second.
+    #[test]
+    fn flags_may_be_given_again() {
+        let flags = "cozy --chart x --kube-version 1.30 --kube-version 1.31 --namespace a --namespace b --name c --name d";
+        let Command { component, args } = Command::try_parse_from(flags.split(' ')).unwrap();
+        assert_eq!(component, None);
+        assert_eq!((args.kube_version.as_deref(), &*args.namespace, &*args.name), (Some("1.31"), "b", "d"));
+    }
+
+    #[test]
+    fn lists_of_versions_are_read_as_helm_reads_them() {
+        for (list, fields) in [
+            ("", vec![]),
+            ("a/v1", vec!["a/v1"]),
+            ("a/v1,b/v2/C", vec!["a/v1", "b/v2/C"]),
+            (r#""a,b""#, vec!["a,b"]),
+            (r#""a""b",,c"#, vec![r#"a"b"#, "", "c"]),
+        ] {
+            assert_eq!(csv(list), Ok(fields.into_iter().map(str::to_owned).collect()), "{list}");
+        }
+        for list in [r#"a"b"#, r#""a"#, r#""a"b"#] {
+            assert!(csv(list).is_err(), "{list}");
+        }
     }
 }

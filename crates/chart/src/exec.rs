@@ -1,18 +1,22 @@
 //! Executes templates (Go's `text/template/exec.go`): the named templates of a
 //! chart, `include` and `tpl`, limits. One template at a time is `run`'s.
 
+mod costs;
+mod range;
 mod run;
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use self::costs::Costs;
+pub(crate) use self::costs::{ELEMENT, ENTRY, LIST, TEXT};
 use self::run::Run;
 use crate::environment::{Environment, ValueKey};
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::template::ast::Template;
 use crate::template::parse;
-use crate::value::{Endless, Extent, Value};
+use crate::value::Value;
 
 /// What stops an execution.
 #[derive(Debug)]
@@ -54,9 +58,7 @@ pub(crate) struct Engine<'e> {
     including: HashMap<Rc<str>, usize>,
     pub(crate) environment: &'e mut dyn Environment,
     limits: &'e Limits,
-    steps: u64,
-    written: usize,
-    made: usize,
+    costs: Costs,
     depth: usize,
     /// The file that is rendered.
     file: Rc<str>,
@@ -67,9 +69,6 @@ pub(crate) struct Engine<'e> {
 /// Stack that must be left for a template, and how much more it gets.
 const RED_ZONE: usize = 256 << 10;
 const STACK: usize = 4 << 20;
-
-/// Nodes of values that are written, printed or copied for one step of templates.
-const NODES_OF_STEP: u64 = 4;
 
 /// Helm's own limit on templates that include themselves.
 const MOST_INCLUDES: usize = 1_000;
@@ -84,9 +83,7 @@ impl<'e> Engine<'e> {
             including: HashMap::new(),
             environment,
             limits,
-            steps: 0,
-            written: 0,
-            made: 0,
+            costs: Costs::default(),
             depth: 0,
             file: Rc::from(""),
             occurrences: HashMap::new(),
@@ -170,6 +167,9 @@ impl<'e> Engine<'e> {
         let templates = if let Some(templates) = self.parsed.get(text) {
             templates.clone()
         } else {
+            // The text is kept, and its source with the templates.
+            self.go_through(text.len(), 16)?;
+            self.make(text.len().saturating_mul(2))?;
             let file = Rc::from("gotpl");
             let parsed = parse::parse(&file, &file, text, &mut self.tokens)
                 .map_err(|error| Stop::Failed(format!("cannot parse the text given to tpl: {error}")))?;
@@ -190,124 +190,25 @@ impl<'e> Engine<'e> {
         result.map(|()| without_no_value(out)).map(Value::from_bytes)
     }
 
-    /// A value that is generated once for each place that asks for it.
+    /// A value that is generated once for each place that asks for it. It takes
+    /// so many milliseconds to make it.
     pub(crate) fn generated(
         &mut self,
         function: &'static str,
         arguments: String,
+        milliseconds: u64,
         fresh: impl FnOnce(&mut dyn Environment) -> Result<Vec<u8>, String>,
-    ) -> Result<Vec<u8>, String> {
+    ) -> Result<Vec<u8>, Stop> {
         let count = self.occurrences.entry((function, arguments.clone())).or_default();
         let key = ValueKey { template: self.file.to_string(), function, arguments, occurrence: *count };
         *count += 1;
         if let Some(kept) = self.environment.kept(&key) {
             return Ok(kept);
         }
+        self.work(milliseconds)?;
         let value = fresh(self.environment)?;
         self.environment.keep(key, &value);
         Ok(value)
-    }
-
-    /// Counts bytes that are written, or made by a function.
-    pub(crate) fn spend(&mut self, bytes: usize) -> Result<(), Stop> {
-        self.written = self.written.saturating_add(bytes);
-        if self.written > self.limits.output_bytes {
-            return Err(self.too_long());
-        }
-        Ok(())
-    }
-
-    /// Counts values before they are made: elements of lists, entries of maps.
-    pub(crate) fn spend_values(&mut self, count: usize) -> Result<(), Stop> {
-        // An element, and the text that it may hold.
-        self.made = self.made.saturating_add(count.saturating_mul(2 * size_of::<Value>()));
-        if self.made > self.limits.value_bytes {
-            return Err(Stop::Failed(format!(
-                "the templates make lists and maps of more than {} bytes",
-                self.limits.value_bytes
-            )));
-        }
-        Ok(())
-    }
-
-    /// Counts what a function made that did not count it itself: by how much
-    /// its text is longer than its arguments, and all of a list or map that is new.
-    pub(crate) fn spend_made(
-        &mut self,
-        made: &Value,
-        arguments: &[Value],
-        before: usize,
-    ) -> Result<(), Stop> {
-        if self.written != before {
-            return Ok(());
-        }
-        match made {
-            Value::Text(_) | Value::Raw(_) => {
-                let length = |value: &Value| value.string_bytes().map_or(0, <[u8]>::len);
-                let longest = arguments.iter().map(length).max().unwrap_or(0);
-                self.spend(length(made).saturating_sub(longest))
-            }
-            Value::List(list) if Rc::strong_count(list) == 1 => self.spend_values(list.items.len() / 2),
-            Value::Map(map) if Rc::strong_count(map) == 1 => self.spend_values(map.len()),
-            _ => Ok(()),
-        }
-    }
-
-    /// Refuses texts that are so long that what functions make of them would be
-    /// beyond the limit.
-    pub(crate) fn can_take(&self, arguments: &[Value]) -> Result<(), Stop> {
-        let length: usize = arguments.iter().filter_map(Value::string_bytes).map(<[u8]>::len).sum();
-        if length.saturating_mul(4) > self.limits.output_bytes {
-            return Err(self.too_long());
-        }
-        Ok(())
-    }
-
-    fn too_long(&self) -> Stop {
-        Stop::Failed(format!("the templates write more than {} bytes", self.limits.output_bytes))
-    }
-
-    /// How many bytes were counted so far.
-    pub(crate) fn spent(&self) -> usize {
-        self.written + self.made
-    }
-
-    /// Counts a step.
-    pub(crate) fn step(&mut self) -> Result<(), Stop> {
-        self.many_steps(1)
-    }
-
-    /// Counts what takes as long as several steps.
-    pub(crate) fn many_steps(&mut self, count: u64) -> Result<(), Stop> {
-        self.steps += count;
-        if self.steps > self.limits.steps { self.too_many_steps() } else { Ok(()) }
-    }
-
-    fn too_many_steps(&self) -> Result<(), Stop> {
-        Err(Stop::Failed(format!("the templates take more than {} steps", self.limits.steps)))
-    }
-
-    /// Looks how large and deep a value is, before something goes through it.
-    /// A value that contains itself is `None`.
-    pub(crate) fn finite(&mut self, value: &Value) -> Result<Option<Extent>, Stop> {
-        if !matches!(value, Value::Map(_) | Value::List(_)) {
-            return Ok(Some(Extent::default()));
-        }
-        let left = self.limits.steps.saturating_sub(self.steps);
-        match Extent::of(value, left.saturating_mul(NODES_OF_STEP)) {
-            Ok(extent) => {
-                self.steps += extent.nodes / NODES_OF_STEP;
-                Ok(Some(extent))
-            }
-            Err(Endless::Cycle) => Ok(None),
-            Err(Endless::TooLarge) => self.too_many_steps().map(|()| None),
-            Err(problem @ Endless::TooDeep) => Err(Stop::from(problem.words())),
-        }
-    }
-
-    /// As [`Self::finite`], but refuses a value that contains itself.
-    pub(crate) fn extent(&mut self, value: &Value) -> Result<Extent, Stop> {
-        self.finite(value)?.ok_or_else(|| Stop::from(Endless::Cycle.words()))
     }
 }
 

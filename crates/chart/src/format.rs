@@ -18,9 +18,19 @@ pub(crate) fn print(value: &Value, out: &mut Vec<u8>) {
         Value::Float(number) => out.extend_from_slice(number::general(*number).as_bytes()),
         Value::Text(text) => out.extend_from_slice(text.as_bytes()),
         Value::Raw(bytes) => out.extend_from_slice(bytes),
-        Value::Bytes(_) | Value::List(_) => {
+        Value::Bytes(bytes) => {
             out.push(b'[');
-            for (index, item) in value.elements().unwrap_or_default().iter().enumerate() {
+            for (index, byte) in bytes.iter().enumerate() {
+                if index > 0 {
+                    out.push(b' ');
+                }
+                out.extend_from_slice(byte.to_string().as_bytes());
+            }
+            out.push(b']');
+        }
+        Value::List(list) => {
+            out.push(b'[');
+            for (index, item) in list.items.iter().enumerate() {
                 if index > 0 {
                     out.push(b' ');
                 }

@@ -15,8 +15,10 @@ pub struct Limits {
     pub steps: u64,
     /// Bytes that templates may write, into strings included.
     pub output_bytes: usize,
-    /// Bytes of the lists and maps that templates may make, all together.
+    /// Bytes of the values that templates may make, all together.
     pub value_bytes: usize,
+    /// Milliseconds that making keys and hashing passwords may take together.
+    pub key_milliseconds: u64,
     /// Nesting of templates that call each other.
     pub depth: usize,
 }
@@ -30,7 +32,8 @@ impl Default for Limits {
             tokens: 1_500_000,
             steps: 20_000_000,
             output_bytes: 100 << 20,
-            value_bytes: 128 << 20,
+            value_bytes: 192 << 20,
+            key_milliseconds: 2_000,
             depth: 5_000,
         }
     }

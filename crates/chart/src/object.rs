@@ -79,6 +79,25 @@ impl Object {
         }
     }
 
+    /// How many elements it has.
+    pub(crate) fn elements_held(&self) -> usize {
+        match self {
+            Self::Versions(versions) => versions.len(),
+            Self::Files(files) => files.len(),
+            _ => 0,
+        }
+    }
+
+    /// About how many bytes it has when it is printed.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Versions(versions) => versions.iter().map(String::len).sum(),
+            Self::Files(files) => files.values().map(|bytes| 4 * bytes.len()).sum(),
+            Self::Certificate { cert, key } => cert.len() + key.len(),
+            _ => 64,
+        }
+    }
+
     pub(crate) fn truth(&self) -> bool {
         match self {
             Self::Versions(versions) => !versions.is_empty(),

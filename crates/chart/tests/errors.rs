@@ -63,6 +63,12 @@ const TEMPLATES: &str = r#"{{ .Values.a.b.c }}
 {{ define "loop" }}{{ include "loop" . }}{{ end }}{{ include "loop" . }}
 {{ range until 30000000 }}x{{ end }}
 {{ range until 3000 }}{{ repeat 99999 "x" }}{{ end }}
+{{ range 9000000000000 }}{{ end }}
+a:⏎{{ range 9000000000000 }} x{{ end }}
+{{ define "f" }}{{ range 9000000000000 }}x: y⏎{{ end }}{{ end }}⏎{{ include "f" . }}
+a: 1⏎  b: {{ .Values.x⏎c: 1⏎d: {{ .Values.x }}
+{{ trunc⏎  "x"⏎  "y" }}
+{{ "y" | trunc (len "abc" | toString) }}
 a: b⏎  c: d
 - list
 kind: [1]
@@ -134,8 +140,9 @@ fn broken_templates_say_where_and_why() {
           at <index .Values.map.missing "x">
 
         {{ until "five" }}
-        shop/templates/a.yaml:1:4: expected int; found "five"
-          at <until "five">
+        shop/templates/a.yaml:1:10: expected int; found "five"
+          at <"five">
+          called from shop/templates/a.yaml:1:4 at <until "five">
 
         {{ .Values.name | repeat }}
         shop/templates/a.yaml:1:19: wrong number of args for repeat: want 2 got 1
@@ -154,8 +161,9 @@ fn broken_templates_say_where_and_why() {
           at <first 5>
 
         {{ set .Values.nothing "a" 1 }}
-        shop/templates/a.yaml:1:4: invalid value; expected map[string]interface {}
-          at <set .Values.nothing "a" 1>
+        shop/templates/a.yaml:1:8: invalid value; expected map[string]interface {}
+          at <.Values.nothing>
+          called from shop/templates/a.yaml:1:4 at <set .Values.nothing "a" 1>
 
         {{ lt 1 "a" }}
         shop/templates/a.yaml:1:4: lt: incompatible types for comparison
@@ -225,12 +233,38 @@ fn broken_templates_say_where_and_why() {
           called from shop/templates/a.yaml:1:23 at <include "loop" .> in "loop"
 
         {{ range until 30000000 }}x{{ end }}
-        shop/templates/a.yaml:1:10: until: the templates make lists and maps of more than 134217728 bytes
+        shop/templates/a.yaml:1:10: until: the templates make values of more than 201326592 bytes
           at <until 30000000>
 
         {{ range until 3000 }}{{ repeat 99999 "x" }}{{ end }}
         shop/templates/a.yaml:1:26: repeat: the templates write more than 104857600 bytes
           at <repeat 99999 "x">
+
+        {{ range 9000000000000 }}{{ end }}
+        shop/templates/a.yaml:1:10: the templates take more than 20000000 steps
+          at <9000000000000>
+
+        a:⏎{{ range 9000000000000 }} x{{ end }}
+        shop/templates/a.yaml:2:10: the templates take more than 20000000 steps
+          at <9000000000000>
+
+        {{ define "f" }}{{ range 9000000000000 }}x: y⏎{{ end }}{{ end }}⏎{{ include "f" . }}
+        shop/templates/a.yaml:1:26: the templates take more than 20000000 steps
+          at <9000000000000> in "f"
+          called from shop/templates/a.yaml:3:4 at <include "f" .>
+
+        a: 1⏎  b: {{ .Values.x⏎c: 1⏎d: {{ .Values.x }}
+        shop/templates/a.yaml:3:3: expected :=: the action begins at 2:6 and is not closed before
+
+        {{ trunc⏎  "x"⏎  "y" }}
+        shop/templates/a.yaml:2:3: expected int; found "x"
+          at <"x">
+          called from shop/templates/a.yaml:1:4 at <trunc "x" "y">
+
+        {{ "y" | trunc (len "abc" | toString) }}
+        shop/templates/a.yaml:1:16: wrong type for value; expected int; got string
+          at <(len "abc" | toString)>
+          called from shop/templates/a.yaml:1:10 at <trunc (len "abc" | toString)>
 
         a: b⏎  c: d
         shop/templates/a.yaml: what it renders is not YAML: yaml: line 2: did not find expected key
@@ -303,7 +337,7 @@ fn broken_charts_say_what_is_wrong() {
 
         values do not meet the schema of chart shop:
         - /: "name" is a required property
-        - /port: "http" is not of type "integer"
+        - /port: value is not of type "integer"
 
         shop: subchart b: chart: Chart.yaml is missing
 

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use super::range::{copied, is_number, pairs};
 use super::{Engine, Stop};
 use crate::error::{Error, Frame};
 use crate::format;
@@ -76,10 +77,14 @@ impl Run<'_, '_> {
     }
 
     fn node(&mut self, node: &Node, dot: &Value, out: &mut Vec<u8>) -> Result<(), Stop> {
-        self.engine.step()?;
+        if let Err(stop) = self.engine.step() {
+            return self.stopped(stop, node);
+        }
         match node {
-            Node::Text(text) => {
-                self.engine.spend(text.len())?;
+            Node::Text { text, .. } => {
+                if let Err(stop) = self.engine.spend(text.len()) {
+                    return self.stopped(stop, node);
+                }
                 out.extend_from_slice(text);
                 Ok(())
             }
@@ -101,7 +106,9 @@ impl Run<'_, '_> {
                             extent.with_stack(|| format::print(&value, out));
                         }
                     }
-                    self.engine.spend(out.len() - before)?;
+                    if let Err(stop) = self.engine.spend(out.len() - before) {
+                        return self.stopped(stop, node);
+                    }
                 }
                 Ok(())
             }
@@ -126,8 +133,22 @@ impl Run<'_, '_> {
                 let result = self.engine.execute(&template, &data, out);
                 self.called(result, *position, &shown)
             }
-            Node::Break => Err(Stop::Break),
-            Node::Continue => Err(Stop::Continue),
+            Node::Break(_) => Err(Stop::Break),
+            Node::Continue(_) => Err(Stop::Continue),
+        }
+    }
+
+    /// A limit that was reached at a node.
+    fn stopped(&self, stop: Stop, node: &Node) -> Result<(), Stop> {
+        match node {
+            Node::Text { position, .. } => self.placed(Err(stop), *position, &"text"),
+            Node::Action(pipe) => self.placed(Err(stop), pipe.position, pipe),
+            Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
+                self.placed(Err(stop), branch.pipe.position, &branch.pipe)
+            }
+            Node::Template { position, name, .. } => self.placed(Err(stop), *position, &Invoked(name)),
+            Node::Break(position) => self.placed(Err(stop), *position, &"break"),
+            Node::Continue(position) => self.placed(Err(stop), *position, &"continue"),
         }
     }
 
@@ -155,7 +176,11 @@ impl Run<'_, '_> {
             }
         }
         let mark = self.variables.len();
-        let pairs = match Self::pairs(&value) {
+        // The elements are copied: templates may change a map meanwhile.
+        let held = copied(&value);
+        let counted = self.engine.hold(held);
+        self.placed(counted, pipe.position, pipe)?;
+        let pairs = match pairs(&value) {
             // Go counts, but has no keys for that.
             Ok(_) if pipe.variables.len() > 1 && is_number(&value) => {
                 Err(format!("can't use {} to iterate over more than one variable", format::text(&value)))
@@ -185,8 +210,10 @@ impl Run<'_, '_> {
                 Err(Stop::Break) => break,
                 Err(other) => return Err(other),
             }
-            self.engine.step()?;
+            let step = self.engine.step();
+            self.placed(step, pipe.position, pipe)?;
         }
+        self.engine.release(held);
         match &branch.otherwise {
             Some(otherwise) if !any => self.list(otherwise, dot, out),
             _ => Ok(()),
@@ -206,63 +233,6 @@ impl Run<'_, '_> {
         if let Some(slot) = self.variables.iter_mut().rev().find(|(known, _)| **known == *name) {
             slot.1 = value;
         }
-    }
-
-    /// Keys and elements of what `range` goes over.
-    fn pairs(value: &Value) -> Result<Box<dyn Iterator<Item = (Value, Value)>>, String> {
-        fn element(value: Value) -> Value {
-            if value.is_nil() { Value::Null } else { value }
-        }
-        fn count(index: usize) -> Value {
-            Value::Int(i64::try_from(index).unwrap_or(i64::MAX))
-        }
-        Ok(match value {
-            Value::Nil | Value::Null => Box::new(std::iter::empty()),
-            Value::List(list) => {
-                let list = Rc::clone(list);
-                Box::new((0..list.items.len()).map(move |index| {
-                    let item = list.items.get(index).cloned().unwrap_or(Value::Nil);
-                    (count(index), element(item))
-                }))
-            }
-            Value::Map(map) => {
-                Box::new(map.entries().into_iter().map(|(key, value)| (Value::Text(key), element(value))))
-            }
-            Value::Int(number) => Box::new((0..*number).map(|index| (Value::Int(index), Value::Int(index)))),
-            Value::Int64(number) => {
-                Box::new((0..*number).map(|index| (Value::Int64(index), Value::Int64(index))))
-            }
-            Value::Uint(number, bits) => {
-                let bits = *bits;
-                Box::new((0..*number).map(move |index| (Value::Uint(index, bits), Value::Uint(index, bits))))
-            }
-            Value::Object(object) => match (object.as_ref(), object.elements()) {
-                (crate::object::Object::Files(files), _) => {
-                    let files: Vec<_> = files
-                        .iter()
-                        .map(|(name, bytes)| (Value::Text(Rc::clone(name)), Value::Bytes(Rc::clone(bytes))))
-                        .collect();
-                    Box::new(files.into_iter())
-                }
-                (_, Some(elements)) => {
-                    Box::new(elements.into_iter().enumerate().map(|(index, value)| (count(index), value)))
-                }
-                (crate::object::Object::Duration(number), _) => {
-                    Box::new((0..*number).map(|index| (Value::Int64(index), Value::Int64(index))))
-                }
-                _ => return Err(format!("range can't iterate over {}", format::text(value))),
-            },
-            Value::Bytes(_) => match value.elements() {
-                Some(elements) => {
-                    let elements = elements.into_owned();
-                    Box::new(elements.into_iter().enumerate().map(|(index, value)| (count(index), value)))
-                }
-                None => Box::new(std::iter::empty()),
-            },
-            Value::Bool(_) | Value::Float(_) | Value::Text(_) | Value::Raw(_) => {
-                return Err(format!("range can't iterate over {}", format::text(value)));
-            }
-        })
     }
 
     /// Evaluates a pipeline, and sets its variables.
@@ -343,9 +313,11 @@ impl Run<'_, '_> {
             return Ok(Value::Nil);
         }
         for (index, name) in before.iter().enumerate() {
+            self.engine.can_ask(&value, name, &[])?;
             value = field(&value, name, None).map_err(|stop| without_value(stop, &value, names, index))?;
         }
         if arguments.is_empty() && last.is_none() {
+            self.engine.can_ask(&value, end, &[])?;
             return field(&value, end, None).map_err(|stop| without_value(stop, &value, names, before.len()));
         }
         let mut values = Vec::with_capacity(arguments.len() + 1);
@@ -353,6 +325,7 @@ impl Run<'_, '_> {
             values.push(self.bare(argument, dot)?);
         }
         values.extend(last);
+        self.engine.can_ask(&value, end, &values)?;
         field(&value, end, Some(&values))
     }
 
@@ -402,7 +375,10 @@ impl Run<'_, '_> {
         function.accepts(count)?;
         let mut values = Vec::with_capacity(count);
         for (index, argument) in arguments.iter().enumerate() {
-            values.push(self.argument(argument, function.type_at(index), dot)?);
+            match self.argument(argument, function.type_at(index), dot) {
+                Ok(value) => values.push(value),
+                Err(stop) => return self.placed(Err(stop), argument.position, argument),
+            }
         }
         if let Some(last) = last {
             values.push(checked(last, function.type_at(arguments.len()))?);
@@ -410,10 +386,10 @@ impl Run<'_, '_> {
         let mut deepest = Extent::default();
         if function.walks {
             for value in &values {
-                deepest = deepest.max(self.engine.extent(value)?);
+                deepest = deepest.deeper(self.engine.extent(value)?);
             }
         }
-        self.engine.can_take(&values)?;
+        self.engine.can_take(&values, function.slow)?;
         let before = self.engine.spent();
         let made = deepest.with_stack(|| (function.body)(self.engine, &values));
         let counted = made.and_then(|made| {
@@ -478,15 +454,6 @@ impl Run<'_, '_> {
             }
         };
         Ok(literal)
-    }
-}
-
-/// Whether `range` counts up to it.
-fn is_number(value: &Value) -> bool {
-    match value {
-        Value::Int(_) | Value::Int64(_) | Value::Uint(..) => true,
-        Value::Object(object) => matches!(**object, Object::Duration(_)),
-        _ => false,
     }
 }
 

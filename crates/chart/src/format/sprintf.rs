@@ -2,7 +2,7 @@
 
 use super::{is_print, print, quote, quote_with};
 use crate::number;
-use crate::value::Value;
+use crate::value::{Extent, Value};
 
 /// The flags of a verb.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,21 +17,99 @@ struct Flags {
     precision: Option<usize>,
 }
 
+impl Flags {
+    /// Whether it is worth a look how much is filled.
+    fn is_wide(self) -> bool {
+        self.width.max(self.precision).is_some_and(|width| width > 64)
+    }
+}
+
 /// The widest field that is filled; Go's own limit is 1e6.
 const WIDEST: usize = 1_000_000;
 
-/// Go's `Sprintf`.
-pub(crate) fn sprintf(format: &str, arguments: &[Value]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut next = 0;
-    let mut reordered = false;
-    let mut rest = format;
-    while let Some(at) = rest.find('%') {
-        out.extend_from_slice(rest.get(..at).unwrap_or_default().as_bytes());
-        rest = rest.get(at + 1..).unwrap_or_default();
+/// A float has no more digits than this after its point, but zeros.
+const EXACT: usize = 1_100;
+
+/// Go's `Sprintf`; `None`: it would be longer than `most` bytes.
+pub(crate) fn sprintf(format: &str, arguments: &[Value], most: usize) -> Option<Vec<u8>> {
+    let mut reader = Reader { out: Vec::new(), rest: format, arguments, next: 0, reordered: false };
+    while let Some(at) = reader.rest.find('%') {
+        reader.out.extend_from_slice(reader.rest.get(..at).unwrap_or_default().as_bytes());
+        reader.rest = reader.rest.get(at + 1..).unwrap_or_default();
+        let ended = !reader.verb(most)?;
+        if reader.out.len() > most {
+            return None;
+        }
+        if ended {
+            break;
+        }
+    }
+    reader.extra();
+    Some(reader.out)
+}
+
+/// Reads a format.
+struct Reader<'a> {
+    out: Vec<u8>,
+    rest: &'a str,
+    arguments: &'a [Value],
+    /// The argument that is next.
+    next: usize,
+    /// Whether arguments were named by number.
+    reordered: bool,
+}
+
+impl Reader<'_> {
+    /// Reads what follows `%`, and writes it. `None`: too much is wanted of it;
+    /// `false`: the format has ended.
+    fn verb(&mut self, most: usize) -> Option<bool> {
+        let mut flags = self.flags();
+        let count = self.arguments.len();
+        let mut bad_index = !index(&mut self.rest, &mut self.next, &mut self.reordered, count);
+        if let Some(after) = self.rest.strip_prefix('*') {
+            self.rest = after;
+            match star(self.arguments, &mut self.next) {
+                Some(width) => {
+                    flags.minus |= width < 0;
+                    flags.zero &= width >= 0;
+                    flags.width = usize::try_from(width.unsigned_abs()).ok();
+                }
+                None => self.out.extend_from_slice(b"%!(BADWIDTH)"),
+            }
+        } else {
+            flags.width = digits(&mut self.rest);
+        }
+        if let Some(after) = self.rest.strip_prefix('.') {
+            self.rest = after;
+            bad_index |= !index(&mut self.rest, &mut self.next, &mut self.reordered, count);
+            flags.precision = self.precision();
+        }
+        bad_index |= !index(&mut self.rest, &mut self.next, &mut self.reordered, count);
+        let Some(verb) = self.rest.chars().next() else {
+            self.out.extend_from_slice(b"%!(NOVERB)");
+            return Some(false);
+        };
+        self.rest = self.rest.get(verb.len_utf8()..).unwrap_or_default();
+        if verb == '%' {
+            self.out.push(b'%');
+        } else if bad_index {
+            self.out.extend_from_slice(format!("%!{verb}(BADINDEX)").as_bytes());
+        } else if let Some(value) = self.arguments.get(self.next) {
+            self.next += 1;
+            if flags.is_wide() && too_wide(value, flags, most) {
+                return None;
+            }
+            verb_of(&mut self.out, verb, value, flags);
+        } else {
+            self.out.extend_from_slice(format!("%!{verb}(MISSING)").as_bytes());
+        }
+        Some(true)
+    }
+
+    fn flags(&mut self) -> Flags {
         let mut flags = Flags::default();
         loop {
-            match rest.as_bytes().first() {
+            match self.rest.as_bytes().first() {
                 Some(b'-') => {
                     flags.minus = true;
                     flags.zero = false;
@@ -40,62 +118,36 @@ pub(crate) fn sprintf(format: &str, arguments: &[Value]) -> Vec<u8> {
                 Some(b'#') => flags.sharp = true,
                 Some(b' ') => flags.space = true,
                 Some(b'0') => flags.zero = true,
-                _ => break,
+                _ => return flags,
             }
-            rest = rest.get(1..).unwrap_or_default();
+            self.rest = self.rest.get(1..).unwrap_or_default();
         }
-        let mut bad_index = !index(&mut rest, &mut next, &mut reordered, arguments.len());
-        if let Some(after) = rest.strip_prefix('*') {
-            rest = after;
-            match star(arguments, &mut next) {
-                Some(width) => {
-                    flags.minus |= width < 0;
-                    flags.zero &= width >= 0;
-                    flags.width = usize::try_from(width.unsigned_abs()).ok();
-                }
-                None => out.extend_from_slice(b"%!(BADWIDTH)"),
-            }
-        } else {
-            flags.width = digits(&mut rest);
-        }
-        if let Some(after) = rest.strip_prefix('.') {
-            rest = after;
-            bad_index |= !index(&mut rest, &mut next, &mut reordered, arguments.len());
-            if let Some(after) = rest.strip_prefix('*') {
-                rest = after;
-                match star(arguments, &mut next) {
-                    Some(precision) if precision >= 0 => flags.precision = usize::try_from(precision).ok(),
-                    Some(_) => {}
-                    None => out.extend_from_slice(b"%!(BADPREC)"),
-                }
-            } else {
-                flags.precision = Some(digits(&mut rest).unwrap_or(0));
-            }
-        }
-        bad_index |= !index(&mut rest, &mut next, &mut reordered, arguments.len());
-        let Some(verb) = rest.chars().next() else {
-            out.extend_from_slice(b"%!(NOVERB)");
-            break;
+    }
+
+    fn precision(&mut self) -> Option<usize> {
+        let Some(after) = self.rest.strip_prefix('*') else {
+            return Some(digits(&mut self.rest).unwrap_or(0));
         };
-        rest = rest.get(verb.len_utf8()..).unwrap_or_default();
-        if verb == '%' {
-            out.push(b'%');
-        } else if bad_index {
-            out.extend_from_slice(format!("%!{verb}(BADINDEX)").as_bytes());
-        } else if let Some(value) = arguments.get(next) {
-            next += 1;
-            verb_of(&mut out, verb, value, flags);
-        } else {
-            out.extend_from_slice(format!("%!{verb}(MISSING)").as_bytes());
+        self.rest = after;
+        if let Some(precision) = star(self.arguments, &mut self.next) {
+            return usize::try_from(precision).ok();
         }
+        self.out.extend_from_slice(b"%!(BADPREC)");
+        None
     }
-    if !out.ends_with(b"%!(NOVERB)") {
-        out.extend_from_slice(rest.as_bytes());
-    }
-    if !reordered && next < arguments.len() {
+
+    /// The end of the text, and arguments that nothing asked for.
+    fn extra(&mut self) {
+        let Self { out, arguments, next, .. } = self;
+        if !out.ends_with(b"%!(NOVERB)") {
+            out.extend_from_slice(self.rest.as_bytes());
+        }
+        if self.reordered || *next >= arguments.len() {
+            return;
+        }
         out.extend_from_slice(b"%!(EXTRA ");
-        for (index, value) in arguments.iter().enumerate().skip(next) {
-            if index > next {
+        for (index, value) in arguments.iter().enumerate().skip(*next) {
+            if index > *next {
                 out.extend_from_slice(b", ");
             }
             if value.is_nil() {
@@ -103,12 +155,26 @@ pub(crate) fn sprintf(format: &str, arguments: &[Value]) -> Vec<u8> {
             } else {
                 out.extend_from_slice(value.type_name().as_bytes());
                 out.push(b'=');
-                print(value, &mut out);
+                print(value, out);
             }
         }
         out.push(b')');
     }
-    out
+}
+
+/// Whether a field for each element of a value would be too much.
+fn too_wide(value: &Value, flags: Flags, most: usize) -> bool {
+    let width = flags.width.unwrap_or(0).saturating_add(flags.precision.unwrap_or(0));
+    let nodes = match value {
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Map(_) | Value::List(_) => {
+            // Keys are filled, too.
+            let nodes = Extent::of(value, most as u64).map_or(u64::MAX, |extent| extent.nodes);
+            usize::try_from(nodes).unwrap_or(usize::MAX).saturating_mul(2)
+        }
+        _ => 1,
+    };
+    width.saturating_mul(nodes) > most
 }
 
 /// Reads `[2]`; `false`: it is wrong.
@@ -334,7 +400,9 @@ fn integer(out: &mut Vec<u8>, verb: char, negative: bool, size: u64, flags: Flag
             } else {
                 String::new()
             };
-            return pad_text(out, format!("U+{size:04X}{shown}").as_bytes(), Flags { zero: false, ..flags });
+            let digits = filled(&format!("{size:X}"), flags.precision.unwrap_or(0).max(4));
+            let flags = Flags { zero: false, ..flags };
+            return pad_text(out, format!("U+{digits}{shown}").as_bytes(), flags);
         }
         _ => {}
     }
@@ -355,10 +423,10 @@ fn integer(out: &mut Vec<u8>, verb: char, negative: bool, size: u64, flags: Flag
         if precision == 0 && size == 0 {
             return pad_text(out, b"", Flags { zero: false, ..flags });
         }
-        digits = format!("{digits:0>precision$}");
+        digits = filled(&digits, precision);
     } else if flags.zero && !flags.minus {
         let width = flags.width.unwrap_or(0).saturating_sub(sign.len());
-        digits = format!("{digits:0>width$}");
+        digits = filled(&digits, width);
     }
     let prefix = match verb {
         'b' if flags.sharp => "0b",
@@ -375,11 +443,9 @@ fn float(out: &mut Vec<u8>, verb: char, number: f64, flags: Flags) {
     let size = number.abs();
     let body = if number.is_finite() {
         match (verb, flags.precision) {
-            ('f' | 'F', precision) => format!("{size:.*}", precision.unwrap_or(6)),
+            ('f' | 'F', precision) => fixed_point(size, precision.unwrap_or(6)),
             ('e' | 'E', precision) => {
-                let text = format!("{size:.*e}", precision.unwrap_or(6));
-                let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
-                let power: i32 = power.parse().unwrap_or(0);
+                let (mantissa, power) = scientific(size, precision.unwrap_or(6));
                 let sign = if power < 0 { '-' } else { '+' };
                 format!("{mantissa}{verb}{sign}{:02}", power.abs())
             }
@@ -415,10 +481,36 @@ fn float(out: &mut Vec<u8>, verb: char, number: f64, flags: Flags) {
     };
     if flags.zero && !flags.minus && number.is_finite() {
         let width = flags.width.unwrap_or(0).saturating_sub(sign.len());
-        pad_text(out, format!("{sign}{body:0>width$}").as_bytes(), Flags { zero: false, ..flags });
+        let body = filled(&body, width);
+        pad_text(out, format!("{sign}{body}").as_bytes(), Flags { zero: false, ..flags });
     } else {
         pad_text(out, format!("{sign}{body}").as_bytes(), Flags { zero: false, ..flags });
     }
+}
+
+/// A text with zeros before it: Rust's own formats are not as wide as Go's.
+fn filled(text: &str, width: usize) -> String {
+    let mut out = "0".repeat(width.saturating_sub(text.len()));
+    out.push_str(text);
+    out
+}
+
+/// `%.3f`, with as many digits as Go allows.
+fn fixed_point(size: f64, precision: usize) -> String {
+    let exact = precision.min(EXACT);
+    let mut text = format!("{size:.exact$}");
+    text.extend(std::iter::repeat_n('0', precision - exact));
+    text
+}
+
+/// The digits and the power of `%.3e`.
+fn scientific(size: f64, precision: usize) -> (String, i32) {
+    let exact = precision.min(EXACT);
+    let text = format!("{size:.exact$e}");
+    let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
+    let mut mantissa = mantissa.to_owned();
+    mantissa.extend(std::iter::repeat_n('0', precision - exact));
+    (mantissa, power.parse().unwrap_or(0))
 }
 
 /// `%x` of a float: `0x1.8p+00`.
@@ -465,9 +557,7 @@ fn general_with(size: f64, precision: usize, zeros: bool) -> String {
     if size == 0.0 && !zeros {
         return "0".to_owned();
     }
-    let text = format!("{size:.*e}", precision - 1);
-    let (mantissa, power) = text.split_once('e').unwrap_or((&text, "0"));
-    let power: i32 = power.parse().unwrap_or(0);
+    let (mantissa, power) = scientific(size, precision - 1);
     let trim = |text: &str| {
         if text.contains('.') && !zeros {
             text.trim_end_matches('0').trim_end_matches('.').to_owned()
@@ -478,8 +568,8 @@ fn general_with(size: f64, precision: usize, zeros: bool) -> String {
     let limit = i32::try_from(precision).unwrap_or(i32::MAX);
     if power < -4 || power >= limit {
         let sign = if power < 0 { '-' } else { '+' };
-        return format!("{}e{sign}{:02}", trim(mantissa), power.abs());
+        return format!("{}e{sign}{:02}", trim(&mantissa), power.abs());
     }
     let places = usize::try_from(limit - 1 - power).unwrap_or(0);
-    trim(&format!("{size:.places$}"))
+    trim(&fixed_point(size, places))
 }

@@ -1,8 +1,8 @@
 //! What works on any value: `len`, `index`, `default`, `coalesce`, `ternary`.
 
 use super::Type::{Any, Bool};
-use super::{Answer, Function, arg, fixed, is_empty, open, walking};
-use crate::exec::Stop;
+use super::{Answer, Function, arg, fixed, is_empty, open};
+use crate::exec::{Engine, Stop};
 use crate::value::{MapKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -18,9 +18,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     open("all", &[], Any, |_, a| Ok(Value::Bool(!a.iter().any(is_empty)))),
     open("any", &[], Any, |_, a| Ok(Value::Bool(!a.iter().all(is_empty)))),
     fixed("ternary", &[Any, Any, Bool], |_, a| Ok(arg(a, usize::from(!arg(a, 2).truth())).clone())),
-    walking("deepCopy", &[Any], |_, a| Ok(arg(a, 0).deep_copy())),
-    walking("mustDeepCopy", &[Any], |_, a| Ok(arg(a, 0).deep_copy())),
+    fixed("deepCopy", &[Any], deep_copy),
+    fixed("mustDeepCopy", &[Any], deep_copy),
 ];
+
+fn deep_copy(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let value = arg(a, 0);
+    if value.is_nil() {
+        return Err("reflect: call of reflect.Value.Type on zero Value".into());
+    }
+    let extent = engine.extent(value)?;
+    engine.make_all(extent)?;
+    Ok(extent.with_stack(|| value.deep_copy()))
+}
 
 fn count(length: usize) -> Value {
     Value::Int(i64::try_from(length).unwrap_or(i64::MAX))

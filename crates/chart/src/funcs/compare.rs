@@ -21,13 +21,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     open_walking("println", &[], Any, |_, a| Ok(Value::from_bytes(format::sprintln(a)))),
     open_walking("printf", &[Text], Any, |engine, a| {
         let (first, rest) = a.split_first().ok_or("wrong number of args for printf")?;
-        let out = format::sprintf(&first.string_text().unwrap_or_default(), rest);
+        let out = format::sprintf(&first.string_text().unwrap_or_default(), rest, engine.left());
+        let out = out.ok_or_else(|| engine.too_long())?;
         engine.spend(out.len())?;
         Ok(Value::from_bytes(out))
     }),
-    open_walking("html", &[], Any, |_, a| Ok(escaped(a, html))),
-    open_walking("js", &[], Any, |_, a| Ok(escaped(a, js))),
-    open_walking("urlquery", &[], Any, |_, a| Ok(escaped(a, super::urls::query_escape))),
+    open_walking("html", &[], Any, |_, a| Ok(escaped(a, html))).slow(8),
+    open_walking("js", &[], Any, |_, a| Ok(escaped(a, js))).slow(8),
+    open_walking("urlquery", &[], Any, |_, a| Ok(escaped(a, super::urls::query_escape))).slow(8),
     open("call", &[Any], Any, |_, a| {
         Err(Stop::Failed(format!("non-function of type {}", arg(a, 0).type_name())))
     }),

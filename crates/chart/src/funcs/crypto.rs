@@ -29,7 +29,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let (least, past) = (int(a, 0), int(a, 1));
         let span = past.checked_sub(least).and_then(|span| u64::try_from(span).ok()).filter(|span| *span > 0);
         let span = span.ok_or("invalid argument to Intn")?;
-        let drawn = engine.generated("randInt", printed(a), |environment| {
+        let drawn = engine.generated("randInt", printed(a), 0, |environment| {
             Ok(below(environment, span)?.to_string().into_bytes())
         })?;
         let drawn = String::from_utf8_lossy(&drawn).parse::<i64>().unwrap_or(0);
@@ -38,7 +38,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("randBytes", &[Int], |engine, a| {
         let count = usize::try_from(int(a, 0)).map_err(|_| "makeslice: len out of range")?;
         engine.spend(count)?;
-        let drawn = engine.generated("randBytes", printed(a), |environment| {
+        let drawn = engine.generated("randBytes", printed(a), 0, |environment| {
             let mut buffer = vec![0; count];
             environment.random(&mut buffer)?;
             Ok(buffer)
@@ -46,7 +46,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(encoding::base64(&drawn)))
     }),
     fixed("uuidv4", &[], |engine, a| {
-        let drawn = engine.generated("uuidv4", printed(a), |environment| {
+        let drawn = engine.generated("uuidv4", printed(a), 0, |environment| {
             let mut buffer = [0; 16];
             environment.random(&mut buffer)?;
             buffer[6] = buffer[6] & 0x0f | 0x40;
@@ -59,7 +59,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
     fixed("shuffle", &[Text], |engine, a| {
         let whole = text(a, 0).into_owned();
-        let shuffled = engine.generated("shuffle", printed(a), |environment| {
+        let shuffled = engine.generated("shuffle", printed(a), 0, |environment| {
             let mut all: Vec<char> = whole.chars().collect();
             for at in (1..all.len()).rev() {
                 let other = usize::try_from(below(environment, at as u64 + 1)?).unwrap_or(0);
@@ -68,7 +68,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
             Ok(all.into_iter().collect::<String>().into_bytes())
         })?;
         Ok(Value::from_bytes(shuffled))
-    }),
+    })
+    .slow(160),
     fixed("bcrypt", &[Text], |engine, a| bcrypt_of(engine, bytes(a, 0))),
     fixed("htpasswd", &[Text, Text], |engine, a| {
         let user = text(a, 0);
@@ -79,7 +80,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(format!("{user}:{}", hash.string_text().unwrap_or_default())))
     }),
     fixed("derivePassword", &[Uint32, Text, Text, Text, Text], |engine, a| {
-        engine.spend(KEY / 2)?;
+        engine.work(SCRYPT)?;
         let counter = match arg(a, 0) {
             Value::Uint(number, _) => u32::try_from(*number).map_err(|_| "the counter overflows uint32")?,
             _ => 0,
@@ -90,7 +91,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
         if bytes(a, 1).is_empty() {
             return Ok(Value::text(""));
         }
-        let iv = engine.generated("encryptAES", printed(a), |environment| {
+        let iv = engine.generated("encryptAES", printed(a), 0, |environment| {
             let mut iv = vec![0; 16];
             environment.random(&mut iv)?;
             Ok(iv)
@@ -99,12 +100,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let cipher = cipher.map_err(|error| error.to_string())?;
         let sealed = cipher.encrypt_padded_vec_mut::<Pkcs7>(bytes(a, 1));
         Ok(Value::text(encoding::base64(&[iv, sealed].concat())))
-    }),
-    fixed("decryptAES", &[Text, Text], |_, a| decrypted(bytes(a, 0), bytes(a, 1))),
+    })
+    .slow(8),
+    fixed("decryptAES", &[Text, Text], |_, a| decrypted(bytes(a, 0), bytes(a, 1))).slow(8),
     fixed("genPrivateKey", &[Text], |engine, a| {
-        engine.spend(4 * KEY)?;
         let kind = text(a, 0).into_owned();
-        let key = engine.generated("genPrivateKey", printed(a), |environment| {
+        let cost = if matches!(kind.as_str(), "" | "rsa") { LARGE_KEY } else { 1 };
+        let key = engine.generated("genPrivateKey", printed(a), cost, |environment| {
             keys::generate(&kind, environment).map(String::into_bytes)
         })?;
         Ok(Value::from_bytes(key))
@@ -128,8 +130,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
     }),
 ];
 
-/// What a key counts for, in bytes that are written: it takes about as long to make.
-const KEY: usize = 2 << 20;
+/// How many milliseconds keys and hashes take, about: an RSA key of 2,048 bits,
+/// one of 4,096, `bcrypt`, `derivePassword`.
+const KEY: u64 = 50;
+const LARGE_KEY: u64 = 400;
+const BCRYPT: u64 = 60;
+const SCRYPT: u64 = 120;
 
 /// A number below a limit, each as likely as the other.
 fn below(environment: &mut dyn Environment, limit: u64) -> Result<u64, String> {
@@ -149,7 +155,7 @@ fn random_text(engine: &mut Engine<'_>, function: &'static str, a: &[Value], fit
     let count = usize::try_from(int(a, 0)).unwrap_or(0);
     // Random text is slow to make: it counts for more than its bytes.
     engine.spend(count.saturating_mul(8))?;
-    let drawn = engine.generated(function, printed(a), |environment| {
+    let drawn = engine.generated(function, printed(a), 0, |environment| {
         let mut out = Vec::with_capacity(count);
         let mut buffer = vec![0_u8; count.saturating_mul(3).clamp(64, 1 << 16)];
         while out.len() < count {
@@ -172,9 +178,8 @@ fn bcrypt_of(engine: &mut Engine<'_>, password: &[u8]) -> Answer {
         let problem = "failed to encrypt string with bcrypt: bcrypt: password length exceeds 72 bytes";
         return Ok(Value::text(problem));
     }
-    engine.spend(KEY / 4)?;
     let shown = String::from_utf8_lossy(password).into_owned();
-    let hash = engine.generated("bcrypt", shown, |environment| {
+    let hash = engine.generated("bcrypt", shown, BCRYPT, |environment| {
         let mut salt = [0; 16];
         environment.random(&mut salt)?;
         let parts = bcrypt::hash_with_salt(password, COST, salt).map_err(|error| error.to_string())?;

@@ -6,14 +6,15 @@ use super::Type::{Any, Map, Text};
 use super::{Answer, Function, arg, fixed, open, text};
 use crate::exec::{Engine, Stop};
 use crate::format;
-use crate::value::{self, Entries, Value};
+use crate::value::{self, Entries, List, ListKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     open("dict", &[], Any, dict),
     fixed("get", &[Map, Text], |_, a| Ok(arg(a, 0).get(&text(a, 1)).unwrap_or(Value::text("")))),
     fixed("set", &[Map, Text, Any], |engine, a| {
-        engine.spend_values(1)?;
-        map_of(arg(a, 0))?.set(text(a, 1).as_ref(), arg(a, 2).clone());
+        let key = text(a, 1);
+        engine.make_entry(&key)?;
+        map_of(arg(a, 0))?.set(key.as_ref(), arg(a, 2).clone());
         Ok(arg(a, 0).clone())
     }),
     fixed("unset", &[Map, Text], |_, a| {
@@ -29,17 +30,22 @@ pub(super) const FUNCTIONS: &[Function] = &[
         let key = text(a, 0);
         Ok(Value::list(a.iter().skip(1).filter_map(|map| map.get(&key)).collect()))
     }),
-    open("keys", &[], Map, |_, a| {
-        Ok(Value::texts(a.iter().flat_map(|map| {
-            map.as_map().map(|map| map.entries()).unwrap_or_default().into_iter().map(|(key, _)| key)
-        })))
+    open("keys", &[], Map, |engine, a| {
+        let maps = || a.iter().filter_map(Value::as_map);
+        engine.make_list(maps().map(|map| map.len()).sum())?;
+        let mut items = Vec::new();
+        for map in maps() {
+            map.with(|entries| items.extend(entries.iter().map(|(key, _)| Value::Text(Rc::clone(key)))));
+        }
+        Ok(Value::List(Rc::new(List { kind: ListKind::Text, items })))
     }),
-    fixed("values", &[Map], |_, a| {
-        let entries = arg(a, 0).as_map().map(|map| map.entries()).unwrap_or_default();
-        Ok(Value::list(entries.into_iter().map(|(_, value)| value).collect()))
+    fixed("values", &[Map], |engine, a| {
+        let Some(map) = arg(a, 0).as_map() else { return Ok(Value::list(Vec::new())) };
+        engine.make_list(map.len())?;
+        Ok(Value::list(map.with(|entries| entries.values().cloned().collect())))
     }),
-    open("pick", &[Map], Text, |_, a| Ok(chosen(a, true))),
-    open("omit", &[Map], Text, |_, a| Ok(chosen(a, false))),
+    open("pick", &[Map], Text, |engine, a| chosen(engine, a, true)),
+    open("omit", &[Map], Text, |engine, a| chosen(engine, a, false)),
     open("merge", &[Map], Map, |engine, a| merged(engine, a, false)),
     open("mustMerge", &[Map], Map, |engine, a| merged(engine, a, false)),
     open("mergeOverwrite", &[Map], Map, |engine, a| merged(engine, a, true)),
@@ -53,19 +59,27 @@ fn map_of(value: &Value) -> Result<&Rc<value::Map>, Stop> {
 
 fn dict(engine: &mut Engine<'_>, arguments: &[Value]) -> Answer {
     let mut entries = Entries::new();
+    engine.make_map(0)?;
     for pair in arguments.chunks(2) {
         let extent = engine.extent(arg(pair, 0))?;
         let key = extent.with_stack(|| format::text(arg(pair, 0)));
+        engine.make_entry(&key)?;
         entries.insert(Rc::from(key), pair.get(1).cloned().unwrap_or(Value::text("")));
     }
     Ok(Value::map(entries))
 }
 
-fn chosen(arguments: &[Value], named: bool) -> Value {
-    let Some((map, keys)) = arguments.split_first() else { return Value::map(Entries::new()) };
+fn chosen(engine: &mut Engine<'_>, arguments: &[Value], named: bool) -> Answer {
+    let Some((map, keys)) = arguments.split_first() else { return Ok(Value::map(Entries::new())) };
     let is_in = |key: &str| keys.iter().any(|name| name.string_bytes() == Some(key.as_bytes()));
-    let entries = map.as_map().map(|map| map.entries()).unwrap_or_default();
-    Value::map(entries.into_iter().filter(|(key, _)| is_in(key) == named).collect())
+    let Some(map) = map.as_map() else { return Ok(Value::map(Entries::new())) };
+    let count = map.len();
+    engine.make_map(if named { count.min(keys.len()) } else { count })?;
+    engine.many_steps((count.saturating_mul(keys.len() + 1) / 4) as u64)?;
+    Ok(Value::map(map.with(|entries| {
+        let kept = entries.iter().filter(|(key, _)| is_in(key) == named);
+        kept.map(|(key, value)| (Rc::clone(key), value.clone())).collect()
+    })))
 }
 
 fn merged(engine: &mut Engine<'_>, arguments: &[Value], overwrite: bool) -> Answer {
@@ -110,6 +124,7 @@ fn merge(
         }
         let is_list = source.elements().is_some();
         if is_list && overwrite {
+            engine.make_entry("")?;
             into.set(Rc::clone(&key), source.clone());
         }
         let filled = before.as_ref().is_some_and(Value::truth);
@@ -119,6 +134,9 @@ fn merge(
             continue;
         }
         if overwrite || !filled {
+            if before.is_none() {
+                engine.make_entry("")?;
+            }
             into.set(key, source);
         }
     }

@@ -12,7 +12,7 @@ use crate::yaml;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("include", &[Text, Any], |engine, a| engine.include(&text(a, 0), arg(a, 1))),
-    fixed("tpl", &[Text, Any], |engine, a| engine.tpl(&text(a, 0), arg(a, 1))),
+    fixed("tpl", &[Text, Any], |engine, a| engine.tpl(&text(a, 0), arg(a, 1))).slow(4),
     fixed("required", &[Text, Any], |_, a| {
         let value = arg(a, 1);
         if value.is_nil() || value.string_bytes().is_some_and(<[u8]>::is_empty) {
@@ -32,9 +32,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
     walking("toYamlPretty", &[Any], |engine, a| {
         written(engine, a, |value| Ok(yaml::write_pretty(value)), Must::No)
     }),
-    fixed("fromYaml", &[Text], |engine, a| Ok(map_or_error(read_yaml(&source(engine, a)?), YAML_MISMATCH))),
+    fixed("fromYaml", &[Text], |engine, a| {
+        read(engine, a, |text| map_or_error(read_yaml(text), YAML_MISMATCH))
+    }),
     fixed("fromYamlArray", &[Text], |engine, a| {
-        Ok(list_or_error(read_yaml(&source(engine, a)?), YAML_MISMATCH))
+        read(engine, a, |text| list_or_error(read_yaml(text), YAML_MISMATCH))
     }),
     walking("toToml", &[Any], |engine, a| {
         let text = toml_of(arg(a, 0))?.unwrap_or_else(|problem| problem);
@@ -47,8 +49,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(text))
     }),
     fixed("fromToml", &[Text], |engine, a| {
-        Ok(toml::read(&source(engine, a)?)
-            .unwrap_or_else(|problem| Value::map_from([("Error", Value::text(problem))])))
+        read(engine, a, |text| {
+            toml::read(text).unwrap_or_else(|problem| Value::map_from([("Error", Value::text(problem))]))
+        })
     }),
     fixed("toJson", &[Any], |engine, a| written(engine, a, |value| json::write(value, COMPACT), Must::No)),
     fixed("mustToJson", &[Any], |engine, a| {
@@ -64,9 +67,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("mustToRawJson", &[Any], |engine, a| {
         written(engine, a, |value| json::write(value, RAW), Must::Yes)
     }),
-    fixed("fromJson", &[Text], |engine, a| Ok(map_or_error(json::read(&source(engine, a)?), ""))),
-    fixed("mustFromJson", &[Text], |engine, a| Ok(json::read(&source(engine, a)?)?)),
-    fixed("fromJsonArray", &[Text], |engine, a| Ok(list_or_error(json::read(&source(engine, a)?), ""))),
+    fixed("fromJson", &[Text], |engine, a| read(engine, a, |text| map_or_error(json::read(text), ""))),
+    fixed("mustFromJson", &[Text], |engine, a| {
+        let text = source(engine, a)?;
+        let value = json::read(&text)?;
+        made(engine, value)
+    }),
+    fixed("fromJsonArray", &[Text], |engine, a| read(engine, a, |text| list_or_error(json::read(text), ""))),
 ];
 
 /// Go's `json.Marshal`.
@@ -102,7 +109,10 @@ fn written(
 ) -> Answer {
     let value = arg(arguments, 0);
     let text = match engine.finite(value)? {
-        Some(extent) => extent.with_stack(|| write(value)),
+        Some(extent) => {
+            engine.can_indent(extent)?;
+            extent.with_stack(|| write(value))
+        }
         None => Err(CYCLE.to_owned()),
     };
     let text = match text {
@@ -114,12 +124,35 @@ fn written(
     Ok(Value::text(text.strip_suffix('\n').unwrap_or(&text)))
 }
 
-/// The text to read values from. Counts those that it may hold, before they are made.
+/// The text to read values from. Refuses those that may hold more than there may be.
 fn source<'a>(engine: &mut Engine<'_>, arguments: &'a [Value]) -> Result<Cow<'a, str>, Stop> {
     let text = text(arguments, 0);
-    let starts = text.bytes().filter(|byte| matches!(byte, b',' | b':' | b'[' | b'{' | b'-' | b'=' | b'.'));
-    engine.spend_values(starts.count())?;
+    engine.go_through(text.len(), 8)?;
+    // What begins a list or map, an element, an entry.
+    let size = |byte: u8| match byte {
+        b'[' | b'{' | b'-' => 160,
+        b':' | b'=' | b'.' => 200,
+        b',' => 64,
+        _ => 0,
+    };
+    // Short texts cannot hold much.
+    if text.len() > 64 << 10 {
+        engine.can_make(text.bytes().map(size).sum())?;
+    }
     Ok(text)
+}
+
+/// Reads values, and counts them.
+fn read(engine: &mut Engine<'_>, arguments: &[Value], read: impl FnOnce(&str) -> Value) -> Answer {
+    let value = read(&source(engine, arguments)?);
+    made(engine, value)
+}
+
+/// Counts what was read.
+fn made(engine: &mut Engine<'_>, value: Value) -> Answer {
+    let extent = engine.extent(&value)?;
+    engine.make_all(extent)?;
+    Ok(value)
 }
 
 /// What sigs.k8s.io/yaml says before JSON's words.

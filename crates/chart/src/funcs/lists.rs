@@ -2,9 +2,10 @@
 
 use super::Type::{Any, Int, Text};
 use super::{Answer, Function, arg, fixed, int, is_empty, open, open_walking, text, walking};
-use crate::exec::{Engine, Stop};
+use crate::exec::{ELEMENT, Engine, LIST, Stop, TEXT};
 use crate::format;
 use crate::value::{List, ListKind, Value, deep_equal};
+use std::borrow::Cow;
 use std::rc::Rc;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -39,20 +40,33 @@ pub(super) const FUNCTIONS: &[Function] = &[
     open("concat", &[], Any, concat),
     fixed("chunk", &[Int, Any], chunk),
     fixed("mustChunk", &[Int, Any], chunk),
-    walking("sortAlpha", &[Any], |_, a| {
+    fixed("sortAlpha", &[Any], |engine, a| {
         let value = arg(a, 0);
         if value.elements().is_none() {
             return Ok(Value::texts([format::text(value)]));
         }
+        let extent = engine.extent(value)?;
+        let count = value.elements().map_or(0, |elements| elements.len());
+        let rounds = usize::try_from(count.checked_ilog2().unwrap_or(0) + 1).unwrap_or(1);
+        // Texts that begin alike are compared to their ends.
+        engine.go_through((extent.bytes + 64 * count).saturating_mul(rounds), 1)?;
+        engine.make_list(count)?;
         let mut sorted = strings(value);
         sorted.sort_by(|a, b| a.string_bytes().cmp(&b.string_bytes()));
         Ok(texts(sorted))
     }),
-    walking("toStrings", &[Any], |_, a| Ok(texts(strings(arg(a, 0))))),
+    walking("toStrings", &[Any], |engine, a| {
+        let count = arg(a, 0).elements().map_or(0, |elements| elements.len());
+        engine.make(count.saturating_mul(ELEMENT + TEXT))?;
+        Ok(texts(strings(arg(a, 0))))
+    }),
     walking("join", &[Text, Any], |engine, a| {
         let separator = text(a, 0);
-        let mut out = Vec::new();
-        for (index, item) in strings(arg(a, 1)).iter().enumerate() {
+        let items = strings(arg(a, 1));
+        let separators = items.len().saturating_sub(1).saturating_mul(separator.len());
+        engine.can_write(separators)?;
+        let mut out = Vec::with_capacity(separators);
+        for (index, item) in items.iter().enumerate() {
             if index > 0 {
                 out.extend_from_slice(separator.as_bytes());
             }
@@ -69,11 +83,15 @@ fn texts(items: Vec<Value>) -> Value {
 }
 
 /// A slice's elements.
-fn items(value: &Value, doing: &str) -> Result<Vec<Value>, Stop> {
-    match value.elements() {
-        Some(elements) => Ok(elements.into_owned()),
-        None => Err(Stop::Failed(format!("Cannot {doing} type {}", value.kind()))),
-    }
+fn elements<'a>(value: &'a Value, doing: &str) -> Result<Cow<'a, [Value]>, Stop> {
+    value.elements().ok_or_else(|| Stop::Failed(format!("Cannot {doing} type {}", value.kind())))
+}
+
+/// A copy of a slice's elements, which is counted before it is made.
+fn items(engine: &mut Engine<'_>, value: &Value, doing: &str) -> Result<Vec<Value>, Stop> {
+    let elements = elements(value, doing)?;
+    engine.make_list(elements.len())?;
+    Ok(elements.into_owned())
 }
 
 /// sprig's `strslice`: nil elements are left out.
@@ -86,53 +104,67 @@ pub(super) fn strings(value: &Value) -> Vec<Value> {
 }
 
 fn push(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let mut list = items(arg(a, 0), "push on")?;
-    engine.spend_values(list.len() / 4)?;
+    let mut list = items(engine, arg(a, 0), "push on")?;
     list.push(arg(a, 1).clone());
     Ok(Value::list(list))
 }
 
 fn prepend(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let mut list = vec![arg(a, 1).clone()];
-    list.extend(items(arg(a, 0), "prepend on")?);
-    engine.spend_values(list.len() / 4)?;
+    let mut list = items(engine, arg(a, 0), "prepend on")?;
+    list.insert(0, arg(a, 1).clone());
     Ok(Value::list(list))
 }
 
 fn first(_: &mut Engine<'_>, a: &[Value]) -> Answer {
-    Ok(items(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))
+    Ok(elements(arg(a, 0), "find first on")?.first().cloned().unwrap_or(Value::Nil))
 }
 
 fn last(_: &mut Engine<'_>, a: &[Value]) -> Answer {
-    Ok(items(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))
+    Ok(elements(arg(a, 0), "find last on")?.last().cloned().unwrap_or(Value::Nil))
 }
 
-fn reverse(_: &mut Engine<'_>, a: &[Value]) -> Answer {
-    Ok(Value::list(items(arg(a, 0), "find reverse on")?.into_iter().rev().collect()))
+fn reverse(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let mut list = items(engine, arg(a, 0), "find reverse on")?;
+    list.reverse();
+    Ok(Value::list(list))
 }
 
-fn rest(_: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let list = items(arg(a, 0), "find rest on")?;
-    Ok(if list.is_empty() {
-        Value::nil_list(ListKind::NilAny)
-    } else {
-        Value::list(list.into_iter().skip(1).collect())
-    })
+fn rest(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let mut list = items(engine, arg(a, 0), "find rest on")?;
+    if list.is_empty() {
+        return Ok(Value::nil_list(ListKind::NilAny));
+    }
+    list.remove(0);
+    Ok(Value::list(list))
 }
 
-fn initial(_: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let mut list = items(arg(a, 0), "find initial on")?;
+fn initial(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let mut list = items(engine, arg(a, 0), "find initial on")?;
     Ok(if list.pop().is_some() { Value::list(list) } else { Value::nil_list(ListKind::NilAny) })
 }
 
-fn compact(_: &mut Engine<'_>, a: &[Value]) -> Answer {
-    Ok(Value::list(items(arg(a, 0), "compact on")?.into_iter().filter(|item| !is_empty(item)).collect()))
+fn compact(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let mut list = items(engine, arg(a, 0), "compact on")?;
+    list.retain(|item| !is_empty(item));
+    Ok(Value::list(list))
+}
+
+/// Counts the comparison of a value with so many others.
+fn compare(engine: &mut Engine<'_>, value: &Value, others: usize) -> Result<(), Stop> {
+    let cost = match value {
+        Value::Map(_) | Value::List(_) => {
+            let extent = engine.extent(value)?;
+            extent.bytes + 64 * usize::try_from(extent.nodes).unwrap_or(usize::MAX / 64)
+        }
+        other => 4 + other.string_bytes().map_or(0, <[u8]>::len) / 4,
+    };
+    engine.go_through(cost.saturating_mul(others), 1)
 }
 
 fn uniq(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let mut kept: Vec<Value> = Vec::new();
-    for item in items(arg(a, 0), "find uniq on")? {
-        engine.spend(kept.len() / 8)?;
+    for item in items(engine, arg(a, 0), "find uniq on")? {
+        compare(engine, &item, kept.len())?;
         if !kept.iter().any(|known| deep_equal(known, &item)) {
             kept.push(item);
         }
@@ -140,23 +172,27 @@ fn uniq(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     Ok(Value::list(kept))
 }
 
-fn without(_: &mut Engine<'_>, a: &[Value]) -> Answer {
+fn without(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let unwanted = a.get(1..).unwrap_or_default();
-    let list = items(arg(a, 0), "find without on")?;
-    Ok(Value::list(
-        list.into_iter().filter(|item| !unwanted.iter().any(|other| deep_equal(other, item))).collect(),
-    ))
+    let mut list = items(engine, arg(a, 0), "find without on")?;
+    for other in unwanted {
+        compare(engine, other, list.len())?;
+    }
+    list.retain(|item| !unwanted.iter().any(|other| deep_equal(other, item)));
+    Ok(Value::list(list))
 }
 
-fn has(_: &mut Engine<'_>, a: &[Value]) -> Answer {
+fn has(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let (needle, haystack) = (arg(a, 0), arg(a, 1));
     if haystack.is_nil() {
         return Ok(Value::Bool(false));
     }
-    Ok(Value::Bool(items(haystack, "find has on")?.iter().any(|item| deep_equal(needle, item))))
+    let elements = elements(haystack, "find has on")?;
+    compare(engine, needle, elements.len())?;
+    Ok(Value::Bool(elements.iter().any(|item| deep_equal(needle, item))))
 }
 
-fn slice(_: &mut Engine<'_>, a: &[Value]) -> Answer {
+fn slice(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let value = arg(a, 0);
     let Some(elements) = value.elements() else {
         return Err(Stop::Failed(format!("list should be type of slice or array but {}", value.kind())));
@@ -171,6 +207,7 @@ fn slice(_: &mut Engine<'_>, a: &[Value]) -> Answer {
         return Err(Stop::Failed(format!("slice bounds out of range [{start}:{end}] of {length}")));
     }
     let cut = |at: i64| usize::try_from(at).unwrap_or(0);
+    engine.make_list(cut(end - start))?;
     let items = elements.get(cut(start)..cut(end)).unwrap_or_default().to_vec();
     Ok(match value {
         Value::List(list) => Value::List(Rc::new(List { kind: list.kind, items })),
@@ -182,17 +219,16 @@ fn slice(_: &mut Engine<'_>, a: &[Value]) -> Answer {
 fn concat(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let mut all = Vec::new();
     for list in a {
-        all.extend(
-            items(list, "concat")
-                .map_err(|_| Stop::Failed(format!("Cannot concat type {} as list", list.kind())))?,
-        );
+        let elements = elements(list, "concat")
+            .map_err(|_| Stop::Failed(format!("Cannot concat type {} as list", list.kind())))?;
+        engine.make_list(elements.len())?;
+        all.extend_from_slice(&elements);
     }
-    engine.spend_values(all.len() / 2)?;
     Ok(if all.is_empty() { Value::nil_list(ListKind::NilAny) } else { Value::list(all) })
 }
 
-fn chunk(_: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let list = items(arg(a, 1), "chunk")?;
+fn chunk(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let list = elements(arg(a, 1), "chunk")?;
     let size = usize::try_from(int(a, 0)).unwrap_or(0);
     if list.is_empty() {
         return Ok(Value::list(Vec::new()));
@@ -200,5 +236,7 @@ fn chunk(_: &mut Engine<'_>, a: &[Value]) -> Answer {
     if size == 0 {
         return Err("makeslice: len out of range".into());
     }
+    engine.make_list(list.len())?;
+    engine.make(list.len().div_ceil(size).saturating_mul(ELEMENT + LIST))?;
     Ok(Value::list(list.chunks(size).map(|chunk| Value::list(chunk.to_vec())).collect()))
 }

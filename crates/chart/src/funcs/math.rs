@@ -1,5 +1,7 @@
 //! Numbers: sprig's arithmetic, with its casts.
 
+use std::fmt::Write as _;
+
 use super::Type::{Any, Float, Int, Text};
 use super::decimal::Decimal;
 use super::{Answer, Function, arg, fixed, int, open, text, walking};
@@ -177,7 +179,7 @@ fn steps(engine: &mut Engine<'_>, start: i64, end: i64, step: i64) -> Result<Vec
         return Ok(Vec::new());
     }
     let count = (i128::from(end) - i128::from(start)).abs() / i128::from(step).abs() + 1;
-    engine.spend_values(usize::try_from(count).unwrap_or(usize::MAX) / 2)?;
+    engine.make_list(usize::try_from(count).unwrap_or(usize::MAX))?;
     let mut all = Vec::new();
     let mut at = start;
     while if step < 0 { at > end } else { at < end } {
@@ -203,5 +205,11 @@ fn sequence(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     }
     let past = end.saturating_add(if down { -1 } else { 1 });
     let numbers = steps(engine, start, past, step)?;
-    Ok(Value::text(numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(" ")))
+    let mut out = String::new();
+    for (index, number) in numbers.iter().enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{}{number}", if index > 0 { " " } else { "" });
+    }
+    engine.spend(out.len())?;
+    Ok(Value::text(out))
 }

@@ -20,6 +20,8 @@ mod toml;
 mod urls;
 mod words;
 
+pub(crate) use regexes::expression;
+
 pub use crypto::validity;
 pub use semver::{is_version, newest};
 
@@ -107,6 +109,8 @@ pub(crate) struct Function {
     rest: Option<Type>,
     /// Whether it goes through its arguments to any depth.
     pub(crate) walks: bool,
+    /// How many times as long it takes for a byte as one that only copies it.
+    pub(crate) slow: usize,
     pub(crate) body: Body,
 }
 
@@ -118,12 +122,12 @@ impl std::fmt::Debug for Function {
 
 /// A function with fixed parameters.
 const fn fixed(name: &'static str, parameters: &'static [Type], body: Body) -> Function {
-    Function { name, parameters, rest: None, walks: false, body }
+    Function { name, parameters, rest: None, walks: false, slow: 1, body }
 }
 
 /// A function with further arguments of a type.
 const fn open(name: &'static str, parameters: &'static [Type], rest: Type, body: Body) -> Function {
-    Function { name, parameters, rest: Some(rest), walks: false, body }
+    Function { name, parameters, rest: Some(rest), walks: false, slow: 1, body }
 }
 
 /// A function that goes through its arguments to any depth: prints, copies or
@@ -138,6 +142,11 @@ const fn open_walking(name: &'static str, parameters: &'static [Type], rest: Typ
 }
 
 impl Function {
+    /// The same function, which takes so many times as long for each byte.
+    const fn slow(self, slow: usize) -> Self {
+        Self { slow, ..self }
+    }
+
     /// Whether it takes so many arguments.
     pub(crate) fn accepts(&self, count: usize) -> Result<(), Stop> {
         let least = self.parameters.len();

@@ -12,14 +12,18 @@ use crate::exec::{Engine, Stop};
 use crate::value::{ListKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("regexMatch", &[Text, Text], |_, a| {
-        Ok(Value::Bool(compiled(&text(a, 0)).is_ok_and(|regex| regex.is_match(bytes(a, 1)))))
+    fixed("regexMatch", &[Text, Text], |engine, a| {
+        Ok(Value::Bool(match compiled(engine, a) {
+            Ok(regex) => regex.is_match(bytes(a, 1)),
+            Err(Refusal::Wrong(_)) => false,
+            Err(Refusal::Costly(stop)) => return Err(stop),
+        }))
     }),
-    fixed("mustRegexMatch", &[Text, Text], |_, a| {
-        Ok(Value::Bool(compiled(&text(a, 0))?.is_match(bytes(a, 1))))
+    fixed("mustRegexMatch", &[Text, Text], |engine, a| {
+        Ok(Value::Bool(compiled(engine, a)?.is_match(bytes(a, 1))))
     }),
-    fixed("regexFind", &[Text, Text], |_, a| find(a)),
-    fixed("mustRegexFind", &[Text, Text], |_, a| find(a)),
+    fixed("regexFind", &[Text, Text], find),
+    fixed("mustRegexFind", &[Text, Text], find),
     fixed("regexFindAll", &[Text, Text, Int], find_all),
     fixed("mustRegexFindAll", &[Text, Text, Int], find_all),
     fixed("regexReplaceAll", &[Text, Text, Text], replace_all),
@@ -42,35 +46,117 @@ pub(super) const FUNCTIONS: &[Function] = &[
 
 type Answer = Result<Value, Stop>;
 
-/// Expressions that stay compiled.
-const KEPT: usize = 256;
+/// Expressions that stay compiled, and how many bytes they may have together.
+const KEPT: usize = 128;
+const KEPT_BYTES: usize = 32 << 20;
 
-/// Compiles an expression of Go's dialect.
-pub(super) fn compiled(pattern: &str) -> Result<Regex, Stop> {
-    thread_local! {
-        static COMPILED: RefCell<HashMap<String, Regex>> = RefCell::default();
-    }
-    if let Some(known) = COMPILED.with_borrow(|all| all.get(pattern).cloned()) {
-        return Ok(known);
-    }
-    let translated = translate(pattern).map_err(|problem| wrong(pattern, problem))?;
-    let regex = RegexBuilder::new(&translated)
-        .size_limit(4 << 20)
-        .dfa_size_limit(4 << 20)
-        .nest_limit(1_000)
-        .build()
-        .map_err(|error| wrong(pattern, error.to_string().lines().last().unwrap_or_default()))?;
-    COMPILED.with_borrow_mut(|all| {
-        if all.len() >= KEPT {
-            all.clear();
-        }
-        all.insert(pattern.to_owned(), regex.clone());
-    });
-    Ok(regex)
+/// The sizes that compiled expressions may have. How long it takes to compile
+/// one, and to match a byte with it, grows with the size.
+const SIZES: [Size; 4] = [
+    Size { bytes: 32 << 10, steps: 1_000, slow: 8 },
+    Size { bytes: 256 << 10, steps: 8_000, slow: 64 },
+    Size { bytes: 1 << 20, steps: 30_000, slow: 512 },
+    Size { bytes: 4 << 20, steps: 150_000, slow: 2_048 },
+];
+
+/// The size of compiled expressions, at most.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    bytes: usize,
+    /// What it costs to compile one.
+    steps: u64,
+    /// How many times as long it takes to match a byte as to copy it.
+    slow: usize,
 }
 
-fn wrong(pattern: &str, problem: &str) -> Stop {
-    Stop::Failed(format!("error parsing regexp: {problem}: `{pattern}`"))
+/// A compiled expression.
+#[derive(Debug, Clone)]
+struct Compiled {
+    regex: Regex,
+    size: Size,
+}
+
+impl std::ops::Deref for Compiled {
+    type Target = Regex;
+
+    fn deref(&self) -> &Regex {
+        &self.regex
+    }
+}
+
+/// Why there is no compiled expression.
+enum Refusal {
+    /// It is wrong, as Go says.
+    Wrong(String),
+    /// It takes too long.
+    Costly(Stop),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Wrong(problem) => Self::Failed(problem),
+            Refusal::Costly(stop) => stop,
+        }
+    }
+}
+
+/// Compiles the first argument, an expression of Go's dialect, and counts how
+/// long it takes to go through the second with it.
+fn compiled(engine: &mut Engine<'_>, a: &[Value]) -> Result<Compiled, Refusal> {
+    thread_local! {
+        static COMPILED: RefCell<HashMap<String, Compiled>> = RefCell::default();
+    }
+    let pattern = text(a, 0);
+    let known = COMPILED.with_borrow(|all| all.get(pattern.as_ref()).cloned());
+    let found = if let Some(known) = known {
+        known
+    } else {
+        let found = compile(engine, &pattern)?;
+        COMPILED.with_borrow_mut(|all| {
+            let bytes: usize = all.values().map(|compiled| compiled.size.bytes).sum();
+            if all.len() >= KEPT || bytes + found.size.bytes > KEPT_BYTES {
+                all.clear();
+            }
+            all.insert(pattern.into_owned(), found.clone());
+        });
+        found
+    };
+    engine.go_through(bytes(a, 1).len(), found.size.slow).map_err(Refusal::Costly)?;
+    Ok(found)
+}
+
+fn compile(engine: &mut Engine<'_>, pattern: &str) -> Result<Compiled, Refusal> {
+    let translated = translate(pattern).map_err(|problem| Refusal::Wrong(wrong(pattern, problem)))?;
+    let mut problem = None;
+    for size in SIZES {
+        engine.many_steps(size.steps).map_err(Refusal::Costly)?;
+        let built = RegexBuilder::new(&translated)
+            .size_limit(size.bytes)
+            .dfa_size_limit(512 << 10)
+            .nest_limit(1_000)
+            .build();
+        match built {
+            Ok(regex) => return Ok(Compiled { regex, size }),
+            Err(error @ regex::Error::CompiledTooBig(_)) => problem = Some(error),
+            Err(error) => {
+                problem = Some(error);
+                break;
+            }
+        }
+    }
+    let problem = problem.map(|error| error.to_string()).unwrap_or_default();
+    Err(Refusal::Wrong(wrong(pattern, problem.lines().last().unwrap_or_default())))
+}
+
+fn wrong(pattern: &str, problem: &str) -> String {
+    let shown: String = pattern.chars().take(1_000).collect();
+    format!("error parsing regexp: {problem}: `{shown}`")
+}
+
+/// An expression of Go's dialect in that of the crate `regex`.
+pub(crate) fn expression(pattern: &str) -> Result<String, String> {
+    translate(pattern).map_err(|problem| wrong(pattern, problem))
 }
 
 /// Go's syntax (RE2) in that of the crate `regex`: classes like `\d` are of
@@ -303,35 +389,43 @@ fn class_character<'a>(text: &'a str, out: &mut String) -> Result<&'a str, &'sta
     Ok(characters.as_str())
 }
 
-/// The most matches that are replaced at once.
-const MOST_MATCHES: usize = 500_000;
-
 /// What a match costs of the bytes that templates may write, whatever comes of it.
 const MATCH: usize = 128;
 
-/// Replaces all matches by what a function makes of each.
+/// Replaces all matches by what a function makes of each. It may stop
+/// when there are more bytes than it is told.
 fn replaced(
     engine: &mut Engine<'_>,
     a: &[Value],
-    mut replacement: impl FnMut(&Captures<'_>, &mut Vec<u8>),
+    mut replacement: impl FnMut(&Captures<'_>, &mut Vec<u8>, usize),
 ) -> Answer {
-    let mut count = 0;
-    let out = compiled(&text(a, 0))?.replacen(bytes(a, 1), MOST_MATCHES, |found: &Captures<'_>| {
-        count += 1;
-        let mut out = Vec::new();
-        replacement(found, &mut out);
-        out
-    });
-    if count == MOST_MATCHES {
-        return Err("there are too many matches".into());
+    let regex = compiled(engine, a)?;
+    let subject = bytes(a, 1);
+    let most = engine.left();
+    let mut out = Vec::new();
+    let (mut last, mut count) = (0, 0);
+    for found in regex.captures_iter(subject) {
+        let Some(whole) = found.get(0) else { continue };
+        searched(engine, &regex, subject.len() - whole.start())?;
+        out.extend_from_slice(subject.get(last..whole.start()).unwrap_or_default());
+        replacement(&found, &mut out, most);
+        count += MATCH;
+        engine.can_write(out.len().max(count))?;
+        last = whole.end();
     }
-    engine.spend(out.len().max(count * MATCH))?;
-    Ok(Value::from_bytes(out.into_owned()))
+    out.extend_from_slice(subject.get(last..).unwrap_or_default());
+    engine.spend(out.len().max(count))?;
+    Ok(Value::from_bytes(out))
+}
+
+/// Counts the search for a match: it may have looked at all that follows.
+fn searched(engine: &mut Engine<'_>, regex: &Compiled, rest: usize) -> Result<(), Stop> {
+    engine.go_through(rest / 8, regex.size.slow)
 }
 
 fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let template = template(&text(a, 2));
-    replaced(engine, a, |found, out| {
+    replaced(engine, a, |found, out, most| {
         for (literal, group) in &template {
             out.extend_from_slice(literal.as_bytes());
             let group = match group {
@@ -340,12 +434,15 @@ fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
                 None => None,
             };
             out.extend_from_slice(group.map_or(b"", |group| group.as_bytes()));
+            if out.len() > most {
+                return;
+            }
         }
     })
 }
 
 fn replace_literally(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
-    replaced(engine, a, |_, out| out.extend_from_slice(bytes(a, 2)))
+    replaced(engine, a, |_, out, _| out.extend_from_slice(bytes(a, 2)))
 }
 
 /// A group of a replacement.
@@ -395,18 +492,18 @@ fn template(text: &str) -> Vec<(String, Option<Group>)> {
     parts
 }
 
-fn find(a: &[Value]) -> Answer {
-    let found = compiled(&text(a, 0))?.find(bytes(a, 1)).map(|found| found.as_bytes().to_vec());
+fn find(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let found = compiled(engine, a)?.find(bytes(a, 1)).map(|found| found.as_bytes().to_vec());
     Ok(Value::from_bytes(found.unwrap_or_default()))
 }
 
 fn find_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let regex = compiled(&text(a, 0))?;
+    let regex = compiled(engine, a)?;
     let most = usize::try_from(int(a, 2)).unwrap_or(usize::MAX);
     let subject = text(a, 1);
-    let found = regex.find_iter(subject.as_bytes()).take(most);
     let mut all = Vec::new();
-    for found in found {
+    for found in regex.find_iter(subject.as_bytes()).take(most) {
+        searched(engine, &regex, subject.len() - found.start())?;
         engine.spend(MATCH)?;
         all.push(String::from_utf8_lossy(found.as_bytes()).into_owned());
     }
@@ -415,7 +512,7 @@ fn find_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
 
 /// Go's `Regexp.Split`.
 fn split(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let regex = compiled(&text(a, 0))?;
+    let regex = compiled(engine, a)?;
     let (subject, most) = (text(a, 1), int(a, 2));
     if most == 0 {
         return Ok(Value::nil_list(ListKind::NilText));
@@ -433,6 +530,7 @@ fn split(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
         if parts.len() == most - 1 {
             break;
         }
+        searched(engine, &regex, subject.len() - found.start())?;
         end = found.start();
         if found.end() != 0 {
             engine.spend(MATCH)?;

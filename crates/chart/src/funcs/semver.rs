@@ -15,11 +15,13 @@ use crate::value::Value;
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("semver", &[Text], |_, a| {
         Ok(Value::Object(Rc::new(Object::Version(Version::parse(&text(a, 0))?))))
-    }),
+    })
+    .slow(64),
     fixed("semverCompare", &[Text, Text], |_, a| {
         let constraint = Constraint::parse(&text(a, 0))?;
         Ok(Value::Bool(constraint.allows(&Version::parse(&text(a, 1))?)))
-    }),
+    })
+    .slow(64),
 ];
 
 /// A version: `1`, `v1.2` and `01.2` are, too.

@@ -2,7 +2,7 @@
 
 use super::Type::{Any, Int, Text};
 use super::{Answer, Function, arg, bytes, fixed, int, open_walking, text, walking};
-use crate::exec::{Engine, Stop};
+use crate::exec::{ELEMENT, ENTRY, Engine, Stop, TEXT};
 use crate::format;
 use crate::value::{Entries, MapKind, Value};
 use std::rc::Rc;
@@ -11,8 +11,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("hello", &[], |_, _| Ok(Value::text("Hello!"))),
     walking("toString", &[Any], |_, a| Ok(format::string(arg(a, 0)))),
     fixed("trim", &[Text], |_, a| Ok(Value::text(text(a, 0).trim_matches(is_space)))),
-    fixed("trimall", &[Text, Text], |_, a| Ok(trim_all(a))),
-    fixed("trimAll", &[Text, Text], |_, a| Ok(trim_all(a))),
+    fixed("trimall", &[Text, Text], trim_all),
+    fixed("trimAll", &[Text, Text], trim_all),
     fixed("trimSuffix", &[Text, Text], |_, a| {
         Ok(Value::from_bytes(bytes(a, 1).strip_suffix(bytes(a, 0)).unwrap_or(bytes(a, 1)).to_vec()))
     }),
@@ -58,20 +58,29 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("indent", &[Int, Text], |engine, a| indent(engine, a, false)),
     fixed("nindent", &[Int, Text], |engine, a| indent(engine, a, true)),
     fixed("replace", &[Text, Text, Text], |engine, a| {
-        let replaced = text(a, 2).replace(text(a, 0).as_ref(), &text(a, 1));
+        let (old, new, whole) = (text(a, 0), text(a, 1), text(a, 2));
+        // Only what grows is counted first.
+        if new.len() > old.len() && whole.len().saturating_mul(new.len()) > engine.left() {
+            let matches = whole.matches(old.as_ref()).count();
+            engine.can_write(matches.saturating_mul(new.len() - old.len()))?;
+        }
+        let replaced = whole.replace(old.as_ref(), &new);
         engine.spend(replaced.len())?;
         Ok(Value::text(replaced))
     }),
     fixed("plural", &[Text, Text, Int], |_, a| Ok(arg(a, usize::from(int(a, 2) != 1)).clone())),
     fixed("split", &[Text, Text], |engine, a| {
-        Ok(numbered(counted(engine, split(&text(a, 1), &text(a, 0), -1))?))
-    }),
+        Ok(numbered(counted(engine, split(&text(a, 1), &text(a, 0), -1), ENTRY)?))
+    })
+    .slow(4),
     fixed("splitn", &[Text, Int, Text], |engine, a| {
-        Ok(numbered(counted(engine, split(&text(a, 2), &text(a, 0), int(a, 1)))?))
-    }),
+        Ok(numbered(counted(engine, split(&text(a, 2), &text(a, 0), int(a, 1)), ENTRY)?))
+    })
+    .slow(4),
     fixed("splitList", &[Text, Text], |engine, a| {
-        Ok(Value::texts(counted(engine, split(&text(a, 1), &text(a, 0), -1))?))
-    }),
+        Ok(Value::texts(counted(engine, split(&text(a, 1), &text(a, 0), -1), ELEMENT)?))
+    })
+    .slow(4),
 ];
 
 /// Go's `unicode.IsSpace`.
@@ -84,9 +93,10 @@ fn size(count: i64) -> Result<usize, Stop> {
     usize::try_from(count).map_err(|_| Stop::from("strings: negative Repeat count"))
 }
 
-fn trim_all(a: &[Value]) -> Value {
-    let cutset = text(a, 0);
-    Value::text(text(a, 1).trim_matches(|character| cutset.contains(character)))
+fn trim_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
+    let (cutset, whole) = (text(a, 0), text(a, 1));
+    engine.go_through(whole.len().saturating_mul(cutset.len()), 4)?;
+    Ok(Value::text(whole.trim_matches(|character| cutset.contains(character))))
 }
 
 fn truncated(count: i64, text: &[u8]) -> Value {
@@ -169,12 +179,14 @@ fn indent(engine: &mut Engine<'_>, a: &[Value], new_line: bool) -> Answer {
     Ok(Value::from_bytes(out))
 }
 
-/// Counts parts before values are made of them.
-pub(super) fn counted<'a>(
+/// Counts parts before values are made of them, each with what else it takes.
+fn counted<'a>(
     engine: &mut Engine<'_>,
     parts: impl Iterator<Item = &'a str> + Clone,
+    each: usize,
 ) -> Result<Vec<&'a str>, Stop> {
-    engine.spend_values(parts.clone().count())?;
+    let size = |part: &str| part.len() + TEXT + size_of::<&str>() + each;
+    engine.make(parts.clone().map(size).sum())?;
     Ok(parts.collect())
 }
 

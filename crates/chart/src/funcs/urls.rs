@@ -20,8 +20,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
             ("fragment", Value::text(&url.fragment)),
             ("userinfo", Value::text(url.user.as_ref().map(User::to_text).unwrap_or_default())),
         ]))
-    }),
-    fixed("urlJoin", &[Map], |_, a| {
+    })
+    .slow(8),
+    fixed("urlJoin", &[Map], |engine, a| {
         let part = |key: &str| -> Result<String, Stop> {
             match arg(a, 0).get(key) {
                 None => Ok(String::new()),
@@ -33,6 +34,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
                 }),
             }
         };
+        let extent = engine.extent(arg(a, 0))?;
+        engine.go_through(extent.bytes, 8)?;
         let info = part("userinfo")?;
         let user = match info.as_str() {
             "" => None,

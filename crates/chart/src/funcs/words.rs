@@ -2,25 +2,29 @@
 
 use super::Type::{Int, Text};
 use super::strings::is_space;
-use super::{Function, bytes, fixed, int, text};
+use super::{Answer, Function, bytes, fixed, int, text};
+use crate::exec::Engine;
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
-    fixed("upper", &[Text], |_, a| Ok(Value::text(text(a, 0).chars().map(upper).collect::<String>()))),
-    fixed("lower", &[Text], |_, a| Ok(Value::text(text(a, 0).chars().map(lower).collect::<String>()))),
-    fixed("title", &[Text], |_, a| Ok(Value::text(title(&text(a, 0))))),
-    fixed("untitle", &[Text], |_, a| Ok(Value::text(untitle(&text(a, 0))))),
-    fixed("swapcase", &[Text], |_, a| Ok(Value::text(swap_case(&text(a, 0))))),
-    fixed("initials", &[Text], |_, a| Ok(Value::text(initials(bytes(a, 0))))),
-    fixed("nospace", &[Text], |_, a| Ok(without_space(bytes(a, 0)))),
-    fixed("snakecase", &[Text], |_, a| Ok(Value::text(separated(&text(a, 0), '_')))),
-    fixed("kebabcase", &[Text], |_, a| Ok(Value::text(separated(&text(a, 0), '-')))),
-    fixed("camelcase", &[Text], |_, a| Ok(Value::text(pascal(&text(a, 0))))),
-    fixed("wrap", &[Int, Text], |_, a| Ok(wrap(bytes(a, 1), int(a, 0), b"\n", false))),
-    fixed("wrapWith", &[Int, Text, Text], |_, a| {
+    fixed("upper", &[Text], |_, a| Ok(Value::text(text(a, 0).chars().map(upper).collect::<String>())))
+        .slow(8),
+    fixed("lower", &[Text], |_, a| Ok(Value::text(text(a, 0).chars().map(lower).collect::<String>())))
+        .slow(8),
+    fixed("title", &[Text], |_, a| Ok(Value::text(title(&text(a, 0))))).slow(8),
+    fixed("untitle", &[Text], |_, a| Ok(Value::text(untitle(&text(a, 0))))).slow(8),
+    fixed("swapcase", &[Text], |_, a| Ok(Value::text(swap_case(&text(a, 0))))).slow(8),
+    fixed("initials", &[Text], |_, a| Ok(Value::text(initials(bytes(a, 0))))).slow(8),
+    fixed("nospace", &[Text], |_, a| Ok(without_space(bytes(a, 0)))).slow(8),
+    fixed("snakecase", &[Text], |_, a| Ok(Value::text(separated(&text(a, 0), '_')))).slow(8),
+    fixed("kebabcase", &[Text], |_, a| Ok(Value::text(separated(&text(a, 0), '-')))).slow(8),
+    fixed("camelcase", &[Text], |_, a| Ok(Value::text(pascal(&text(a, 0))))).slow(8),
+    fixed("wrap", &[Int, Text], |engine, a| wrap(engine, bytes(a, 1), int(a, 0), b"\n", false)).slow(4),
+    fixed("wrapWith", &[Int, Text, Text], |engine, a| {
         let separator = if bytes(a, 1).is_empty() { b"\n" } else { bytes(a, 1) };
-        Ok(wrap(bytes(a, 2), int(a, 0), separator, true))
-    }),
+        wrap(engine, bytes(a, 2), int(a, 0), separator, true)
+    })
+    .slow(4),
 ];
 
 /// Go's `unicode.ToUpper`: one character for one.
@@ -123,7 +127,7 @@ fn without_space(text: &[u8]) -> Value {
 }
 
 /// goutils' `WrapCustom`, in bytes.
-fn wrap(text: &[u8], width: i64, separator: &[u8], cut_words: bool) -> Value {
+fn wrap(engine: &mut Engine<'_>, text: &[u8], width: i64, separator: &[u8], cut_words: bool) -> Answer {
     let width = usize::try_from(width.max(1)).unwrap_or(usize::MAX);
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
@@ -146,10 +150,11 @@ fn wrap(text: &[u8], width: i64, separator: &[u8], cut_words: bool) -> Value {
         let Some((end, next)) = end else { break };
         out.extend_from_slice(text.get(at..end).unwrap_or_default());
         out.extend_from_slice(separator);
+        engine.can_write(out.len())?;
         at = next;
     }
     out.extend_from_slice(text.get(at..).unwrap_or_default());
-    Value::from_bytes(out)
+    Ok(Value::from_bytes(out))
 }
 
 fn is_connector(character: char) -> bool {

@@ -27,7 +27,7 @@ impl Template {
 
     /// Whether it has nothing but white space and definitions.
     pub(crate) fn is_empty(&self) -> bool {
-        self.body.iter().all(|node| matches!(node, Node::Text(text) if text.trim_ascii().is_empty()))
+        self.body.iter().all(|node| matches!(node, Node::Text { text, .. } if text.trim_ascii().is_empty()))
     }
 }
 
@@ -42,7 +42,7 @@ pub(crate) fn place(source: &str, position: Position) -> (usize, usize) {
 #[derive(Debug)]
 pub(crate) enum Node {
     /// Text between actions.
-    Text(Rc<[u8]>),
+    Text { position: Position, text: Rc<[u8]> },
     /// `{{ pipeline }}`
     Action(Pipe),
     /// `{{ if }}`
@@ -54,9 +54,9 @@ pub(crate) enum Node {
     /// `{{ template "name" pipeline }}`
     Template { position: Position, name: Rc<str>, pipe: Option<Pipe> },
     /// `{{ break }}`
-    Break,
+    Break(Position),
     /// `{{ continue }}`
-    Continue,
+    Continue(Position),
 }
 
 /// `if`, `with` and `range`.

@@ -1,6 +1,6 @@
 //! The tokens of a template (Go's `text/template/parse/lex.go`).
 
-use super::ast::Position;
+use super::ast::{Position, place};
 
 /// A token with its place and text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -139,8 +139,21 @@ impl<'a> Lexer<'a> {
             }
             self.push(Kind::Open, open, open + 2);
             self.at = open + 2 + marker;
-            trim = self.action()?;
+            trim = self.action().map_err(|error| self.since(open, error))?;
         }
+    }
+
+    /// Says where an action began that goes over several lines: mostly it is
+    /// one that was not closed, and what follows it is not wrong.
+    fn since(&self, open: usize, error: LexError) -> LexError {
+        let within = self.source.get(open..error.at as usize).unwrap_or_default();
+        if !within.contains('\n') {
+            return error;
+        }
+        let (line, column) = place(self.source, position(open));
+        let problem =
+            format!("{}: the action begins at {line}:{column} and is not closed before", error.problem);
+        LexError { problem, ..error }
     }
 
     /// Moves over a comment; says whether it trims what follows.

@@ -2,4 +2,5 @@
 
 pub(crate) mod ast;
 mod lex;
+mod literal;
 pub(crate) mod parse;

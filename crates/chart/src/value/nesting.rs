@@ -41,6 +41,12 @@ impl Endless {
 pub(crate) struct Extent {
     /// How many nodes it has; what is shared counts each time it is met.
     pub(crate) nodes: u64,
+    /// How many bytes its texts have, and what else is long when it is printed.
+    pub(crate) bytes: usize,
+    /// How deep all its nodes are together.
+    pub(crate) indentation: usize,
+    /// How many lists and maps it has.
+    collections: usize,
     /// How deep it is nested.
     depth: usize,
 }
@@ -54,8 +60,18 @@ impl Extent {
     }
 
     /// The deeper of both.
-    pub(crate) fn max(self, other: Self) -> Self {
-        Self { nodes: self.nodes + other.nodes, depth: self.depth.max(other.depth) }
+    pub(crate) fn deeper(self, other: Self) -> Self {
+        if self.depth < other.depth { other } else { self }
+    }
+
+    /// What it takes in memory, where each collection and each node takes so
+    /// many bytes besides its texts.
+    pub(crate) fn size(self, collection: usize, node: usize) -> usize {
+        let nodes = usize::try_from(self.nodes).unwrap_or(usize::MAX);
+        self.collections
+            .saturating_mul(collection)
+            .saturating_add(nodes.saturating_mul(node))
+            .saturating_add(self.bytes)
     }
 
     /// Runs what recurses as deep as the value is nested.
@@ -82,15 +98,31 @@ impl Walk {
         if self.extent.nodes > self.most {
             return Err(Endless::TooLarge);
         }
-        match value {
-            Value::Map(map) => self.within(map.address(), |walk| {
-                map.with(|entries| entries.values().try_for_each(|value| walk.value(value)))
-            }),
-            Value::List(list) => self.within(Rc::as_ptr(list).cast(), |walk| {
-                list.items.iter().try_for_each(|item| walk.value(item))
-            }),
-            _ => Ok(()),
-        }
+        self.extent.indentation += self.above.len();
+        self.extent.bytes += match value {
+            Value::Text(text) => text.len(),
+            Value::Raw(bytes) => bytes.len(),
+            // Each is printed as a number.
+            Value::Bytes(bytes) => 4 * bytes.len(),
+            Value::Object(object) => object.bytes(),
+            Value::Map(map) => {
+                return self.within(map.address(), |walk| {
+                    map.with(|entries| {
+                        entries.iter().try_for_each(|(key, value)| {
+                            walk.extent.bytes += key.len();
+                            walk.value(value)
+                        })
+                    })
+                });
+            }
+            Value::List(list) => {
+                return self.within(Rc::as_ptr(list).cast(), |walk| {
+                    list.items.iter().try_for_each(|item| walk.value(item))
+                });
+            }
+            _ => 0,
+        };
+        Ok(())
     }
 
     /// Goes into the collection at an address.
@@ -118,6 +150,7 @@ impl Walk {
             return Err(Endless::TooDeep);
         }
         self.extent.depth = self.extent.depth.max(depth);
+        self.extent.collections += 1;
         self.above.push(address);
         Ok(())
     }

@@ -65,7 +65,64 @@ const TEMPLATES: &str = r#"{{ define "f" }}{{ include "f" . }}{{ end }}{{ includ
 {{ tpl (repeat 3999999 "{{ 1 }}") . | len }}
 {{ tpl (printf "{{ list %s }}" (repeat 9999999 "1 ")) . | len }}
 {{ regexMatch "(((a{100}){100}){100})" "a" }}{{ fail "compiled" }}
+{{ join (repeat 100000 "x") (until 10000) }}
+{{ replace "x" (repeat 20000 "y") (repeat 20000 "x") }}
+{{ replace "" (repeat 20000 "y") (repeat 20000 "x") }}
+{{ regexReplaceAll "x" (repeat 20000 "x") (repeat 20000 "y") }}
+{{ regexReplaceAllLiteral "x" (repeat 20000 "x") (repeat 20000 "y") }}
+{{ regexReplaceAll ".*" (repeat 1000000 "x") (repeat 100000 "$0") }}
+{{ wrapWith 1 (repeat 20000 "y") (repeat 20000 "x") }}
+{{ printf (repeat 99999 "%[1]s") (repeat 100000 "x") }}
+{{ printf (repeat 999 "%999999[1]d") 1 }}
+{{ printf (repeat 999 "%.999999[1]f") 1.0 }}
+{{ printf "%999999d" (until 100000) }}
+{{ printf "%-999999v" (fromJson (printf "{%s\"b\": 1}" (repeat 999 "\"a\": [1,1,1,1,1,1],"))) }}{{ range 999 }}{{ printf "%999999d" 1 }}{{ end }}
+{{ $s := repeat 1000000 "x" }}{{ $l := list }}{{ range until 1000 }}{{ $l = append $l $s }}{{ end }}{{ toJson $l }}
+{{ $s := repeat 1000000 "x" }}{{ $l := list }}{{ range until 1000 }}{{ $l = append $l $s }}{{ end }}{{ join "" $l }}
+{{ $s := repeat 1000000 "x" }}{{ $l := list }}{{ range until 1000 }}{{ $l = append $l (upper $s) }}{{ end }}
+{{ $s := repeat 1000000 "x" }}{{ $l := list }}{{ range until 1000 }}{{ $l = append $l (trunc 999999 $s) }}{{ end }}
+{{ $s := repeat 1000000 "x" }}{{ $d := dict }}{{ range until 1000 }}{{ $_ := set $d (toString .) (dict $s 1) }}{{ end }}
+{{ $d := dict }}{{ range until 5000 }}{{ $d = dict "a" $d }}{{ end }}{{ $_ := set $d "l" 1 }}{{ $l := list }}{{ range until 99 }}{{ $l = append $l $d }}{{ end }}{{ toYaml $l }}
+{{ $l := until 99999 }}{{ range until 9000 }}{{ $l = list $l }}{{ end }}{{ toPrettyJson $l }}
+{{ $d := dict }}{{ range until 1000000 }}{{ $_ := set $d (toString .) (dict "a" (dict "b" .)) }}{{ end }}
+{{ $d := dict }}{{ range until 9999999 }}{{ $_ := set $d (toString .) (list (list .)) }}{{ end }}
+{{ $l := list 1 }}{{ $a := list }}{{ range 60 }}{{ $l = concat $l $l }}{{ $a = append $a (reverse $l) }}{{ end }}
+{{ $l := until 1000000 }}{{ $a := list }}{{ range 60 }}{{ $a = append $a (slice $l 1) }}{{ end }}
+{{ $l := until 1000000 }}{{ $a := list }}{{ range 60 }}{{ $a = append $a (chunk 1 $l) }}{{ end }}
+{{ $s := repeat 999999 "[1,[2,[3]]]," }}{{ fromJsonArray (printf "[%s1]" $s) | len }}
+{{ $a := list }}{{ range 99999 }}{{ $a = append $a (fromYaml "{a: {b: {c: {d: [[[[]]]]}}}}") }}{{ end }}
+{{ $d := dict }}{{ range until 300000 }}{{ $_ := set $d (toString .) . }}{{ end }}{{ define "f" }}{{ range $k, $v := . }}{{ include "f" $ }}{{ end }}{{ end }}{{ include "f" $d }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := sha256sum $s }}{{ end }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := sha512sum $s }}{{ end }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := adler32sum $s }}{{ end }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := contains "y" $s }}{{ end }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := upper $s }}{{ end }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := snakecase $s }}{{ end }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := trimAll "x" $s }}{{ end }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := semverCompare ">1" $s }}{{ end }}
+{{ $s := repeat 10000000 "x" }}{{ range until 20000 }}{{ $_ := eq $s (print $s) }}{{ end }}
+{{ $s := repeat 1000000 "x" }}{{ range until 20000 }}{{ $_ := shuffle $s }}{{ end }}
+{{ $s := repeat 1000000 "x" }}{{ range until 20000 }}{{ $_ := regexMatch "y" $s }}{{ end }}
+{{ $s := printf "{{/*%s*/}}" (repeat 1000000 "x") }}{{ range until 10000 }}{{ tpl $s $ }}{{ end }}
+{{ $s := printf "{{/*%s*/}}" (repeat 1000000 "x") }}{{ range until 10000 }}{{ tpl (printf "%d%s" . $s) $ }}{{ end }}
+{{ range until 999999 }}{{ range $.Files.Glob "**" }}{{ end }}{{ end }}
+{{ range until 9999999 }}{{ $_ := $.Values.YAML }}{{ end }}
+{{ $s := repeat 999 "x" }}{{ $l := list }}{{ range until 4000 }}{{ $l = append $l (printf "%s%d" $s .) }}{{ end }}{{ range until 999 }}{{ $_ := sortAlpha $l }}{{ end }}
+{{ $s := repeat 9999 "x" }}{{ $l := list }}{{ range until 3000 }}{{ $l = append $l (printf "%s%d" $s .) }}{{ end }}{{ $_ := uniq $l }}{{ $_ := uniq $l }}{{ $_ := uniq $l }}
 {{ fail (repeat 50000000 "x") }}"#;
+
+/// Keys and hashes without end; one a line.
+const KEYS: &str = r#"{{ range until 999 }}{{ $_ := bcrypt "x" }}{{ end }}
+{{ range until 999 }}{{ $_ := derivePassword 1 "long" "x" "y" "z" }}{{ end }}
+{{ range until 999 }}{{ $_ := genPrivateKey "rsa" }}{{ end }}
+{{ range until 999 }}{{ $_ := genCA "x" 1 }}{{ end }}
+{{ $k := genPrivateKey "ecdsa" }}{{ range until 99999 }}{{ $_ := genCAWithKey "x" 1 $k }}{{ end }}"#;
+
+/// Expressions that take long to compile or to match; one a line.
+const EXPRESSIONS: &str = r#"{{ $s := repeat 1000000 "ab" }}{{ range until 20000 }}{{ $_ := regexMatch "[ab]*a[ab]{60}c" $s }}{{ end }}
+{{ $s := repeat 100000 "A" }}{{ regexFindAll ".*[^A-Z]|[A-Z]" $s -1 | len }}
+{{ range $i := until 99999 }}{{ $_ := regexMatch (printf "a{%d}" (mod $i 999)) "x" }}{{ $_ := regexMatch (printf "b{%d}" $i) "x" }}{{ end }}
+{{ range $i := until 99999 }}{{ $_ := regexMatch (printf "((a{90}){90}){%d}" (mod $i 9)) "x" }}{{ $_ := regexMatch (printf "%d((b{90}){90})" $i) "x" }}{{ end }}"#;
 
 /// One hostile chart, or a large one.
 enum Input {
@@ -256,4 +313,44 @@ fn values_within_themselves_are_written_as_helm_writes_them() {
     let rendered =
         cozy_chart::render(&chart, &values, &Release::new("demo", "default"), &mut Standalone).unwrap();
     assert_eq!(rendered.notes, "[][]demo");
+}
+
+/// Renders one template with limits.
+fn rendered(template: &str, limits: Limits) -> Result<String, String> {
+    let files =
+        [("Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.1.0\n"), ("templates/NOTES.txt", template)];
+    let files = files.map(|(path, text)| File::new(path, text.as_bytes())).into();
+    let chart = Chart::from_files(files, &limits).unwrap();
+    let release = Release { limits, ..Release::new("demo", "default") };
+    let rendered = cozy_chart::render(&chart, &Values::default(), &release, &mut Standalone);
+    rendered.map(|rendered| rendered.notes).map_err(|error| error.to_string())
+}
+
+/// The crate that matches expressions is some twenty times as slow without
+/// optimisation as with it, so it gets a twentieth of the steps.
+#[test]
+fn expressions_cost_what_they_take() {
+    for template in EXPRESSIONS.lines() {
+        let steps = Limits::default().steps / 20;
+        let (answer, took) = timed(|| rendered(template, Limits { steps, ..Limits::default() }));
+        let error = answer.expect_err(template);
+        assert!(error.contains("take more than") && took <= SLOWEST, "{template}: {took:?}: {error}");
+    }
+}
+
+#[test]
+fn keys_have_an_end() {
+    for template in KEYS.lines() {
+        let limits = Limits { key_milliseconds: 400, ..Limits::default() };
+        let (answer, took) = timed(|| rendered(template, limits));
+        let error = answer.expect_err(template);
+        assert!(error.contains("keys and hashes") && took <= SLOWEST, "{template}: {took:?}: {error}");
+    }
+}
+
+#[test]
+fn a_chart_may_have_thirty_certificates() {
+    let template =
+        "{{ $ca := genCA \"x\" 1 }}{{ range 29 }}{{ $_ := genSignedCert \"a\" nil nil 1 $ca }}.{{ end }}";
+    assert_eq!(rendered(template, Limits::default()).unwrap().len(), 29);
 }

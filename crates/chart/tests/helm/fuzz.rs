@@ -39,6 +39,8 @@ const COSTLY: &str = concat!(
     "fromYaml (repeat 99999 \"[\");fromJson (repeat 99999 \"[\");fromToml (repeat 99999 \"a.\");fromYaml (repeat 99999 \"- \");",
     "define \"f\" }}{{ include \"f\" . }}{{ end }}{{ include \"f\" .;define \"g\" }}{{ template \"g\" . }}{{ end }}{{ template \"g\" .;",
     "define \"h\" }}{{ tpl \"{{ include \\\"h\\\" . }}\" . }}{{ end }}{{ include \"h\" .;wrap 1 (repeat 999999 \"a \");",
+    "printf \"%.WIDEf|%WIDEd|%0WIDE.1f\" 1.5 7 2.5;printf \"%.WIDEe|%.WIDEg|%#.WIDEg\" 1.5 0.1 1e30;",
+    "printf \"%.WIDEv|%.WIDEd|%.WIDEU|%.WIDEx|%WIDEs\" 1.5 7 65 1.5 .;",
     "fromYaml \"a: &a [x,x,x,x,x,x,x,x]\\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c]\\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d]\\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e]\\ng: [*f,*f,*f,*f,*f,*f,*f,*f]\"",
 );
 
@@ -147,7 +149,9 @@ fn templates() {
 fn costly(seed: &mut Seed, mut job: Job) -> Job {
     let pieces: Vec<_> = COSTLY.split(';').collect();
     if let Some(text) = job.files.as_mut().and_then(|files| files.get_mut("templates/NOTES.txt")) {
-        *text = format!("{{{{ {} }}}}{text}", seed.pick(&pieces));
+        // Wider than what Rust's own formats take, up to Go's widest.
+        let width = (65_000 + seed.below(935_001)).to_string();
+        *text = format!("{{{{ {} }}}}{text}", seed.pick(&pieces).replace("WIDE", &width));
     }
     job
 }
