@@ -154,13 +154,12 @@ fn csv(list: &str) -> Result<Vec<String>, &'static str> {
             loop {
                 let (part, after) = quoted.split_once('"').ok_or("a quote is not closed")?;
                 field.push_str(part);
-                match after.strip_prefix('"') {
-                    Some(more) => (field, quoted) = (field + "\"", more),
-                    None => {
-                        rest = after;
-                        break;
-                    }
-                }
+                let Some(more) = after.strip_prefix('"') else {
+                    rest = after;
+                    break;
+                };
+                field.push('"');
+                quoted = more;
             }
         } else {
             let (part, after) = rest.split_at(rest.find(',').unwrap_or(rest.len()));
