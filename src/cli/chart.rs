@@ -1,7 +1,7 @@
 //! `cozy render --chart`: any Helm chart, byte for byte as `helm template`
 //! prints it with the same flags.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use cozy_chart::{
@@ -97,9 +97,9 @@ pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -
                 .to_owned(),
         );
     }
-    let files = args.values.iter().map(|path| Ok((path.display().to_string(), text(path)?)));
-    let files: Vec<(String, String)> = files.collect::<anyhow::Result<_>>()?;
-    let mut sources: Vec<_> = files.iter().map(|(name, text)| ValueSource::File(name, text)).collect();
+    let files = args.values.iter().map(|path| Ok((path.display().to_string(), content(path)?)));
+    let files: Vec<(String, Vec<u8>)> = files.collect::<anyhow::Result<_>>()?;
+    let mut sources: Vec<_> = files.iter().map(|(name, content)| ValueSource::File(name, content)).collect();
     sources.extend(args.set_json.iter().map(|flag| ValueSource::Set(Set::Json(flag))));
     sources.extend(args.set.iter().map(|flag| ValueSource::Set(Set::Typed(flag))));
     sources.extend(args.set_string.iter().map(|flag| ValueSource::Set(Set::Text(flag))));
@@ -186,11 +186,13 @@ fn unreadable(error: std::io::Error) -> anyhow::Error {
     Problem::One(said, Some(error.into()), Exit::Usage).into()
 }
 
-fn text(path: &Path) -> anyhow::Result<String> {
+fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
     if path == Path::new("-") {
-        return std::io::read_to_string(std::io::stdin()).map_err(unreadable);
+        let mut content = Vec::new();
+        std::io::stdin().read_to_end(&mut content).map_err(unreadable)?;
+        return Ok(content);
     }
-    fs_err::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(unreadable)
+    fs_err::read(path).map_err(unreadable)
 }
 
 /// The files of `--set-file`.
@@ -198,8 +200,8 @@ fn text(path: &Path) -> anyhow::Result<String> {
 struct Disk;
 
 impl Lookup for Disk {
-    fn read(&self, path: &str) -> Result<String, String> {
-        text(Path::new(path)).map_err(|error| error.to_string())
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        content(Path::new(path)).map_err(|error| error.to_string())
     }
 }
 

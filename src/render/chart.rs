@@ -32,7 +32,10 @@ impl Job<'_> {
         };
         let raw = Value::Object(self.resolved.values.clone()).to_string();
         let name = component.source.values.as_deref().unwrap_or("values");
-        let sources = [ValueSource::File(name, &values), ValueSource::File("components.values", &raw)];
+        let sources = [
+            ValueSource::File(name, values.as_bytes()),
+            ValueSource::File("components.values", raw.as_bytes()),
+        ];
         let values = Values::read(&sources).map_err(broken)?;
         let namespace = component.namespace.as_ref().map_or("default", |namespace| namespace.name.as_str());
         let mut release = Release::new(component.name.as_str(), namespace);

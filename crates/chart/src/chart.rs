@@ -165,8 +165,7 @@ fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Res
                 }
             }
             "values.yaml" => {
-                let text = String::from_utf8_lossy(&file.data);
-                let read = values::read_documents(&text)
+                let read = values::read_documents(&file.data)
                     .map_err(|problem| wrong(format!("values.yaml: {problem}")))?;
                 chart.values = Some(read);
             }

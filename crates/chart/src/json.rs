@@ -157,20 +157,71 @@ pub(crate) fn read(text: &str) -> Result<Value, String> {
     let text = if text.contains("\\u") { with_replaced_surrogates(text) } else { Cow::Borrowed(text) };
     let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
         if error.is_eof() {
-            return "unexpected end of JSON input".to_owned();
+            let within_string = error.to_string().starts_with("EOF while parsing a string");
+            return if within_string { ENDED.to_owned() } else { wrong_json(&text, text.len(), "") };
         }
-        let here = text.lines().nth(error.line().saturating_sub(1)).and_then(|line| {
-            line.get(error.column().saturating_sub(1)..).and_then(|rest| rest.chars().next())
-        });
-        match here {
-            Some(found) if error.to_string().starts_with("trailing characters") => {
-                format!("invalid character '{found}' after top-level value")
-            }
-            Some(found) => format!("invalid character '{found}' looking for beginning of value"),
-            None => error.to_string(),
-        }
+        let before =
+            text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
+        wrong_json(&text, before + error.column().saturating_sub(1), &error.to_string())
     })?;
     Ok(Value::from(value))
+}
+
+/// What Go says of JSON that is not whole.
+const ENDED: &str = "unexpected end of JSON input";
+
+/// What Go says of wrong JSON, at a byte.
+fn wrong_json(text: &str, at: usize, problem: &str) -> String {
+    // A byte after a break, or in the middle of a character, may be meant.
+    let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let (before, rest) = text.split_at(at);
+    // Go takes a space for what follows the end.
+    let in_token = unfinished(before);
+    let found = match (rest.chars().next(), in_token.is_empty()) {
+        (Some(found), _) => found,
+        (None, false) => ' ',
+        (None, true) => return ENDED.to_owned(),
+    };
+    let found = match found {
+        '\'' => "'\\''".to_owned(),
+        '"' => "'\"'".to_owned(),
+        other if other.is_control() => format!("'\\x{:02x}'", u32::from(other)),
+        other => format!("'{other}'"),
+    };
+    let context = match problem.split(" at line ").next().unwrap_or_default() {
+        "trailing characters" => "after top-level value",
+        "expected `:`" => "after object key",
+        "expected `,` or `}`" => "after object key:value pair",
+        "expected `,` or `]`" => "after array element",
+        "key must be a string" | "trailing comma" if !before.trim_end().ends_with('[') => {
+            "looking for beginning of object key string"
+        }
+        "invalid escape" => "in string escape code",
+        "control character (\\u0000-\\u001F) found while parsing a string" => "in string literal",
+        _ if !in_token.is_empty() => &in_token,
+        _ => "looking for beginning of value",
+    };
+    format!("invalid character {found} {context}")
+}
+
+/// Where a literal or a number at the end of a text is not whole.
+fn unfinished(text: &str) -> String {
+    let start =
+        text.rfind(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c))).map_or(0, |at| at + 1);
+    let token = text.get(start..).unwrap_or_default();
+    let literal = ["true", "false", "null"].into_iter().find_map(|word| {
+        let rest = word.strip_prefix(token).filter(|_| !token.is_empty())?;
+        Some((word, rest.chars().next()?))
+    });
+    match (literal, token.as_bytes()) {
+        (Some((word, next)), _) => format!("in literal {word} (expecting '{next}')"),
+        (None, [b'-']) => "in numeric literal".to_owned(),
+        (None, [b'-' | b'0'..=b'9', .., b'.']) => "after decimal point in numeric literal".to_owned(),
+        (None, [b'-' | b'0'..=b'9', .., b'e' | b'E' | b'+' | b'-']) => {
+            "in exponent of numeric literal".to_owned()
+        }
+        _ => String::new(),
+    }
 }
 
 /// Halves of surrogate pairs that are alone, as Go reads them.

@@ -19,7 +19,7 @@
 //! let chart = Chart::from_files(files, &Limits::default())?;
 //! // Value files and flags, merged as `helm template --values … --set …` merges them.
 //! let values = Values::read(&[
-//!     ValueSource::File("prod.yaml", "text: good morning\n"),
+//!     ValueSource::File("prod.yaml", b"text: good morning\n"),
 //!     ValueSource::Set(Set::Typed("count=2")),
 //! ])?;
 //! let release = Release::new("demo", "default");

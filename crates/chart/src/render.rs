@@ -3,6 +3,7 @@
 
 mod schema;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -222,8 +223,12 @@ fn execute(
     let depth = |path: &str| path.matches('/').count();
     order.sort_by(|(a, _), (b, _)| depth(b).cmp(&depth(a)).then_with(|| b.cmp(a)));
     let mut engine = Engine::new(environment, limits);
+    // Bytes that are not UTF-8 are read as U+FFFD. They may stand in comments,
+    // but not in what is rendered.
+    let mut damaged = false;
     for (path, renderable) in &order {
         let source = String::from_utf8_lossy(&renderable.source);
+        damaged |= matches!(source, Cow::Owned(_));
         engine.read(path, &source)?;
     }
     let mut files = Vec::new();
@@ -237,8 +242,16 @@ fn execute(
             map.set("Template", Value::map_of(MapKind::Values, own));
         }
         let out = without_no_value(engine.render(path, &renderable.data)?);
-        let text = String::from_utf8(out)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let text = match String::from_utf8(out) {
+            Ok(text) if !damaged || path.ends_with("NOTES.txt") || !text.contains('\u{fffd}') => text,
+            Err(error) if path.ends_with("NOTES.txt") => {
+                String::from_utf8_lossy(error.as_bytes()).into_owned()
+            }
+            Ok(_) | Err(_) => {
+                let problem = "invalid leading UTF-8 octet: it has bytes that are not UTF-8".to_owned();
+                return Err(Error::Rendered { file: path.to_string(), problem });
+            }
+        };
         files.push((path.to_string(), text));
     }
     files.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -17,8 +17,8 @@ use crate::yaml;
 /// `--set-json`, `--set`, `--set-string`, `--set-file` and `--set-literal`.
 #[derive(Debug, Clone, Copy)]
 pub enum ValueSource<'a> {
-    /// A value file: its name, for errors, and its text.
-    File(&'a str, &'a str),
+    /// A value file: its name, for errors, and its content.
+    File(&'a str, &'a [u8]),
     /// A flag.
     Set(Set<'a>),
 }
@@ -41,9 +41,9 @@ impl Values {
     pub fn read(sources: &[ValueSource<'_>]) -> Result<Self, Error> {
         let mut base = Value::map(Entries::new());
         for source in sources {
-            if let ValueSource::File(name, text) = source {
+            if let ValueSource::File(name, content) = source {
                 let read =
-                    read_documents(text).map_err(|problem| Error::Values(format!("{name}: {problem}")))?;
+                    read_documents(content).map_err(|problem| Error::Values(format!("{name}: {problem}")))?;
                 base = merge_maps(&base, &read);
             }
         }
@@ -78,7 +78,8 @@ impl Values {
 }
 
 /// Reads a value file: documents are merged, the later ones over the earlier.
-pub(crate) fn read_documents(text: &str) -> Result<Value, String> {
+pub(crate) fn read_documents(content: &[u8]) -> Result<Value, String> {
+    let text = yaml::decoded(content)?;
     let mut merged = Value::map(Entries::new());
     for document in documents(text)? {
         let read = yaml::read(&document)?;

@@ -19,7 +19,7 @@ fn chart(files: &[(&str, &str)]) -> Result<Chart, Error> {
 
 fn error(files: &[(&str, &str)], values: &str) -> String {
     let rendered = chart(files).and_then(|chart| {
-        let values = Values::read(&[ValueSource::File("values.yaml", values)])?;
+        let values = Values::read(&[ValueSource::File("values.yaml", values.as_bytes())])?;
         cozy_chart::render(&chart, &values, &Release::new("demo", "default"), &mut Standalone)
     });
     rendered.expect_err("the chart is broken").to_string()
@@ -267,7 +267,7 @@ fn broken_templates_say_where_and_why() {
           called from shop/templates/a.yaml:1:10 at <trunc (len "abc" | toString)>
 
         a: b⏎  c: d
-        shop/templates/a.yaml: what it renders is not YAML: yaml: line 2: did not find expected key
+        shop/templates/a.yaml: what it renders is not YAML: yaml: line 2: mapping values are not allowed in this context
 
         - list
         shop/templates/a.yaml: what it renders is not YAML: a document is to be a map, not slice
@@ -312,7 +312,7 @@ fn broken_charts_say_what_is_wrong() {
     ];
     let shown: Vec<String> = cases.iter().map(|(files, values)| error(files, values)).collect();
     insta::assert_snapshot!(shown.join("\n\n"), @r#"
-        chart: Chart.yaml: yaml: line 1: a flow collection does not end
+        chart: Chart.yaml: yaml: line 1: a flow collection does not end: did not find expected node content
 
         chart: name is missing
 
@@ -328,7 +328,7 @@ fn broken_charts_say_what_is_wrong() {
 
         a: found in Chart.yaml, but missing in charts/ directory: b; `helm dependency build` fetches them
 
-        shop: values.yaml: yaml: line 2: a flow collection does not end
+        shop: values.yaml: yaml: line 2: a flow collection does not end: did not find expected node content
 
         shop: values.yaml: values are to be a map, not slice
 
@@ -377,4 +377,47 @@ fn a_template_before_another_changes_nothing_that_it_generates() {
     let values: Vec<&str> =
         before.lines().filter_map(|line| line.split_once(": ")).map(|(_, value)| value).collect();
     assert_ne!(values.first(), values.get(1), "two values of one template are two");
+}
+
+/// Templates may look at what `fromYaml` and `fromJson` say: the words are
+/// those of Helm 4.3.1.
+#[test]
+fn wrong_texts_are_told_in_the_words_of_go() {
+    for (call, words) in [
+        (
+            r#"fromYaml "a: [1, 2""#,
+            "error converting YAML to JSON: yaml: line 1: did not find expected ',' or ']'",
+        ),
+        (
+            r#"fromYaml "a: 1\n b: 2""#,
+            "error converting YAML to JSON: yaml: line 2: mapping values are not allowed in this context",
+        ),
+        (
+            r#"fromYaml "a: b: c""#,
+            "error converting YAML to JSON: yaml: mapping values are not allowed in this context",
+        ),
+        (r#"fromYaml "a: 'x""#, "error converting YAML to JSON: yaml: found unexpected end of stream"),
+        (
+            r#"fromYaml "- a\nb: 1""#,
+            "error converting YAML to JSON: yaml: line 1: did not find expected '-' indicator",
+        ),
+        (r#"fromYaml "a: 1\n- b""#, "error converting YAML to JSON: yaml: line 1: did not find expected key"),
+        (r#"fromYaml "a: 1\nb""#, "error converting YAML to JSON: yaml: line 3: could not find expected ':'"),
+        (r#"fromYaml "a: }""#, "error converting YAML to JSON: yaml: did not find expected node content"),
+        (
+            r#"fromYaml "a: !!int x""#,
+            "error converting YAML to JSON: yaml: cannot decode !!str `x` as a !!int",
+        ),
+        (r#"fromJson "{""#, "unexpected end of JSON input"),
+        (r#"fromJson "{\"a\" 1}""#, "invalid character '1' after object key"),
+        (r#"fromJson "[1 2]""#, "invalid character '2' after array element"),
+        (r#"fromJson "{a: 1}""#, "invalid character 'a' looking for beginning of object key string"),
+        (r#"fromJson "tru""#, "invalid character ' ' in literal true (expecting 'e')"),
+        (r#"fromJson "1.""#, "invalid character ' ' after decimal point in numeric literal"),
+        (r#"fromJson "\"tru""#, "unexpected end of JSON input"),
+    ] {
+        let template = format!("{{{{ fail ({call}).Error }}}}");
+        let said = error(&[("templates/a.yaml", &template)], "");
+        assert!(said.starts_with(&format!("shop/templates/a.yaml:1:4: {words}\n")), "{call}: {said}");
+    }
 }

@@ -17,7 +17,7 @@ fn refused(schema: &str, values: &str) -> Option<String> {
     ];
     let files = files.map(|(path, text)| File::new(path, text.as_bytes())).into();
     let chart = Chart::from_files(files, &Limits::default()).unwrap();
-    let values = Values::read(&[ValueSource::File("values", values)]).unwrap();
+    let values = Values::read(&[ValueSource::File("values", values.as_bytes())]).unwrap();
     cozy_chart::render(&chart, &values, &Release::new("demo", "default"), &mut Standalone)
         .err()
         .map(|error| error.to_string())

@@ -298,6 +298,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             _ if scalar::starts_plain(&self.cursor, false) => {
                 self.plain(Place { parent, column, collections, outer }, properties)
             }
+            b'}' | b']' | b',' => Err(self.cursor.error("did not find expected node content")),
             _ => Err(self.cursor.error("found character that cannot start any token")),
         }
     }
@@ -409,6 +410,10 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             self.gap(true)?;
             if self.at_end() || self.cursor.column() < column {
                 break;
+            }
+            // After a scalar of several lines, which cannot be a key.
+            if self.cursor.peek() == b':' && self.cursor.is_blank_or_end(1) && self.cursor.column() > column {
+                return Err(self.cursor.error("mapping values are not allowed in this context"));
             }
             if self.cursor.column() > column || self.is_entry() {
                 return Err(self.cursor.error("did not find expected key"));

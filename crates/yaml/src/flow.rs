@@ -8,6 +8,9 @@ use crate::{Error, Properties, Style, Visitor, scalar};
 /// The longest key without `?`, in bytes (libyaml's simple keys).
 pub(crate) const LONGEST_KEY: usize = 1024;
 
+/// What is expected where nothing is said of it.
+const NODE: &str = "node content";
+
 impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     /// Reads the collection that starts here.
     pub(crate) fn flow(&mut self, properties: Properties<'a>) -> Result<(), Error> {
@@ -26,7 +29,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     fn flow_sequence(&mut self, properties: Properties<'a>) -> Result<(), Error> {
         self.tell(|visitor| visitor.sequence(properties))?;
         loop {
-            self.flow_gap()?;
+            self.flow_gap(NODE)?;
             if self.cursor.peek() == b']' {
                 break;
             }
@@ -38,7 +41,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             } else {
                 self.flow_node()?;
             }
-            self.flow_gap()?;
+            self.flow_gap("',' or ']'")?;
             match self.cursor.peek() {
                 b',' => self.cursor.skip(1),
                 b']' => break,
@@ -59,7 +62,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     fn flow_mapping(&mut self, properties: Properties<'a>) -> Result<(), Error> {
         self.tell(|visitor| visitor.mapping(properties))?;
         loop {
-            self.flow_gap()?;
+            self.flow_gap(NODE)?;
             if self.cursor.peek() == b'}' {
                 break;
             }
@@ -68,7 +71,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
                 self.cursor.skip(1);
             }
             self.flow_entry(explicit)?;
-            self.flow_gap()?;
+            self.flow_gap("',' or '}'")?;
             match self.cursor.peek() {
                 b',' => self.cursor.skip(1),
                 b'}' => break,
@@ -81,14 +84,14 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
 
     /// Key, and value where there is one.
     fn flow_entry(&mut self, explicit: bool) -> Result<(), Error> {
-        self.flow_gap()?;
+        self.flow_gap(NODE)?;
         let (line, start) = (self.cursor.line, self.cursor.at);
         match self.cursor.peek() {
             b',' | b']' | b'}' | b':' if explicit => self.nothing(Properties::default())?,
             _ => self.flow_node()?,
         }
         let (end_line, end) = (self.cursor.line, self.cursor.at);
-        self.flow_gap()?;
+        self.flow_gap("',' or '}'")?;
         if self.cursor.peek() != b':' {
             return self.nothing(Properties::default());
         }
@@ -97,7 +100,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             return Err(self.cursor.error("a key must be on one line, and short"));
         }
         self.cursor.skip(1);
-        self.flow_gap()?;
+        self.flow_gap(NODE)?;
         match self.cursor.peek() {
             b',' | b']' | b'}' => self.nothing(Properties::default()),
             _ => self.flow_node(),
@@ -107,7 +110,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     fn flow_node(&mut self) -> Result<(), Error> {
         let mut properties = Properties::default();
         while self.property(&mut properties)? {
-            self.flow_gap()?;
+            self.flow_gap(NODE)?;
         }
         match self.cursor.peek() {
             b'[' | b'{' => self.flow(properties),
@@ -125,8 +128,9 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
         }
     }
 
-    /// White space, line breaks and comments within a flow collection.
-    fn flow_gap(&mut self) -> Result<(), Error> {
+    /// White space, line breaks and comments within a flow collection, before
+    /// what is expected.
+    fn flow_gap(&mut self, expected: &str) -> Result<(), Error> {
         loop {
             match self.cursor.peek() {
                 b' ' | b'\t' => self.cursor.skip_blanks(),
@@ -138,7 +142,9 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             }
         }
         if self.cursor.is_end() || self.cursor.is_marker() {
-            return Err(self.cursor.error("a flow collection does not end"));
+            return Err(self
+                .cursor
+                .error(format!("a flow collection does not end: did not find expected {expected}")));
         }
         Ok(())
     }

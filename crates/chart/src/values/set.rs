@@ -22,11 +22,11 @@ pub enum Set<'a> {
 
 /// Reads the files of `--set-file`.
 pub trait Lookup: std::fmt::Debug {
-    /// A file's text.
+    /// A file's content, which may be any bytes.
     ///
     /// # Errors
     /// With words, where it cannot be read.
-    fn read(&self, path: &str) -> Result<String, String>;
+    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
 }
 
 /// The highest index of a list.
@@ -251,7 +251,7 @@ impl Parser<'_> {
     fn scalar(&self, text: &str) -> Result<Value, Stop> {
         match self.set {
             Set::Typed(_) => Ok(typed(text)),
-            Set::File(_, files) => Ok(Value::text(files.read(text)?)),
+            Set::File(_, files) => Ok(Value::from_bytes(files.read(text)?)),
             Set::Text(_) | Set::Json(_) | Set::Literal(_) => Ok(Value::text(text)),
         }
     }

@@ -309,7 +309,7 @@ fn values_within_themselves_are_written_as_helm_writes_them() {
     ];
     let files = chart.map(|(path, text)| File::new(path, text.as_bytes())).into();
     let chart = Chart::from_files(files, &Limits::default()).unwrap();
-    let values = Values::read(&[ValueSource::File("values", "a: 1")]).unwrap();
+    let values = Values::read(&[ValueSource::File("values", b"a: 1")]).unwrap();
     let rendered =
         cozy_chart::render(&chart, &values, &Release::new("demo", "default"), &mut Standalone).unwrap();
     assert_eq!(rendered.notes, "[][]demo");

@@ -53,7 +53,7 @@ impl Environment for World {
 fn rendered(job: &Job) -> Result<Answer, Error> {
     let began = Instant::now();
     let mut sources: Vec<ValueSource<'_>> =
-        job.values.iter().map(|text| ValueSource::File("values", text)).collect();
+        job.values.iter().map(|text| ValueSource::File("values", text.as_bytes())).collect();
     sources.extend(job.set_json.iter().map(|flag| ValueSource::Set(Set::Json(flag))));
     sources.extend(job.set.iter().map(|flag| ValueSource::Set(Set::Typed(flag))));
     sources.extend(job.set_string.iter().map(|flag| ValueSource::Set(Set::Text(flag))));

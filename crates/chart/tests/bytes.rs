@@ -1,0 +1,79 @@
+//! Bytes that are not UTF-8: kept where Helm keeps them, refused where it
+//! refuses them, never replaced in silence. The verdicts are Helm 4.3.1's.
+
+use cozy_chart::{Chart, Error, File, Limits, Lookup, Release, Set, Standalone, ValueSource, Values};
+
+const OBJECT: &str = "kind: A\nmetadata: {name: a}\n";
+
+/// Renders a chart with one template, a file, and values.
+fn rendered(template: &[u8], files: &[(&str, &[u8])], sources: &[ValueSource<'_>]) -> Result<String, Error> {
+    let mut all = vec![
+        File::new("Chart.yaml", &b"apiVersion: v2\nname: shop\nversion: 0.1.0\n"[..]),
+        File::new("templates/a.yaml", [OBJECT.as_bytes(), template].concat()),
+    ];
+    all.retain(|file| !files.iter().any(|(path, _)| file.path == *path));
+    all.extend(files.iter().map(|(path, data)| File::new(*path, *data)));
+    let chart = Chart::from_files(all, &Limits::default())?;
+    let values = Values::read(sources)?;
+    let rendered = cozy_chart::render(&chart, &values, &Release::new("demo", "default"), &mut Standalone)?;
+    Ok(rendered.manifests.into_iter().map(|manifest| manifest.text).collect())
+}
+
+#[test]
+fn what_helm_refuses_is_refused() {
+    let binary: &[(&str, &[u8])] = &[("binary", b"a\xff\xfe")];
+    let chart: &[(&str, &[u8])] =
+        &[("Chart.yaml", b"apiVersion: v2\nname: shop\nversion: 0.1.0\ndescription: \xff\n")];
+    let own: &[(&str, &[u8])] = &[("values.yaml", b"y: \xff\n")];
+    for (answer, problem) in [
+        (
+            rendered(b"", &[], &[ValueSource::File("x.yaml", b"y: \xff\n")]),
+            "x.yaml: yaml: line 1: invalid leading UTF-8 octet",
+        ),
+        (
+            rendered(b"", &[], &[ValueSource::File("x.yaml", b"y: 1\n# \xff\n")]),
+            "x.yaml: yaml: line 2: invalid leading",
+        ),
+        (
+            rendered(b"", &[], &[ValueSource::File("x.yaml", b"y: \xe2\x82\n")]),
+            "invalid trailing UTF-8 octet",
+        ),
+        (rendered(b"", &[], &[ValueSource::File("x.yaml", b"y: \xe2")]), "incomplete UTF-8 octet sequence"),
+        (rendered(b"", &[], &[ValueSource::File("x.yaml", b"\xff\xfey\0:\0 \x001\0")]), "is UTF-16"),
+        (rendered(b"", own, &[]), "values.yaml: yaml: line 1: invalid leading UTF-8 octet"),
+        (rendered(b"", chart, &[]), "Chart.yaml: yaml: line 4: invalid leading UTF-8 octet"),
+        (
+            rendered(b"d: \"\xff\"\n", &[], &[]),
+            "templates/a.yaml: what it renders is not YAML: invalid leading",
+        ),
+        (
+            rendered(b"d: {{ b64dec \"/w==\" }}\n", &[], &[]),
+            "templates/a.yaml: what it renders is not YAML: invalid leading",
+        ),
+        (rendered(b"d: {{ .Files.Get \"binary\" }}\n", binary, &[]), "is not YAML: invalid leading"),
+    ] {
+        let error = answer.unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}\n{problem}");
+    }
+}
+
+#[derive(Debug)]
+struct Binary;
+
+impl Lookup for Binary {
+    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
+        Ok(b"a\xff\xfeb".to_vec())
+    }
+}
+
+#[test]
+fn what_helm_keeps_is_kept() {
+    let file = &[ValueSource::Set(Set::File("z=path", &Binary))];
+    let text = rendered(b"d: {{ .Values.z | b64enc }}\nl: {{ len .Values.z }}\n", &[], file).unwrap();
+    assert!(text.contains("d: Yf/+Yg==\nl: 4\n"), "{text}");
+    let binary: &[(&str, &[u8])] = &[("binary", b"a\xff\xfe")];
+    let text = rendered(b"d: {{ .Files.Get \"binary\" | b64enc }}\n", binary, &[]).unwrap();
+    assert!(text.contains("d: Yf/+\n"), "{text}");
+    let text = rendered(b"{{/* \xff */}}d: 1\n", &[], &[]).unwrap();
+    assert!(text.contains("d: 1\n"), "{text}");
+}
