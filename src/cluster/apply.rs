@@ -163,6 +163,19 @@ impl Cluster {
 
 /// What holds an object that was deleted, for people.
 pub(crate) fn holds(live: &Value) -> Option<String> {
+    // A namespace says itself what keeps it.
+    let conditions = live.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    let text =
+        |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let says: Vec<String> = conditions
+        .filter(|condition| {
+            text(condition, "status") == "True" && text(condition, "type").starts_with("Namespace")
+        })
+        .map(|condition| text(condition, "message"))
+        .collect();
+    if !says.is_empty() {
+        return Some(says.join("; "));
+    }
     let finalizers = live.pointer("/metadata/finalizers").or_else(|| live.pointer("/spec/finalizers"))?;
     let names: Vec<&str> = finalizers.as_array()?.iter().filter_map(Value::as_str).collect();
     (!names.is_empty()).then(|| format!("its finalizers are {}", names.join(", ")))

@@ -257,7 +257,7 @@ impl ClusterError {
             ),
             Self::Conflict { .. } => Some(FieldConflict::REMEDY.to_owned()),
             Self::StillThere { .. } => Some(
-                "whoever put the finalizer there must take it away: see that it runs; then run the same command again".to_owned(),
+                "whoever put a finalizer there must take it away: see that it runs; then run the same command again".to_owned(),
             ),
             Self::Unreachable { source, .. } if is_tls(&**source) => {
                 Some("the server's certificate does not verify: check the kubeconfig's certificate-authority and server".to_owned())

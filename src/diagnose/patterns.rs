@@ -119,6 +119,12 @@ const PATTERNS: &[Pattern] = &[
         "stay within the namespace's LimitRange, or change that",
     ),
     row(
+        &["discovery failed for some groups"],
+        "an aggregated API does not answer, so that nobody knows what is in the namespace",
+        "list of server APIs: ",
+        "mend what serves {}, or delete its APIService (`kubectl get apiservices`)",
+    ),
+    row(
         &["because it is being terminated"],
         "the namespace is being deleted",
         "namespace ",
@@ -385,6 +391,7 @@ mod tests {
             r#"admission webhook "guard.example.org" denied the request: no"#,
             r#"pods "a" is forbidden: maximum cpu usage per Container is 1, but limit is 2"#,
             r#"configmaps "a" is forbidden: unable to create new content in namespace n because it is being terminated"#,
+            r"Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: away.example/v1: stale GroupVersion discovery: away.example/v1",
             r#"pods "a" is forbidden: error looking up service account n/s: serviceaccount "s" not found"#,
             r#"Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post "https://g.n.svc:443/?timeout=1s": no endpoints available for service "g""#,
             r#"Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post "https://g.n.svc:443/": service "g" not found"#,
@@ -426,6 +433,7 @@ mod tests {
             a webhook refuses it: change the object as webhook guard.example.org asks for, or exempt it there
             a LimitRange refuses it: stay within the namespace's LimitRange, or change that
             the namespace is being deleted: wait until namespace n is gone: `cozy diagnose` names what holds it
+            an aggregated API does not answer, so that nobody knows what is in the namespace: mend what serves away.example/v1, or delete its APIService (`kubectl get apiservices`)
             the pod's ServiceAccount is not there: make ServiceAccount s
             a webhook has nobody who answers it: the pods behind webhook guard.example.org must be ready first: see its Service's endpoints
             a webhook's Service is not there: install what serves webhook guard.example.org, or delete its configuration if that was removed

@@ -197,7 +197,7 @@ impl Writer<'_> {
 
     /// Waits until the object of a uid is not there any more.
     async fn gone(&self, id: &ObjectId, going: &str) -> Result<(), ClusterError> {
-        let mut said = false;
+        let mut said = None;
         loop {
             // Before the look, so that nothing falls between.
             let changed = self.shared.watches.changed();
@@ -208,17 +208,22 @@ impl Writer<'_> {
             if Instant::now() >= self.deadline {
                 return Err(ClusterError::StillThere { object: id.to_string(), holds });
             }
-            if !std::mem::replace(&mut said, true) {
+            let reason = holds.clone().unwrap_or_else(|| "it is being deleted".to_owned());
+            if said.as_ref() != Some(&reason) {
                 self.shared.report(EventKind::Waiting {
                     step: self.step.id.clone(),
                     object: id.to_string(),
-                    reason: holds.unwrap_or_else(|| "it is being deleted".to_owned()),
+                    reason: reason.clone(),
                     remaining: 1,
                     soft_failure: false,
                 });
+                said = Some(reason);
             }
             tokio::select! {
                 biased;
+                () = self.shared.stopped() => {
+                    return Err(ClusterError::StillThere { object: id.to_string(), holds });
+                }
                 () = changed => {}
                 () = tokio::time::sleep_until(self.deadline) => {}
             }

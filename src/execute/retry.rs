@@ -47,6 +47,16 @@ pub(crate) struct Retry<'a, E = ClusterError> {
 /// the last error is the answer.
 pub(crate) async fn until<T, E: Transient>(
     deadline: Instant,
+    act: impl AsyncFnMut() -> Result<T, E>,
+    report: impl FnMut(Retry<'_, E>),
+) -> Result<T, E> {
+    until_stopped(deadline, std::future::pending, act, report).await
+}
+
+/// The same; when `stop` has ended, nothing is tried again either. A try that is under way comes to its end.
+pub(crate) async fn until_stopped<T, E: Transient>(
+    deadline: Instant,
+    stop: impl AsyncFn(),
     mut act: impl AsyncFnMut() -> Result<T, E>,
     mut report: impl FnMut(Retry<'_, E>),
 ) -> Result<T, E> {
@@ -63,7 +73,11 @@ pub(crate) async fn until<T, E: Transient>(
             return Err(error);
         }
         report(Retry { attempt, delay: wait, error: &error });
-        pause(wait).await;
+        tokio::select! {
+            biased;
+            () = stop() => return Err(error),
+            () = pause(wait) => {}
+        }
         delay = (delay * 2).min(LONGEST);
         attempt += 1;
     }
@@ -121,5 +135,23 @@ mod tests {
         assert_eq!(tries(Some(Duration::ZERO)).await, own);
         assert_eq!(tries(Some(Duration::from_secs(u64::MAX))).await, 1);
         assert_eq!(tries(Some(Duration::from_secs(4))).await, 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn once_it_is_to_stop_nothing_is_tried_again() {
+        let begun = Instant::now();
+        let mut tries = 0;
+        let act = async || {
+            tries += 1;
+            // A try that is under way comes to its end.
+            pause(Duration::from_secs(2)).await;
+            Err::<(), _>(ClusterError::NoSuchKind { object: "Thing n/a".to_owned() })
+        };
+        let stop = async || tokio::time::sleep_until(begun + Duration::from_secs(7)).await;
+        let deadline = begun + Duration::from_secs(600);
+        let error = until_stopped(deadline, stop, act, |_| {}).await.unwrap_err();
+        assert!(matches!(error, ClusterError::NoSuchKind { .. }));
+        // After 0, 2.05, 4.15 and 6.35 s.
+        assert_eq!((tries, begun.elapsed().as_secs()), (4, 8));
     }
 }

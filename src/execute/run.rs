@@ -148,6 +148,7 @@ impl<'b> Loop<'_, 'b> {
             }
             if self.stopped.is_some() {
                 // What was sent is finished, so that the inventory is true; gates are not waited for.
+                self.shared.stop();
                 while self.is_sending() || self.inventories.are_recording() {
                     match running.next().await {
                         Some(done) => self.done(done),

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::event::{Event, EventKind, Outcome, Reporter};
@@ -50,6 +50,8 @@ pub(crate) struct Shared<'a> {
     /// What no event says.
     masks: Masks,
     counts: Mutex<Counts>,
+    /// Whether the run is to stop.
+    stop: watch::Sender<bool>,
 }
 
 impl<'a> Shared<'a> {
@@ -72,6 +74,7 @@ impl<'a> Shared<'a> {
             operators: Operators::default(),
             masks: Masks::default(),
             counts: Mutex::default(),
+            stop: watch::Sender::new(false),
         }
     }
 
@@ -139,7 +142,18 @@ impl<'a> Shared<'a> {
                 reason: retry.error.to_string(),
             });
         };
-        retry::until(deadline, act, report).await
+        retry::until_stopped(deadline, async || self.stopped().await, act, report).await
+    }
+
+    /// From now on nothing is tried again, and nothing that goes is waited for.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Ends when the run is to stop.
+    pub(super) async fn stopped(&self) {
+        // The sender lives as long as this does.
+        let _ = self.stop.subscribe().wait_for(|stop| *stop).await;
     }
 
     /// Waits for a signal, and reports it.

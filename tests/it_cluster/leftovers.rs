@@ -2,7 +2,8 @@
 //! more, or are another component's now.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::made::Made;
 use crate::support::control_plane::ControlPlane;
@@ -136,7 +137,8 @@ fn what_goes_with_its_namespace_or_its_definition_is_made_again() {
         versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }]\n";
     let held = "apiVersion: going.example/v1\nkind: Thing\nmetadata: { name: t, namespace: stays, finalizers: [going.example/held] }\n";
     cloud.component("going", "", &config("going", "a"));
-    cloud.component("stays", "", &format!("{crd}---\n{held}---\n{}", config("stays", "a")));
+    let gate = "gates: [{ cel: 'true', of: Thing/t }]";
+    cloud.component("stays", gate, &format!("{crd}---\n{held}---\n{}", config("stays", "a")));
     cloud.expect(&["install", "--yes"], 0);
     // Somebody keeps the namespace, and the kind, from going at once: all that is in them looks as it should.
     let guard = r#"{"metadata":{"finalizers":["going.example/held"]}}"#;
@@ -170,4 +172,45 @@ fn what_goes_with_its_namespace_or_its_definition_is_made_again() {
     plane.ask(&["-n", "stays", "get", "thing/t", "configmap/a"]);
     assert!(cloud.expect(&["install", "--yes"], 0).contains("nothing to do"));
     plane.ask(&["-n", "stays", "patch", "thing", "t", "--type=merge", "-p", free]);
+}
+
+#[test]
+fn a_namespace_that_cannot_go_says_why_and_is_not_waited_for_after_a_signal() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    cloud.component("leaves", "", &config("leaves", "a")).component("rest", "", &config("rest", "a"));
+    cloud.expect(&["install", "--yes"], 0);
+    let api = "apiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: { name: v1.silent.example.org }\n\
+        spec: { group: silent.example.org, version: v1, groupPriorityMinimum: 100, versionPriority: 1, insecureSkipTLSVerify: true, service: { namespace: default, name: nobody } }\n";
+    let path = cloud.path("api.yaml");
+    fs_err::write(&path, api).unwrap();
+    plane.ask(&["apply", "-f", path.to_str().unwrap()]);
+    plane.ask(&[
+        "wait",
+        "apiservice/v1.silent.example.org",
+        "--for=condition=Available=False",
+        "--timeout=30s",
+    ]);
+    cloud.without("leaves");
+    let mut run =
+        cloud.command(&["install", "--yes", "--allow-data-loss"]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut sent = None;
+    let mut said = String::new();
+    for line in BufReader::new(run.stderr.take().unwrap()).lines().map(Result::unwrap) {
+        if line.contains(" waiting ") && line.contains("Discovery failed") && sent.is_none() {
+            let kill = Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap();
+            assert!(kill.success());
+            sent = Some(Instant::now());
+        }
+        said += &line;
+        said.push('\n');
+    }
+    let ended = sent.map(|sent| sent.elapsed());
+    assert_eq!(run.wait().unwrap().code(), Some(130), "{said}");
+    assert!(ended.is_some_and(|took| took < Duration::from_secs(20)), "{ended:?}: {said}");
+    let unfolded = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(unfolded.contains("mend what serves silent.example.org/v1, or delete its APIService"), "{said}");
+    plane.ask(&["delete", "-f", path.to_str().unwrap()]);
+    cloud.expect(&["install", "--yes", "--allow-data-loss"], 0);
+    assert!(!plane.kubectl(&["get", "namespace", "leaves"]).status.success());
 }
