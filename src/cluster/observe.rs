@@ -16,6 +16,7 @@ use super::{ApplyMode, Cluster};
 use crate::health::around::{self, Listed, Need, Nothing};
 use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
+use crate::model::kinds;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::Stage;
@@ -180,8 +181,19 @@ impl Looker<'_, '_> {
     /// Looks at an object that is asked for by its name.
     async fn alone<'w>(&self, wanted: Wanted<'w, '_>) -> Result<Seen<'w>, ClusterError> {
         let _permit = self.permits.acquire().await;
-        let live = self.cluster.get(&wanted.object.id, &wanted.object.version).await?;
-        self.seen(wanted, live).await
+        match self.cluster.get(&wanted.object.id, &wanted.object.version).await {
+            Ok(live) => self.seen(wanted, live).await,
+            // It is some component's, so that it may be applied whatever it is like.
+            Err(error) if wanted.known.any.is_some() => {
+                let words = unreadable(&wanted.object.id.kind, error)?;
+                let recorded = wanted.known.own.is_some_and(|entry| entry.desired.is_some());
+                let verdict =
+                    Verdict::Change { changes: Vec::new(), conflicts: Vec::new(), refused: Some(words) };
+                let found = Found { live: Live { verdict, recorded, ..Live::default() }, entry: None };
+                Ok(Some((&wanted.component.name, wanted.object.id.clone(), found)))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Looks at an object that a list has.
@@ -255,6 +267,17 @@ impl Looker<'_, '_> {
     }
 }
 
+/// Why an object of a kind that a CRD defines cannot be read, though all else can: what converts it between its kind's
+/// versions does not answer. What is wanted may be what mends that.
+pub(super) fn unreadable(kind: &GroupKind, error: ClusterError) -> Result<String, ClusterError> {
+    match error {
+        ClusterError::Refused { code: 500..=599, message, .. } if kinds::built_in(kind).is_none() => {
+            Ok(message)
+        }
+        error => Err(error),
+    }
+}
+
 /// Whether an object is in a namespace, or its kind has none. A list of all namespaces, read where none is known, has
 /// objects of others by the same name.
 fn is_in(live: &Value, namespace: Option<&str>) -> bool {
@@ -296,7 +319,7 @@ impl Cluster {
         let live = match self.get(&object.id, &object.version).await {
             Ok(live) => live,
             Err(ClusterError::Refused { code: 403, message, .. }) => return Ok(Some(message)),
-            Err(error) => return Err(error),
+            Err(error) => return unreadable(&object.id.kind, error).map(Some),
         };
         // A CRD may be refused though it is there: a version that objects are stored in is missing.
         if live.is_none() || object.defines().is_some() {

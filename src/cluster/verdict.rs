@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::apply::claim;
 use super::error::{ClusterError, FieldRefusal};
 use super::inventory::Entry;
+use super::observe::unreadable;
 use super::owned::{digest, others, owned};
 use super::{ApplyMode, Cluster};
 use crate::model::object::{Object, ObjectId};
@@ -88,7 +89,11 @@ impl Cluster {
         id: &ObjectId,
         entry: &Entry,
     ) -> Result<Option<Leftover>, ClusterError> {
-        let Some(live) = self.get(id, "").await? else { return Ok(Some(Leftover::Gone)) };
+        let live = match self.get(id, "").await {
+            Ok(live) => live,
+            Err(error) => return unreadable(&id.kind, error).map(|_| None),
+        };
+        let Some(live) = live else { return Ok(Some(Leftover::Gone)) };
         // Killed before it was recorded; with nothing but a name it would have no fields, of nobody.
         if entry.desired.is_none() && owned(&live).is_none() && !others(&live).is_empty() {
             return Ok(Some(Leftover::Foreign));

@@ -64,6 +64,12 @@ const PATTERNS: &[Pattern] = &[
         "look at the pods and the network behind webhook {}",
     ),
     row(
+        &["conversion webhook for", "failed"],
+        "what converts objects between the versions of their kind does not answer",
+        "conversion webhook for ",
+        "the pods behind the conversion webhook of {} must run: see spec.conversion of its CRD",
+    ),
+    row(
         &["certificate has expired"],
         "a certificate has expired",
         "",
@@ -398,6 +404,7 @@ mod tests {
             r#"Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post "https://g.n.svc:443/": tls: failed to verify certificate: x509: certificate signed by unknown authority"#,
             r#"Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post "https://g.n.svc:443/": tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-01-01T00:00:00Z is after 2025-01-01T00:00:00Z"#,
             r#"Internal error occurred: failed calling webhook "guard.example.org": failed to call webhook: Post "https://g.n.svc:443/": context deadline exceeded"#,
+            r#"conversion webhook for conv.example/v2, Kind=Conv failed: Post "https://127.0.0.1:9/?timeout=30s": dial tcp 127.0.0.1:9: connect: connection refused"#,
             r"failing or missing response from https://10.0.0.1:443/apis: tls: failed to verify certificate: x509: certificate has expired or is not yet valid",
             r#"CustomResourceDefinition.apiextensions.k8s.io "a.x" is invalid: status.storedVersions[0]: Invalid value: "v1alpha1": missing from spec.versions; v1alpha1 was previously a storage version"#,
             r#"PluralConflict: "widgets" is already in use"#,
@@ -440,6 +447,7 @@ mod tests {
             a webhook's certificate is not of the CA that its configuration names: put the CA that signed the certificate of webhook guard.example.org into its configuration's caBundle
             a webhook's certificate has expired: renew the certificate of webhook guard.example.org, and its caBundle with it
             a webhook does not answer: look at the pods and the network behind webhook guard.example.org
+            what converts objects between the versions of their kind does not answer: the pods behind the conversion webhook of conv.example/v2 must run: see spec.conversion of its CRD
             a certificate has expired: renew the certificate, and start what serves it again
             objects are stored in a version that the CRD would lose: keep version v1alpha1 in spec.versions (served: false will do) until everything is migrated and it is out of status.storedVersions
             another CRD of the group has these names: remove or rename the other CRD with the name widgets

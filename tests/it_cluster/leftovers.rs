@@ -214,3 +214,42 @@ fn a_namespace_that_cannot_go_says_why_and_is_not_waited_for_after_a_signal() {
     cloud.expect(&["install", "--yes", "--allow-data-loss"], 0);
     assert!(!plane.kubectl(&["get", "namespace", "leaves"]).status.success());
 }
+
+#[test]
+fn objects_that_cannot_be_read_do_not_keep_what_mends_that_from_being_installed() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    let version = |name: &str, stored: bool| {
+        format!(
+            "{{ name: {name}, served: true, storage: {stored}, schema: {{ openAPIV3Schema: {{ type: object, x-kubernetes-preserve-unknown-fields: true }} }} }}"
+        )
+    };
+    let crd = |conversion: &str| {
+        format!(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{ name: things.turned.example }}\nspec:\n  group: turned.example\n  scope: Namespaced\n  \
+             names: {{ kind: Thing, listKind: ThingList, plural: things, singular: thing }}\n  conversion: {conversion}\n  versions: [{}, {}]\n",
+            version("v1", false),
+            version("v2", true)
+        )
+    };
+    let thing = |version: &str| {
+        format!(
+            "apiVersion: turned.example/{version}\nkind: Thing\nmetadata: {{ name: t, namespace: turned }}\n"
+        )
+    };
+    // Its versions are converted by somebody who does not answer.
+    let broken = "{ strategy: Webhook, webhook: { conversionReviewVersions: [v1], clientConfig: { url: 'https://127.0.0.1:9/' } } }";
+    let gate = "gates: [{ cel: 'true', of: Thing/t }]";
+    cloud.component("turned", gate, &format!("{}---\n{}", crd(broken), thing("v2")));
+    cloud.expect(&["install", "--yes"], 0);
+    cloud.component("turned", gate, &format!("{}---\n{}", crd("{ strategy: None }"), thing("v1")));
+    let plan = cloud.expect(&["plan", "--diff"], 0);
+    assert!(plan.contains("things.turned.example") && plan.contains("conversion webhook for"), "{plan}");
+    let status = cloud.expect(&["status"], 5);
+    assert!(status.contains("Thing turned/t is not ready"), "{status}");
+    let diagnosis = cloud.expect(&["diagnose", "turned"], 5);
+    assert!(diagnosis.contains("conversion webhook"), "{diagnosis}");
+    cloud.expect(&["install", "--yes"], 0);
+    plane.ask(&["-n", "turned", "get", "things.v1.turned.example", "t"]);
+    assert!(cloud.expect(&["install", "--yes"], 0).contains("nothing to do"));
+}
