@@ -13,6 +13,7 @@ use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::event::Failure;
+use crate::execute::failed;
 use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, Resolved};
@@ -408,7 +409,7 @@ pub(crate) fn cluster(error: ClusterError) -> anyhow::Error {
         ClusterError::Kubeconfig { .. } => Exit::Usage,
         _ => Exit::Failed,
     };
-    let said = Said { code: error.code(), message: error.to_string(), hint: error.hint() };
+    let said = Said { code: error.code(), message: error.to_string(), hint: failed::hint(&error) };
     Problem::One(said, Some(error.into()), exit).into()
 }
 

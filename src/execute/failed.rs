@@ -12,8 +12,17 @@ pub(crate) fn failed(error: &ClusterError) -> Failure {
     let said = error.to_string();
     let causes = causes(std::error::Error::source(error), &said);
     let message = std::iter::once(said).chain(causes).collect::<Vec<_>>().join(": ");
-    let explained = patterns::explain(&message).map(|found| format!("{}: {}", found.cause, found.fix));
-    Failure { code: error.code(), message, chain: owners(error), hint: explained.or_else(|| error.hint()) }
+    let hint = explained(&message).or_else(|| error.hint());
+    Failure { code: error.code(), message, chain: owners(error), hint }
+}
+
+/// What to do about a request's error, where its words say more than its kind.
+pub(crate) fn hint(error: &ClusterError) -> Option<String> {
+    explained(&error.to_string()).or_else(|| error.hint())
+}
+
+fn explained(message: &str) -> Option<String> {
+    patterns::explain(message).map(|found| format!("{}: {}", found.cause, found.fix))
 }
 
 /// Who owns the fields that a conflict is about, one entry a manager.
