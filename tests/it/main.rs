@@ -174,8 +174,8 @@ fn shop(folder: &tempfile::TempDir, chart: &str) -> (String, String) {
         charts.display()
     );
     fs_err::write(component.join("component.yaml"), contract).unwrap();
-    // No controller gives an Ingress its address here.
-    fs_err::write(component.join("values.yaml.j2"), "ingress: { enabled: false }\n").unwrap();
+    // No controller gives an Ingress its address here, and nobody makes the Secret of its variables.
+    fs_err::write(component.join("values.yaml.j2"), "ingress: { enabled: false }\nenv: []\n").unwrap();
     let bundle = "apiVersion: cozy/v1\nkind: Bundle\nname: shop\nversion: 1.0.0\nsummary: one chart\ncomponents: { shop: {} }\n";
     fs_err::write(bundles.join("shop.yaml"), bundle).unwrap();
     let cloud =

@@ -39,6 +39,7 @@ use tokio::time::Instant;
 pub use self::pods::{PODS_OF_A_WORKLOAD, wanted as wanted_pods};
 pub use self::trouble::{Trouble, Troubled};
 use self::world::World;
+use crate::json as tree;
 
 /// Says something of an object.
 pub type Says<T> = Box<dyn Fn(&Value) -> Option<T> + Send + Sync>;
@@ -485,7 +486,8 @@ impl Task {
         let status = if self.custom { (config.status_of)(&self.value) } else { None };
         // Another node may have joined meanwhile.
         let on = nodes::of_daemons(&self.shared.client, &self.value).await.len();
-        if let Some(last) = status.or_else(|| outcome::ended(&self.value, (self.nodes, on))) {
+        let ready = world.ready_of(tree::text(&self.value, &["metadata", "uid"])).min(on);
+        if let Some(last) = status.or_else(|| outcome::ended(&self.value, (ready, on))) {
             self.write(last).await;
         }
     }

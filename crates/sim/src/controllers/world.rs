@@ -7,6 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
+use crate::json as tree;
+
 /// Namespace and name.
 pub(super) type Name = (String, String);
 
@@ -68,6 +70,15 @@ impl World {
     /// Gives access to what is known.
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the ready pods of a controller.
+    pub(super) fn ready_of(&self, uid: &str) -> usize {
+        let of = |pod: &Value| {
+            let owners = pod.get("metadata").map(|it| tree::items(it, "ownerReferences")).unwrap_or_default();
+            owners.iter().any(|owner| tree::text(owner, &["uid"]) == uid)
+        };
+        self.known().pods.values().filter(|ready| of(&ready.pod)).count()
     }
 
     /// Says that pods have a network from now on.
