@@ -214,16 +214,21 @@ impl Session {
 
     /// What a failed script means.
     pub(crate) fn failed(&self, what: &str, output: &Output) -> HostError {
-        let what = what.to_owned();
-        let has = |words: &str| output.stderr.contains(words) || output.stdout.contains(words);
-        self.error(if has("No space left on device") {
-            Trouble::NoSpace { what }
-        } else if has("Read-only file system") {
-            Trouble::ReadOnly { what }
-        } else {
-            let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
-            Trouble::Failed { what, status: output.status, detail: last_words(said) }
-        })
+        self.error(trouble(what, output))
+    }
+}
+
+/// What a failed script's words mean. Programs begin them as they like.
+fn trouble(what: &str, output: &Output) -> Trouble {
+    let what = what.to_owned();
+    let words = format!("{}{}", output.stderr, output.stdout).to_lowercase();
+    if words.contains("no space left on device") {
+        Trouble::NoSpace { what }
+    } else if words.contains("read-only file system") {
+        Trouble::ReadOnly { what }
+    } else {
+        let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
+        Trouble::Failed { what, status: output.status, detail: last_words(said) }
     }
 }
 
@@ -236,5 +241,26 @@ async fn under<T>(held: Option<&Held>, work: impl Future<Output = T>) -> Option<
         done = &mut work => Some(done),
         // Where the connection broke, ssh says so in a moment.
         () = held.lost() => tokio::time::timeout(LAST_WORDS, work).await.ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_known_by_the_words_of_every_program() {
+        let said = |stderr: &str| {
+            let output = Output { status: 1, stdout: String::new(), stderr: stderr.to_owned() };
+            trouble("importing images", &output).to_string()
+        };
+        let full = "importing images failed: no space is left on the device";
+        assert_eq!(said("cat: write error: No space left on device"), full);
+        assert_eq!(said("ctr: failed to open writer: mkdir /var/lib/x: no space left on device"), full);
+        assert_eq!(
+            said("touch: /etc/x: Read-only file system"),
+            "importing images failed: the file system is read-only"
+        );
+        assert_eq!(said("no"), "importing images failed (exit 1): no");
     }
 }

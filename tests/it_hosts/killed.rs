@@ -8,14 +8,17 @@ use crate::{Running, THREE, done, install, whole, written};
 /// Runs until something of a step is seen, and kills it; `false`: it was over before.
 fn killed_at(bed: &Bed, kind: &str, step: &str, words: &str) -> bool {
     let mut running = Running::start(install(bed, THREE));
+    let mut seen = Vec::new();
     while let Some(event) = running.next() {
+        seen.push(event.to_string());
         if event["event"] == kind && event["step"] == step && event.to_string().contains(words) {
             running.kill();
             return true;
         }
     }
     let output = running.end();
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let last = seen.len().saturating_sub(8);
+    assert_eq!(output.status.code(), Some(0), "before {kind} of {step}: {}", seen[last..].join("\n"));
     false
 }
 
