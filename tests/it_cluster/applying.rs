@@ -417,3 +417,21 @@ fn what_others_made_is_adopted_only_when_the_user_says_so() {
         "1"
     );
 }
+
+#[test]
+fn names_of_any_characters_are_applied_found_and_deleted() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    let role = |name: &str| {
+        format!(
+            "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{ name: \"{name}\" }}\nrules: []\n"
+        )
+    };
+    cloud.component("app", "", &format!("{}---\n{}", role("odd: a?b#c é"), role("odd: stays&x=1")));
+    cloud.expect(&["install", "--yes"], 0);
+    nothing_to_do(&cloud);
+    cloud.component("app", "", &role("odd: stays&x=1"));
+    cloud.expect(&["install", "--yes"], 0);
+    let names = plane.ask(&["get", "clusterroles", "-o", "jsonpath={.items[*].metadata.name}"]);
+    assert!(names.contains("odd: stays&x=1") && !names.contains("odd: a?b#c"), "{names}");
+}
