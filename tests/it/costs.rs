@@ -18,7 +18,7 @@ struct Cost {
 /// Ten objects: a workload, and what usually stands beside one.
 const OBJECTS: &str = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: main }\nspec:\n  replicas: 2\n  \
     selector: { matchLabels: { app: main } }\n  template:\n    metadata: { labels: { app: main } }\n    spec:\n      \
-    serviceAccountName: main\n      containers: [{ name: main, image: 'registry.example/main:1', envFrom: [{ configMapRef: { name: config-0 } }] }]\n\
+    serviceAccountName: main\n      containers: [{ name: main, image: 'registry.example/main:1', readinessProbe: { httpGet: { port: 80 } }, envFrom: [{ configMapRef: { name: config-0 } }] }]\n\
     ---\napiVersion: v1\nkind: ServiceAccount\nmetadata: { name: main }\n\
     ---\napiVersion: v1\nkind: Service\nmetadata: { name: main }\nspec: { selector: { app: main }, ports: [{ port: 80 }] }\n\
     {% for number in range(6) %}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: {{ 'config-' ~ number }} }\ndata: { cloud: {{ cloud.name }} }\n{% endfor %}\n";
