@@ -1,12 +1,7 @@
 //! What checking a value against a JSON schema may cost. References and alternatives multiply: forty short lines can
 //! judge one value a million million times.
 
-use std::collections::HashMap;
-
 use serde_json::Value;
-
-/// Keywords whose schemas judge the same value as the schema that they stand in.
-const ALTERNATIVES: [&str; 7] = ["allOf", "anyOf", "oneOf", "not", "if", "then", "else"];
 
 /// The most schemas that may judge one value. A large real one, of a Pod, has some dozens.
 pub(super) const MOST: u64 = 1_000;
@@ -16,12 +11,8 @@ const LONGEST: usize = 100;
 
 /// The most schemas that judge one value anywhere in a schema; more than [`MOST`] are not counted exactly.
 pub(super) fn weight(schema: &Value) -> u64 {
-    let mut scale = Scale { root: schema, known: HashMap::new() };
-    scale.anywhere(schema)
+    cozy_chart::schema_weight(schema, LONGEST, &["dependentSchemas"])
 }
-
-/// Keywords that judge anew, for what they have not judged yet, the value that those beside them judge.
-const AGAIN: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
 
 /// The first keyword that refers to a schema in another way than by its place in the file, `#/…`, as a pointer with
 /// what is wrong. [`weight`] follows only those.
@@ -56,59 +47,6 @@ fn foreign(root: &Value, value: &Value, id: &str, at: String) -> Option<(String,
             .enumerate()
             .find_map(|(index, inner)| foreign(root, inner, id, format!("{at}/{index}"))),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-    }
-}
-
-struct Scale<'a> {
-    root: &'a Value,
-    /// Weights by the address of a schema; `None`: it is being weighed.
-    known: HashMap<*const Value, Option<u64>>,
-}
-
-impl<'a> Scale<'a> {
-    fn anywhere(&mut self, value: &'a Value) -> u64 {
-        let inner = match value {
-            Value::Object(map) => map.values().map(|inner| self.anywhere(inner)).max(),
-            Value::Array(items) => items.iter().map(|inner| self.anywhere(inner)).max(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
-        };
-        inner.unwrap_or_default().max(self.here(value, 0))
-    }
-
-    fn here(&mut self, schema: &'a Value, depth: usize) -> u64 {
-        let Some(map) = schema.as_object() else { return 1 };
-        if depth > LONGEST {
-            return u64::MAX;
-        }
-        let key = std::ptr::from_ref(schema);
-        match self.known.get(&key) {
-            // A loop: it is followed once.
-            Some(None) => return 1,
-            Some(Some(weight)) => return *weight,
-            None => self.known.insert(key, None),
-        };
-        let referred = map.get("$ref").and_then(Value::as_str).and_then(|reference| {
-            let pointer = reference.strip_prefix('#')?;
-            self.root.pointer(pointer)
-        });
-        let mut inner: Vec<&Value> = referred.into_iter().collect();
-        for keyword in ALTERNATIVES {
-            match map.get(keyword) {
-                Some(Value::Array(several)) => inner.extend(several),
-                Some(one) => inner.push(one),
-                None => {}
-            }
-        }
-        if let Some(Value::Object(dependent)) = map.get("dependentSchemas") {
-            inner.extend(dependent.values());
-        }
-        let mut weight =
-            inner.into_iter().map(|inner| self.here(inner, depth + 1)).fold(1, u64::saturating_add);
-        if AGAIN.iter().any(|keyword| map.contains_key(*keyword)) {
-            weight = weight.saturating_mul(2);
-        }
-        self.known.insert(key, Some(weight));
-        weight
     }
 }
 

@@ -77,5 +77,5 @@ pub use funcs::{is_version, newest, validity};
 pub use limits::Limits;
 pub use manifest::{Crd, Event, Hook, Manifest, Printed, Rendered};
 pub use object::KubeVersion;
-pub use render::{Release, render};
+pub use render::{Release, render, schema_weight};
 pub use values::{Lookup, Set, ValueSource, Values};

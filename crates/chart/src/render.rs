@@ -3,6 +3,8 @@
 
 mod schema;
 
+pub use schema::schema_weight;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::rc::Rc;

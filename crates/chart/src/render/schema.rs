@@ -3,6 +3,8 @@
 mod dialect;
 mod weight;
 
+pub use weight::schema_weight;
+
 use jsonschema::{PatternOptions, Uri};
 
 use crate::chart::Chart;

@@ -23,6 +23,13 @@ const ALTERNATIVES: [&str; 7] = ["allOf", "anyOf", "oneOf", "not", "if", "then",
 /// Keywords that judge anew what those beside them have judged.
 const AGAIN: [&str; 2] = ["unevaluatedProperties", "unevaluatedItems"];
 
+/// The most schemas that judge one value anywhere in a JSON schema: references and alternatives multiply. `deepest` is
+/// the longest chain of schemas that refer to each other, beyond which the weight is [`u64::MAX`]; `dependent` are the
+/// keywords that hold schemas for values that have a property. Only references within the schema, `#/…`, are followed.
+pub fn schema_weight(schema: &Value, deepest: usize, dependent: &[&str]) -> u64 {
+    Scale { root: schema, deepest, dependent, known: HashMap::new() }.anywhere(schema)
+}
+
 /// Refuses schemas of too many bytes.
 pub(super) fn check_length(bytes: &[u8]) -> Result<(), String> {
     if bytes.len() <= LONGEST {
@@ -38,8 +45,7 @@ pub(super) fn check(schema: &Value, value: &Value) -> Result<(), String> {
     if values > MOST_VALUES {
         return Err(format!("there are more than {MOST_VALUES} values to check"));
     }
-    let mut scale = Scale { root: schema, known: HashMap::new() };
-    let weight = scale.anywhere(schema);
+    let weight = schema_weight(schema, DEEPEST, &["dependentSchemas", "dependencies"]);
     if weight.saturating_mul(values.max(1_000)) > MOST {
         return Err("its references judge values too often: they multiply".to_owned());
     }
@@ -95,6 +101,8 @@ fn count(value: &Value) -> u64 {
 
 struct Scale<'a> {
     root: &'a Value,
+    deepest: usize,
+    dependent: &'a [&'a str],
     /// Weights by the address of a schema; `None`: it is being weighed.
     known: HashMap<*const Value, Option<u64>>,
 }
@@ -112,7 +120,7 @@ impl<'a> Scale<'a> {
 
     fn here(&mut self, schema: &'a Value, depth: usize) -> u64 {
         let Some(map) = schema.as_object() else { return 1 };
-        if depth > DEEPEST {
+        if depth > self.deepest {
             return u64::MAX;
         }
         let key = std::ptr::from_ref(schema);
@@ -132,8 +140,8 @@ impl<'a> Scale<'a> {
                 None => {}
             }
         }
-        for keyword in ["dependentSchemas", "dependencies"] {
-            if let Some(Value::Object(dependent)) = map.get(keyword) {
+        for keyword in self.dependent {
+            if let Some(Value::Object(dependent)) = map.get(*keyword) {
                 inner.extend(dependent.values());
             }
         }
