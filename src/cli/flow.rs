@@ -431,10 +431,12 @@ pub(crate) fn failure(failure: Failure) -> anyhow::Error {
 /// # Errors
 /// C7009 when it cannot be written.
 pub(crate) fn written(file: &str, text: &str) -> anyhow::Result<()> {
-    fs_err::write(file, text).map_err(|error| {
-        let hint = "name a file in a folder that exists and can be written to";
-        Problem::new(7009, Exit::Usage, format!("cannot write `{file}`"), hint).because(error).into()
-    })
+    fs_err::write(file, text).map_err(|error| unwritable(file).because(error).into())
+}
+
+fn unwritable(file: &str) -> Problem {
+    let hint = "name a file in a folder that exists and can be written to";
+    Problem::new(7009, Exit::Usage, format!("cannot write `{file}`"), hint)
 }
 
 /// Refuses a file whose folder is not there, before the work for it begins.
@@ -444,8 +446,7 @@ pub(crate) fn written(file: &str, text: &str) -> anyhow::Result<()> {
 pub(crate) fn writable(file: &str) -> anyhow::Result<()> {
     let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
     if Path::new(file).is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
-        let hint = "name a file in a folder that exists and can be written to";
-        return Err(Problem::new(7009, Exit::Usage, format!("cannot write `{file}`"), hint).into());
+        return Err(unwritable(file).into());
     }
     Ok(())
 }

@@ -104,7 +104,7 @@ pub(super) struct Planned {
 /// Renders and plans each bundle, as a cloud of one server.
 pub(super) fn planned(mut catalogue: Catalogue) -> anyhow::Result<Planned> {
     let bundles: Vec<BundleName> = catalogue.bundles.keys().cloned().collect();
-    let mut planned = Planned::default();
+    let (mut planned, mut known) = (Planned::default(), BTreeSet::new());
     for bundle in &bundles {
         let (file, components) = match example(&catalogue, bundle) {
             Ok(example) => example,
@@ -119,8 +119,10 @@ pub(super) fn planned(mut catalogue: Catalogue) -> anyhow::Result<Planned> {
         match graph(&loaded, bundle) {
             Ok(notes) => planned.notes.extend(notes),
             Err(error) => match error.downcast::<Problem>()? {
+                // What is wrong with a component is said once, not for each bundle that has it.
                 Problem::Many(said) => planned.mistakes.extend(
                     said.into_iter()
+                        .filter(|said| known.insert(said.message.clone()))
                         .map(|said| Said { message: format!("bundle `{bundle}`: {}", said.message), ..said }),
                 ),
                 other => return Err(other.into()),
@@ -128,13 +130,6 @@ pub(super) fn planned(mut catalogue: Catalogue) -> anyhow::Result<Planned> {
         }
         catalogue = loaded.catalogue;
     }
-    // What is wrong with a component is said once, not for each bundle that has it.
-    let mut known = BTreeSet::new();
-    planned.mistakes.retain(|said| {
-        known.insert(
-            said.message.split_once("`: ").map_or_else(String::new, |(_, message)| message.to_owned()),
-        )
-    });
     Ok(planned)
 }
 

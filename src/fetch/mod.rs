@@ -150,10 +150,7 @@ impl<'a> Fetcher<'a> {
             && expected != sha256
             && !matches!(artefact.home, Home::Folder(_))
         {
-            let difference = Box::new(error::Difference { whose: "the lock", expected, found: sha256 });
-            let error =
-                FetchError::Mismatch { what: id.to_string(), from: url.clone(), difference, fixed: false };
-            self.warn(format!("{error}\n  it is used all the same: `artifacts.verify` is false"));
+            self.differs(&id, &url, error::Difference { whose: "the lock", expected, found: sha256 })?;
         }
         Ok(Some(Fetched { id, url, sha256, size: bytes.len(), from, is_new: false }))
     }
@@ -179,8 +176,12 @@ impl<'a> Fetcher<'a> {
         if expected == digest {
             return Ok(());
         }
-        let (what, from) = (artefact.id.to_string(), found.url.clone());
-        let difference = Box::new(error::Difference { whose, expected, found: digest });
+        self.differs(&artefact.id, &found.url, error::Difference { whose, expected, found: digest })
+    }
+
+    /// Refuses bytes that are not what they should be, or warns where that is allowed.
+    fn differs(&self, id: &Id, from: &str, difference: error::Difference) -> Result<(), FetchError> {
+        let (what, from, difference) = (id.to_string(), from.to_owned(), Box::new(difference));
         let error = FetchError::Mismatch { what, from, difference, fixed: false };
         if self.verify {
             return Err(error);

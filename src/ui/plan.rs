@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::duration::human;
 use crate::model::names::ComponentName;
 use crate::plan::planner::Phase;
-use crate::plan::savings;
+use crate::plan::savings::{self, Cost};
 use crate::plan::{Change, Counts, Edge, Plan, Stage, Step, StepId, Verb};
 
 use super::diagnosis::Facts;
@@ -17,8 +17,9 @@ pub(crate) fn plan_text(plan: &Plan, facts: &Facts<'_>, width: usize) -> String 
     out.push_str(&text::wrap(&headline(plan), width, 8));
     out.push('\n');
     let critical: BTreeSet<&str> = critical_components(plan).into_iter().collect();
+    let costs = savings::expected(plan);
     for name in plan.components() {
-        out.push_str(&row(plan, name, critical.contains(name), width, facts.hosts));
+        out.push_str(&row(plan, &costs, name, critical.contains(name), width, facts.hosts));
     }
     for line in plan.steps.iter().filter_map(on_host) {
         out.push_str(&text::wrap(&line, width, 6));
@@ -85,11 +86,11 @@ fn critical_components(plan: &Plan) -> Vec<&str> {
     names
 }
 
-fn row(plan: &Plan, name: &str, critical: bool, width: usize, hosts: usize) -> String {
+fn row(plan: &Plan, costs: &[Cost], name: &str, critical: bool, width: usize, hosts: usize) -> String {
     let steps: Vec<&Step> = plan.steps.iter().filter(|step| step.id.component() == name).collect();
     let mark = if critical { '◆' } else { '·' };
     let done = steps.iter().all(|step| step.done);
-    let took = if done { String::new() } else { human(savings::alone(plan, &savings::expected(plan), name)) };
+    let took = if done { String::new() } else { human(savings::alone(plan, costs, name)) };
     let what = match steps.first() {
         _ if done => "as wanted".to_owned(),
         Some(Step { id: StepId::Host { .. }, .. }) if hosts > 0 => text::count(hosts, "host"),
