@@ -34,8 +34,11 @@ spec:
     metadata: { labels: { app: {{ component }} } }
     spec:
       serviceAccountName: {{ component }}
+      securityContext: { runAsNonRoot: true, seccompProfile: { type: RuntimeDefault } }
       containers:
         - name: main
+          securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: [ALL] } }
+          readinessProbe: { httpGet: { path: /, port: 80 } }
           image: {{ 'registry.example/' ~ component ~ ':1.0.0' }}
           envFrom:
             - configMapRef: { name: config-0 }
@@ -159,4 +162,16 @@ pub fn render_and_plan(input: &Input) -> Planned {
     };
     let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
     Planned { plan, desired }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{input, render_and_plan};
+
+    #[test]
+    fn the_measured_cloud_is_whole_and_becomes_ready() {
+        let planned = render_and_plan(&input(3));
+        assert_eq!(planned.objects(), 30);
+        assert!(planned.rehearse());
+    }
 }
