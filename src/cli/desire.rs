@@ -82,15 +82,20 @@ pub(super) async fn wanted<'a>(
 
 /// Puts what a cluster says of itself among the facts that templates see. Returns its version.
 async fn tell(cluster: &Cluster, loaded: &Loaded, facts: &mut Map<String, Value>) -> anyhow::Result<String> {
-    let version = cluster.version().await.map_err(flow::cluster)?;
+    let nodes = async {
+        if !loaded.file.cloud.hosts.is_empty() {
+            return Ok(None);
+        }
+        match cluster.nodes().await {
+            // Who may not list them is no worse off than with one node.
+            Err(error) if error.is_forbidden() => Ok(Some(1)),
+            nodes => nodes.map(|nodes| Some(nodes.len().max(1))),
+        }
+    };
+    let (version, nodes) = futures::try_join!(cluster.version(), nodes).map_err(flow::cluster)?;
     if let Some(facts) = facts.get_mut("cluster") {
         facts["version"] = json!(version);
-        if loaded.file.cloud.hosts.is_empty() {
-            let nodes = match cluster.nodes().await {
-                // Who may not list them is no worse off than with one node.
-                Err(error) if error.is_forbidden() => 1,
-                nodes => nodes.map_err(flow::cluster)?.len().max(1),
-            };
+        if let Some(nodes) = nodes {
             facts["nodes"] = json!(nodes);
         }
     }

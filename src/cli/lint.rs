@@ -53,7 +53,7 @@ pub(super) fn lint(catalogue: &Catalogue) -> Vec<Said> {
                 let mut around = Listed::default();
                 for kind in gate.kinds() {
                     let own = related.iter().filter(|object| kind_of(object).as_ref() == Some(kind));
-                    around.whole.insert(kind.clone(), own.cloned().map(Arc::new).collect());
+                    around.whole.insert(kind.clone(), Arc::new(own.cloned().map(Arc::new).collect()));
                 }
                 for object in objects {
                     let verdict = gate.evaluate(&object, &around);

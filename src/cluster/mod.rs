@@ -9,6 +9,7 @@ mod connect;
 pub(crate) mod error;
 mod follow;
 pub(crate) mod inventory;
+mod known;
 pub(crate) mod lease;
 pub(crate) mod nodes;
 pub(crate) mod observe;
@@ -37,7 +38,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use self::error::ClusterError;
-use crate::health::around;
+use crate::health::around::{self, Kept};
 pub(crate) use crate::model::kept::SYSTEM_NAMESPACE;
 use crate::model::object::{GroupKind, ObjectId};
 
@@ -182,34 +183,26 @@ impl Cluster {
         keep: impl Fn(Value) -> Option<T>,
     ) -> Result<Vec<T>, ClusterError> {
         let mut pages = self.pages((kind, namespace), version)?;
-        self.keep(&mut pages, keep).await
-    }
-
-    /// Reads those objects of a kind that rules look at.
-    async fn list_parts<T>(
-        &self,
-        kind: &GroupKind,
-        version: &str,
-        keep: impl Fn(Value) -> Option<T>,
-    ) -> Result<Vec<T>, ClusterError> {
-        let mut pages = self.pages((kind, None), version)?;
-        if let Some(params) = &mut pages.params {
-            params.field_selector = around::fields(kind).map(str::to_owned);
-        }
-        self.keep(&mut pages, keep).await
-    }
-
-    /// Reads all pages, and keeps what `keep` makes of their objects.
-    async fn keep<T>(
-        &self,
-        pages: &mut Pages,
-        keep: impl Fn(Value) -> Option<T>,
-    ) -> Result<Vec<T>, ClusterError> {
         let mut kept = Vec::new();
         while let Some(page) = pages.next(self).await? {
             kept.extend(page.into_iter().filter_map(&keep));
         }
         Ok(kept)
+    }
+
+    /// Reads of a kind's objects what rules look at.
+    async fn list_parts(&self, kind: &GroupKind, version: &str) -> Result<Arc<Kept>, ClusterError> {
+        let mut pages = self.pages((kind, None), version)?;
+        if let Some(params) = &mut pages.params {
+            params.field_selector = around::fields(kind).map(str::to_owned);
+        }
+        let mut kept = Kept::default();
+        while let Some(page) = pages.next(self).await? {
+            for object in page {
+                kept.put(kind, &object);
+            }
+        }
+        Ok(Arc::new(kept))
     }
 
     /// Begins to read all objects of a kind in a namespace, or everywhere; `version` empty: the preferred one.

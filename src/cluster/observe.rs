@@ -13,7 +13,7 @@ use super::inventory::{Entry, Inventories, Inventory};
 use super::owned::digest;
 use super::verdict::foreign;
 use super::{ApplyMode, Cluster};
-use crate::health::around::{self, Listed, Need, Nothing};
+use crate::health::around::{self, Kept, Listed, Need, Nothing};
 use crate::health::cel::{Gate, GateError};
 use crate::health::{self, Context, Health};
 use crate::model::kinds;
@@ -48,8 +48,11 @@ impl Cluster {
         let needs: Vec<Need> =
             send::scalers().filter(|kind| self.plural(kind).is_some()).map(Need::Whole).collect();
         let found = lists.around(&needs).await;
-        let scalers =
-            found.whole.values().flatten().filter_map(|live| Object::from_value((**live).clone()).ok());
+        let scalers = found
+            .whole
+            .values()
+            .flat_map(|all| all.iter())
+            .filter_map(|live| Object::from_value((**live).clone()).ok());
         let scaled = scalers.filter_map(|scaler| send::scaled(&scaler)).collect();
         send::leave_replicas(desired, &scaled);
     }
@@ -64,11 +67,14 @@ impl Cluster {
     ) -> Result<(Observed, Inventories), ClusterError> {
         self.leave_replicas(desired).await;
         let lists = Lists::new(self);
-        let (found, leftovers) = {
+        let (found, leftovers, provided) = {
             let all = &inventories.all;
             let index: HashMap<&ObjectId, &Entry> = all.values().flat_map(Inventory::entries).collect();
-            let found = self.wanted(desired, all, &index, (&lists, concurrency)).await?;
-            (found, self.leftovers(desired, &index, concurrency).await?)
+            futures::try_join!(
+                self.wanted(desired, all, &index, (&lists, concurrency)),
+                self.leftovers(desired, &index, concurrency),
+                self.provided(desired),
+            )?
         };
         let mut objects = BTreeMap::new();
         for (component, id, Found { live, entry }) in found {
@@ -80,7 +86,7 @@ impl Cluster {
         goes_along(desired, &mut objects);
         let observed = Observed {
             served: Some(self.kinds()),
-            provided: Some(self.provided(desired).await?),
+            provided: Some(provided),
             objects,
             inventories: each(&inventories, |inventory| inventory.ids().cloned().collect()),
             needs: each(&inventories, |inventory| inventory.needs().clone()),
@@ -387,40 +393,46 @@ async fn judged(
 }
 
 /// A list that is read at most once.
-type Once = Arc<OnceCell<Vec<Arc<Value>>>>;
+type Once<T> = Arc<OnceCell<Arc<T>>>;
+
+/// Lists that are read at most once, by what they are of.
+type All<T> = Mutex<BTreeMap<GroupKind, Once<T>>>;
+
+fn once<T>(all: &All<T>, kind: &GroupKind) -> Once<T> {
+    Arc::clone(all.lock().unwrap_or_else(PoisonError::into_inner).entry(kind.clone()).or_default())
+}
 
 /// What rules and gates look at besides the object, listed once each, when it is asked for.
 pub(crate) struct Lists<'a> {
     cluster: &'a Cluster,
-    lists: Mutex<BTreeMap<Need, Once>>,
+    parts: All<Kept>,
+    whole: All<Vec<Arc<Value>>>,
 }
 
 impl<'a> Lists<'a> {
     /// Nothing is listed yet.
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
-        Self { cluster, lists: Mutex::default() }
+        Self { cluster, parts: Mutex::default(), whole: Mutex::default() }
     }
 
     /// Lists what is needed. A kind that cannot be listed stays unknown.
     pub(crate) async fn around(&self, needs: &[Need]) -> Listed {
         let mut listed = Listed::default();
         for need in needs {
-            let cell = {
-                let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
-                Arc::clone(lists.entry(need.clone()).or_default())
-            };
             match need {
                 Need::Parts(kind, version) => {
-                    let keep = |object: Value| around::kept(kind, &object).map(Arc::new);
-                    let read = || self.cluster.list_parts(kind, version, keep);
-                    if let Ok(objects) = cell.get_or_try_init(read).await {
-                        listed.parts.insert(kind.clone(), objects.clone());
+                    let read = || self.cluster.list_parts(kind, version);
+                    if let Ok(objects) = once(&self.parts, kind).get_or_try_init(read).await {
+                        listed.parts.insert(kind.clone(), Arc::clone(objects));
                     }
                 }
                 Need::Whole(kind) => {
-                    let read = || self.cluster.list((kind, None), "", |object| Some(Arc::new(object)));
-                    if let Ok(objects) = cell.get_or_try_init(read).await {
-                        listed.whole.insert(kind.clone(), objects.clone());
+                    let read = async || {
+                        let keep = |object| Some(Arc::new(object));
+                        self.cluster.list((kind, None), "", keep).await.map(Arc::new)
+                    };
+                    if let Ok(objects) = once(&self.whole, kind).get_or_try_init(read).await {
+                        listed.whole.insert(kind.clone(), Arc::clone(objects));
                     }
                 }
             }

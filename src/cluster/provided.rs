@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 
 use super::Cluster;
@@ -9,6 +10,7 @@ use super::error::ClusterError;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::backends::of_webhooks;
 use crate::plan::facility::{Facility, LOAD_BALANCER, provided};
+use crate::plan::namespaces::is_usual;
 use crate::plan::planner::Desired;
 
 /// The kinds that provide something by being there: group and kind.
@@ -20,34 +22,42 @@ const KINDS: [(&str, &str); 5] = [
     ("cert-manager.io", "ClusterIssuer"),
 ];
 
+/// How many objects are asked for at a time.
+const AT_ONCE: usize = 8;
+
 impl Cluster {
     /// Answers what the cluster has. Where cozy did not make the cluster, whatever gives Services addresses there
     /// cannot be seen, and counts as there.
     pub(crate) async fn provided(&self, desired: &Desired) -> Result<BTreeSet<Facility>, ClusterError> {
-        let mut found = BTreeSet::new();
-        for (group, kind) in KINDS {
-            let objects = self.all(group, kind).await?;
-            found.extend(objects.iter().flat_map(provided));
+        let classes = KINDS.map(|(group, kind)| self.all(group, kind));
+        let ids: Vec<ObjectId> = namespaces(desired).chain(backends(desired)).collect();
+        let dns = service("kube-system", "kube-dns");
+        let there = stream::iter(ids.iter().chain([&dns])).map(|id| self.get(id, "v1"));
+        let there = there.buffered(AT_ONCE).try_collect::<Vec<_>>();
+        let (classes, nodes, there) =
+            futures::try_join!(futures::future::try_join_all(classes), self.all("", "Node"), there)?;
+        let mut found: BTreeSet<Facility> = classes.iter().flatten().flat_map(provided).collect();
+        let mut capability = |name: &str| found.extend([Facility::Capability(name.to_owned())]);
+        if classes.iter().flatten().any(|object| object.id.kind.kind == "StorageClass") {
+            capability("storage");
         }
-        if found.iter().any(|facility| matches!(facility, Facility::StorageClass(_))) {
-            found.insert(Facility::Capability("storage".to_owned()));
+        if desired.hosts.is_empty() {
+            capability(LOAD_BALANCER);
+        }
+        if nodes.iter().any(|node| is_ready(&node.value)) {
+            capability("cni");
+        }
+        if there.last().is_some_and(Option::is_some) {
+            capability("dns");
         }
         if desired.hosts.is_empty() {
             found.insert(Facility::LoadBalancer);
-            found.insert(Facility::Capability(LOAD_BALANCER.to_owned()));
         }
-        if self.all("", "Node").await?.iter().any(|node| is_ready(&node.value)) {
-            found.insert(Facility::Capability("cni".to_owned()));
-        }
-        if self.get(&service("kube-system", "kube-dns"), "v1").await?.is_some() {
-            found.insert(Facility::Capability("dns".to_owned()));
-        }
-        for id in backends(desired) {
-            if self.get(&id, "v1").await?.is_some() {
-                let ObjectId { namespace, name, .. } = id;
-                found.insert(Facility::Service { namespace: namespace.unwrap_or_default(), name });
-            }
-        }
+        let there = ids.into_iter().zip(there).filter(|(_, live)| live.is_some());
+        found.extend(there.map(|(ObjectId { namespace, name, .. }, _)| match namespace {
+            Some(namespace) => Facility::Service { namespace, name },
+            None => Facility::Namespace(name),
+        }));
         Ok(found)
     }
 
@@ -61,6 +71,21 @@ impl Cluster {
             listed => listed,
         }
     }
+}
+
+/// The namespaces of wanted objects that are not wanted themselves.
+fn namespaces(desired: &Desired) -> impl Iterator<Item = ObjectId> {
+    let objects = || desired.components.iter().flat_map(|component| &component.objects);
+    let mut found: BTreeSet<&str> =
+        objects().filter_map(|(_, object)| object.id.namespace.as_deref()).collect();
+    for (_, object) in objects().filter(|(_, object)| object.id.kind == GroupKind::new("", "Namespace")) {
+        found.remove(object.id.name.as_str());
+    }
+    found.into_iter().filter(|name| !is_usual(name)).map(|name| ObjectId {
+        kind: GroupKind::new("", "Namespace"),
+        namespace: None,
+        name: name.to_owned(),
+    })
 }
 
 /// The Services that answer webhooks which are wanted, and that are not wanted themselves.

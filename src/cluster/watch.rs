@@ -2,19 +2,19 @@
 //! shared by all gates. Only objects that somebody waits for are kept, and of
 //! what rules look at besides (pods, endpoints, …) only what they can use.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::api::{Api, DynamicObject, TypeMeta};
 use serde_json::Value;
-use tokio::sync::Notify;
-use tokio::sync::futures::Notified;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::error::ClusterError;
 use super::follow::{Followed, Sink, follow};
+pub(crate) use super::known::Listener;
+use super::known::Shared;
 use super::{Cluster, to_value, types};
-use crate::health::around::{self, Around, Need};
+use crate::health::around::{self, Need};
 use crate::model::object::{GroupKind, Object, ObjectId};
 
 /// The objects that gates look at, as the cluster has them now.
@@ -41,89 +41,14 @@ enum Keep {
     Whole,
 }
 
-struct Shared {
-    known: Mutex<Known>,
-    /// Wakes the gates in the order in which they wait: a `tokio::sync::watch` wakes them in a random one.
-    changed: Notify,
-}
-
-/// All objects of a kind.
-#[derive(Default)]
-struct All {
-    objects: BTreeMap<ObjectId, Arc<Value>>,
-    /// The first list is whole.
-    listed: bool,
-}
-
-#[derive(Default)]
-struct Known {
-    wanted: HashMap<ObjectId, usize>,
-    objects: BTreeMap<ObjectId, Arc<Value>>,
-    /// The last state of wanted objects that were deleted.
-    last: HashMap<ObjectId, Arc<Value>>,
-    parts: BTreeMap<GroupKind, All>,
-    whole: BTreeMap<GroupKind, All>,
-    /// The kinds that cannot be watched now, with why.
-    trouble: BTreeMap<GroupKind, String>,
-    /// Counts the changes of `parts` and `whole`.
-    version: u64,
-}
-
-impl Known {
-    /// Keeps a wanted object's newer state. What a late watch tells of an
-    /// older one must not undo what was read since.
-    fn store(&mut self, id: &ObjectId, value: Value) -> bool {
-        let older = |known: &Arc<Value>| match (version(known), version(&value)) {
-            (Some(known), Some(new)) => new < known,
-            (None, _) | (_, None) => false,
-        };
-        if !self.wanted.contains_key(id)
-            || self.objects.get(id).is_some_and(older)
-            || self.last.get(id).is_some_and(older)
-        {
-            return false;
-        }
-        self.objects.insert(id.clone(), Arc::new(value));
-        true
-    }
-
-    fn delete(&mut self, id: &ObjectId, last: Arc<Value>) -> bool {
-        if !self.wanted.contains_key(id) {
-            return false;
-        }
-        self.last.insert(id.clone(), last);
-        self.objects.remove(id).is_some()
-    }
-}
-
-/// An object's version: a number that grows with every change of it.
-fn version(object: &Value) -> Option<u64> {
-    object.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes what is known, and wakes the gates if `act` says so.
-    fn change(&self, act: impl FnOnce(&mut Known) -> bool) {
-        // The guard is gone before anybody wakes.
-        let changed = act(&mut self.lock());
-        if changed {
-            self.changed.notify_waiters();
-        }
-    }
-}
-
 /// Keeps what comes in of one kind.
 struct Keeper {
     shared: Arc<Shared>,
     kind: GroupKind,
     types: TypeMeta,
     keeps: BTreeSet<Keep>,
-    /// What the list that is coming in has.
-    listed: BTreeSet<ObjectId>,
+    /// What the list that is coming in has; `None`: none is.
+    listed: Option<BTreeSet<ObjectId>>,
 }
 
 impl Keeper {
@@ -135,121 +60,96 @@ impl Keeper {
         }
     }
 
-    /// Items of a list do not say what they are.
-    fn typed(&self, object: DynamicObject) -> Value {
+    /// Items of a list do not say what they are. Whose their fields are is looked at by nobody, and large.
+    fn typed(&self, mut object: DynamicObject) -> Value {
+        object.metadata.managed_fields = None;
         to_value(DynamicObject { types: Some(self.types.clone()), ..object })
     }
 
-    /// Changes what is kept of all objects of the kind: parts, or the whole of them.
-    fn all(known: &mut Known, keep: Keep) -> Option<&mut BTreeMap<GroupKind, All>> {
-        match keep {
-            Keep::Wanted => None,
-            Keep::Parts => Some(&mut known.parts),
-            Keep::Whole => Some(&mut known.whole),
-        }
+    /// Whether anything is kept of all objects of the kind.
+    fn is_for_all(&self) -> bool {
+        self.keeps.iter().any(|keep| *keep != Keep::Wanted)
     }
 }
 
 impl Sink for Keeper {
     fn begin(&mut self) {
-        self.listed.clear();
+        self.listed = Some(BTreeSet::new());
     }
 
     fn now(&mut self, object: DynamicObject) {
         let id = self.id(&object);
-        self.listed.insert(id.clone());
-        let besides = self.keeps.iter().any(|keep| *keep != Keep::Wanted);
+        if let Some(listed) = &mut self.listed {
+            listed.insert(id.clone());
+        }
         // Most objects of a kind are nobody's: they are not even looked into.
-        if !besides && !self.shared.lock().wanted.contains_key(&id) {
+        if !self.is_for_all() && !self.shared.lock().wants(&id) {
             return;
         }
         let value = self.typed(object);
         self.shared.change(|known| {
-            let mut changed = false;
             for keep in &self.keeps {
-                let kept = match keep {
-                    Keep::Wanted => continue,
-                    Keep::Parts => around::kept(&self.kind, &value),
-                    Keep::Whole => Some(value.clone()),
-                };
-                let Some(all) = Self::all(known, *keep) else { continue };
-                let objects = &mut all.entry(self.kind.clone()).or_default().objects;
-                let same = objects.get(&id).map(|before| &**before) == kept.as_ref();
-                match kept {
-                    Some(kept) => drop(objects.insert(id.clone(), Arc::new(kept))),
-                    None => drop(objects.remove(&id)),
+                match keep {
+                    Keep::Wanted => {}
+                    Keep::Parts => known.keep_part(&self.kind, &value),
+                    Keep::Whole => known.keep_whole(&id, &value),
                 }
-                known.version += u64::from(!same);
-                changed |= !same;
             }
-            known.store(&id, value) || changed
+            known.store(&id, value);
         });
     }
 
     fn gone(&mut self, object: DynamicObject) {
         let id = self.id(&object);
-        let last = Arc::new(self.typed(object));
+        let last = self.typed(object);
         self.shared.change(|known| {
-            let mut changed = false;
-            for keep in &self.keeps {
-                let all = Self::all(known, *keep).and_then(|all| all.get_mut(&self.kind));
-                if all.is_some_and(|all| all.objects.remove(&id).is_some()) {
-                    known.version += 1;
-                    changed = true;
-                }
-            }
-            known.delete(&id, last) || changed
+            known.forget_part(&self.kind, &last);
+            known.forget_whole(&id);
+            known.delete(&id, Arc::new(last));
         });
     }
 
     fn whole(&mut self) {
-        let listed = std::mem::take(&mut self.listed);
+        let listed = self.listed.take().unwrap_or_default();
         self.shared.change(|known| {
             for keep in &self.keeps {
-                if let Some(all) = Self::all(known, *keep) {
-                    let all = all.entry(self.kind.clone()).or_default();
-                    all.objects.retain(|id, _| listed.contains(id));
-                    all.listed = true;
+                match keep {
+                    Keep::Wanted => {}
+                    Keep::Parts => known.parts_are_whole(&self.kind, &listed),
+                    Keep::Whole => known.all_are_whole(&self.kind, &listed),
                 }
             }
-            known.version += 1;
-            let gone = known.objects.iter().filter(|(id, _)| id.kind == self.kind && !listed.contains(id));
-            let gone: Vec<_> = gone.map(|(id, value)| (id.clone(), Arc::clone(value))).collect();
-            for (id, last) in gone {
-                known.delete(&id, last);
-            }
-            true
+            known.wanted_are_whole(&self.kind, &listed);
         });
     }
 
     fn trouble(&mut self, what: Option<String>) {
-        self.shared.change(|known| match what {
-            Some(what) => known.trouble.insert(self.kind.clone(), what.clone()) != Some(what),
-            None => known.trouble.remove(&self.kind).is_some(),
-        });
+        self.shared.change(|known| known.trouble(&self.kind, what));
     }
 }
 
-impl Around for Watches {
-    fn all(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Vec<Arc<Value>>> {
-        let known = self.shared.lock();
-        let objects = known.parts.get(kind).filter(|all| all.listed)?.objects.iter();
-        let here = objects.filter(|(id, _)| namespace.is_none() || namespace == id.namespace.as_deref());
-        Some(here.map(|(_, object)| Arc::clone(object)).collect())
-    }
-
-    fn whole(&self, kind: &GroupKind) -> Option<Vec<Arc<Value>>> {
-        let known = self.shared.lock();
-        let all = known.whole.get(kind).filter(|all| all.listed)?;
-        Some(all.objects.values().cloned().collect())
-    }
+/// An object without whose its fields are.
+fn without_managers(live: &Value) -> Value {
+    let Value::Object(map) = live else { return live.clone() };
+    let part = |(key, value): (&String, &Value)| match value {
+        Value::Object(metadata) if key == "metadata" => {
+            let kept = metadata.iter().filter(|(key, _)| *key != "managedFields");
+            Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+        }
+        other => other.clone(),
+    };
+    Value::Object(map.iter().map(|entry| (entry.0.clone(), part(entry))).collect())
 }
 
 impl Watches {
     /// No watch yet.
     pub(crate) fn new() -> Self {
-        let shared = Shared { known: Mutex::default(), changed: Notify::new() };
-        Self { shared: Arc::new(shared), tasks: Mutex::default() }
+        Self { shared: Arc::default(), tasks: Mutex::default() }
+    }
+
+    /// Begins to hear of changes.
+    pub(crate) fn listen(&self) -> Listener {
+        Listener::new(Arc::clone(&self.shared))
     }
 
     /// Starts to keep an object up to date.
@@ -264,7 +164,9 @@ impl Watches {
         id: &ObjectId,
         version: &str,
     ) -> Result<(), ClusterError> {
-        *self.shared.lock().wanted.entry(id.clone()).or_default() += 1;
+        if self.shared.lock().want(id) {
+            return Ok(());
+        }
         let started = self.start(cluster, &id.kind, version, Keep::Wanted);
         // The watch may have passed this object before anybody wanted it.
         let live = match started {
@@ -272,7 +174,7 @@ impl Watches {
             Err(error) => Err(error),
         };
         match live {
-            Ok(Some(live)) => self.shared.change(|known| known.store(id, live)),
+            Ok(Some(live)) => self.shared.change(|known| known.store(id, without_managers(&live))),
             Ok(None) => {}
             Err(error) => {
                 self.forget(id);
@@ -282,32 +184,30 @@ impl Watches {
         Ok(())
     }
 
-    /// Nobody waits for an object any more.
-    pub(crate) fn forget(&self, id: &ObjectId) {
-        let mut known = self.shared.lock();
-        if let Some(count) = known.wanted.get_mut(id) {
-            *count -= 1;
-            if *count == 0 {
-                known.wanted.remove(id);
-                known.objects.remove(id);
-                known.last.remove(id);
-            }
+    /// Starts to keep an object up to date that is about to be written. Where its kind cannot be watched yet, it is not.
+    pub(crate) fn expect(&self, cluster: &Cluster, object: &Object) {
+        let id = &object.id;
+        self.shared.lock().want(id);
+        if self.start(cluster, &id.kind, &object.version, Keep::Wanted).is_err() {
+            self.forget(id);
         }
     }
 
-    /// An object as it is now; `None`: it is not there.
-    pub(crate) fn get(&self, id: &ObjectId) -> Option<Arc<Value>> {
-        self.shared.lock().objects.get(id).cloned()
+    /// Takes what the server answered to a write.
+    pub(crate) fn told(&self, id: &ObjectId, live: &Value) {
+        if self.shared.lock().wants(id) {
+            self.shared.change(|known| known.store(id, without_managers(live)));
+        }
     }
 
-    /// The last state of an object that was deleted since somebody wanted it.
-    pub(crate) fn last(&self, id: &ObjectId) -> Option<Arc<Value>> {
-        self.shared.lock().last.get(id).cloned()
+    /// Nobody waits for an object any more.
+    pub(crate) fn forget(&self, id: &ObjectId) {
+        self.shared.lock().forget(id);
     }
 
     /// Why a kind cannot be watched now.
     pub(crate) fn trouble(&self, kind: &GroupKind) -> Option<String> {
-        self.shared.lock().trouble.get(kind).cloned()
+        self.shared.lock().has_trouble(kind)
     }
 
     /// Starts to keep what a rule or a gate looks at besides.
@@ -316,16 +216,6 @@ impl Watches {
             Need::Parts(kind, version) => self.start(cluster, kind, version, Keep::Parts),
             Need::Whole(kind) => self.start(cluster, kind, "", Keep::Whole),
         }
-    }
-
-    /// Counts the changes of what rules look at besides.
-    pub(crate) fn version(&self) -> u64 {
-        self.shared.lock().version
-    }
-
-    /// Ends when anything that is looked at changes after this call.
-    pub(crate) fn changed(&self) -> Notified<'_> {
-        self.shared.changed.notified()
     }
 
     /// Starts the watch of a kind, or starts it again if it shall keep more than before.
@@ -349,7 +239,7 @@ impl Watches {
             kind: kind.clone(),
             types: types(&resource),
             keeps: keeps.clone(),
-            listed: BTreeSet::new(),
+            listed: None,
         };
         let api = Api::all_with(cluster.client().clone(), &resource);
         let (connection, resource, first) = (cluster.connection.clone(), resource, api.clone());

@@ -15,9 +15,10 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-use super::watch::Watches;
+use super::known::Shared;
+use super::watch::{Listener, Watches};
 use super::{ApplyMode, Cluster};
-use crate::health::around::{Around as _, Need};
+use crate::health::around::{Around as _, By, Need};
 use crate::model::object::{GroupKind, Object};
 
 /// A body that says nothing more, and does not end, once it is dead.
@@ -98,15 +99,14 @@ fn data(object: Option<Arc<Value>>) -> Option<String> {
 }
 
 /// Waits until it holds, for a minute of the virtual clock at most; gives how long it took.
-async fn until(watches: &Watches, holds: impl Fn() -> bool) -> Duration {
+async fn until(known: &Listener, holds: impl Fn() -> bool) -> Duration {
     let start = Instant::now();
     let waited = timeout(Duration::from_secs(60), async {
         loop {
-            let changed = watches.changed();
             if holds() {
                 return;
             }
-            changed.await;
+            known.changed().await;
         }
     });
     waited.await.expect("not within a minute");
@@ -117,19 +117,21 @@ async fn until(watches: &Watches, holds: impl Fn() -> bool) -> Duration {
 async fn a_watch_is_shared_goes_on_when_it_ends_and_reads_no_list_again() {
     let bed = Bed::new().await;
     let watches = Watches::new();
+    let known = watches.listen();
     let (a, b) = (config("a", "1"), config("b", "1"));
     bed.apply(&a).await;
     bed.apply(&b).await;
     watches.want(&bed.cluster, &a).await.unwrap();
     watches.want(&bed.cluster, &b).await.unwrap();
-    assert_eq!(data(watches.get(&a.id)).as_deref(), Some("1"));
+    assert_eq!(data(known.view(0).get(&a.id)).as_deref(), Some("1"));
     // The server ends each watch after half a minute; for ten minutes nothing happens.
     tokio::time::advance(Duration::from_secs(1)).await;
-    let quiet = timeout(Duration::from_secs(600), watches.changed());
+    let quiet = timeout(Duration::from_secs(600), known.changed());
     let _ = quiet.await;
     bed.apply(&config("a", "2")).await;
     assert!(
-        until(&watches, || data(watches.get(&a.id)).as_deref() == Some("2")).await < Duration::from_secs(1)
+        until(&known, || data(known.view(0).get(&a.id)).as_deref() == Some("2")).await
+            < Duration::from_secs(1)
     );
     assert_eq!(bed.count("list"), 1, "one list for both, and none when a watch ends");
     assert!((18..=24).contains(&bed.count("watch")), "{} watches in ten minutes", bed.count("watch"));
@@ -139,14 +141,15 @@ async fn a_watch_is_shared_goes_on_when_it_ends_and_reads_no_list_again() {
 async fn a_connection_that_dies_without_a_word_is_noticed() {
     let bed = Bed::new().await;
     let watches = Watches::new();
+    let known = watches.listen();
     let a = config("a", "1");
     bed.apply(&a).await;
     watches.want(&bed.cluster, &a).await.unwrap();
     bed.apply(&config("a", "2")).await;
-    until(&watches, || data(watches.get(&a.id)).as_deref() == Some("2")).await;
+    until(&known, || data(known.view(0).get(&a.id)).as_deref() == Some("2")).await;
     bed.kill_watches();
     bed.apply(&config("a", "3")).await;
-    let took = until(&watches, || data(watches.get(&a.id)).as_deref() == Some("3")).await;
+    let took = until(&known, || data(known.view(0).get(&a.id)).as_deref() == Some("3")).await;
     assert!(took > Duration::from_secs(20) && took <= Duration::from_secs(41), "{took:?}");
     assert_eq!(bed.count("list"), 1, "it goes on from where it was");
 }
@@ -155,20 +158,21 @@ async fn a_connection_that_dies_without_a_word_is_noticed() {
 async fn after_410_gone_a_new_list_tells_what_was_deleted_meanwhile() {
     let bed = Bed::new().await;
     let watches = Watches::new();
+    let known = watches.listen();
     let (a, b) = (config("a", "1"), config("b", "1"));
     bed.apply(&a).await;
     bed.apply(&b).await;
     watches.want(&bed.cluster, &a).await.unwrap();
     watches.want(&bed.cluster, &b).await.unwrap();
     bed.apply(&config("b", "1b")).await;
-    until(&watches, || data(watches.get(&b.id)).as_deref() == Some("1b")).await;
+    until(&known, || data(known.view(0).get(&b.id)).as_deref() == Some("1b")).await;
     bed.kill_watches();
     bed.cluster.delete(&a.id).await.unwrap();
     bed.apply(&config("b", "2")).await;
     bed.simulated.compact();
-    until(&watches, || watches.get(&a.id).is_none()).await;
-    until(&watches, || data(watches.get(&b.id)).as_deref() == Some("2")).await;
-    assert_eq!(data(watches.last(&a.id)).as_deref(), Some("1"), "the last state that was seen");
+    until(&known, || known.view(0).get(&a.id).is_none()).await;
+    until(&known, || data(known.view(0).get(&b.id)).as_deref() == Some("2")).await;
+    assert_eq!(data(known.view(0).last(&a.id)).as_deref(), Some("1"), "the last state that was seen");
     assert_eq!(bed.count("list"), 2);
 }
 
@@ -176,6 +180,7 @@ async fn after_410_gone_a_new_list_tells_what_was_deleted_meanwhile() {
 async fn a_server_that_refuses_is_asked_again_and_named_meanwhile() {
     let bed = Bed::new().await;
     let watches = Watches::new();
+    let known = watches.listen();
     let refusal = |verb: &str| Refusal {
         verb: Some(verb.to_owned()),
         object: "configmaps".to_owned(),
@@ -190,38 +195,39 @@ async fn a_server_that_refuses_is_asked_again_and_named_meanwhile() {
     let a = config("a", "1");
     bed.apply(&a).await;
     watches.want(&bed.cluster, &a).await.unwrap();
-    until(&watches, || watches.trouble(&a.id.kind).is_some_and(|what| what.contains("etcd is restarting")))
+    until(&known, || watches.trouble(&a.id.kind).is_some_and(|what| what.contains("etcd is restarting")))
         .await;
     bed.apply(&config("a", "2")).await;
-    until(&watches, || data(watches.get(&a.id)).as_deref() == Some("2")).await;
-    until(&watches, || watches.trouble(&a.id.kind).is_none()).await;
+    until(&known, || data(known.view(0).get(&a.id)).as_deref() == Some("2")).await;
+    until(&known, || watches.trouble(&a.id.kind).is_none()).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_is_wanted_and_looked_at_has_one_watch() {
     let bed = Bed::new().await;
     let watches = Watches::new();
+    let known = watches.listen();
     let kind = GroupKind::new("", "ConfigMap");
     let (a, b) = (config("a", "1"), config("b", "1"));
     bed.apply(&a).await;
     bed.apply(&b).await;
     watches.want(&bed.cluster, &a).await.unwrap();
-    assert!(watches.whole(&kind).is_none(), "nobody asked for all of them");
+    assert!(known.view(0).whole(&kind).is_none(), "nobody asked for all of them");
     watches.look_around(&bed.cluster, &Need::Whole(kind.clone())).unwrap();
-    until(&watches, || watches.whole(&kind).is_some()).await;
-    let own = |watches: &Watches| {
-        let whole = watches.whole(&kind).unwrap_or_default();
+    until(&known, || known.view(0).whole(&kind).is_some()).await;
+    let own = || {
+        let whole = known.view(0).whole(&kind).unwrap_or_default();
         whole.iter().filter_map(|object| data(Some(Arc::clone(object)))).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(own(&watches), "1 1");
+    assert_eq!(own(), "1 1");
     bed.apply(&config("b", "2")).await;
-    until(&watches, || own(&watches) == "1 2").await;
+    until(&known, || own() == "1 2").await;
     bed.cluster.delete(&b.id).await.unwrap();
-    until(&watches, || own(&watches) == "1").await;
+    until(&known, || own() == "1").await;
     bed.apply(&config("a", "3")).await;
-    until(&watches, || data(watches.get(&a.id)).as_deref() == Some("3")).await;
+    until(&known, || data(known.view(0).get(&a.id)).as_deref() == Some("3")).await;
     watches.forget(&a.id);
-    assert!(watches.get(&a.id).is_none());
+    assert!(known.view(0).get(&a.id).is_none());
 }
 
 /// Found by reading: the watch told of generation 1 after generation 2 was applied, which looked ready.
@@ -229,6 +235,7 @@ async fn a_kind_that_is_wanted_and_looked_at_has_one_watch() {
 async fn a_late_watch_does_not_bring_an_older_state_back() {
     let bed = Bed::new().await;
     let watches = Watches::new();
+    let known = watches.listen();
     let (a, other) = (config("a", "old"), config("other", "x"));
     bed.apply(&a).await;
     bed.apply(&other).await;
@@ -242,14 +249,47 @@ async fn a_late_watch_does_not_bring_an_older_state_back() {
     }
     bed.cluster.apply(&config("a", "new"), ApplyMode { force: true, dry_run: false }).await.unwrap();
     watches.want(&bed.cluster, &a).await.unwrap();
-    assert_eq!(data(watches.get(&a.id)).as_deref(), Some("new"));
+    assert_eq!(data(known.view(0).get(&a.id)).as_deref(), Some("new"));
     // The next watch tells the whole history.
     let before = bed.count("watch");
     let mut seen = Vec::new();
     while bed.count("watch") <= before + 1 {
-        let _ = timeout(Duration::from_secs(1), watches.changed()).await;
-        seen.extend(data(watches.get(&a.id)));
+        let _ = timeout(Duration::from_secs(1), known.changed()).await;
+        seen.extend(data(known.view(0).get(&a.id)));
     }
     seen.dedup();
     assert_eq!(seen, ["new"]);
+}
+
+#[test]
+fn only_those_who_looked_at_what_changed_hear_of_it() {
+    let shared = Arc::new(Shared::default());
+    let (first, second) = (Listener::new(Arc::clone(&shared)), Listener::new(Arc::clone(&shared)));
+    let pod = GroupKind::new("", "Pod");
+    let crashing = |name: &str, owner: &str| {
+        json!({
+            "metadata": { "name": name, "namespace": "n", "ownerReferences": [{ "uid": owner }] },
+            "status": { "phase": "Running", "containerStatuses": [
+                { "name": "c", "restartCount": 1, "state": { "waiting": { "reason": "CrashLoopBackOff" } } } ] },
+        })
+    };
+    let looks = |listener: &Listener, judgement: usize, owner: &str| {
+        listener.view(judgement).parts(&pod, &By::Owner(owner.to_owned())).map(|pods| pods.len())
+    };
+    // Before the first list is whole nothing is known; then all who asked look again.
+    assert_eq!((looks(&first, 0, "a"), looks(&first, 1, "b"), looks(&second, 7, "a")), (None, None, None));
+    shared.change(|known| known.parts_are_whole(&pod, &[].into()));
+    assert_eq!((first.take(), second.take()), ([0, 1].into(), [7].into()));
+    shared.change(|known| known.keep_part(&pod, &crashing("x", "a")));
+    assert_eq!((first.take(), second.take()), ([0].into(), [7].into()));
+    assert_eq!((looks(&first, 0, "a"), looks(&first, 1, "b")), (Some(1), Some(0)));
+    // The same once more is no change; another owner is one for both.
+    shared.change(|known| known.keep_part(&pod, &crashing("x", "a")));
+    assert_eq!((first.take(), second.take()), ([].into(), [].into()));
+    shared.change(|known| known.keep_part(&pod, &crashing("x", "b")));
+    assert_eq!((first.take(), second.take()), ([0, 1].into(), [7].into()));
+    drop(second);
+    let running = json!({ "metadata": { "name": "x", "namespace": "n" }, "status": { "phase": "Running" } });
+    shared.change(|known| known.keep_part(&pod, &running));
+    assert_eq!((first.take(), looks(&first, 1, "b")), ([1].into(), Some(0)));
 }

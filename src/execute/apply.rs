@@ -138,6 +138,7 @@ impl Writer<'_> {
             }
         };
         let live = self.insist(&object.id.to_string(), act).await?;
+        self.shared.watches.told(&object.id, &live);
         self.wrote(&object.id, action.verb);
         Ok((object.id.clone(), Entry::of(object, &live)))
     }
@@ -197,11 +198,10 @@ impl Writer<'_> {
 
     /// Waits until the object of a uid is not there any more.
     async fn gone(&self, id: &ObjectId, going: &str) -> Result<(), ClusterError> {
+        let listener = self.shared.watches.listen();
         let mut said = None;
         loop {
-            // Before the look, so that nothing falls between.
-            let changed = self.shared.watches.changed();
-            let Some(live) = self.shared.watches.get(id).filter(|live| uid(live) == Some(going)) else {
+            let Some(live) = listener.view(0).get(id).filter(|live| uid(live) == Some(going)) else {
                 return Ok(());
             };
             let holds = holds(&live);
@@ -224,7 +224,7 @@ impl Writer<'_> {
                 () = self.shared.stopped() => {
                     return Err(ClusterError::StillThere { object: id.to_string(), holds });
                 }
-                () = changed => {}
+                () = listener.changed() => {}
                 () = tokio::time::sleep_until(self.deadline) => {}
             }
         }

@@ -1,16 +1,15 @@
 //! Waits until every object of a step is ready, and says what it waits for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 
 use super::event::{Cause, EventKind, Failure};
 use super::failed::failed;
-use super::judge::{Bench, Judged, Stand};
+use super::judge::{Bench, Ends};
 use super::probe;
 use super::run::Shared;
 use crate::cluster::error::ClusterError;
@@ -21,22 +20,29 @@ use crate::health::around::{self, Need};
 use crate::health::cel::{Gate, GateError};
 use crate::model::component::GateSpec;
 use crate::model::object::{Object, ObjectId};
-use crate::plan::{Plan, Step, Verb, edges};
+use crate::plan::{Plan, Step, edges};
 
 /// How long the look for a cause may take.
 const DIAGNOSIS: Duration = Duration::from_secs(20);
 
-/// Begins to watch the Jobs of a step that may be gone before anybody waits for them.
-pub(crate) async fn expect(shared: &Shared<'_>, step: &Step, deadline: Instant) {
-    let jobs: Vec<&Object> = passing(step).collect();
-    // What cannot be watched now is said when it is waited for.
-    let _ = want(shared, step, &jobs, deadline).await;
+/// Begins to watch what a step is about to write and will wait for: then what the server answers to the writes is known,
+/// and a Job that is gone before anybody waits for it was seen.
+pub(crate) fn expect(shared: &Shared<'_>, step: &Step) {
+    let Ok(cluster) = shared.cluster() else { return };
+    for object in expected(step) {
+        shared.watches.expect(cluster, object);
+    }
 }
 
-/// The Jobs that are made, and that their time to live takes away once they are done.
-fn passing(step: &Step) -> impl Iterator<Item = &Object> {
-    let made = step.actions.iter().filter(|action| matches!(action.verb, Verb::Create | Verb::Replace));
-    made.filter_map(|action| action.object.as_deref()).filter(|object| health::is_passing_job(&object.value))
+/// The objects that a step writes and waits for.
+fn expected(step: &Step) -> impl Iterator<Item = &Object> {
+    let written = step.actions.iter().filter(|action| action.verb.writes() && !action.finished);
+    written.filter_map(|action| action.object.as_deref()).filter(|object| is_awaited(step, object))
+}
+
+fn is_awaited(step: &Step, object: &Object) -> bool {
+    health::is_gated(&object.id.kind.group, &object.id.kind.kind)
+        || step.gates.iter().any(|spec| edges::gate_is_of(spec, &object.id))
 }
 
 /// Waits until all objects of `step` are ready, and gives the Jobs that were
@@ -58,10 +64,7 @@ pub(crate) async fn wait(
         .iter()
         .filter(|action| !action.finished)
         .filter_map(|action| action.object.as_deref())
-        .filter(|object| {
-            health::is_gated(&object.id.kind.group, &object.id.kind.kind)
-                || step.gates.iter().any(|spec| edges::gate_is_of(spec, &object.id))
-        })
+        .filter(|object| is_awaited(step, object))
         .chain(step.awaits.iter().map(Arc::as_ref))
         .collect();
     let hooks = ran(step);
@@ -76,7 +79,7 @@ pub(crate) async fn wait(
         Ok(()) => judge(shared, step, &objects, &gates, deadline).await,
         Err(error) => Err(failed(&error)),
     };
-    for object in objects.iter().copied().chain(passing(step)) {
+    for object in objects.iter().copied().chain(expected(step)) {
         shared.watches.forget(&object.id);
     }
     let complete = result?;
@@ -141,21 +144,19 @@ async fn judge(
         step.gates.iter().filter_map(|gate| gate.stable).map(|span| span.0).max().unwrap_or_default();
     let mut ready_since: Option<Instant> = None;
     loop {
-        // Before the look, so that nothing falls between.
-        let changed = shared.watches.changed();
         let now = Instant::now();
-        bench.look(now).map_err(broken_gate)?;
-        let open = match still_open(step, bench.all(), (now, started)) {
-            Ok(open) => open,
-            Err((id, reason)) => return Err(not_ready(shared, &id, &reason, started).await),
-        };
-        let Some((id, first)) = open.first else {
+        match bench.look(now) {
+            Ok(()) => {}
+            Err(Ends::Broken(message)) => return Err(broken_gate(message)),
+            Err(Ends::Failed(id, reason)) => return Err(not_ready(shared, &id, &reason, started).await),
+        }
+        let Some((id, first)) = bench.first_open() else {
             let end = *ready_since.get_or_insert(now) + stable;
             if end <= now {
-                warn_ungated(shared, step, bench.all());
+                warn_ungated(shared, step, &bench);
                 return Ok(bench.complete());
             }
-            turn(changed, end).await;
+            bench.turn(end).await;
             continue;
         };
         ready_since = None;
@@ -172,55 +173,12 @@ async fn judge(
                 step: step.id.clone(),
                 object: current.0.to_string(),
                 reason: current.1.clone(),
-                remaining: open.count,
+                remaining: bench.count_open(),
                 soft_failure: soft,
             });
             shown = Some(current);
         }
-        turn(changed, open.wake.map_or(deadline, |wake| wake.min(deadline))).await;
-    }
-}
-
-/// What a step still waits for.
-struct Open<'a> {
-    /// What is said to be waited for.
-    first: Option<(&'a ObjectId, &'a Judged)>,
-    count: usize,
-    /// When to look again, even if nothing changes.
-    wake: Option<Instant>,
-}
-
-/// What is waited for of what was judged; `Err`: what has failed, and why.
-fn still_open<'a>(
-    step: &Step,
-    judged: &'a BTreeMap<&'a ObjectId, Judged>,
-    (now, started): (Instant, Instant),
-) -> Result<Open<'a>, (ObjectId, String)> {
-    let mut open = Open { first: None, count: 0, wake: None };
-    // What pods make when they run says less than the pods.
-    let made = |id: &ObjectId| step.awaits.iter().any(|made| made.id == *id);
-    for (id, judged) in judged {
-        match judged.stands(now, started, step.grace) {
-            Stand::Ready => {}
-            Stand::Failed(reason) => return Err(((*id).clone(), reason)),
-            Stand::Open(until) => {
-                open.count += 1;
-                open.wake = open.wake.into_iter().chain(until).min();
-                if open.first.is_none_or(|(first, _)| made(first) && !made(id)) {
-                    open.first = Some((*id, judged));
-                }
-            }
-        }
-    }
-    Ok(open)
-}
-
-/// Waits until any wanted object changes, but no longer than `until`.
-async fn turn(changed: Notified<'_>, until: Instant) {
-    tokio::select! {
-        biased;
-        () = changed => {}
-        () = tokio::time::sleep_until(until) => {}
+        bench.turn(deadline).await;
     }
 }
 
@@ -234,8 +192,8 @@ fn broken_gate(message: String) -> Failure {
     }
 }
 
-fn warn_ungated(shared: &Shared<'_>, step: &Step, judged: &BTreeMap<&ObjectId, Judged>) {
-    for (id, _) in judged.iter().filter(|(_, judged)| judged.is_unknown()) {
+fn warn_ungated(shared: &Shared<'_>, step: &Step, bench: &Bench<'_>) {
+    for id in bench.unknown() {
         shared.report(EventKind::Warning {
             message: format!(
                 "{id} of {} was applied and is not gated: no rule knows its kind",

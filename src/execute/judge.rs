@@ -1,7 +1,7 @@
 //! What a gate knows of each of its objects: how it is judged now, since when it looks like a failure, and until when
 //! its readiness has yet to prove itself.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::run::Shared;
+use crate::cluster::watch::Listener;
+use crate::health::around::Around;
 use crate::health::cel::Gate;
 use crate::health::{self, Context, Health, SoftCause};
 use crate::model::component::GateSpec;
@@ -28,8 +30,6 @@ const LONGER_PROOF: Duration = Duration::from_secs(30);
 /// What a gate says of one object now.
 pub(super) struct Judged {
     seen: Option<Arc<Value>>,
-    /// The version of what was known around it.
-    version: u64,
     health: Health,
     /// Since when it looks like which failure.
     stuck: BTreeMap<SoftCause, Instant>,
@@ -115,15 +115,33 @@ impl Judged {
     }
 }
 
-/// All objects of a gate.
+/// All objects of a gate. Each is judged when something that it was judged by has changed, and looked at when it
+/// stands elsewhere by the time alone.
 pub(super) struct Bench<'a> {
-    shared: &'a Shared<'a>,
     step: &'a Step,
-    objects: &'a [&'a Object],
+    /// In the order of their names, each once.
+    objects: Vec<&'a Object>,
     gates: &'a [(&'a GateSpec, Gate)],
     /// What this run has changed.
     written: HashSet<&'a ObjectId>,
-    judged: BTreeMap<&'a ObjectId, Judged>,
+    /// What is heard of is the place of an object in `objects`.
+    listener: Listener,
+    judged: Vec<Option<Judged>>,
+    started: Instant,
+    /// What is waited for: whether it is made by what the step applied, and its place.
+    open: BTreeSet<(bool, usize)>,
+    /// When which objects stand elsewhere, even if nothing changes.
+    wakes: BTreeSet<(Instant, usize)>,
+    /// The same by object.
+    wake: Vec<Option<Instant>>,
+}
+
+/// Why a gate ends without being ready.
+pub(super) enum Ends {
+    /// An expression cannot be evaluated.
+    Broken(String),
+    /// An object has failed, with why.
+    Failed(ObjectId, String),
 }
 
 impl<'a> Bench<'a> {
@@ -131,50 +149,115 @@ impl<'a> Bench<'a> {
     pub(super) fn new(
         shared: &'a Shared<'a>,
         step: &'a Step,
-        objects: &'a [&'a Object],
+        objects: &[&'a Object],
         gates: &'a [(&'a GateSpec, Gate)],
     ) -> Self {
         let written = step.actions.iter().filter(|action| action.verb.writes()).map(|action| &action.id);
-        Self { shared, step, objects, gates, written: written.collect(), judged: BTreeMap::new() }
-    }
-
-    /// What was judged.
-    pub(super) fn all(&self) -> &BTreeMap<&'a ObjectId, Judged> {
-        &self.judged
-    }
-
-    /// Judges each object that changed since the last look. `Err`: a gate cannot be evaluated.
-    pub(super) fn look(&mut self, now: Instant) -> Result<(), String> {
-        let watches = &self.shared.watches;
-        let version = watches.version();
-        for object in self.objects {
-            let seen = watches.get(&object.id);
-            let before = self.judged.get(&object.id);
-            let same = before.is_some_and(|before| match (&before.seen, &seen) {
-                (Some(a), Some(b)) => Arc::ptr_eq(a, b) && before.version == version,
-                // Such a Job may have come, and gone, since.
-                (None, None) => !health::is_passing_job(&object.value),
-                (Some(_), None) | (None, Some(_)) => false,
-            });
-            if same {
-                continue;
-            }
-            let (health, unproved) = match &seen {
-                None => (health::gone(watches.last(&object.id).as_deref()), false),
-                Some(live) => self.judge(object, live)?,
-            };
-            // What was ready before the run has proved itself.
-            let unproved = unproved && (before.is_some() || self.written.contains(&object.id));
-            let judged = Judged { seen, version, health, stuck: BTreeMap::new(), proves: None, fell: false };
-            let judged = judged.follow(before, unproved, now);
-            self.judged.insert(&object.id, judged);
+        let sorted: BTreeMap<&ObjectId, &Object> =
+            objects.iter().rev().map(|object| (&object.id, *object)).collect();
+        let objects: Vec<&Object> = sorted.into_values().collect();
+        Self {
+            step,
+            gates,
+            written: written.collect(),
+            listener: shared.watches.listen(),
+            judged: objects.iter().map(|_| None).collect(),
+            started: Instant::now(),
+            open: BTreeSet::new(),
+            wakes: BTreeSet::new(),
+            wake: vec![None; objects.len()],
+            objects,
         }
+    }
+
+    /// Judges each object of which anything has changed since the last look.
+    pub(super) fn look(&mut self, now: Instant) -> Result<(), Ends> {
+        let mut changed = self.listener.take();
+        let unseen = self.judged.iter().enumerate().filter(|(_, judged)| judged.is_none());
+        changed.extend(unseen.map(|(index, _)| index));
+        for index in &changed {
+            self.judge_again(*index, now).map_err(Ends::Broken)?;
+        }
+        while let Some((at, index)) = self.wakes.first().copied().filter(|(at, _)| *at <= now) {
+            self.wakes.remove(&(at, index));
+            changed.insert(index);
+        }
+        changed.into_iter().try_for_each(|index| self.place(index, now))
+    }
+
+    fn judge_again(&mut self, index: usize, now: Instant) -> Result<(), String> {
+        let Some(object) = self.objects.get(index).copied() else { return Ok(()) };
+        let view = self.listener.view(index);
+        let seen = view.get(&object.id);
+        let (health, unproved) = match &seen {
+            None => (health::gone(view.last(&object.id).as_deref()), false),
+            Some(live) => self.judge(object, live, &view)?,
+        };
+        let Some(slot) = self.judged.get_mut(index) else { return Ok(()) };
+        // What was ready before the run has proved itself.
+        let unproved = unproved && (slot.is_some() || self.written.contains(&object.id));
+        let judged = Judged { seen, health, stuck: BTreeMap::new(), proves: None, fell: false };
+        *slot = Some(judged.follow(slot.as_ref(), unproved, now));
         Ok(())
     }
 
+    /// Says where an object stands now.
+    fn place(&mut self, index: usize, now: Instant) -> Result<(), Ends> {
+        let (Some(object), Some(Some(judged))) = (self.objects.get(index), self.judged.get(index)) else {
+            return Ok(());
+        };
+        // What pods make when they run says less than the pods.
+        let made = self.step.awaits.iter().any(|made| made.id == object.id);
+        let until = match judged.stands(now, self.started, self.step.grace) {
+            Stand::Ready => {
+                self.open.remove(&(made, index));
+                None
+            }
+            Stand::Failed(reason) => return Err(Ends::Failed(object.id.clone(), reason)),
+            Stand::Open(until) => {
+                self.open.insert((made, index));
+                until
+            }
+        };
+        let Some(wake) = self.wake.get_mut(index) else { return Ok(()) };
+        if let Some(before) = std::mem::replace(wake, until) {
+            self.wakes.remove(&(before, index));
+        }
+        self.wakes.extend(until.map(|at| (at, index)));
+        Ok(())
+    }
+
+    /// What is said to be waited for, and how it is judged.
+    pub(super) fn first_open(&self) -> Option<(&'a ObjectId, &Judged)> {
+        let (_, index) = self.open.first()?;
+        Some((&self.objects.get(*index)?.id, self.judged.get(*index)?.as_ref()?))
+    }
+
+    /// How many objects are waited for.
+    pub(super) fn count_open(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Waits until there is something to look at, but no longer than `until`.
+    pub(super) async fn turn(&self, until: Instant) {
+        let until = self.wakes.first().map_or(until, |(at, _)| until.min(*at));
+        tokio::select! {
+            biased;
+            () = self.listener.changed() => {}
+            () = tokio::time::sleep_until(until) => {}
+        }
+    }
+
+    /// The objects that count as ready though no rule knows their kinds.
+    pub(super) fn unknown(&self) -> impl Iterator<Item = &'a ObjectId> {
+        let all = self.objects.iter().zip(&self.judged);
+        all.filter(|(_, judged)| judged.as_ref().is_some_and(Judged::is_unknown))
+            .map(|(object, _)| &object.id)
+    }
+
     /// How an object is judged, and whether readiness alone is no proof of it.
-    fn judge(&self, object: &Object, live: &Value) -> Result<(Health, bool), String> {
-        let context = Context { may_be_empty: self.step.may_be_empty, around: &self.shared.watches };
+    fn judge(&self, object: &Object, live: &Value, around: &dyn Around) -> Result<(Health, bool), String> {
+        let context = Context { may_be_empty: self.step.may_be_empty, around };
         let mut own = self.gates.iter().filter(|(spec, _)| edges::gate_is_of(spec, &object.id)).peekable();
         // Its maker says when it is ready.
         let unproved = own.peek().is_none() && health::is_unproved(live);
@@ -188,12 +271,14 @@ impl<'a> Bench<'a> {
 
     /// The Jobs that are done, and that their time to live takes away.
     pub(super) fn complete(&self) -> Vec<ObjectId> {
-        let last =
-            |id: &ObjectId, judged: &Judged| judged.seen.clone().or_else(|| self.shared.watches.last(id));
-        let done = |(id, judged): &(&&ObjectId, &Judged)| {
-            last(id, judged).is_some_and(|job| health::is_done_job(&job))
+        let last = |index: usize, object: &Object| {
+            let seen = self.judged.get(index).and_then(Option::as_ref).and_then(|judged| judged.seen.clone());
+            seen.or_else(|| self.listener.view(index).last(&object.id))
         };
-        self.judged.iter().filter(done).map(|(id, _)| (*id).clone()).collect()
+        let all = self.objects.iter().enumerate();
+        all.filter(|(index, object)| last(*index, object).is_some_and(|job| health::is_done_job(&job)))
+            .map(|(_, object)| object.id.clone())
+            .collect()
     }
 }
 
@@ -214,8 +299,7 @@ mod tests {
         for (at, health) in changes {
             let now = start + Duration::from_secs(*at);
             let health = health.clone();
-            let judged =
-                Judged { seen: None, version: 0, health, stuck: BTreeMap::new(), proves: None, fell: false };
+            let judged = Judged { seen: None, health, stuck: BTreeMap::new(), proves: None, fell: false };
             let judged = judged.follow(before.as_ref(), unproved, now);
             all.push(match judged.stands(now, start, None) {
                 Stand::Ready => "ready".to_owned(),

@@ -192,7 +192,7 @@ impl<'b> Loop<'_, 'b> {
                 let inventory = own.map(|component| self.inventories.take(component)).unwrap_or_default();
                 running.push(
                     async move {
-                        gate::expect(shared, step, deadline).await;
+                        gate::expect(shared, step);
                         let (inventory, result) = apply::apply(shared, step, inventory, deadline).await;
                         Done::Applied(index, inventory, result)
                     }

@@ -7,15 +7,32 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{pods, quota};
+use super::{pods, quota, text};
 use crate::model::object::GroupKind;
 
 /// Other objects, as far as they are known.
 pub(crate) trait Around: Sync {
-    /// What is kept of a kind's objects, in a namespace or of the whole cluster; `None`: not known yet.
-    fn all(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Vec<Arc<Value>>>;
+    /// What is kept of those of a kind's objects that can be found in this way, in a fixed order; `None`: not known yet.
+    fn parts(&self, kind: &GroupKind, by: &By) -> Option<Vec<Arc<Value>>>;
     /// The whole of a kind's objects, in a fixed order; `None`: not known yet.
     fn whole(&self, kind: &GroupKind) -> Option<Vec<Arc<Value>>>;
+}
+
+/// How rules find the objects that they look at, so that no rule goes over all of them.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum By {
+    /// The pods and `ReplicaSet`s of an owner, by its uid.
+    Owner(String),
+    /// The events of a pod, by its uid.
+    Pod(String),
+    /// The pods of a namespace that use a claim, by both names.
+    Claim(String, String),
+    /// The endpoints of a namespace's Service, by both names.
+    Service(String, String),
+    /// The quotas of a namespace.
+    Namespace(String),
+    /// The class of a name.
+    Name(String),
 }
 
 /// What a rule or a gate looks at besides the object.
@@ -31,7 +48,7 @@ pub(crate) enum Need {
 pub(crate) struct Nothing;
 
 impl Around for Nothing {
-    fn all(&self, _: &GroupKind, _: Option<&str>) -> Option<Vec<Arc<Value>>> {
+    fn parts(&self, _: &GroupKind, _: &By) -> Option<Vec<Arc<Value>>> {
         None
     }
 
@@ -40,33 +57,116 @@ impl Around for Nothing {
     }
 }
 
+/// What is kept of a kind's objects. Each is found in every way in which rules look for it.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    /// By namespace and name.
+    objects: BTreeMap<Place, Arc<Value>>,
+    found: BTreeMap<By, BTreeMap<Place, Arc<Value>>>,
+}
+
+/// The namespace and name of an object.
+type Place = Arc<(String, String)>;
+
+fn place(object: &Value) -> Place {
+    let part = |pointer: &str| text(object, pointer).unwrap_or_default().to_owned();
+    Arc::new((part("/metadata/namespace"), part("/metadata/name")))
+}
+
+impl Kept {
+    /// Keeps what there is to keep of an object, and gives the ways that lead elsewhere than before.
+    pub(crate) fn put(&mut self, kind: &GroupKind, object: &Value) -> Vec<By> {
+        let place = place(object);
+        let new = kept(kind, object);
+        if self.objects.get(&place).map(|before| &**before) == new.as_ref() {
+            return Vec::new();
+        }
+        let mut changed = self.take(kind, &place);
+        if let Some(new) = new.map(Arc::new) {
+            for by in ways(kind, &new) {
+                self.found.entry(by.clone()).or_default().insert(Arc::clone(&place), Arc::clone(&new));
+                changed.push(by);
+            }
+            self.objects.insert(place, new);
+        }
+        changed
+    }
+
+    /// Forgets an object, and gives the ways that led to it.
+    pub(crate) fn forget(&mut self, kind: &GroupKind, object: &Value) -> Vec<By> {
+        self.take(kind, &place(object))
+    }
+
+    fn take(&mut self, kind: &GroupKind, place: &Place) -> Vec<By> {
+        let Some(before) = self.objects.remove(place) else { return Vec::new() };
+        let ways = ways(kind, &before);
+        for by in &ways {
+            if let Some(there) = self.found.get_mut(by) {
+                there.remove(place);
+                if there.is_empty() {
+                    self.found.remove(by);
+                }
+            }
+        }
+        ways
+    }
+
+    /// Forgets the objects whose namespace and name are not wanted any more.
+    pub(crate) fn retain(&mut self, kind: &GroupKind, wanted: impl Fn(&str, &str) -> bool) {
+        let gone: Vec<Place> =
+            self.objects.keys().filter(|place| !wanted(&place.0, &place.1)).cloned().collect();
+        for place in gone {
+            self.take(kind, &place);
+        }
+    }
+
+    /// The objects that are found in a way.
+    pub(crate) fn find(&self, by: &By) -> Vec<Arc<Value>> {
+        self.found.get(by).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+}
+
+/// The ways in which rules look for an object of which this is kept.
+fn ways(kind: &GroupKind, kept: &Value) -> Vec<By> {
+    let part = |pointer: &str| text(kept, pointer).unwrap_or_default().to_owned();
+    let namespace = || part("/metadata/namespace");
+    let owners = || {
+        let owners = kept.pointer("/metadata/ownerReferences").and_then(Value::as_array);
+        owners.into_iter().flatten().filter_map(|owner| Some(By::Owner(text(owner, "/uid")?.to_owned())))
+    };
+    match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => {
+            let claims = pods::claims(kept).map(|claim| By::Claim(namespace(), claim.to_owned()));
+            owners().chain(claims).collect()
+        }
+        ("apps", "ReplicaSet") => owners().collect(),
+        ("", "Event") => vec![By::Pod(part("/pod"))],
+        ("discovery.k8s.io", "EndpointSlice") => {
+            vec![By::Service(namespace(), part("/metadata/labels/kubernetes.io~1service-name"))]
+        }
+        ("", "ResourceQuota") => vec![By::Namespace(namespace())],
+        ("storage.k8s.io", "StorageClass") => vec![By::Name(part("/metadata/name"))],
+        _ => Vec::new(),
+    }
+}
+
 /// Everything that was listed.
 #[derive(Debug, Default)]
 pub(crate) struct Listed {
     /// What rules use.
-    pub(crate) parts: BTreeMap<GroupKind, Vec<Arc<Value>>>,
+    pub(crate) parts: BTreeMap<GroupKind, Arc<Kept>>,
     /// Whole objects.
-    pub(crate) whole: BTreeMap<GroupKind, Vec<Arc<Value>>>,
+    pub(crate) whole: BTreeMap<GroupKind, Arc<Vec<Arc<Value>>>>,
 }
 
 impl Around for Listed {
-    fn all(&self, kind: &GroupKind, namespace: Option<&str>) -> Option<Vec<Arc<Value>>> {
-        let objects = self.parts.get(kind)?.iter();
-        Some(
-            objects
-                .filter(|object| namespace.is_none() || namespace == self::namespace(object))
-                .cloned()
-                .collect(),
-        )
+    fn parts(&self, kind: &GroupKind, by: &By) -> Option<Vec<Arc<Value>>> {
+        Some(self.parts.get(kind)?.find(by))
     }
 
     fn whole(&self, kind: &GroupKind) -> Option<Vec<Arc<Value>>> {
-        self.whole.get(kind).cloned()
+        self.whole.get(kind).map(|objects| objects.to_vec())
     }
-}
-
-fn namespace(object: &Value) -> Option<&str> {
-    object.pointer("/metadata/namespace").and_then(Value::as_str)
 }
 
 /// What the rule of a kind looks at. A Service needs its endpoints only where a gate names it.
@@ -112,7 +212,7 @@ pub(crate) fn fields(kind: &GroupKind) -> Option<&'static str> {
 }
 
 /// What is kept of an object; `None`: nothing.
-pub(crate) fn kept(kind: &GroupKind, object: &Value) -> Option<Value> {
+fn kept(kind: &GroupKind, object: &Value) -> Option<Value> {
     let part = |pointer: &str| object.pointer(pointer).cloned().unwrap_or_default();
     let metadata = || {
         let keys = ["name", "namespace", "uid", "labels", "ownerReferences"];
@@ -164,9 +264,7 @@ pub(crate) fn kept(kind: &GroupKind, object: &Value) -> Option<Value> {
 
 /// How many ready endpoints a Service has; `None`: not known yet.
 pub(super) fn endpoints(around: &dyn Around, namespace: &str, service: &str) -> Option<u64> {
-    let slices = around.all(&GroupKind::new("discovery.k8s.io", "EndpointSlice"), Some(namespace))?;
-    let own = slices.iter().filter(|slice| {
-        slice.pointer("/metadata/labels/kubernetes.io~1service-name").and_then(Value::as_str) == Some(service)
-    });
-    Some(own.filter_map(|slice| slice.get("ready")?.as_u64()).sum())
+    let by = By::Service(namespace.to_owned(), service.to_owned());
+    let slices = around.parts(&GroupKind::new("discovery.k8s.io", "EndpointSlice"), &by)?;
+    Some(slices.iter().filter_map(|slice| slice.get("ready")?.as_u64()).sum())
 }

@@ -317,7 +317,8 @@ mod tests {
         }
         let objects = "objects('Pod', '', '').all(p, objects('Node', '', '').size() > 0)";
         let one = Arc::new(json!({ "metadata": { "name": "a" } }));
-        let whole = ["Pod", "Node"].map(|kind| (GroupKind::new("", kind), vec![Arc::clone(&one); 10_000]));
+        let whole =
+            ["Pod", "Node"].map(|kind| (GroupKind::new("", kind), Arc::new(vec![Arc::clone(&one); 10_000])));
         let around = Listed { whole: whole.into(), ..Listed::default() };
         assert_eq!(Gate::parse(objects).unwrap().evaluate(&lists, &around), too_much);
         let deep = "object.a.all(a, a < 0 || object.a.exists(b, b == a))";
@@ -341,7 +342,7 @@ mod tests {
         };
         let object = json!({ "metadata": { "name": "a", "namespace": "n" }, "spec": { "disks": 2 } });
         let judged = |disks: &[Arc<Value>]| {
-            let whole = [(kind.clone(), disks.to_vec())].into();
+            let whole = [(kind.clone(), Arc::new(disks.to_vec()))].into();
             gate.evaluate(&object, &Listed { whole, ..Listed::default() })
         };
         let (good, bad) = (disk("n", "a", "Bound"), disk("n", "a", "Lost"));

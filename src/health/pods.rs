@@ -5,6 +5,7 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
+use super::around::By;
 use super::{Context, Health, Soft, SoftCause, condition, quota, said, text};
 use crate::model::object::GroupKind;
 
@@ -85,9 +86,9 @@ fn missing_volume(pod: &Value, context: Context<'_>) -> Option<Soft> {
     if !waits_for_volumes(pod) {
         return None;
     }
-    let uid = text(pod, "/metadata/uid")?;
-    let events = context.around.all(&GroupKind::new("", "Event"), text(pod, "/metadata/namespace"))?;
-    let own = || events.iter().filter(|event| text(event, "/pod") == Some(uid));
+    let by = By::Pod(text(pod, "/metadata/uid")?.to_owned());
+    let events = context.around.parts(&GroupKind::new("", "Event"), &by)?;
+    let own = || events.iter();
     let is_sandbox = |event: &Value| text(event, "/reason") == Some(NO_SANDBOX);
     let mounted = own().filter(|event| is_sandbox(event)).filter_map(|event| moment(event, "/last")).max();
     let missing = own()
@@ -99,14 +100,9 @@ fn missing_volume(pod: &Value, context: Context<'_>) -> Option<Soft> {
     Some(Soft { ripe: lasts(event), ..Soft::new(SoftCause::Volumes, words) })
 }
 
-fn claims(pod: &Value) -> impl Iterator<Item = &str> {
+pub(super) fn claims(pod: &Value) -> impl Iterator<Item = &str> {
     let volumes = pod.pointer("/spec/volumes").and_then(Value::as_array).into_iter().flatten();
     volumes.filter_map(|volume| text(volume, "/persistentVolumeClaim/claimName"))
-}
-
-/// Whether a pod uses a claim of its namespace.
-pub(super) fn uses_claim(pod: &Value, claim: &str) -> bool {
-    claims(pod).any(|used| used == claim)
 }
 
 /// Judges a pod.
@@ -205,18 +201,13 @@ pub(super) fn or_stuck(object: &Value, health: Health, context: Context<'_>) -> 
 }
 
 fn worst(object: &Value, context: Context<'_>) -> Option<(String, Soft)> {
-    let namespace = text(object, "/metadata/namespace");
-    let uid = text(object, "/metadata/uid")?;
-    let owner = if text(object, "/kind") == Some("Deployment") {
-        newest_replica_set(uid, namespace, context)?
-    } else {
-        uid.to_owned()
-    };
+    let uid = text(object, "/metadata/uid")?.to_owned();
+    let owner =
+        if text(object, "/kind") == Some("Deployment") { newest_replica_set(uid, context)? } else { uid };
     let revision = text(object, "/status/updateRevision");
-    let all = context.around.all(&GroupKind::new("", "Pod"), namespace)?;
-    let stuck = all
+    let own = context.around.parts(&GroupKind::new("", "Pod"), &By::Owner(owner))?;
+    let stuck = own
         .iter()
-        .filter(|pod| owned_by(pod, &owner))
         // Its controller makes another one instead, or says itself that it has given up.
         .filter(|pod| text(pod, "/status/phase") != Some("Failed"))
         .filter(|pod| {
@@ -232,16 +223,10 @@ fn worst(object: &Value, context: Context<'_>) -> Option<(String, Soft)> {
 }
 
 /// The uid of a Deployment's newest `ReplicaSet`.
-fn newest_replica_set(deployment: &str, namespace: Option<&str>, context: Context<'_>) -> Option<String> {
-    let all = context.around.all(&GroupKind::new("apps", "ReplicaSet"), namespace)?;
+fn newest_replica_set(deployment: String, context: Context<'_>) -> Option<String> {
+    let own = context.around.parts(&GroupKind::new("apps", "ReplicaSet"), &By::Owner(deployment))?;
     let revision =
         |set: &Value| text(set, "/revision").and_then(|revision| revision.parse::<u64>().ok()).unwrap_or(0);
-    let newest = all.iter().filter(|set| owned_by(set, deployment)).max_by_key(|set| revision(set))?;
+    let newest = own.iter().max_by_key(|set| revision(set))?;
     text(newest, "/metadata/uid").map(str::to_owned)
-}
-
-/// Whether an object's controller is the one with this uid.
-pub(crate) fn owned_by(object: &Value, uid: &str) -> bool {
-    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
-    owners.into_iter().flatten().any(|owner| text(owner, "/uid") == Some(uid))
 }

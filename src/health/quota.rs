@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::around::By;
 use super::quantity::amount;
 use super::{Context, text, workloads};
 use crate::model::object::GroupKind;
@@ -22,8 +23,8 @@ pub(super) fn never_fits(workload: &Value, context: Context<'_>) -> Option<Strin
     if !workloads::lacks_pods(workload) {
         return None;
     }
-    let namespace = text(workload, "/metadata/namespace");
-    let quotas = context.around.all(&GroupKind::new("", "ResourceQuota"), namespace)?;
+    let by = By::Namespace(text(workload, "/metadata/namespace").unwrap_or_default().to_owned());
+    let quotas = context.around.parts(&GroupKind::new("", "ResourceQuota"), &by)?;
     let pod = workload.pointer("/spec/template/spec")?;
     quotas.iter().find_map(|quota| {
         let hard = quota.get("hard")?.as_object()?;
@@ -75,7 +76,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::around::{self, Listed};
+    use super::super::around::{Kept, Listed};
     use super::super::{Health, Soft, SoftCause, health};
     use super::*;
 
@@ -88,8 +89,9 @@ mod tests {
         });
         let quota = json!({ "metadata": { "name": "small", "namespace": "n" }, "spec": quota });
         let kind = GroupKind::new("", "ResourceQuota");
-        let kept = around::kept(&kind, &quota).map(Arc::new).into_iter().collect();
-        let listed = Listed { parts: [(kind, kept)].into(), ..Listed::default() };
+        let mut kept = Kept::default();
+        kept.put(&kind, &quota);
+        let listed = Listed { parts: [(kind, Arc::new(kept))].into(), ..Listed::default() };
         health(&workload, Context { may_be_empty: false, around: &listed })
     }
 

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Context, Health, pods, text};
+use super::around::By;
+use super::{Context, Health, text};
 use crate::model::object::GroupKind;
 
 /// Judges a `PersistentVolumeClaim`.
@@ -21,10 +22,11 @@ pub(super) fn claim(object: &Value, context: Context<'_>) -> Health {
         Some(class) => class,
         None => return progressing("not bound: it names no StorageClass, and there is no default"),
     };
-    let Some(classes) = context.around.all(&GroupKind::new("storage.k8s.io", "StorageClass"), None) else {
+    let by = By::Name(class.to_owned());
+    let Some(classes) = context.around.parts(&GroupKind::new("storage.k8s.io", "StorageClass"), &by) else {
         return progressing("looking for its StorageClass");
     };
-    let Some(found) = classes.iter().find(|found| text(found, "/metadata/name") == Some(class)) else {
+    let Some(found) = classes.first() else {
         return Health::Progressing(format!("not bound: there is no StorageClass {class}"));
     };
     if text(found, "/mode") != Some("WaitForFirstConsumer") {
@@ -33,12 +35,12 @@ pub(super) fn claim(object: &Value, context: Context<'_>) -> Health {
     if object.pointer("/metadata/annotations/volume.kubernetes.io~1selected-node").is_some() {
         return progressing("not bound yet: a pod that uses it has its node");
     }
-    let namespace = text(object, "/metadata/namespace");
-    let Some(all) = context.around.all(&GroupKind::new("", "Pod"), namespace) else {
+    let part = |pointer: &str| text(object, pointer).unwrap_or_default().to_owned();
+    let by = By::Claim(part("/metadata/namespace"), part("/metadata/name"));
+    let Some(users) = context.around.parts(&GroupKind::new("", "Pod"), &by) else {
         return progressing("looking for pods that use it");
     };
-    let name = text(object, "/metadata/name").unwrap_or_default();
-    match all.iter().find(|pod| pods::uses_claim(pod, name)) {
+    match users.first() {
         // It binds when somebody uses it: as far as it goes by itself.
         None => Health::Ready,
         Some(pod) => Health::Progressing(format!(

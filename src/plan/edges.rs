@@ -7,7 +7,7 @@ use super::admission::Admission;
 use super::backends::{self, Backends};
 use super::facility::{self, Facility, Providers};
 use super::planner::{Desired, Observed, Phase};
-use super::{Blocks, Edge, Milestone, PlanError, Reason, Stage, Step, StepId, references};
+use super::{Blocks, Edge, Milestone, PlanError, Reason, Stage, Step, StepId, namespaces, references};
 use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
@@ -159,7 +159,33 @@ pub(crate) fn inferred(
             found.of_object(object, &sources);
         }
     }
+    errors.extend(placeless(observed, steps, &sources.stood_in));
     errors
+}
+
+/// Objects whose namespaces neither a component makes nor the cluster has, the first of each: they would be refused.
+/// What is known of components that are stood in for is not all that they bring.
+fn placeless(observed: &Observed, steps: &[Step], stood_in: &BTreeSet<&str>) -> Vec<PlanError> {
+    let Some(provided) = &observed.provided else { return Vec::new() };
+    if !stood_in.is_empty() || namespaces::may_be_made(steps) {
+        return Vec::new();
+    }
+    let mut placeless = namespaces::unmade(steps);
+    placeless.retain(|namespace, _| !provided.contains(&Facility::Namespace((*namespace).to_owned())));
+    for id in observed.objects.keys() {
+        placeless.remove(id.namespace.as_deref().unwrap_or_default());
+    }
+    let owner = |id: &ObjectId| {
+        let step = steps.iter().find(|step| step.actions.iter().any(|action| action.id == *id));
+        step.and_then(|step| step.id.component_name()).cloned()
+    };
+    placeless
+        .into_iter()
+        .filter_map(|(namespace, id)| {
+            let facility = Facility::Namespace(namespace.to_owned());
+            Some(PlanError::Unprovided { component: owner(id)?, object: Box::new(id.clone()), facility })
+        })
+        .collect()
 }
 
 /// The steps that give pods their network.

@@ -38,6 +38,8 @@ pub(crate) enum Facility {
         /// Its name.
         name: String,
     },
+    /// A namespace for objects.
+    Namespace(String),
     /// What a component or a cluster offers under a general name, such as `cni`.
     Capability(String),
 }
@@ -63,6 +65,9 @@ impl Facility {
                 "enable a component that provides `load-balancer`, and give it addresses with `network.loadBalancer`"
             }
             Self::Service { .. } => "enable the component that brings this Service",
+            Self::Namespace(_) => {
+                "let a component make it: with `namespace:` in component.yaml, or a Namespace among its objects"
+            }
             Self::Capability(_) => "enable a component that provides it",
         }
     }
@@ -79,6 +84,7 @@ impl fmt::Display for Facility {
             Self::ClusterIssuer(name) => write!(f, "ClusterIssuer {name}"),
             Self::LoadBalancer => f.write_str("a load-balancer address"),
             Self::Service { namespace, name } => write!(f, "Service {namespace}/{name}"),
+            Self::Namespace(name) => write!(f, "Namespace {name}"),
             Self::Capability(name) if name == "cni" => f.write_str("a pod network (`cni`)"),
             Self::Capability(name) => write!(f, "`{name}`"),
         }

@@ -18,6 +18,7 @@ pub(crate) mod hooks;
 pub(crate) mod live;
 #[cfg(test)]
 mod live_tests;
+pub(crate) mod namespaces;
 pub(crate) mod planner;
 pub(crate) mod prune;
 pub(crate) mod references;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::planner::{Desired, Observed, plan};
-use super::tests::{as_wanted, component, crd, deployment, edges, named, object, of};
+use super::tests::{as_wanted, bare, component, crd, deployment, edges, named, object, of};
 use super::{Plan, Stage};
 use crate::model::object::GroupKind;
 
@@ -33,7 +33,7 @@ fn awaits(plan: &Plan) -> Vec<String> {
 
 #[test]
 fn a_kind_that_pods_define_is_waited_for_before_its_objects_are_sent() {
-    let plan = plan(&desired(false), &Observed::nothing(false)).unwrap();
+    let plan = plan(&desired(false), &bare()).unwrap();
     // Nobody uses peers: whether they come may hang on a setting.
     assert_eq!(awaits(&plan), ["network/objects: CustomResourceDefinition pools.net.example"]);
     assert_eq!(plan.steps[0].awaits[0].value["spec"]["scope"], "Cluster");
@@ -47,10 +47,10 @@ fn a_kind_that_pods_define_is_waited_for_before_its_objects_are_sent() {
 
 #[test]
 fn a_kind_that_is_rendered_or_served_is_not_waited_for() {
-    let rendered = plan(&desired(true), &Observed::nothing(false)).unwrap();
+    let rendered = plan(&desired(true), &bare()).unwrap();
     assert_eq!(awaits(&rendered), [""; 0]);
     let served = Some([GroupKind::new("net.example", "Pool")].into());
-    let observed = Observed { served, ..Observed::nothing(false) };
+    let observed = Observed { served, ..bare() };
     assert_eq!(awaits(&plan(&desired(false), &observed).unwrap()), [""; 0]);
 }
 
@@ -58,8 +58,7 @@ fn a_kind_that_is_rendered_or_served_is_not_waited_for() {
 fn an_operator_that_is_there_without_its_kind_is_waited_for_again() {
     let desired = desired(false);
     let operator = Arc::clone(&desired.components[0].objects[0].1);
-    let observed =
-        Observed { objects: [(operator.id.clone(), as_wanted())].into(), ..Observed::nothing(false) };
+    let observed = Observed { objects: [(operator.id.clone(), as_wanted())].into(), ..bare() };
     let plan = plan(&desired, &observed).unwrap();
     assert_eq!(awaits(&plan).len(), 1);
     assert!(!plan.steps[0].done);
@@ -71,7 +70,7 @@ fn a_kind_that_nobody_declares_is_refused() {
     desired.components[0].provides.cluster_kinds.clear();
     let stray =
         object(json!({ "apiVersion": "net.example/v1", "kind": "Pool", "metadata": { "name": "own" } }));
-    let errors = plan(&desired, &Observed::nothing(false)).unwrap_err();
+    let errors = plan(&desired, &bare()).unwrap_err();
     assert_eq!(
         errors[0].to_string(),
         format!(

@@ -73,6 +73,12 @@ pub(crate) fn of(components: Vec<DesiredComponent>) -> Desired {
     }
 }
 
+/// A cluster with nothing but the namespaces that these tests use.
+pub(super) fn bare() -> Observed {
+    let namespaces = ["net", "x"].map(|name| Facility::Namespace(name.to_owned()));
+    Observed { provided: Some(namespaces.into()), ..Observed::nothing(false) }
+}
+
 /// An object that is as wanted.
 pub(super) fn as_wanted() -> Live {
     Live { verdict: Verdict::Same, ready: true, recorded: true, ..Live::default() }
@@ -195,7 +201,7 @@ fn impossible_plans_name_object_kind_and_path() {
         ),
         component("d", vec![(Stage::Objects, named("nobody.example/v1", "Thing", Some("x"), "d"))]),
     ]);
-    let errors: Vec<String> = plan(&desired, &Observed::nothing(false))
+    let errors: Vec<String> = plan(&desired, &bare())
         .unwrap_err()
         .iter()
         .map(|error| format!("{}: {error}; {}", error.code(), error.hint()))
@@ -354,7 +360,7 @@ fn what_is_used_by_a_general_name_comes_from_a_component_or_the_cluster() {
     provider.provides.capabilities = vec!["load-balancer".to_owned()];
     provider.provides.ingress_classes = vec!["nginx".to_owned()];
     let whole = of(vec![component("app", uses()), provider]);
-    let edges = edges(&plan(&whole, &Observed::nothing(false)).unwrap());
+    let edges = edges(&plan(&whole, &bare()).unwrap());
     insta::assert_debug_snapshot!(edges.iter().filter(|edge| edge.contains("uses")).collect::<Vec<_>>(), @r#"
         [
             "provider/resources Ready -> app/objects Ready: PersistentVolumeClaim x/b uses StorageClass fast",
@@ -369,7 +375,7 @@ fn what_is_used_by_a_general_name_comes_from_a_component_or_the_cluster() {
         Err(errors) => errors.iter().map(|error| format!("{}: {error}", error.code())).collect::<Vec<_>>(),
     };
     let alone = of(vec![component("app", uses())]);
-    insta::assert_debug_snapshot!(problems(&alone, &Observed::nothing(false)), @r#"
+    insta::assert_debug_snapshot!(problems(&alone, &bare()), @r#"
         [
             "C2504: component `app`: Service x/a uses a load-balancer address, which no enabled component provides and the cluster does not have",
             "C2504: component `app`: Ingress x/d uses IngressClass nginx, which no enabled component provides and the cluster does not have",
@@ -388,10 +394,11 @@ fn what_is_used_by_a_general_name_comes_from_a_component_or_the_cluster() {
         Facility::LoadBalancer,
         Facility::IngressClass("nginx".to_owned()),
         Facility::ClusterIssuer("letsencrypt".to_owned()),
+        Facility::Namespace("x".to_owned()),
     ]);
     assert!(problems(&alone, &cluster).is_empty());
     let no_pool = Desired { load_balancer_pool: false, ..whole.clone() };
-    insta::assert_debug_snapshot!(problems(&no_pool, &Observed::nothing(false)), @r#"
+    insta::assert_debug_snapshot!(problems(&no_pool, &bare()), @r#"
         [
             "C2505: component `app`: Service x/a is of type LoadBalancer, and `network.loadBalancer` names no addresses",
         ]
@@ -399,7 +406,7 @@ fn what_is_used_by_a_general_name_comes_from_a_component_or_the_cluster() {
     assert!(problems(&no_pool, &cluster).is_empty());
     let mut ignoring = no_pool;
     ignoring.components[0].ignore_edges = vec!["provider".parse().unwrap()];
-    assert!(problems(&ignoring, &Observed::nothing(false)).is_empty());
+    assert!(problems(&ignoring, &bare()).is_empty());
 }
 
 #[test]
@@ -413,7 +420,7 @@ fn objects_of_an_aggregated_api_come_after_its_server() {
         vec![(Stage::Objects, named("v1", "Service", Some("x"), "server")), (Stage::Webhooks, api)],
     );
     let app = component("app", vec![(Stage::Objects, named("agg.example/v1", "Thing", Some("x"), "thing"))]);
-    let plan = plan(&of(vec![app, server]), &Observed::nothing(false)).unwrap();
+    let plan = plan(&of(vec![app, server]), &bare()).unwrap();
     insta::assert_debug_snapshot!(edges(&plan), @r#"
         [
             "server/objects Applied -> server/webhooks Apply: stages go in order",
@@ -431,9 +438,10 @@ fn a_capability_of_the_cluster_can_be_needed() {
             &["dns"],
         )]
     };
-    let dns = [Facility::Capability("dns".to_owned())].into_iter().collect();
-    assert!(plan(&of(app()), &Observed { provided: Some(dns), ..Observed::default() }).is_ok());
-    assert!(plan(&of(app()), &Observed::nothing(false)).is_err());
+    let mut with_dns = bare();
+    with_dns.provided.get_or_insert_default().insert(Facility::Capability("dns".to_owned()));
+    assert!(plan(&of(app()), &with_dns).is_ok());
+    assert!(plan(&of(app()), &bare()).is_err());
 }
 
 #[test]
@@ -449,7 +457,7 @@ fn what_costs_most_is_named_with_what_it_saves() {
         with(component("quick", pods("quick")), 10),
         with(needing(component("app", pods("app")), &["slow", "quick"]), 5),
     ]);
-    let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+    let plan = plan(&desired, &bare()).unwrap();
     let costs = savings::expected(&plan);
     let said: Vec<String> = savings::savings(&plan, &costs)
         .iter()
@@ -477,7 +485,7 @@ fn a_written_need_that_the_objects_imply_is_told() {
         needing(component("other", vec![map()]), &["operator/crds"]),
         component("operator", vec![(Stage::Crds, crd("db.example", "Database"))]),
     ]);
-    let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+    let plan = plan(&desired, &bare()).unwrap();
     assert_eq!(plan.implied_needs(), [("app", "operator/crds")]);
 }
 
@@ -499,7 +507,7 @@ fn a_node_is_ready_after_the_pod_network_and_before_where_nobody_brings_one() {
         let mut desired = of(vec![network]);
         let ready = host(Phase::Ready, vec![(0, Reason::StageOrder)], done);
         desired.hosts = vec![host(Phase::Init, Vec::new(), done), ready];
-        let plan = plan(&desired, &Observed::nothing(false)).unwrap();
+        let plan = plan(&desired, &bare()).unwrap();
         let all = edges(&plan).into_iter().filter(|edge| edge.contains("-> kubernetes/a/ready"));
         (all.collect::<Vec<_>>(), plan.expected.as_secs())
     };

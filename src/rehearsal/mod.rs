@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 
 use self::faults::Faults;
 use self::hosts::RehearsedHosts;
-use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
+use crate::cluster::{ApplyMode, Cluster};
 use crate::execute::event::{EventKind, Reporter};
 use crate::execute::run::{Finished, Options, Shared, Signal, run};
 use crate::model::cloud::{Cloud, Role};
@@ -144,6 +144,13 @@ fn joins(step: &Step) -> Option<&str> {
         StepId::Host { host, phase: Phase::Init | Phase::Join } if !step.done => Some(host),
         StepId::Host { .. } | StepId::Stage(..) => None,
     }
+}
+
+/// A namespace that is in the cluster before the run.
+fn namespace_of(name: &str) -> Object {
+    let id = ObjectId { kind: GroupKind::new("", "Namespace"), namespace: None, name: name.to_owned() };
+    let value = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+    Object { id, version: "v1".to_owned(), value }
 }
 
 /// The workloads of which a rehearsal makes a part of the pods only.
@@ -284,6 +291,10 @@ impl Rehearsal {
             // The run's own connection is the one that suffers.
             let calm = Cluster::new(simulated.client()).await?;
             calm.ensure_system_namespace().await?;
+            let presumed = plan.presumed_namespaces();
+            for namespace in &presumed {
+                calm.apply(&namespace_of(namespace), ApplyMode::default()).await?;
+            }
             let cluster = match faults.client(&simulated) {
                 Some(client) => calm.through(client),
                 None => calm,
@@ -293,6 +304,10 @@ impl Rehearsal {
             shared.report(started);
             for fault in &faults.injected {
                 shared.report(EventKind::Warning { message: format!("injected: {fault}") });
+            }
+            for namespace in presumed {
+                let message = format!("no component makes Namespace {namespace}: it is thought to be there");
+                shared.report(EventKind::Warning { message });
             }
             for message in shortened(plan) {
                 shared.report(EventKind::Warning { message });

@@ -43,11 +43,8 @@ pub(crate) fn admit(state: &State, kind: &Kind, pod: &Value) -> Answer<()> {
         return refused(format!("pod rejected: RuntimeClass {class:?} not found"));
     }
     let namespaces = state.builtin("", "v1", "namespaces");
-    let level = state
-        .get(&namespaces, &Key::new("", namespace))
-        .and_then(|stored| stored.labels.get("pod-security.kubernetes.io/enforce"));
-    let spec = pod.get("spec").unwrap_or(&Value::Null);
-    match level.and_then(|level| pod_security::violations(level, spec)) {
+    let labels = state.get(&namespaces, &Key::new("", namespace)).map(|stored| &stored.labels);
+    match labels.and_then(|labels| pod_security::violations(labels, pod)) {
         Some(why) => refused(why),
         None => Ok(()),
     }

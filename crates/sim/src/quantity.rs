@@ -28,10 +28,38 @@ pub(crate) fn canonical(text: &str) -> Option<String> {
         exponent += power;
         Style::Decimal
     } else {
-        exponent += suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?;
+        exponent = exponent.checked_add(suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?)?;
         Style::Exponent
     };
     Some(write(mantissa, exponent, style))
+}
+
+/// The largest quantity; larger ones become it (`maxAllowed` of apimachinery's `resource` package).
+const LARGEST: i128 = i64::MAX as i128;
+
+/// Rounds to billionths, away from zero, and to the largest that there may be: then nothing below can overflow or go on.
+fn capped(mut mantissa: i128, mut exponent: i32) -> (i128, i32) {
+    while exponent < -9 && mantissa != 0 {
+        let up = i128::from(mantissa % 10 != 0) * mantissa.signum();
+        mantissa = mantissa / 10 + up;
+        exponent += 1;
+        if mantissa.abs() == 1 {
+            // However often that is rounded further.
+            exponent = -9;
+        }
+    }
+    let largest = || (LARGEST * mantissa.signum(), 0);
+    if mantissa == 0 {
+        (0, 0)
+    } else if exponent < 0 {
+        let power = 10_i128.pow(exponent.unsigned_abs());
+        if mantissa.abs() / power >= LARGEST { largest() } else { (mantissa, exponent) }
+    } else {
+        match 10_i128.checked_pow(exponent.unsigned_abs()).and_then(|power| mantissa.checked_mul(power)) {
+            Some(whole) if whole.abs() <= LARGEST => (mantissa, exponent),
+            Some(_) | None => largest(),
+        }
+    }
 }
 
 /// Reads digits and a point as a whole number and a power of ten.
@@ -44,7 +72,8 @@ fn decimal(number: &str) -> Option<(i128, i32)> {
     Some((digits.parse().ok()?, -i32::try_from(part.len()).ok()?))
 }
 
-fn write(mut mantissa: i128, mut exponent: i32, style: Style) -> String {
+fn write(mantissa: i128, exponent: i32, style: Style) -> String {
+    let (mut mantissa, mut exponent) = capped(mantissa, exponent);
     if mantissa == 0 {
         return "0".to_owned();
     }
@@ -57,11 +86,6 @@ fn write(mut mantissa: i128, mut exponent: i32, style: Style) -> String {
             power += 1;
         }
         return format!("{rest}{}", BINARY.get(power).unwrap_or(&""));
-    }
-    // Finer than a billionth is rounded up.
-    while exponent < -9 {
-        mantissa = (mantissa + 9).div_euclid(10);
-        exponent += 1;
     }
     while mantissa % 10 == 0 {
         mantissa /= 10;
@@ -108,6 +132,14 @@ mod tests {
             ("100Ki", "100Ki"),
             ("0.5Ki", "512"),
             ("-1.5", "-1500m"),
+            ("0.0000000001", "1n"),
+            ("-0.0000000001", "-1n"),
+            ("-1e-2147483000", "-1e-9"),
+            ("0.00000000011", "1n"),
+            ("0e-2147483000", "0"),
+            ("1e2147483000", "9223372036854775807"),
+            ("-9000000000000000000000", "-9223372036854775807"),
+            ("9Ei", "9223372036854775807"),
         ] {
             assert_eq!(canonical(sent).as_deref(), Some(back), "{sent}");
         }

@@ -184,6 +184,51 @@ fn nodes_and_pods_wait_for_the_network() {
 }
 
 #[test]
+fn a_daemon_set_runs_on_the_nodes_that_it_selects() {
+    beside_controllers(Controllers::default(), async |cluster, client| {
+        let term = |key: &str, operator: &str, values: Value| {
+            let one = json!({ "key": key, "operator": operator, "values": values });
+            json!({ "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
+                { "matchExpressions": [one] }, {} ] } })
+        };
+        let (server, host) = ("node-role.kubernetes.io/control-plane", "kubernetes.io/hostname");
+        let named = json!({ "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": [
+            { "matchFields": [{ "key": "metadata.name", "operator": "In", "values": ["node-3"] }] } ] } });
+        let rows = [
+            ("every", Value::Null, Value::Null, vec!["node-1", "node-2", "node-3"]),
+            ("selector", json!({ "kubernetes.io/os": "linux", server: "" }), Value::Null, vec!["node-1"]),
+            ("agents", Value::Null, term(server, "DoesNotExist", Value::Null), vec!["node-2", "node-3"]),
+            ("in", Value::Null, term(host, "In", json!(["node-2", "node-9"])), vec!["node-2"]),
+            ("both", json!({ host: "node-2" }), term(server, "Exists", Value::Null), vec![]),
+            ("field", Value::Null, named, vec!["node-3"]),
+        ];
+        for (name, selector, affinity, on) in rows {
+            let mut agent = workload("DaemonSet", name);
+            agent["spec"]["template"]["spec"]["nodeSelector"] = selector;
+            agent["spec"]["template"]["spec"]["affinity"] = json!({ "nodeAffinity": affinity });
+            apply(&client, &agent).await;
+            until(&client, &agent, "/status/numberReady", json!(on.len())).await;
+            let pods = cluster
+                .objects()
+                .into_iter()
+                .filter(|it| it["kind"] == "Pod" && it["metadata"]["labels"]["app"] == name);
+            let mut nodes: Vec<_> =
+                pods.map(|pod| pod["spec"]["nodeName"].as_str().unwrap().to_owned()).collect();
+            nodes.sort();
+            assert_eq!(nodes, on, "{name}");
+        }
+        // Another selector: the pods move.
+        let mut agent = workload("DaemonSet", "in");
+        agent["spec"]["template"]["spec"]["nodeSelector"] = json!({ host: "node-3" });
+        agent["spec"]["template"]["spec"]["affinity"] = json!({});
+        apply(&client, &agent).await;
+        until(&client, &agent, "/status/observedGeneration", json!(2)).await;
+        let pod = until(&client, &agent, "/status/numberReady", json!(1)).await;
+        assert_eq!(pod["status"]["desiredNumberScheduled"], 1);
+    });
+}
+
+#[test]
 fn webhooks_and_api_services_answer_when_their_pods_do() {
     beside_controllers(Controllers::default(), async |_, client| {
         let backend = json!({ "name": "hook", "namespace": "default" });

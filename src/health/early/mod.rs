@@ -9,9 +9,10 @@
 mod others;
 mod workloads;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::around::{self, Listed};
+use super::around::{Kept, Listed};
 use super::*;
 use crate::model::object::{GroupKind, split_api_version};
 use serde_json::json;
@@ -31,7 +32,7 @@ struct Row {
 }
 
 fn listed(objects: &[Value]) -> Listed {
-    let mut listed = Listed::default();
+    let mut parts: BTreeMap<GroupKind, Kept> = BTreeMap::new();
     let kinds = [
         ("apps", "ReplicaSet"),
         ("", "Pod"),
@@ -40,15 +41,15 @@ fn listed(objects: &[Value]) -> Listed {
         ("storage.k8s.io", "StorageClass"),
     ];
     for (group, kind) in kinds {
-        listed.parts.insert(GroupKind::new(group, kind), Vec::new());
+        parts.insert(GroupKind::new(group, kind), Kept::default());
     }
     for object in objects {
         let (group, _) = split_api_version(object["apiVersion"].as_str().unwrap());
         let kind = GroupKind::new(group, object["kind"].as_str().unwrap());
-        let kept = around::kept(&kind, object).map(Arc::new);
-        listed.parts.entry(kind).or_default().extend(kept);
+        parts.entry(kind.clone()).or_default().put(&kind, object);
     }
-    listed
+    let parts = parts.into_iter().map(|(kind, kept)| (kind, Arc::new(kept))).collect();
+    Listed { parts, ..Listed::default() }
 }
 
 fn judged(object: &Value, objects: &[Value]) -> Health {
@@ -263,7 +264,9 @@ fn a_pod_whose_volume_cannot_be_mounted_is_stuck_until_it_is() {
     assert_eq!(stuck(judged(&pod("False"), &[event("FailedScheduling", "u")])), None);
     // What passed by itself is no failure, neither is what was before the sandbox.
     let timed = |reason: &str, first: &str, last: &str| {
-        let times = [("/firstTimestamp", json!(first)), ("/lastTimestamp", json!(last))];
+        let name = json!(format!("{reason}-{last}"));
+        let times =
+            [("/firstTimestamp", json!(first)), ("/lastTimestamp", json!(last)), ("/metadata/name", name)];
         with(event(reason, "u"), &times)
     };
     let (start, soon, late) = ("2026-01-01T00:00:00Z", "2026-01-01T00:00:31Z", "2026-01-01T00:01:03Z");

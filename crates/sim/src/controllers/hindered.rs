@@ -10,7 +10,7 @@ use crate::json as tree;
 /// What keeps a pod from starting now; `None`: nothing. `references`: whether objects that it names count.
 pub(super) async fn by(objects: &Objects<'_>, pod: &Value, references: bool) -> Option<(Troubled, String)> {
     let spec = pod.get("spec")?;
-    if tree::text(spec, &["nodeName"]).is_empty() && spec.get("nodeSelector").is_some() {
+    if tree::text(spec, &["nodeName"]).is_empty() && nodes::selects(spec) {
         let all = nodes::names(objects.client).await.len();
         if nodes::selected(objects.client, spec).await.is_empty() {
             let why = format!(

@@ -40,13 +40,55 @@ pub(super) async fn names(client: &Client) -> Vec<String> {
 
 /// The names of the nodes that a pod's spec selects.
 pub(super) async fn selected(client: &Client, spec: &Value) -> Vec<String> {
-    let wanted = spec.get("nodeSelector").and_then(Value::as_object).into_iter().flatten();
-    let wanted: Vec<String> =
-        wanted.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
-    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default().labels(&wanted.join(","))).await;
-    nodes
-        .map(|list| list.items.into_iter().filter_map(|node| node.metadata.name).collect())
-        .unwrap_or_default()
+    let nodes = Api::<Node>::all(client.clone()).list(&ListParams::default()).await;
+    let nodes = nodes.map(|list| list.items).unwrap_or_default();
+    nodes.into_iter().filter(|node| fits(spec, node)).filter_map(|node| node.metadata.name).collect()
+}
+
+/// Whether a pod's spec says anything of the nodes that it may run on.
+pub(super) fn selects(spec: &Value) -> bool {
+    spec.get("nodeSelector").is_some() || required(spec).is_some()
+}
+
+fn required(spec: &Value) -> Option<&Value> {
+    tree::at(spec, &["affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution"])
+}
+
+/// Whether a node is one that a pod's spec selects: by its labels, and by one of the terms of its affinity.
+fn fits(spec: &Value, node: &Node) -> bool {
+    let mut wanted = spec.get("nodeSelector").and_then(Value::as_object).into_iter().flatten();
+    let labels = node.labels();
+    wanted.all(|(key, value)| labels.get(key).map(String::as_str) == value.as_str())
+        && required(spec).is_none_or(|required| {
+            tree::items(required, "nodeSelectorTerms").iter().any(|term| matches(term, node))
+        })
+}
+
+/// Whether a node matches all of a term; an empty term matches none.
+fn matches(term: &Value, node: &Node) -> bool {
+    let (labels, fields) = (tree::items(term, "matchExpressions"), tree::items(term, "matchFields"));
+    let name = node.name_any();
+    // The one field that there is (`metadata.name`).
+    !(labels.is_empty() && fields.is_empty())
+        && labels
+            .iter()
+            .all(|one| holds(one, node.labels().get(tree::text(one, &["key"])).map(String::as_str)))
+        && fields.iter().all(|one| holds(one, Some(&name)))
+}
+
+/// Whether a requirement holds of a label's value.
+fn holds(requirement: &Value, found: Option<&str>) -> bool {
+    let values: Vec<&str> = tree::items(requirement, "values").iter().filter_map(Value::as_str).collect();
+    let numbers = || Some((found?.parse::<i64>().ok()?, values.first()?.parse::<i64>().ok()?));
+    match tree::text(requirement, &["operator"]) {
+        "In" => found.is_some_and(|found| values.contains(&found)),
+        "NotIn" => found.is_none_or(|found| !values.contains(&found)),
+        "Exists" => found.is_some(),
+        "DoesNotExist" => found.is_none(),
+        "Gt" => numbers().is_some_and(|(found, than)| found > than),
+        "Lt" => numbers().is_some_and(|(found, than)| found < than),
+        _ => false,
+    }
 }
 
 /// The nodes that a `DaemonSet`'s pods run on; none of anything else.
@@ -54,7 +96,7 @@ pub(super) async fn of_daemons(client: &Client, workload: &Value) -> Vec<String>
     if tree::text(workload, &["kind"]) != "DaemonSet" {
         return Vec::new();
     }
-    names(client).await
+    selected(client, tree::at(workload, &["spec", "template", "spec"]).unwrap_or(&Value::Null)).await
 }
 
 /// Says of nodes whether they are ready, which they are not without a network for pods; `None`: of all.

@@ -68,28 +68,28 @@ pub(super) async fn make<'a>(client: &'a Client, world: &'a World, workload: &'a
     let namespace = tree::text(workload, &["metadata", "namespace"]);
     let objects = Objects { client, namespace };
     let kind = tree::text(workload, &["kind"]);
-    let mut nodes = nodes::names(client).await;
     let mut template = tree::at(workload, &["spec", "template"]).cloned().unwrap_or_default();
     let mut owner = workload.clone();
     if kind == "Deployment" {
         owner = replica_set(&objects, workload, &mut template).await;
     }
     let name = tree::text(&owner, &["metadata", "name"]).to_owned();
+    let mut nodes = nodes::selected(client, template.get("spec").unwrap_or(&Value::Null)).await;
     let wanted = match kind {
         "DaemonSet" => nodes.len(),
         _ => wanted(workload).min(PODS_OF_A_WORKLOAD),
     };
-    let mut live = owned(&objects, &owner, &template).await;
-    for surplus in live.split_off(wanted.min(live.len())) {
-        remove(&objects, world, &surplus).await;
+    let live = owned(&objects, &owner, &template).await;
+    let on = |pod: &Value, node: &str| tree::text(pod, &["spec", "nodeName"]) == node;
+    let stays = |pod: &Value| kind != "DaemonSet" || nodes.iter().any(|node| on(pod, node));
+    let (mut live, mut surplus): (Vec<_>, Vec<_>) = live.into_iter().partition(stays);
+    surplus.extend(live.split_off(wanted.min(live.len())));
+    for pod in surplus {
+        remove(&objects, world, &pod).await;
     }
     if kind == "DaemonSet" {
         // The nodes that have a pod stand first, as the pods do.
-        let on = |node: &String| live.iter().any(|pod| tree::text(pod, &["spec", "nodeName"]) == node);
-        nodes.sort_by_key(|node| !on(node));
-    } else {
-        let spec = template.get("spec").unwrap_or(&Value::Null);
-        nodes = nodes::selected(client, spec).await;
+        nodes.sort_by_key(|node| !live.iter().any(|pod| on(pod, node)));
     }
     let mut made: Vec<_> = live.into_iter().map(|pod| (pod, Instant::now())).collect();
     for index in made.len()..wanted {
