@@ -83,6 +83,7 @@ pub fn input(count: usize) -> Input {
                 values: Map::new(),
                 patches: Vec::new(),
                 files: BTreeMap::from([("all.yaml.j2".to_owned(), Cow::Borrowed(TEMPLATE.as_bytes()))]),
+                folder: "templates/".to_owned(),
                 artefact: None,
             }
         })

@@ -133,7 +133,7 @@ fn lint(catalogue: Catalogue, mut findings: Vec<Finding>, ui: &Ui) -> anyhow::Re
     let (bundles, components) = (catalogue.bundles.len(), catalogue.components.len());
     let checks::Planned { mistakes, notes } = checks::planned(catalogue)?;
     if !mistakes.is_empty() {
-        return Err(Problem::Many(mistakes).into());
+        return Err(Problem::Findings(mistakes).into());
     }
     match ui.format() {
         Format::Text => {

@@ -143,7 +143,7 @@ async fn answered(
     loop {
         let rendering = render::render(&loaded.components, facts, &known);
         let (Some(cluster), false) = (cluster, rendering.asked.is_empty()) else {
-            return rendering.result.map_err(flow::not_rendered);
+            return rendering.result.map_err(|errors| flow::not_rendered(errors, &loaded.components));
         };
         rounds += 1;
         if rounds > ROUNDS {

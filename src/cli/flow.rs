@@ -73,6 +73,7 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     let (file, mut findings) = CloudFile::read_far(&bytes, &name);
     if let Some(file) = &file {
         findings.extend(own_components(file, settings, &mut files));
+        findings.extend(authorities(file, settings));
     }
     let (catalogue, found) = Catalogue::load(&files);
     findings.extend(found);
@@ -115,7 +116,7 @@ impl Loaded {
 
 /// Lays the components that a cloud brings itself over the catalogue.
 fn own_components(file: &CloudFile, settings: &Settings, files: &mut Files) -> Vec<Finding> {
-    let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
+    let base = base(settings);
     let mut findings = Vec::new();
     for (name, config) in &file.cloud.components {
         let Some(path) = &config.path else { continue };
@@ -127,6 +128,19 @@ fn own_components(file: &CloudFile, settings: &Settings, files: &mut Files) -> V
         }
     }
     findings
+}
+
+/// Whether the file with additional certificate authorities can be read.
+fn authorities(file: &CloudFile, settings: &Settings) -> Option<Finding> {
+    let path = base(settings).join(file.cloud.artifacts.ca.as_ref()?);
+    let error = fs_err::File::open(&path).map(drop).err()?;
+    let mistake = file.mistake(1239, &["artifacts", "ca"], error.to_string());
+    Some(mistake.hinted(format!("it is relative to {}", settings.file)))
+}
+
+/// The folder that paths in `cozy.yaml` are relative to.
+fn base(settings: &Settings) -> PathBuf {
+    Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// Says that a catalogue has mistakes, where they do not stop anything.
@@ -152,7 +166,13 @@ pub(crate) fn only(loaded: &mut Loaded, named: &[ComponentName]) -> anyhow::Resu
 pub(crate) fn known(loaded: &Loaded, named: &[ComponentName]) -> anyhow::Result<()> {
     let all = || loaded.components.iter().map(|known| &known.component.name);
     if let Some(unknown) = named.iter().find(|name| !all().any(|known| known == *name)) {
-        let hint = did_you_mean(unknown.as_str(), all().map(ComponentName::as_str));
+        let near = did_you_mean(unknown.as_str(), all().map(ComponentName::as_str));
+        let hint = if near.is_empty() {
+            let own: Vec<&str> = all().map(ComponentName::as_str).collect();
+            format!("its components: {}", own.join(", "))
+        } else {
+            near
+        };
         let message = format!("component `{unknown}` is not part of this cloud");
         return Err(Problem::new(7001, Exit::Usage, message, hint).into());
     }
@@ -272,16 +292,13 @@ pub(crate) fn rendered_with(
     facts: &Map<String, Value>,
     missing: Missing,
 ) -> anyhow::Result<Vec<Rendered>> {
-    render::render(components, facts, &Known::nothing(missing)).result.map_err(not_rendered)
+    let rendering = render::render(components, facts, &Known::nothing(missing));
+    rendering.result.map_err(|errors| not_rendered(errors, components))
 }
 
 /// Errors of rendering for the user.
-pub(crate) fn not_rendered(errors: Vec<RenderError>) -> anyhow::Error {
-    let said = errors
-        .into_iter()
-        .map(|error| Said { code: error.code, message: error.to_string(), hint: error.hint })
-        .collect();
-    Problem::Many(said).into()
+pub(crate) fn not_rendered(errors: Vec<RenderError>, components: &[Resolved]) -> anyhow::Error {
+    Problem::Findings(errors.into_iter().map(|error| error.finding(components)).collect()).into()
 }
 
 /// A gate, objects for which it holds, and objects for which it does not.
@@ -370,8 +387,7 @@ pub(crate) fn no_plan_of(errors: Vec<PlanError>, masks: &Masks) -> anyhow::Error
 
 /// Where the kubeconfig of a cluster on hosts is kept: beside `cozy.yaml`.
 pub(crate) fn own_kubeconfig(cloud: &Cloud, settings: &Settings) -> PathBuf {
-    let folder = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
-    folder.join(format!("{}.kubeconfig", cloud.name))
+    base(settings).join(format!("{}.kubeconfig", cloud.name))
 }
 
 /// Connects to the cluster of a cloud: the user's kubeconfig, or that of its hosts.

@@ -10,7 +10,7 @@ use futures::future;
 
 use super::artefacts;
 use super::flow::{self, Loaded};
-use super::preflight::{self, HostArgs};
+use super::preflight::{self, HostArgs, WorkArgs};
 use crate::cluster::lease::Holder;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::run::Signal;
@@ -20,6 +20,8 @@ use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, HostState};
 use crate::model::names::is_dns_label;
 use crate::model::release::Binary;
+use crate::plan::Plan;
+use crate::plan::planner::{self, Desired, Observed};
 use crate::preflight::Seen;
 use crate::provider::kubeadm::steps::{LocalFile, Supplies};
 use crate::provider::kubeadm::{Gone, Node, Parts, Refusal, Runner};
@@ -29,15 +31,24 @@ use crate::ui::{Ui, preflight as draw};
 /// The release of cozy that this is.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Looks at the hosts; `Err`: preflight failed, and it was said why. Other runs are kept off as long as the runner
-/// lives; `patience` is how long they are waited for.
+/// Why hosts are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose {
+    /// To show what would be done: nothing is fetched, and other runs go on.
+    Plan,
+    /// To do it: other runs are waited for so long, and kept off as long as the runner lives.
+    Install(Duration),
+}
+
+/// Looks at the hosts; `Err`: preflight failed, and it was said why.
 pub(super) async fn runner(
-    args: &HostArgs,
-    (remove, patience): (bool, Duration),
+    args: &WorkArgs,
+    purpose: Purpose,
     loaded: &Loaded,
     settings: &Settings,
     ui: &Ui,
 ) -> anyhow::Result<Result<Runner, Exit>> {
+    let WorkArgs { remove_hosts: remove, look: args } = args;
     let cloud = &loaded.file.cloud;
     let release = &loaded.release;
     // Hundreds of megabytes are read while the hosts are asked.
@@ -56,8 +67,10 @@ pub(super) async fn runner(
         ui.error(&draw::text(cloud.name.as_str(), hosts, &found.findings, found.skipped, ui.width()));
         return Ok(Err(Exit::Preflight));
     }
-    let away = gone.iter().filter_map(|gone| gone.session.as_ref());
-    hold(found.sessions.iter().chain(away), "cozy install", patience).await?;
+    if let Purpose::Install(patience) = purpose {
+        let away = gone.iter().filter_map(|gone| gone.session.as_ref());
+        hold(found.sessions.iter().chain(away), "cozy install", patience).await?;
+    }
     let nodes =
         found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
     let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
@@ -66,7 +79,7 @@ pub(super) async fn runner(
     let supplies = Supplies { release, images: &images, programs: &programs };
     let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
     let sessions = found.sessions;
-    let parts = Parts { cloud: cloud.clone(), nodes, sessions, gone, remove, kubeconfig };
+    let parts = Parts { cloud: cloud.clone(), nodes, sessions, gone, remove: *remove, kubeconfig };
     let mut runner = Runner::new(parts, &supplies).await.map_err(refused)?;
     for note in runner.notes() {
         ui.note(note);
@@ -74,12 +87,30 @@ pub(super) async fn runner(
     for name in runner.held() {
         ui.note(format!("{name} has `state: removed` and is still there: --remove-hosts takes it out"));
     }
+    if matches!(purpose, Purpose::Plan) {
+        return Ok(Ok(runner));
+    }
     // Before the plan is shown: what cannot be had, or is not what was locked, stops everything.
     match binaries(&runner.needs(release), cloud, settings, ui).await? {
         Ok(held) => runner.hold(held),
         Err(signal) => return Ok(Err(artefacts::interrupted(signal, "cozy install", ui))),
     }
     Ok(Ok(runner))
+}
+
+/// What is done on hosts before anything else can be planned, because the API server lets nobody in, or does not run.
+pub(super) fn urgent(runner: &Runner, ui: &Ui) -> anyhow::Result<Option<Plan>> {
+    let hosts = runner.urgent();
+    if hosts.is_empty() {
+        return Ok(None);
+    }
+    ui.note(if runner.has_ended() {
+        "certificates have ended: they are renewed before anything else"
+    } else {
+        "an API server does not answer, and settings changed: they are applied before anything else"
+    });
+    let desired = Desired { hosts, ..Desired::default() };
+    planner::plan(&desired, &Observed::nothing(false)).map(Some).map_err(flow::no_plan)
 }
 
 /// Fetches files of a release. `Err(signal)` inside: interrupted.

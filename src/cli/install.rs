@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use futures::FutureExt as _;
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::allow::Allow;
@@ -13,8 +14,9 @@ use super::artefacts;
 use super::desire;
 use super::existing;
 use super::flow::{self, Loaded};
-use super::plan::OwnFacts;
-use super::preflight::{HostArgs, leave_out, skipped};
+use super::hosts::Purpose;
+use super::plan::{OwnFacts, Planned, planned};
+use super::preflight::{WorkArgs, leave_out, skipped};
 use super::{secrets, signals};
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
@@ -36,7 +38,6 @@ use crate::render::Missing;
 use crate::settings::{self, Settings, ThisMachine};
 use crate::ui::diagnosis::Facts;
 use crate::ui::picture::{self, Form, Picture};
-use crate::ui::table::table;
 use crate::ui::timeline::Timeline;
 use crate::ui::{Format, Tee, Ui, log, plan as draw};
 
@@ -67,27 +68,13 @@ pub(super) struct Args {
     wait_lock: Option<Duration>,
     #[command(flatten)]
     allow: Allow,
-    /// Take hosts with `state: removed` out of the cluster, and clean them
-    #[arg(long, env = "COZY_REMOVE_HOSTS", value_parser = FalseyValueParser::new())]
-    remove_hosts: bool,
     #[command(flatten)]
-    hosts: HostArgs,
+    hosts: WorkArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args {
-        rehearse,
-        seed,
-        ref inject,
-        ref timeline,
-        yes,
-        timeout,
-        wait_lock,
-        allow,
-        remove_hosts: remove,
-        ref hosts,
-    } = *args;
+    let Args { rehearse, seed, ref inject, ref timeline, yes, timeout, wait_lock, allow, ref hosts } = *args;
     let allowed = Allowed::from(allow);
     if ui.format() == Format::Yaml {
         return Err(Problem::new(
@@ -99,10 +86,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         .into());
     }
     if inject.iter().any(|fault| fault == "help") {
-        let rows: Vec<Vec<String>> =
-            faults::KNOWN.iter().map(|(form, what)| vec![(*form).to_owned(), (*what).to_owned()]).collect();
-        ui.data(&table(&["FAULT", "WHAT HAPPENS"], &rows, ui.width()))?;
-        return Ok(Exit::Done);
+        return known_faults(ui);
     }
     let injected = injected(inject, rehearse)?;
     timeline.as_deref().map_or(Ok(()), flow::writable)?;
@@ -136,8 +120,20 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         run.rehearsed(&desired, &plan, faults)
     } else {
         desire::refuse(&loaded)?;
-        flow::runtime()?.block_on(run.real((hosts, remove), allowed))
+        flow::runtime()?.block_on(run.real(hosts, allowed))
     }
+}
+
+/// Lists the faults that can be injected.
+fn known_faults(ui: &Ui) -> anyhow::Result<Exit> {
+    if ui.format() == Format::Text {
+        let lines = faults::KNOWN.iter().map(|(form, what)| format!("{form}\n    {what}\n"));
+        ui.data(&lines.collect::<String>())?;
+    } else {
+        let known = faults::KNOWN.iter().map(|(form, what)| json!({ "form": form, "what": what }));
+        ui.document(&json!({ "schema": "cozy/v1/faults", "faults": known.collect::<Vec<_>>() }))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// A file that a timeline can be written to.
@@ -244,10 +240,10 @@ impl Run<'_> {
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
-    async fn real(&self, (hosts, remove): (&HostArgs, bool), allowed: Allowed) -> anyhow::Result<Exit> {
+    async fn real(&self, hosts: &WorkArgs, allowed: Allowed) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let (runner, cluster) = if kubeadm {
-            let runner = match self.runner(hosts, remove).await? {
+            let runner = match self.runner(hosts).await? {
                 Ok(runner) => runner,
                 Err(exit) => return Ok(exit),
             };
@@ -256,7 +252,7 @@ impl Run<'_> {
         } else {
             let cluster = flow::connect(&self.loaded.file.cloud, self.settings).await?;
             let mut findings = existing::basics(self.loaded, &cluster, self.settings).await?;
-            let skipped = leave_out(&mut findings, &skipped(hosts)?);
+            let skipped = leave_out(&mut findings, &skipped(&hosts.look)?);
             if let Some(exit) = existing::refused(self.loaded, &findings, skipped, self.ui) {
                 return Ok(exit);
             }
@@ -308,13 +304,8 @@ impl Run<'_> {
         let hosts: &dyn Hosts = runner.map_or(&Simulated, |runner| runner);
         let patience = Instant::now() + self.wait_lock;
         loop {
-            let mut wanted = desire::wanted(self.loaded, cluster, allowed).await?;
-            wanted.desired.hosts = runner.map(Runner::steps).unwrap_or_default();
-            let masks = wanted.masks.clone();
-            flow::mention_idle_gates(&wanted.desired, self.ui);
-            let version = runner.map(Runner::version).or(wanted.version()).unwrap_or_default();
-            let facts = OwnFacts::new(self.loaded, version);
-            let (plan, inventories) = wanted.plan(self.settings.concurrency, self.ui).await?;
+            let Planned { plan, facts, inventories, masks } =
+                planned(self.loaded, (cluster, runner), allowed, self.settings, self.ui).await?;
             if plan.is_empty() {
                 return self.nothing_to_do(&plan, (inventories, cluster, hosts), &facts).await.map(Err);
             }
@@ -334,22 +325,15 @@ impl Run<'_> {
     }
 
     /// The hosts, with certificates and settings that let work be done.
-    async fn runner(&self, hosts: &HostArgs, remove: bool) -> anyhow::Result<Result<Runner, Exit>> {
-        let how = (remove, self.wait_lock);
-        let found = super::hosts::runner(hosts, how, self.loaded, self.settings, self.ui).await?;
+    async fn runner(&self, hosts: &WorkArgs) -> anyhow::Result<Result<Runner, Exit>> {
+        let purpose = Purpose::Install(self.wait_lock);
+        let found = super::hosts::runner(hosts, purpose, self.loaded, self.settings, self.ui).await?;
         let runner = match found {
-            Ok(runner) if !runner.urgent().is_empty() => runner,
-            other => return Ok(other),
+            Ok(runner) => runner,
+            Err(exit) => return Ok(Err(exit)),
         };
-        // The API server lets nobody in, or does not run: there is nothing else to plan before that is mended.
-        let desired = Desired { hosts: runner.urgent(), ..Desired::default() };
-        let plan = planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;
+        let Some(plan) = super::hosts::urgent(&runner, self.ui)? else { return Ok(Ok(runner)) };
         let facts = OwnFacts::new(self.loaded, runner.version());
-        self.ui.note(if runner.has_ended() {
-            "certificates have ended: they are renewed before anything else"
-        } else {
-            "an API server does not answer, and settings changed: they are applied before anything else"
-        });
         if !self.confirm(&plan, &facts, false)? {
             self.ui.note("declined: nothing was written");
             return Ok(Err(Exit::Failed));

@@ -96,7 +96,7 @@ fn is_related(gate: &Gate, spec: &GateSpec, kind: &GroupKind) -> bool {
 #[derive(Default)]
 pub(super) struct Planned {
     /// Why they cannot be rendered, or planned.
-    pub(super) mistakes: Vec<Said>,
+    pub(super) mistakes: Vec<Finding>,
     /// Written needs that are implied already, edges that were left out, bundles that could not be looked at.
     pub(super) notes: Vec<String>,
 }
@@ -123,14 +123,25 @@ pub(super) fn planned(mut catalogue: Catalogue) -> anyhow::Result<Planned> {
                 Problem::Many(said) => planned.mistakes.extend(
                     said.into_iter()
                         .filter(|said| known.insert(said.message.clone()))
-                        .map(|said| Said { message: format!("bundle `{bundle}`: {}", said.message), ..said }),
+                        .map(|said| said.of_bundle(bundle)),
                 ),
+                Problem::Findings(found) => planned
+                    .mistakes
+                    .extend(found.into_iter().filter(|found| known.insert(found.message.clone()))),
                 other => return Err(other.into()),
             },
         }
         catalogue = loaded.catalogue;
     }
     Ok(planned)
+}
+
+impl Said {
+    /// The same as a finding of a bundle.
+    fn of_bundle(self, bundle: &BundleName) -> Finding {
+        let finding = Finding::error(self.code.0, format!("bundle `{bundle}`: {}", self.message));
+        Finding { hint: self.hint, ..finding }
+    }
 }
 
 /// A cloud of one server with a bundle's components; or what else it would have to say.

@@ -1,14 +1,21 @@
-//! `cozy plan`: what would happen, and why in this order.
+//! `cozy plan`: what would happen, and why in this order. `install` plans by
+//! the same functions.
 
 use super::allow::Allow;
 use super::artefacts;
 use super::desire;
 use super::flow::{self, Loaded};
+use super::hosts::Purpose;
+use super::preflight::WorkArgs;
 use super::secrets;
+use crate::cluster::Cluster;
+use crate::cluster::inventory::Inventories;
 use crate::error::{Exit, Problem};
-use crate::model::cloud::Provider;
+use crate::model::cloud::{Cloud, Provider};
+use crate::model::mask::Masks;
 use crate::plan::Plan;
-use crate::plan::planner::{self, Observed};
+use crate::plan::planner::{self, Allowed, Observed};
+use crate::provider::kubeadm::Runner;
 use crate::render::Missing;
 use crate::settings::Settings;
 use crate::ui::diagnosis::Facts;
@@ -32,52 +39,139 @@ pub(super) struct Args {
     rehearse: bool,
     #[command(flatten)]
     allow: Allow,
+    #[command(flatten)]
+    hosts: WorkArgs,
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum View {
+    /// An empty cluster that is simulated.
+    Rehearsal,
+    /// Servers with nothing on them: nobody installed this cloud from here yet.
+    Fresh,
+    /// The hosts, and the cluster on them.
+    Hosts,
+    /// A cluster that others made.
+    Cluster,
+}
+
+impl View {
+    fn of(cloud: &Cloud, rehearse: bool, settings: &Settings) -> Self {
+        match cloud.kubernetes.provider {
+            _ if rehearse => Self::Rehearsal,
+            Provider::Existing => Self::Cluster,
+            Provider::Kubeadm if flow::own_kubeconfig(cloud, settings).exists() => Self::Hosts,
+            Provider::Kubeadm => Self::Fresh,
+        }
+    }
+
+    /// Whether something real is looked at.
+    fn is_real(self) -> bool {
+        matches!(self, Self::Hosts | Self::Cluster)
+    }
 }
 
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
-    let Args { diff, graph, exit_code, rehearse, allow } = args;
+    let Args { diff, graph, exit_code, rehearse, allow, hosts } = args;
     let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
-    let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
-    if existing && !rehearse {
+    let view = View::of(&loaded.file.cloud, rehearse, settings);
+    if view.is_real() {
         secrets::read(&mut loaded, settings)?;
     }
-    // Without a cluster there is nothing to compare with: hosts are planned as if they were fresh.
-    let simulated = rehearse || !existing;
-    if let Err(signal) = artefacts::attach(&mut loaded, settings, (!simulated).then_some(ui))? {
+    if let Err(signal) = artefacts::attach(&mut loaded, settings, view.is_real().then_some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy plan", ui));
     }
-    let (plan, version) = if simulated {
-        let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allow.into());
-        flow::mention_idle_gates(&desired, ui);
-        (
-            planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?,
-            flow::version(&loaded.file.cloud),
-        )
-    } else {
+    if view.is_real() {
         desire::refuse(&loaded)?;
-        flow::runtime()?.block_on(observed(&loaded, settings, allow, ui))?
-    };
-    if simulated && !rehearse {
-        ui.note("note: neither hosts nor cluster were looked at: this is the plan for servers with nothing on them");
     }
-    let facts = OwnFacts::new(&loaded, &version);
+    let allowed = allow.into();
+    let (plan, facts) = match view {
+        View::Rehearsal | View::Fresh => simulated(&loaded, allowed, ui)?,
+        View::Cluster => flow::runtime()?.block_on(async {
+            let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+            let Planned { plan, facts, .. } =
+                planned(&loaded, (Some(&cluster), None), allowed, settings, ui).await?;
+            anyhow::Ok((plan, facts))
+        })?,
+        View::Hosts => {
+            let found = of_hosts(&hosts, &loaded, allowed, settings, ui);
+            match flow::runtime()?.block_on(found)? {
+                Ok(found) => found,
+                Err(exit) => return Ok(exit),
+            }
+        }
+    };
+    if view == View::Fresh {
+        let cloud = &loaded.file.cloud.name;
+        ui.note(format!(
+            "note: cloud {cloud} was not installed from here yet (there is no `{cloud}.kubeconfig`): this is the plan \
+             for servers with nothing on them; `cozy preflight` looks at them"
+        ));
+    }
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
     Ok(if exit_code && !plan.is_empty() { Exit::Changes } else { Exit::Done })
 }
 
-async fn observed(
+/// The plan for a cluster that is still to be made, with stand-ins for what is not at hand.
+fn simulated(loaded: &Loaded, allowed: Allowed, ui: &Ui) -> anyhow::Result<(Plan, OwnFacts)> {
+    let cloud = &loaded.file.cloud;
+    let desired = flow::desired(loaded, flow::rendered(loaded, Missing::StandIn)?, allowed);
+    flow::mention_idle_gates(&desired, ui);
+    let existing = cloud.kubernetes.provider == Provider::Existing;
+    let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
+    Ok((plan, OwnFacts::new(loaded, &flow::version(cloud))))
+}
+
+/// The plan as `install` would make it now. `Err`: preflight failed, and it was said why.
+async fn of_hosts(
+    hosts: &WorkArgs,
     loaded: &Loaded,
+    allowed: Allowed,
     settings: &Settings,
-    allow: Allow,
     ui: &Ui,
-) -> anyhow::Result<(Plan, String)> {
-    let cluster = flow::connect(&loaded.file.cloud, settings).await?;
-    let wanted = desire::wanted(loaded, Some(&cluster), allow.into()).await?;
-    let version = wanted.version().unwrap_or_default().to_owned();
+) -> anyhow::Result<Result<(Plan, OwnFacts), Exit>> {
+    let found = super::hosts::runner(hosts, Purpose::Plan, loaded, settings, ui).await?;
+    let runner = match found {
+        Ok(runner) => runner,
+        Err(exit) => return Ok(Err(exit)),
+    };
+    if let Some(plan) = super::hosts::urgent(&runner, ui)? {
+        return Ok(Ok((plan, OwnFacts::new(loaded, runner.version()))));
+    }
+    let cluster = runner.cluster().await.map_err(flow::failure)?;
+    let from = (cluster.as_ref(), Some(&runner));
+    let Planned { plan, facts, .. } = planned(loaded, from, allowed, settings, ui).await?;
+    Ok(Ok((plan, facts)))
+}
+
+/// A plan with what it was made from.
+pub(super) struct Planned {
+    pub(super) plan: Plan,
+    pub(super) facts: OwnFacts,
+    pub(super) inventories: Inventories,
+    /// What nothing may show.
+    pub(super) masks: Masks,
+}
+
+/// Plans for what is there now: a cluster, hosts, or both.
+pub(super) async fn planned(
+    loaded: &Loaded,
+    (cluster, runner): (Option<&Cluster>, Option<&Runner>),
+    allowed: Allowed,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<Planned> {
+    let mut wanted = desire::wanted(loaded, cluster, allowed).await?;
+    wanted.desired.hosts = runner.map(Runner::steps).unwrap_or_default();
+    let masks = wanted.masks.clone();
     flow::mention_idle_gates(&wanted.desired, ui);
-    Ok((wanted.plan(settings.concurrency, ui).await?.0, version))
+    let version = runner.map(Runner::version).or(wanted.version()).unwrap_or_default();
+    let facts = OwnFacts::new(loaded, version);
+    let (plan, inventories) = wanted.plan(settings.concurrency, ui).await?;
+    Ok(Planned { plan, facts, inventories, masks })
 }
 
 fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {

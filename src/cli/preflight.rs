@@ -46,6 +46,16 @@ pub(super) struct HostArgs {
     accept_new_host_keys: bool,
 }
 
+/// Flags of commands that plan what is done on hosts.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct WorkArgs {
+    /// Take hosts with `state: removed` out of the cluster, and clean them
+    #[arg(long, env = "COZY_REMOVE_HOSTS", value_parser = FalseyValueParser::new())]
+    pub(super) remove_hosts: bool,
+    #[command(flatten)]
+    pub(super) look: HostArgs,
+}
+
 /// What was found on all hosts.
 #[derive(Default)]
 pub(super) struct Found {

@@ -10,6 +10,7 @@ use cel::{Context, ExecutionError, IdedExpr, Program, Value as CelValue};
 use serde_json::Value;
 
 use super::around::Around;
+use super::cel_type::is_never_bool;
 use super::fuel::{self, Tank, Unbounded};
 use super::quantity;
 use crate::model::object::GroupKind;
@@ -83,6 +84,9 @@ pub(crate) enum GateError {
     /// It uses regular expressions in a way that is not known before it is evaluated.
     #[error("`matches` takes a regular expression as text ('^v[0-9]+$') of a moderate size")]
     Pattern,
+    /// It is never true or false.
+    #[error("the expression is never true or false: compare what it gives with something")]
+    NoBool,
     /// It is too long or too deep.
     #[error("the expression is longer than {LONGEST} bytes or nested deeper than {DEEPEST} levels")]
     TooLarge,
@@ -130,6 +134,9 @@ impl Gate {
         let is_known = |name: &str| FUNCTIONS.contains(&name) || quantity::FUNCTIONS.contains(&name);
         if let Some(unknown) = functions.find(|name| !is_operator(name) && !is_known(name)) {
             return Err(GateError::Function(unknown.to_owned()));
+        }
+        if is_never_bool(program.expression()) {
+            return Err(GateError::NoBool);
         }
         let mut asked = Asked::default();
         asked_for(program.expression(), &mut asked)?;

@@ -5,6 +5,7 @@
 pub(crate) mod admission;
 pub(crate) mod around;
 pub(crate) mod cel;
+mod cel_type;
 mod custom;
 #[cfg(test)]
 mod early;

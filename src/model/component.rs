@@ -264,6 +264,8 @@ pub(crate) struct Resolved {
     pub(crate) patches: Vec<super::cloud::ObjectPatch>,
     /// The component's files by name, without its folder.
     pub(crate) files: BTreeMap<String, Cow<'static, [u8]>>,
+    /// Their folder as people know it, with a slash at its end.
+    pub(crate) folder: String,
     /// The chart's or manifest's bytes, where it is at hand.
     pub(crate) artefact: Option<Bytes>,
 }

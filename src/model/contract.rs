@@ -137,7 +137,9 @@ impl Checks<'_> {
         let Read { source, root, .. } = yaml::read(bytes, &format!("{folder}{name}"));
         let place = match &fault {
             SchemaFault::Json(error) => source.place(error.line(), error.column()),
-            SchemaFault::Schema { at, .. } | SchemaFault::Reference { at, .. } => {
+            SchemaFault::Schema { at, .. }
+            | SchemaFault::Reference { at, .. }
+            | SchemaFault::Default { at, .. } => {
                 root.map_or(0..0, |root| root.at(at.split('/').skip(1)).range.clone())
             }
             SchemaFault::Heavy => root.map_or(0..0, |root| root.range),
@@ -148,6 +150,7 @@ impl Checks<'_> {
             SchemaFault::Reference { .. } => {
                 "refer to schemas by `$ref: \"#/$defs/NAME\"`, as it is spelled there, without anchors and nested ids"
             }
+            SchemaFault::Default { .. } => "write a default that the schema allows",
             SchemaFault::Heavy => "write out what is needed, with fewer `$ref`, `allOf` and `anyOf`",
         };
         self.findings.push(Finding::error(1216, fault.to_string()).on(&source, place).hinted(hint));

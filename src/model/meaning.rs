@@ -97,6 +97,19 @@ impl Checker<'_> {
                 }
             }
         }
+        self.outside(&known);
+    }
+
+    /// Hosts and the API's endpoint have addresses that are nobody else's.
+    fn outside(&mut self, known: &Known) {
+        let endpoint = self.cloud.kubernetes.endpoint.as_deref();
+        if let Some(address) = endpoint.and_then(texts::endpoint_address)
+            && let Ok(range) = Range::pool(&address.to_string())
+            && let Some((other, _)) = known.iter().find(|(_, other)| other.overlaps(&range))
+        {
+            let message = format!("the endpoint {address} is inside {other}");
+            self.add(1201, &["kubernetes", "endpoint"], message, "give it an address of its own");
+        }
         for (index, host) in self.cloud.hosts.iter().enumerate() {
             let Some(address) = host.address.as_deref() else { continue };
             let Ok(range) = Range::pool(address) else { continue };
@@ -191,12 +204,16 @@ impl Checker<'_> {
     }
 
     fn domain(&mut self) {
-        if let Some(domain) = &self.cloud.domain
-            && domain.parse::<IpAddr>().is_ok()
-        {
-            let message = format!("`domain` is the address {domain}");
-            self.add(1238, &["domain"], message, "write a name such as `cloud.example.org`");
-        }
+        let Some(domain) = &self.cloud.domain else { return };
+        let message = if domain.parse::<IpAddr>().is_ok() {
+            format!("`domain` is the address {domain}")
+        } else if is_dns_subdomain(domain) {
+            return;
+        } else {
+            format!("`domain` is `{domain}`, which is no DNS name")
+        };
+        let hint = "write a name such as `cloud.example.org`: labels of at most 63 letters, digits and `-`";
+        self.add(1238, &["domain"], message, hint);
     }
 
     fn kubernetes(&mut self) {

@@ -200,6 +200,7 @@ impl Resolving<'_> {
             values,
             patches: config.map(|config| config.patches.clone()).unwrap_or_default(),
             files: known.files.clone(),
+            folder: known.folder.clone(),
             artefact: None,
         }
     }

@@ -2,6 +2,7 @@
 //! validation, for editors, and for `cozy schema`. The errors of the library
 //! become findings with a place and words.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use jsonschema::Validator;
@@ -120,6 +121,14 @@ pub(crate) enum SchemaFault {
         /// What is wrong there.
         message: String,
     },
+    /// A default is not what its own schema allows.
+    #[error("the default does not fit: {message}")]
+    Default {
+        /// Where, a JSON pointer.
+        at: String,
+        /// What is wrong with it.
+        message: String,
+    },
     /// Checking values against it would take too long.
     #[error("more than {} schemas judge one value: references and alternatives multiply", weight::MOST)]
     Heavy,
@@ -152,7 +161,30 @@ impl SettingsSchema {
         secrets(&mut schema, 0);
         let validator = jsonschema::validator_for(&schema)
             .map_err(|error| fault(error.instance_path().to_string(), error.to_string()))?;
-        Ok(Self { schema, validator, weight })
+        let read = Self { schema, validator, weight };
+        match read.wrong_default() {
+            Some((at, message)) => Err(SchemaFault::Default { at, message }),
+            None => Ok(read),
+        }
+    }
+
+    /// A default that the schema itself refuses, with its place. What only other settings make wrong is none.
+    fn wrong_default(&self) -> Option<(String, String)> {
+        let mut all = Map::new();
+        let mut places = BTreeMap::new();
+        given(&self.schema, &mut all, ("", ""), &mut places);
+        let all = Value::Object(all);
+        if self.is_too_much(&all) {
+            return None;
+        }
+        self.validator.iter_errors(&all).find_map(|error| {
+            let at = error.instance_path().to_string();
+            let within = |place: &str| {
+                at.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            let (_, schema) = places.iter().find(|(place, _)| within(place))?;
+            Some((format!("{schema}/default"), error.to_string()))
+        })
     }
 
     /// Whether checking a value would take too long.
@@ -265,6 +297,30 @@ fn secrets(schema: &mut Value, depth: usize) {
         Value::Object(map) => map.values_mut().for_each(|inner| secrets(inner, depth + 1)),
         Value::Array(items) => items.iter_mut().for_each(|inner| secrets(inner, depth + 1)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// The defaults of a schema as settings. `at` is where these stand, and where their schema stands; `places` takes the
+/// same of each default. Both are JSON pointers.
+fn given(
+    schema: &Value,
+    settings: &mut Map<String, Value>,
+    at: (&str, &str),
+    places: &mut BTreeMap<String, String>,
+) {
+    for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let escaped = key.replace('~', "~0").replace('/', "~1");
+        let (own, of_schema) = (format!("{}/{escaped}", at.0), format!("{}/properties/{escaped}", at.1));
+        if let Some(default) = property.get("default") {
+            settings.insert(key.clone(), default.clone());
+            places.insert(own, of_schema);
+            continue;
+        }
+        let mut inner = Map::new();
+        given(property, &mut inner, (&own, &of_schema), places);
+        if !inner.is_empty() {
+            settings.insert(key.clone(), Value::Object(inner));
+        }
     }
 }
 

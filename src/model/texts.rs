@@ -1,6 +1,8 @@
 //! Texts of `cozy.yaml` that others read: Kubernetes versions, labels, taints, URLs, users, address ranges that
 //! mean something. Each function says what is wrong, or nothing.
 
+use std::net::IpAddr;
+
 use super::names::is_dns_subdomain;
 use super::ranges::Range;
 
@@ -27,19 +29,29 @@ pub(super) fn kubernetes(version: &str) -> Result<(), String> {
     ))
 }
 
-/// Checks `HOST` or `HOST:PORT`.
-pub(super) fn endpoint(text: &str) -> Result<(), String> {
+/// `HOST` or `HOST:PORT` in its parts.
+fn host_and_port(text: &str) -> (&str, Option<&str>) {
     let bracketed = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let (host, port) = match bracketed {
+    match bracketed {
         Some((host, "")) => (host, None),
         Some((host, rest)) => (host, rest.strip_prefix(':').or(Some(rest))),
         None if text.parse::<std::net::Ipv6Addr>().is_ok() => (text, None),
         None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
+    }
+}
+
+/// The address of `HOST` or `HOST:PORT`; `None`: it is a name.
+pub(super) fn endpoint_address(text: &str) -> Option<IpAddr> {
+    host_and_port(text).0.parse().ok()
+}
+
+/// Checks `HOST` or `HOST:PORT`.
+pub(super) fn endpoint(text: &str) -> Result<(), String> {
+    let (host, port) = host_and_port(text);
     if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
         return Err(format!("`{text}` has no port from 1 to 65535"));
     }
-    let known = host.parse::<std::net::IpAddr>().is_ok() || is_dns_subdomain(host);
+    let known = host.parse::<IpAddr>().is_ok() || is_dns_subdomain(host);
     if known { Ok(()) } else { Err(format!("`{text}` is not a name or address, with or without a port")) }
 }
 

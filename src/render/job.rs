@@ -9,7 +9,7 @@ use minijinja::{Environment, ErrorKind};
 use serde_json::{Value, json};
 
 use super::world::Lookup;
-use super::{Known, Missing, RenderError, Rendered, limits, stand_in, template, yaml};
+use super::{Known, Missing, Refused, RenderError, Rendered, limits, stand_in, template, yaml};
 use crate::code::Code;
 use crate::model::artefact::Digest;
 use crate::model::cloud::ObjectPatch;
@@ -393,7 +393,9 @@ fn namespace_object(namespace: &NamespaceSpec) -> Option<Object> {
 }
 
 pub(super) fn message_of(error: &minijinja::Error) -> String {
+    let refused = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Refused>);
     match error.detail() {
+        Some(detail) if refused => detail.to_owned(),
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
     }

@@ -1,8 +1,8 @@
 //! What one template may cost: instructions and bytes.
 
-/// How many instructions one template may take: loops over loops end, and no template of the catalogue takes a
-/// thousandth of it.
-pub(super) const FUEL: u64 = 5_000_000;
+/// How many instructions one template may take; 64 bytes of what it makes count as one, so that it makes 64 MB at most.
+/// Loops over loops end, and no template of the catalogue takes a hundredth of it.
+pub(super) const FUEL: u64 = 1_000_000;
 
 /// How many bytes one template may render.
 pub(super) const LARGEST: usize = 16 * 1024 * 1024;

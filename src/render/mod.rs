@@ -203,7 +203,18 @@ fn environment() -> Environment<'static> {
     environment.set_syntax(whitespace.expect("the default delimiters are valid"));
     environment.set_auto_escape_callback(|_| AutoEscape::Json);
     environment.add_filter("text", text_filter);
+    environment.add_function("fail", fail);
     environment
+}
+
+/// What a template says of settings that cannot be rendered, as Helm's `fail`.
+#[derive(Debug, thiserror::Error)]
+#[error("the template refuses its settings")]
+struct Refused;
+
+/// Ends a template with words of its own.
+fn fail(words: &str) -> Result<minijinja::Value, minijinja::Error> {
+    Err(minijinja::Error::new(ErrorKind::InvalidOperation, words.to_owned()).with_source(Refused))
 }
 
 /// Prints a value as raw text in a block scalar. Further lines are indented by

@@ -45,6 +45,7 @@ fn shop(files: &Files, values: &Value) -> Resolved {
         values: values.as_object().cloned().unwrap(),
         patches: Vec::new(),
         files: BTreeMap::new(),
+        folder: String::new(),
         artefact: Some(packed(files)),
     }
 }
@@ -236,6 +237,7 @@ fn things(name: &str) -> Resolved {
     Resolved {
         component: serde_json::from_value(component).unwrap(),
         files: [("crd.yaml".to_owned(), crd.as_bytes().into())].into(),
+        folder: String::new(),
         artefact: None,
         ..shop(&Files::new(), &json!({}))
     }

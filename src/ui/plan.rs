@@ -96,10 +96,11 @@ fn row(plan: &Plan, costs: &[Cost], name: &str, critical: bool, width: usize, ho
         Some(Step { id: StepId::Host { .. }, .. }) if hosts > 0 => text::count(hosts, "host"),
         _ => signs(Counts::of(steps.iter().copied())),
     };
-    let after = befores(plan, name);
-    let after = if after.is_empty() { String::new() } else { format!("   after {}", after.join(", ")) };
+    let after = text::after(&befores(plan, name));
     let line = format!("  {mark} {}  {} {took:>6}{after}", text::fit(&clean(name), 22), text::fit(&what, 13));
-    text::cut(line.trim_end(), width) + "\n"
+    // What follows stands below the first name, where there is room for that.
+    let indent = if width < 80 { 8 } else { 57 };
+    text::wrap(line.trim_end(), width, indent) + "\n"
 }
 
 /// What is done on a host that takes something away or stops it; what is only added needs no words.

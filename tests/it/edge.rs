@@ -30,6 +30,21 @@ const VARIANTS: [&str; 4] = [
 ];
 
 #[test]
+fn announcing_by_bgp_needs_somebody_to_announce_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = cloud(&folder, 1, "network: { loadBalancer: [10.1.0.0/24], announce: bgp }");
+    let output = cozy(&["validate", "-f", &file]);
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    for words in [
+        "component `cilium`: `announce: bgp` needs routers: name them in `components.cilium.settings.bgp.peers`",
+        "templates/cilium/bgp.yaml.j2:3:1",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
 fn edge_is_rehearsed_on_1_3_and_10_servers_in_the_time_that_its_plan_says() {
     let folder = tempfile::tempdir().unwrap();
     for servers in [1, 3, 10] {

@@ -165,3 +165,32 @@ fn broken_files_3() {
       = help: check commas, quotes and brackets here and above
     ");
 }
+
+#[test]
+fn gates_and_defaults_that_cannot_be() {
+    assert_snapshot!(component("gates: [{ of: Pod/a, cel: 'size(object.spec.containers)' }]"), @r"
+    error[C1215]: the expression is never true or false: compare what it gives with something
+     --> templates/mine/component.yaml:7:27
+      |
+    7 | gates: [{ of: Pod/a, cel: 'size(object.spec.containers)' }]
+      |                           ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = help: gates are CEL expressions over `object`
+    ");
+    let schema = r#"{ "type": "object", "required": ["of"], "properties": {
+  "of": { "type": "string" }, "some": { "type": "object", "minProperties": 2, "properties": {
+    "size": { "type": "string", "default": 5 }, "kept": { "type": "boolean", "default": true } } } } }"#;
+    let more = [
+        ("templates/mine/component.yaml", super::component_file("mine", "settings: s.json")),
+        ("templates/mine/s.json", schema.to_owned()),
+    ];
+    assert_snapshot!(super::render(&super::load(&more).1), @r#"
+    error[C1216]: the default does not fit: 5 is not of type "string"
+     --> templates/mine/s.json:3:44
+      |
+    3 |     "size": { "type": "string", "default": 5 }, "kept": { "type": "boolean", "default": true } } } } }
+      |                                            ^
+      |
+      = help: write a default that the schema allows
+    "#);
+}

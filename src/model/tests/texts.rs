@@ -194,7 +194,7 @@ fn what_does_not_fit_together() {
         10 | domain: 10.0.0.1
            |         ^^^^^^^^
            |
-           = help: write a name such as `cloud.example.org`
+           = help: write a name such as `cloud.example.org`: labels of at most 63 letters, digits and `-`
 
         error[C1237]: 2 replicas on 1 hosts with devices
           --> cozy.yaml:11:22
@@ -221,4 +221,25 @@ fn what_does_not_fit_together() {
            = help: write it like `{ op: replace, path: /spec/replicas, value: 2 }` (RFC 6902)
     "
     );
+}
+
+#[test]
+fn names_and_addresses_that_cannot_be() {
+    assert_snapshot!(cloud("domain: a..b\nhosts: [{ address: 10.0.0.1 }]\nkubernetes: { endpoint: '10.42.0.9:6443' }"), @r"
+    error[C1238]: `domain` is `a..b`, which is no DNS name
+     --> cozy.yaml:5:9
+      |
+    5 | domain: a..b
+      |         ^^^^
+      |
+      = help: write a name such as `cloud.example.org`: labels of at most 63 letters, digits and `-`
+
+    error[C1201]: the endpoint 10.42.0.9 is inside `pods` (10.42.0.0/16)
+     --> cozy.yaml:7:25
+      |
+    7 | kubernetes: { endpoint: '10.42.0.9:6443' }
+      |                         ^^^^^^^^^^^^^^^^
+      |
+      = help: give it an address of its own
+    ");
 }
