@@ -135,15 +135,15 @@ impl Gate {
         if let Some(unknown) = functions.find(|name| !is_operator(name) && !is_known(name)) {
             return Err(GateError::Function(unknown.to_owned()));
         }
-        if is_never_bool(program.expression()) {
-            return Err(GateError::NoBool);
-        }
         let mut asked = Asked::default();
         asked_for(program.expression(), &mut asked)?;
         let expression = fuel::counted(program.expression()).map_err(|why| match why {
             Unbounded::Depth => GateError::TooLarge,
             Unbounded::Pattern => GateError::Pattern,
         })?;
+        if is_never_bool(program.expression()) {
+            return Err(GateError::NoBool);
+        }
         Ok(Self { expression, kinds: asked.kinds })
     }
 

@@ -72,7 +72,6 @@ mod tests {
         for expression in [
             "true",
             "object.status.ready",
-            "object.status[?'ready'].orValue(false)",
             "has(object.status) && object.status.ready",
             "object.a.all(x, x > 1)",
             "object.a.exists(x, x > 1)",

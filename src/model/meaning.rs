@@ -210,7 +210,7 @@ impl Checker<'_> {
         } else if is_dns_subdomain(domain) {
             return;
         } else {
-            format!("`domain` is `{domain}`, which is no DNS name")
+            "`domain` is not a DNS name".to_owned()
         };
         let hint = "write a name such as `cloud.example.org`: labels of at most 63 letters, digits and `-`";
         self.add(1238, &["domain"], message, hint);

@@ -226,7 +226,7 @@ fn what_does_not_fit_together() {
 #[test]
 fn names_and_addresses_that_cannot_be() {
     assert_snapshot!(cloud("domain: a..b\nhosts: [{ address: 10.0.0.1 }]\nkubernetes: { endpoint: '10.42.0.9:6443' }"), @r"
-    error[C1238]: `domain` is `a..b`, which is no DNS name
+    error[C1238]: `domain` is not a DNS name
      --> cozy.yaml:5:9
       |
     5 | domain: a..b
