@@ -128,6 +128,7 @@ pub(crate) fn insert(state: &mut State, request: &Request, kind: &Kind, insert: 
     if !causes.is_empty() {
         return Err(invalid(kind, &key.name, &causes));
     }
+    pod_admission::secure(state, kind, &object)?;
     if state.get(kind, &key).is_some() {
         return Err(already_exists(kind, &key.name));
     }

@@ -201,15 +201,28 @@ fn volume(it: &mut Value) {
     default(status(it), "phase", "Pending");
 }
 
+/// The priority of a class that the API server makes itself; 0 of any other.
+pub(crate) fn own_priority(class: &str) -> i64 {
+    match class {
+        "system-cluster-critical" => 2_000_000_000,
+        "system-node-critical" => 2_000_001_000,
+        _ => 0,
+    }
+}
+
 fn pod(it: &mut Value) {
     pod_spec(spec(it));
     let map = spec(it);
-    default(map, "serviceAccountName", "default");
+    // The older name of the field counts where the newer one is not there.
+    let older = map.get("serviceAccount").cloned().unwrap_or_else(|| "default".into());
+    default(map, "serviceAccountName", older);
     let account = map.get("serviceAccountName").cloned().unwrap_or_default();
     default(map, "serviceAccount", account);
     default(map, "enableServiceLinks", true);
     default(map, "preemptionPolicy", "PreemptLowerPriority");
-    default(map, "priority", 0);
+    let class = map.get("priorityClassName").and_then(Value::as_str).unwrap_or_default();
+    let priority = own_priority(class);
+    default(map, "priority", priority);
     if !map.contains_key("tolerations") {
         let tolerate = |key: &str| json!({ "key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300 });
         let all = [tolerate("node.kubernetes.io/not-ready"), tolerate("node.kubernetes.io/unreachable")];

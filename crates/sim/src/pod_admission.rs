@@ -3,17 +3,16 @@
 
 use serde_json::Value;
 
-use crate::json as tree;
 use crate::kinds::Kind;
-use crate::pod_security;
 use crate::state::State;
 use crate::status::{Answer, Failure};
 use crate::store::Key;
+use crate::{defaults, json as tree, pod_security};
 
 /// Priority classes that the API server makes itself.
 const OWN: [&str; 2] = ["system-cluster-critical", "system-node-critical"];
 
-/// Refuses a new pod that names what is not there, or that its namespace forbids.
+/// Refuses a new pod that names what is not there.
 pub(crate) fn admit(state: &State, kind: &Kind, pod: &Value) -> Answer<()> {
     if !kind.is("", "pods") {
         return Ok(());
@@ -38,14 +37,34 @@ pub(crate) fn admit(state: &State, kind: &Kind, pod: &Value) -> Answer<()> {
     {
         return refused(format!("no PriorityClass with name {class} was found"));
     }
+    let own = defaults::own_priority(class);
+    let priority = tree::at(pod, &["spec", "priority"]).and_then(Value::as_i64);
+    if let Some(priority) =
+        priority.filter(|priority| (class.is_empty() || OWN.contains(&class)) && *priority != own)
+    {
+        return refused(format!(
+            "the integer value of priority ({priority}) must not be provided in pod spec; priority admission controller \
+             computed {own} from the given PriorityClass name"
+        ));
+    }
     let class = text(&["spec", "runtimeClassName"]);
     if !class.is_empty() && !there("node.k8s.io", "runtimeclasses", Key::new("", class)) {
         return refused(format!("pod rejected: RuntimeClass {class:?} not found"));
     }
+    Ok(())
+}
+
+/// Refuses a new pod that its namespace forbids: asked when it is known to be valid.
+pub(crate) fn secure(state: &State, kind: &Kind, pod: &Value) -> Answer<()> {
+    if !kind.is("", "pods") {
+        return Ok(());
+    }
+    let (name, namespace) =
+        (tree::text(pod, &["metadata", "name"]), tree::text(pod, &["metadata", "namespace"]));
     let namespaces = state.builtin("", "v1", "namespaces");
     let labels = state.get(&namespaces, &Key::new("", namespace)).map(|stored| &stored.labels);
     match labels.and_then(|labels| pod_security::violations(labels, pod)) {
-        Some(why) => refused(why),
+        Some(why) => Err(Failure::new(403, "Forbidden", format!("pods {name:?} is forbidden: {why}"))),
         None => Ok(()),
     }
 }

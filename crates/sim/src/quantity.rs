@@ -18,6 +18,19 @@ enum Style {
 
 /// Answers a quantity in canonical form; none where it is no quantity.
 pub(crate) fn canonical(text: &str) -> Option<String> {
+    let (mantissa, exponent, style) = read(text)?;
+    Some(write(mantissa, exponent, style))
+}
+
+/// Answers a quantity in billionths, rounded away from zero; none where it is no quantity, or too large to be counted.
+pub(crate) fn billionths(text: &str) -> Option<i128> {
+    let (mantissa, exponent, _) = read(text)?;
+    let (mantissa, exponent) = capped(mantissa, exponent);
+    mantissa.checked_mul(10_i128.checked_pow(u32::try_from(exponent + 9).ok()?)?)
+}
+
+/// Reads a quantity: a whole number, a power of ten, and how it was written.
+fn read(text: &str) -> Option<(i128, i32, Style)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());
     let (number, suffix) = text.split_at_checked(end)?;
     let (mut mantissa, mut exponent) = decimal(number)?;
@@ -31,8 +44,11 @@ pub(crate) fn canonical(text: &str) -> Option<String> {
         exponent = exponent.checked_add(suffix.strip_prefix(['e', 'E'])?.parse::<i32>().ok()?)?;
         Style::Exponent
     };
-    Some(write(mantissa, exponent, style))
+    Some((mantissa, exponent, style))
 }
+
+/// The most digits of a number that is kept as it is, whatever its power of ten (`maxInt64Factors`).
+const KEPT: i128 = 1_000_000_000_000_000_000;
 
 /// The largest quantity; larger ones become it (`maxAllowed` of apimachinery's `resource` package).
 const LARGEST: i128 = i64::MAX as i128;
@@ -73,7 +89,8 @@ fn decimal(number: &str) -> Option<(i128, i32)> {
 }
 
 fn write(mantissa: i128, exponent: i32, style: Style) -> String {
-    let (mut mantissa, mut exponent) = capped(mantissa, exponent);
+    let kept = style != Style::Binary && exponent >= -9 && mantissa.abs() < KEPT;
+    let (mut mantissa, mut exponent) = if kept { (mantissa, exponent) } else { capped(mantissa, exponent) };
     if mantissa == 0 {
         return "0".to_owned();
     }
@@ -91,7 +108,7 @@ fn write(mantissa: i128, exponent: i32, style: Style) -> String {
         mantissa /= 10;
         exponent += 1;
     }
-    while exponent % 3 != 0 || exponent > 18 {
+    while exponent % 3 != 0 || exponent > 18 && style != Style::Exponent {
         mantissa *= 10;
         exponent -= 1;
     }
@@ -137,7 +154,9 @@ mod tests {
             ("-1e-2147483000", "-1e-9"),
             ("0.00000000011", "1n"),
             ("0e-2147483000", "0"),
-            ("1e2147483000", "9223372036854775807"),
+            ("1e2147483000", "100e2147482998"),
+            ("900E", "900E"),
+            ("1000000000000000000000", "9223372036854775807"),
             ("-9000000000000000000000", "-9223372036854775807"),
             ("9Ei", "9223372036854775807"),
         ] {

@@ -2,36 +2,29 @@
 //! may not change. Custom resources are held against their schema (`schema`).
 //!
 //! - `specs`: new and changed specs of built-in kinds
-//! - `pods`: pod specs
+//! - `workloads`, `cron`: those of workloads, and schedules
+//! - `names`: names, labels, annotations
+//! - `pods`, `containers`: pod specs; `services`: Services and Ingresses
 //! - `crds`: definitions of custom resources
 //! - `changes`: fields that may not change
 
 mod changes;
+mod containers;
 mod crds;
+mod cron;
+mod names;
 mod pods;
+mod services;
 mod specs;
-
-use std::collections::BTreeMap;
+mod workloads;
 
 use serde_json::Value;
 
+use self::names::labels;
 use crate::json;
 use crate::kinds::Kind;
 use crate::schema;
 use crate::status::Cause;
-
-const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', \
-    and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
-    '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must \
-    start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is \
-    '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
-const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end \
-    with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is \
-    '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or \
-    '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex \
-    used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 /// Says what is wrong with a new object.
 pub(crate) fn new(kind: &Kind, object: &Value) -> Vec<Cause> {
@@ -39,7 +32,7 @@ pub(crate) fn new(kind: &Kind, object: &Value) -> Vec<Cause> {
     if name.is_empty() {
         return vec![Cause::required("metadata.name", "name or generateName is required")];
     }
-    let mut causes = names(kind, name);
+    let mut causes = named(kind, name);
     causes.extend(metadata(object));
     match &kind.schema {
         Some(schema) => causes.extend(schema::validate(object, schema)),
@@ -72,50 +65,24 @@ pub(crate) fn changed(kind: &Kind, old: &Value, new: &Value, status: bool) -> Ve
     causes
 }
 
-fn names(kind: &Kind, name: &str) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    // RBAC names may hold nearly anything.
-    if kind.group() == "rbac.authorization.k8s.io" {
-        return causes;
-    }
-    let namespace = kind.is("", "namespaces");
-    let label = namespace || kind.is("", "services");
-    let mut wrong = |why: &str| causes.push(Cause::invalid("metadata.name", &Value::from(name), why));
-    let parts: Vec<_> = if label { vec![name] } else { name.split('.').collect() };
-    if namespace && name.contains('.') {
-        wrong("must not contain dots");
-    } else if !parts.iter().all(|part| is_label(part)) {
-        wrong(if label { LABEL } else { SUBDOMAIN });
-    }
-    let most = if label { 63 } else { 253 };
-    if name.len() > most {
-        wrong(&format!("must be no more than {most} bytes"));
-    }
-    causes
-}
-
-/// Tells whether a text is a DNS label, but for its length.
-fn is_label(part: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    part.starts_with(plain) && part.ends_with(plain) && part.chars().all(|c| plain(c) || c == '-')
-}
-
-fn is_word(text: &str) -> bool {
-    let edge = |c: char| c.is_ascii_alphanumeric();
-    text.starts_with(edge)
-        && text.ends_with(edge)
-        && text.chars().all(|c| edge(c) || ['-', '_', '.'].contains(&c))
+fn named(kind: &Kind, name: &str) -> Vec<Cause> {
+    let label = kind.is("", "namespaces") || kind.is("", "services") || kind.is("apps", "statefulsets");
+    let wrong = if kind.group() == "rbac.authorization.k8s.io" {
+        names::segment(name)
+    } else if label && name.contains('.') {
+        vec!["must not contain dots".to_owned()]
+    } else {
+        let wrong = if label { names::label(name) } else { names::subdomain(name) };
+        // The same rule in other words, from another place.
+        wrong.into_iter().map(|why| why.replace(" bytes", " characters")).collect()
+    };
+    wrong.iter().map(|why| Cause::invalid("metadata.name", &Value::from(name), why)).collect()
 }
 
 /// Says what is wrong with the metadata that every object has.
 fn metadata(object: &Value) -> Vec<Cause> {
     let mut causes = labels(object, "metadata.labels");
-    let annotations = json::at(object, &["metadata", "annotations"]).and_then(Value::as_object);
-    for name in annotations.into_iter().flat_map(|map| map.keys()) {
-        if !is_word(name.rsplit('/').next().unwrap_or_default()) {
-            causes.push(Cause::invalid("metadata.annotations", &Value::from(name.as_str()), QUALIFIED));
-        }
-    }
+    causes.extend(names::annotations(object, "metadata.annotations"));
     let metadata = object.get("metadata").unwrap_or(&Value::Null);
     owners(json::items(metadata, "ownerReferences"), &mut causes);
     for (index, finalizer) in json::items(metadata, "finalizers").iter().enumerate() {
@@ -123,20 +90,6 @@ fn metadata(object: &Value) -> Vec<Cause> {
         if !name.contains('/') && !["orphan", "foregroundDeletion", "kubernetes"].contains(&name) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             causes.push(Cause::invalid(format!("metadata.finalizers[{index}]"), finalizer, why));
-        }
-    }
-    causes
-}
-
-fn labels(object: &Value, field: &str) -> Vec<Cause> {
-    let mut causes = Vec::new();
-    let labels: BTreeMap<String, String> = json::labels(object);
-    for (name, value) in labels {
-        if !is_word(name.rsplit('/').next().unwrap_or_default()) {
-            causes.push(Cause::invalid(field, &Value::from(name.as_str()), QUALIFIED));
-        }
-        if !value.is_empty() && !is_word(&value) {
-            causes.push(Cause::invalid(field, &Value::from(value.as_str()), LABEL_VALUE));
         }
     }
     causes

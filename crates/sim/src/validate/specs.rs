@@ -2,30 +2,35 @@
 
 use serde_json::{Value, json};
 
-use super::{crds, pods};
+use super::{containers, crds, pods, services, workloads};
 use crate::json as tree;
 use crate::kinds::Kind;
-use crate::selector::labels_match;
 use crate::status::Cause;
 
 /// Says what is wrong with an object of a built-in kind.
 pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     let spec = object.get("spec").unwrap_or(&Value::Null);
     match (kind.group(), kind.plural()) {
-        ("", "pods") => pods::spec(spec, "spec"),
-        ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") => workload(kind, spec),
-        ("batch", "jobs") => job(spec, "spec"),
-        ("batch", "cronjobs") => {
-            let template = tree::at(spec, &["jobTemplate", "spec"]).unwrap_or(&Value::Null);
-            let mut causes: Vec<Cause> = schedule(spec).into_iter().collect();
-            causes.extend(job(template, "spec.jobTemplate.spec"));
-            causes
+        ("", "pods") => pods::spec(spec, "spec", &[]),
+        ("apps", "deployments" | "statefulsets" | "daemonsets" | "replicasets") => {
+            workloads::workload(kind, spec)
         }
-        ("", "services") => service(spec),
+        ("batch", "jobs") => workloads::job(spec, "spec"),
+        ("batch", "cronjobs") => workloads::cron_job(tree::text(object, &["metadata", "name"]), spec),
+        ("", "services") => services::service(spec),
+        ("networking.k8s.io", "ingresses") => services::ingress(spec),
+        ("networking.k8s.io", "networkpolicies") => policy(spec),
+        ("policy", "poddisruptionbudgets") => workloads::budget(spec),
+        ("storage.k8s.io", "storageclasses") => storage_class(object),
+        ("scheduling.k8s.io", "priorityclasses") => priority_class(object),
+        ("", "secrets") if tree::text(object, &["type"]) == "kubernetes.io/tls" => {
+            keys(object).into_iter().chain(certificate(object)).collect()
+        }
         ("", "persistentvolumeclaims") => claim(spec),
         ("", "configmaps" | "secrets") => keys(object),
         ("", "events") => event(object),
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => rules(object),
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => binding(kind, object),
         ("apiregistration.k8s.io", "apiservices") => api_service(object),
         ("apiextensions.k8s.io", "customresourcedefinitions") => crds::check(object),
         (
@@ -36,92 +41,73 @@ pub(super) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     }
 }
 
-/// Says what is wrong with a `CronJob`'s schedule: how many fields it has, or the name that stands for them.
-fn schedule(spec: &Value) -> Option<Cause> {
-    let schedule = tree::text(spec, &["schedule"]);
-    if schedule.is_empty() {
-        return Some(Cause::required("spec.schedule", ""));
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    let names = ["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-    let why = if schedule.starts_with('@') {
-        let known = names.contains(&schedule) || schedule.starts_with("@every ");
-        (!known).then(|| format!("unrecognized descriptor: {schedule}"))
-    } else {
-        let wrong = fields.len() != 5;
-        wrong.then(|| format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")))
-    };
-    why.map(|why| Cause::invalid("spec.schedule", &Value::from(schedule), &why))
+fn policy(spec: &Value) -> Vec<Cause> {
+    let known = ["Ingress", "Egress"];
+    let wrong = tree::items(spec, "policyTypes").iter().enumerate();
+    let wrong = wrong.filter(|(_, it)| it.as_str().is_none_or(|it| !known.contains(&it)));
+    wrong
+        .map(|(index, it)| {
+            Cause::unsupported(format!("spec.policyTypes[{index}]"), it, &known.map(str::to_owned))
+        })
+        .collect()
 }
 
-fn workload(kind: &Kind, spec: &Value) -> Vec<Cause> {
+fn storage_class(object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    if let Some(replicas) = spec.get("replicas").filter(|it| it.as_i64().is_some_and(|it| it < 0)) {
-        causes.push(Cause::invalid("spec.replicas", replicas, "must be greater than or equal to 0"));
+    if tree::text(object, &["provisioner"]).is_empty() {
+        causes.push(Cause::required("provisioner", ""));
     }
-    let selector = spec.get("selector").filter(|it| !it.is_null());
-    if selector.is_none() {
-        causes.push(Cause::required("spec.selector", ""));
-    }
-    let template = spec.get("template").unwrap_or(&Value::Null);
-    let labels = tree::labels(template);
-    if selector.is_none_or(|selector| !labels_match(selector, &labels)) {
-        let shown = tree::at(template, &["metadata", "labels"]).cloned().unwrap_or_default();
-        let why = "`selector` does not match template `labels`";
-        causes.push(Cause::invalid("spec.template.metadata.labels", &shown, why));
-    }
-    let pod = template.get("spec").unwrap_or(&Value::Null);
-    // Volumes of a StatefulSet come from its claims, too, so its pod spec is not looked at before it makes pods.
-    if kind.plural() != "statefulsets" {
-        causes.extend(pods::spec(pod, "spec.template.spec"));
-    }
-    if let Some(policy) = pod.get("restartPolicy").filter(|policy| *policy != "Always") {
-        let always = ["Always".to_owned()];
-        causes.push(Cause::unsupported("spec.template.spec.restartPolicy", policy, &always));
+    let modes = ["Immediate", "WaitForFirstConsumer"].map(str::to_owned);
+    if let Some(mode) = object
+        .get("volumeBindingMode")
+        .filter(|it| it.as_str().is_none_or(|it| !modes.contains(&it.to_owned())))
+    {
+        causes.push(Cause::unsupported("volumeBindingMode", mode, &modes));
     }
     causes
 }
 
-fn job(spec: &Value, path: &str) -> Vec<Cause> {
-    let pod = tree::at(spec, &["template", "spec"]).unwrap_or(&Value::Null);
-    let mut causes = pods::spec(pod, &format!("{path}.template.spec"));
-    if tree::text(pod, &["restartPolicy"]) == "Always" {
-        let field = format!("{path}.template.spec.restartPolicy");
-        causes.push(Cause::required(field, "valid values: \"OnFailure\", \"Never\""));
-    }
-    causes
+fn priority_class(object: &Value) -> Vec<Cause> {
+    const MOST: i64 = 1_000_000_000;
+    let value = object.get("value").and_then(Value::as_i64).unwrap_or_default();
+    let own = tree::text(object, &["metadata", "name"]).starts_with("system-");
+    let why = format!("maximum allowed value of a user defined priority is {MOST}");
+    if value > MOST && !own { vec![Cause::forbidden("value", &why)] } else { Vec::new() }
 }
 
-fn service(spec: &Value) -> Vec<Cause> {
-    const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
+/// A Secret with a certificate has both of its halves.
+fn certificate(object: &Value) -> Vec<Cause> {
+    let has =
+        |key: &str| ["data", "stringData"].iter().any(|field| tree::at(object, &[field, key]).is_some());
+    let missing = ["tls.crt", "tls.key"].into_iter().filter(|key| !has(key));
+    missing.map(|key| Cause::required(format!("data[{key}]"), "")).collect()
+}
+
+fn binding(kind: &Kind, object: &Value) -> Vec<Cause> {
     let mut causes = Vec::new();
-    let kind = tree::text(spec, &["type"]);
-    let ports = tree::items(spec, "ports");
-    if ports.is_empty() && kind != "ExternalName" && tree::text(spec, &["clusterIP"]) != "None" {
-        causes.push(Cause::required("spec.ports", ""));
-    }
-    for (index, port) in ports.iter().enumerate() {
-        let path = format!("spec.ports[{index}]");
-        if ports.len() > 1 && tree::text(port, &["name"]).is_empty() {
-            causes.push(Cause::required(format!("{path}.name"), ""));
-        }
-        for field in ["port", "targetPort"] {
-            let number =
-                port.get(field).filter(|it| it.as_i64().is_some_and(|it| !(1..=65535).contains(&it)));
-            if let Some(number) = number {
-                let why = "must be between 1 and 65535, inclusive";
-                causes.push(Cause::invalid(format!("{path}.{field}"), number, why));
-            }
-        }
-    }
-    if !TYPES.contains(&kind) {
-        causes.push(Cause::unsupported("spec.type", &json!(kind), &TYPES.map(str::to_owned)));
+    let known: &[&str] =
+        if kind.plural() == "rolebindings" { &["Role", "ClusterRole"] } else { &["ClusterRole"] };
+    let role = object.get("roleRef").unwrap_or(&Value::Null);
+    containers::one_of(role, "kind", "roleRef", known, &mut causes);
+    for (index, subject) in tree::items(object, "subjects").iter().enumerate() {
+        let known = ["ServiceAccount", "User", "Group"];
+        containers::one_of(subject, "kind", &format!("subjects[{index}]"), &known, &mut causes);
     }
     causes
 }
 
 fn claim(spec: &Value) -> Vec<Cause> {
+    const MODES: [&str; 4] = ["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
     let mut causes = Vec::new();
+    for mode in
+        tree::items(spec, "accessModes").iter().filter(|it| it.as_str().is_none_or(|it| !MODES.contains(&it)))
+    {
+        causes.push(Cause::unsupported("spec.accessModes", mode, &MODES.map(str::to_owned)));
+    }
+    let size = tree::text(spec, &["resources", "requests", "storage"]);
+    if size.starts_with('-') || size == "0" {
+        causes.push(Cause::invalid("spec.resources[storage]", &json!(size), "must be greater than zero"));
+    }
     if tree::items(spec, "accessModes").is_empty() {
         causes.push(Cause::required("spec.accessModes", "at least 1 access mode is required"));
     }

@@ -108,7 +108,7 @@ pub(crate) use every_test;
 /// Calls a macro with all topics of scripts.
 macro_rules! every_script {
     ($run:ident) => {
-        $run! { builtin crd create devices errors immutable lists managers other quantities strict webhooks }
+        $run! { builtin crd create devices errors immutable lists managers names other quantities security strict webhooks workloads }
     };
 }
 pub(crate) use every_script;
