@@ -130,6 +130,9 @@ fn extension(path: &str) -> Option<&str> {
     path.rsplit('/').next()?.rsplit_once('.').map(|(_, extension)| extension)
 }
 
+/// Files of the charts within a chart, by the names of their folders or archives.
+type Subcharts = BTreeMap<String, Vec<File>>;
+
 fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Result<Chart, Error> {
     if depth > budget.limits.archive_depth {
         return Err(Error::Archive(format!(
@@ -137,6 +140,36 @@ fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Res
             budget.limits.archive_depth
         )));
     }
+    let metadata = own_metadata(&files)?;
+    let is_described = metadata.is_some();
+    let mut chart = Chart {
+        metadata: metadata.unwrap_or_default(),
+        values: None,
+        schema: None,
+        templates: Vec::new(),
+        files: Vec::new(),
+        dependencies: Vec::new(),
+    };
+    let mut subcharts = Subcharts::new();
+    for file in files {
+        chart.take(file, &mut subcharts)?;
+    }
+    if !is_described {
+        return Err(chart_error("", "Chart.yaml is missing"));
+    }
+    chart.metadata.check().map_err(|problem| chart_error(&chart.metadata.name, &problem))?;
+    for (name, files) in subcharts {
+        if !name.starts_with(['_', '.']) {
+            let subchart = load_subchart(&name, files, budget, depth + 1)
+                .map_err(|problem| chart_error(&chart.metadata.name, &format!("subchart {name}{problem}")))?;
+            chart.dependencies.push(subchart);
+        }
+    }
+    Ok(chart)
+}
+
+/// What `Chart.yaml` says; of several, the later ones over the earlier.
+fn own_metadata(files: &[File]) -> Result<Option<Metadata>, Error> {
     let mut metadata = None;
     for file in files.iter().filter(|file| file.path == "Chart.yaml") {
         let mut read = Metadata::read(&file.data, "Chart.yaml", metadata.take().unwrap_or_default())?;
@@ -145,78 +178,67 @@ fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Res
         }
         metadata = Some(read);
     }
-    let mut chart = Chart {
-        metadata: metadata.clone().unwrap_or_default(),
-        values: None,
-        schema: None,
-        templates: Vec::new(),
-        files: Vec::new(),
-        dependencies: Vec::new(),
-    };
-    let mut subcharts: BTreeMap<String, Vec<File>> = BTreeMap::new();
-    for file in files {
-        let wrong = |problem: String| chart_error(&chart.metadata.name, &problem);
+    Ok(metadata)
+}
+
+/// Loads a chart within a chart, from its folder or its archive; problems are for what follows its name.
+fn load_subchart(
+    name: &str,
+    files: Vec<File>,
+    budget: &mut archive::Budget<'_>,
+    depth: usize,
+) -> Result<Chart, String> {
+    let within = |error: Error| format!(": {error}");
+    if extension(name) == Some("tgz") {
+        let Some(file) = files.first().filter(|file| file.path == name) else {
+            return Err(" is a folder named like an archive".to_owned());
+        };
+        let files = archive::files(&file.data, budget).map_err(within)?;
+        return load(files, budget, depth).map_err(within);
+    }
+    let own = files.into_iter().filter_map(|file| {
+        let (_, path) = file.path.split_once('/')?;
+        Some(File::new(path, Rc::clone(&file.data)))
+    });
+    load(own.collect(), budget, depth).map_err(within)
+}
+
+impl Chart {
+    /// Puts a file where it belongs.
+    fn take(&mut self, file: File, subcharts: &mut Subcharts) -> Result<(), Error> {
+        let wrong = |problem: String| chart_error(&self.metadata.name, &problem);
         match file.path.as_str() {
             "Chart.yaml" => {}
             name @ ("Chart.lock" | "requirements.lock") => {
                 metadata::check_lock(&file.data, name).map_err(wrong)?;
-                if name == "requirements.lock" && chart.metadata.api_version == "v1" {
-                    chart.files.push(file);
+                if name == "requirements.lock" && self.metadata.api_version == "v1" {
+                    self.files.push(file);
                 }
             }
             "values.yaml" => {
                 let read = values::read_documents(&file.data)
                     .map_err(|problem| wrong(format!("values.yaml: {problem}")))?;
-                chart.values = Some(read);
+                self.values = Some(read);
             }
-            "values.schema.json" => chart.schema = Some(file.data),
+            "values.schema.json" => self.schema = Some(file.data),
             "requirements.yaml" => {
-                chart.metadata = Metadata::read(&file.data, "requirements.yaml", chart.metadata)?;
-                if chart.metadata.api_version == "v1" {
-                    chart.files.push(file);
+                let before = std::mem::take(&mut self.metadata);
+                self.metadata = Metadata::read(&file.data, "requirements.yaml", before)?;
+                if self.metadata.api_version == "v1" {
+                    self.files.push(file);
                 }
             }
-            path if path.starts_with("templates/") => chart.templates.push(file),
+            path if path.starts_with("templates/") => self.templates.push(file),
             path => match path.strip_prefix("charts/") {
-                Some(_) if extension(path) == Some("prov") => chart.files.push(file),
+                Some(_) if extension(path) == Some("prov") => self.files.push(file),
                 Some(inner) => {
                     let name = inner.split('/').next().unwrap_or(inner).to_owned();
                     let path = inner.to_owned();
                     subcharts.entry(name).or_default().push(File { path, data: file.data });
                 }
-                None => chart.files.push(file),
+                None => self.files.push(file),
             },
         }
+        Ok(())
     }
-    if metadata.is_none() {
-        return Err(chart_error("", "Chart.yaml is missing"));
-    }
-    chart.metadata.check().map_err(|problem| chart_error(&chart.metadata.name, &problem))?;
-    for (name, files) in subcharts {
-        if name.starts_with(['_', '.']) {
-            continue;
-        }
-        let within = |error: Error| chart_error(&chart.metadata.name, &format!("subchart {name}: {error}"));
-        let subchart = if extension(&name) == Some("tgz") {
-            let Some(file) = files.first().filter(|file| file.path == name) else {
-                return Err(chart_error(
-                    &chart.metadata.name,
-                    &format!("subchart {name} is a folder named like an archive"),
-                ));
-            };
-            let files = archive::files(&file.data, budget).map_err(within)?;
-            load(files, budget, depth + 1)
-        } else {
-            let own = files
-                .into_iter()
-                .filter_map(|file| {
-                    file.path.split_once('/').map(|(_, path)| File::new(path, Rc::clone(&file.data)))
-                })
-                .collect();
-            load(own, budget, depth + 1)
-        };
-        let subchart = subchart.map_err(within)?;
-        chart.dependencies.push(subchart);
-    }
-    Ok(chart)
 }

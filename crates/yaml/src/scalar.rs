@@ -150,26 +150,34 @@ pub(crate) fn plain<'a>(
     }
 }
 
+/// Reads the rest of a quoted scalar of one line without escapes; of others nothing.
+fn unchanged<'a>(cursor: &mut Cursor<'a>, quote: u8) -> Option<&'a str> {
+    let single = quote == b'\'';
+    let start = cursor.at;
+    let mut at = 0;
+    loop {
+        match cursor.peek_at(at) {
+            byte if byte == quote && !(single && cursor.peek_at(at + 1) == b'\'') => {
+                cursor.skip(at + 1);
+                return Some(cursor.slice(start, start + at));
+            }
+            b'\\' if !single => return None,
+            0 | b'\'' | b'\n' | b'\r' | 0xc2 | 0xe2 => return None,
+            _ => at += 1,
+        }
+    }
+}
+
 /// Reads a quoted scalar. `true`: it has several lines.
 pub(crate) fn quoted<'a>(cursor: &mut Cursor<'a>) -> Result<(Cow<'a, str>, Style, bool), Error> {
     let single = cursor.peek() == b'\'';
     let style = if single { Style::SingleQuoted } else { Style::DoubleQuoted };
     let quote = cursor.peek();
     cursor.skip(1);
-    let start = cursor.at;
     let line = cursor.line;
     // Most need no change.
-    let mut at = 0;
-    loop {
-        match cursor.peek_at(at) {
-            byte if byte == quote && !(single && cursor.peek_at(at + 1) == b'\'') => {
-                cursor.skip(at + 1);
-                return Ok((Cow::Borrowed(cursor.slice(start, start + at)), style, false));
-            }
-            b'\\' if !single => break,
-            0 | b'\'' | b'\n' | b'\r' | 0xc2 | 0xe2 => break,
-            _ => at += 1,
-        }
+    if let Some(text) = unchanged(cursor, quote) {
+        return Ok((Cow::Borrowed(text), style, false));
     }
     let mut text = String::new();
     loop {

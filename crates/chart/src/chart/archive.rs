@@ -1,6 +1,6 @@
 //! Chart archives: hostile until checked (Helm's `loader/archive`).
 
-use std::io::Read as _;
+use std::io::Read;
 use std::rc::Rc;
 
 use flate2::read::MultiGzDecoder;
@@ -41,28 +41,7 @@ pub(super) fn files(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Vec<File>, 
     let mut files = Vec::new();
     for entry in archive.entries().map_err(|error| refused(error.to_string()))? {
         let mut entry = entry.map_err(|error| refused(error.to_string()))?;
-        let kind = entry.header().entry_type();
-        if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
-            continue;
-        }
-        let raw = entry.path_bytes().into_owned();
-        let name = std::str::from_utf8(&raw).map_err(|_| refused("it has a file name that is not UTF-8"))?;
-        if name.contains('\0') {
-            return Err(refused("it has a file name with a NUL"));
-        }
-        if name.ends_with('/') {
-            continue;
-        }
-        let path = inner_path(name)?;
-        if kind.is_symlink() || kind.is_hard_link() {
-            let target = entry.link_name_bytes().unwrap_or_default().into_owned();
-            let target = String::from_utf8_lossy(&target).into_owned();
-            if leaves(&path, &target) {
-                return Err(refused(format!("{name} links to {target}, which is outside of it")));
-            }
-        } else if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
-            return Err(refused(format!("{name} is neither a file nor a folder")));
-        }
+        let Some(path) = path_of_file(&entry)? else { continue };
         budget.files = budget
             .files
             .checked_sub(1)
@@ -91,6 +70,33 @@ pub(super) fn files(bytes: &[u8], budget: &mut Budget<'_>) -> Result<Vec<File>, 
         return Err(refused("it has no files"));
     }
     Ok(files)
+}
+
+/// The path of a file within the chart; of folders, and of what only describes others, there is none.
+fn path_of_file(entry: &tar::Entry<'_, impl Read>) -> Result<Option<String>, Error> {
+    let kind = entry.header().entry_type();
+    if kind.is_dir() || kind.is_pax_global_extensions() || kind.is_pax_local_extensions() {
+        return Ok(None);
+    }
+    let raw = entry.path_bytes();
+    let name = std::str::from_utf8(&raw).map_err(|_| refused("it has a file name that is not UTF-8"))?;
+    if name.contains('\0') {
+        return Err(refused("it has a file name with a NUL"));
+    }
+    if name.ends_with('/') {
+        return Ok(None);
+    }
+    let path = inner_path(name)?;
+    if kind.is_symlink() || kind.is_hard_link() {
+        let target = entry.link_name_bytes().unwrap_or_default();
+        let target = String::from_utf8_lossy(&target);
+        if leaves(&path, &target) {
+            return Err(refused(format!("{name} links to {target}, which is outside of it")));
+        }
+    } else if !(kind.is_file() || kind.is_contiguous() || kind.is_gnu_sparse()) {
+        return Err(refused(format!("{name} is neither a file nor a folder")));
+    }
+    Ok(Some(path))
 }
 
 /// The path without the outermost folder.

@@ -90,25 +90,13 @@ impl Run<'_, '_> {
             }
             Node::Action(pipe) => {
                 let value = self.pipe(pipe, dot)?;
-                if pipe.variables.is_empty() {
-                    let before = out.len();
-                    match value {
-                        Value::Nil | Value::Null => out.extend_from_slice(b"<no value>"),
-                        // A template can take its address, and so its method `String`.
-                        Value::Object(object) if matches!(*object, Object::Kube(_)) => {
-                            format::print(&field(&Value::Object(object), "String", None)?, out);
-                        }
-                        value => {
-                            let extent = match self.engine.extent(&value) {
-                                Ok(extent) => extent,
-                                Err(stop) => return self.placed(Err(stop), pipe.position, pipe),
-                            };
-                            extent.with_stack(|| format::print(&value, out));
-                        }
-                    }
-                    if let Err(stop) = self.engine.spend(out.len() - before) {
-                        return self.stopped(stop, node);
-                    }
+                if !pipe.variables.is_empty() {
+                    return Ok(());
+                }
+                let before = out.len();
+                self.print(pipe, value, out)?;
+                if let Err(stop) = self.engine.spend(out.len() - before) {
+                    return self.stopped(stop, node);
                 }
                 Ok(())
             }
@@ -136,6 +124,25 @@ impl Run<'_, '_> {
             Node::Break(_) => Err(Stop::Break),
             Node::Continue(_) => Err(Stop::Continue),
         }
+    }
+
+    /// Prints the value of a pipeline.
+    fn print(&mut self, pipe: &Pipe, value: Value, out: &mut Vec<u8>) -> Result<(), Stop> {
+        match value {
+            Value::Nil | Value::Null => out.extend_from_slice(b"<no value>"),
+            // A template can take its address, and so its method `String`.
+            Value::Object(object) if matches!(*object, Object::Kube(_)) => {
+                format::print(&field(&Value::Object(object), "String", None)?, out);
+            }
+            value => {
+                let extent = match self.engine.extent(&value) {
+                    Ok(extent) => extent,
+                    Err(stop) => return self.placed(Err(stop), pipe.position, pipe),
+                };
+                extent.with_stack(|| format::print(&value, out));
+            }
+        }
+        Ok(())
     }
 
     /// A limit that was reached at a node.

@@ -164,77 +164,66 @@ pub(crate) fn expression(pattern: &str) -> Result<String, String> {
 fn translate(pattern: &str) -> Result<String, &'static str> {
     let mut out = String::with_capacity(pattern.len() + 16);
     let mut rest = pattern;
-    // Whether there is something that may be repeated, and whether it was.
+    // Whether what comes before is repeated already.
     let mut repeated = false;
     while let Some(character) = rest.chars().next() {
         let after = rest.get(character.len_utf8()..).unwrap_or_default();
-        match character {
-            '\\' => {
-                let Some(escaped) = after.chars().next() else {
-                    return Err("trailing backslash at end of expression");
-                };
-                let tail = after.get(escaped.len_utf8()..).unwrap_or_default();
-                if escaped == 'Q' {
-                    let (quoted, next) = tail.split_once("\\E").unwrap_or((tail, ""));
-                    out.push_str(&regex::escape(quoted));
-                    rest = next;
-                    repeated = false;
-                    continue;
-                }
-                rest = escape(escaped, tail, false, &mut out)?;
-                repeated = false;
-                continue;
-            }
-            '[' => {
-                rest = class(after, &mut out)?;
-                repeated = false;
-                continue;
-            }
-            '*' | '+' | '?' => {
-                if repeated {
-                    return Err("invalid nested repetition operator");
-                }
-                out.push(character);
-                rest = after;
-                if let Some(lazy) = rest.strip_prefix('?') {
-                    out.push('?');
-                    rest = lazy;
-                }
-                repeated = true;
-                continue;
-            }
-            '{' => match repetition(after) {
-                Some(length) => {
-                    if repeated {
-                        return Err("invalid nested repetition operator");
-                    }
-                    let counts = after.get(..length).unwrap_or_default();
-                    if counts.split(',').any(|count| count.parse::<u32>().is_ok_and(|count| count > 1_000)) {
-                        return Err("invalid repeat count");
-                    }
-                    out.push('{');
-                    out.push_str(counts);
-                    out.push('}');
-                    rest = after.get(length + 1..).unwrap_or_default();
-                    if let Some(lazy) = rest.strip_prefix('?') {
-                        out.push('?');
-                        rest = lazy;
-                    }
-                    repeated = true;
-                    continue;
-                }
-                None => out.push_str("\\{"),
-            },
-            '}' | ']' => {
-                out.push('\\');
-                out.push(character);
-            }
-            other => out.push(other),
+        let counts = if character == '{' { repetition(after) } else { None };
+        let repeats = counts.is_some() || matches!(character, '*' | '+' | '?');
+        if repeats && repeated {
+            return Err("invalid nested repetition operator");
         }
-        repeated = false;
-        rest = after;
+        repeated = repeats;
+        rest = match (character, counts) {
+            ('\\', _) => backslash(after, &mut out)?,
+            ('[', _) => class(after, &mut out)?,
+            ('*' | '+' | '?', _) => {
+                out.push(character);
+                lazy(after, &mut out)
+            }
+            ('{', Some(length)) => counted(after, length, &mut out)?,
+            ('{' | '}' | ']', _) => {
+                out.extend(['\\', character]);
+                after
+            }
+            (other, _) => {
+                out.push(other);
+                after
+            }
+        };
     }
     Ok(out)
+}
+
+/// Writes what follows a `\` outside of classes; answers what comes after it.
+fn backslash<'a>(after: &'a str, out: &mut String) -> Result<&'a str, &'static str> {
+    let escaped = after.chars().next().ok_or("trailing backslash at end of expression")?;
+    let tail = after.get(escaped.len_utf8()..).unwrap_or_default();
+    if escaped != 'Q' {
+        return escape(escaped, tail, false, out);
+    }
+    let (quoted, next) = tail.split_once("\\E").unwrap_or((tail, ""));
+    out.push_str(&regex::escape(quoted));
+    Ok(next)
+}
+
+/// Writes the `?` that makes a repetition lazy; answers what follows it.
+fn lazy<'a>(after: &'a str, out: &mut String) -> &'a str {
+    let Some(rest) = after.strip_prefix('?') else { return after };
+    out.push('?');
+    rest
+}
+
+/// Writes the repetition `{2,3}`, whose counts have a length; answers what follows it.
+fn counted<'a>(after: &'a str, length: usize, out: &mut String) -> Result<&'a str, &'static str> {
+    let counts = after.get(..length).unwrap_or_default();
+    if counts.split(',').any(|count| count.parse::<u32>().is_ok_and(|count| count > 1_000)) {
+        return Err("invalid repeat count");
+    }
+    out.push('{');
+    out.push_str(counts);
+    out.push('}');
+    Ok(lazy(after.get(length + 1..).unwrap_or_default(), out))
 }
 
 /// The length of `2,3` in `2,3}`.
@@ -246,14 +235,9 @@ fn repetition(text: &str) -> Option<usize> {
     (!least.is_empty() && digits(least) && digits(most)).then_some(end)
 }
 
-/// Writes an escape; answers what follows it.
-fn escape<'a>(
-    escaped: char,
-    tail: &'a str,
-    in_class: bool,
-    out: &mut String,
-) -> Result<&'a str, &'static str> {
-    let named = match (escaped, in_class) {
+/// What an escape that stands for many characters, or for a place, is in the crate's syntax; empty for others.
+fn named(escaped: char, in_class: bool) -> &'static str {
+    match (escaped, in_class) {
         ('d', false) => "[0-9]",
         ('d', true) => "0-9",
         ('D', _) => "[^0-9]",
@@ -266,65 +250,60 @@ fn escape<'a>(
         ('b', false) => r"(?-u:\b)",
         ('B', false) => r"(?-u:\B)",
         _ => "",
-    };
+    }
+}
+
+/// Writes an escape; answers what follows it.
+fn escape<'a>(
+    escaped: char,
+    tail: &'a str,
+    in_class: bool,
+    out: &mut String,
+) -> Result<&'a str, &'static str> {
+    let named = named(escaped, in_class);
     if !named.is_empty() {
         out.push_str(named);
         return Ok(tail);
     }
     match escaped {
-        'a' | 'f' | 't' | 'n' | 'r' | 'v' => {
-            out.push('\\');
-            out.push(escaped);
-        }
-        'A' | 'z' if !in_class => {
-            out.push('\\');
-            out.push(escaped);
-        }
+        'a' | 'f' | 't' | 'n' | 'r' | 'v' => out.extend(['\\', escaped]),
+        'A' | 'z' if !in_class => out.extend(['\\', escaped]),
         'p' | 'P' | 'x' => {
-            out.push('\\');
-            out.push(escaped);
             // What belongs to it is not taken for anything else.
-            let length = if tail.starts_with('{') {
-                tail.find('}').map_or(tail.len(), |at| at + 1)
-            } else if escaped == 'x' {
-                2
-            } else {
-                1
+            let length = match escaped {
+                _ if tail.starts_with('{') => tail.find('}').map_or(tail.len(), |at| at + 1),
+                'x' => 2,
+                _ => 1,
             };
-            let Some((own, next)) = tail.split_at_checked(length.min(tail.len())) else {
-                return Err("invalid escape sequence");
-            };
+            let own = tail.split_at_checked(length.min(tail.len()));
+            let (own, next) = own.ok_or("invalid escape sequence")?;
+            out.extend(['\\', escaped]);
             out.push_str(own);
             return Ok(next);
         }
-        '0'..='7' => {
-            // `\123` is octal; `\1` alone would be a reference, which there is not.
-            let digits = tail.bytes().take(2).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
-            if escaped != '0' && digits == 0 {
-                return Err("invalid escape sequence");
-            }
-            let (own, next) = tail.split_at(digits);
-            let code = u32::from_str_radix(&format!("{escaped}{own}"), 8).unwrap_or(0);
-            // Writing to a string cannot fail.
-            let _ = write!(out, "\\x{{{code:X}}}");
-            return Ok(next);
-        }
+        '0'..='7' => return octal(escaped, tail, out),
         punctuation if punctuation.is_ascii() && !punctuation.is_ascii_alphanumeric() => {
-            if matches!(punctuation, '<' | '>') || punctuation.is_ascii_control() || punctuation == ' ' {
-                out.push(punctuation);
-            } else if "\\.+*?()|[]{}^$#&-~/\"'%,:;=@!_`".contains(punctuation) {
-                if !matches!(
-                    punctuation,
-                    '"' | '\'' | '_' | '`' | '/' | '%' | ',' | ':' | ';' | '=' | '@' | '!'
-                ) {
-                    out.push('\\');
-                }
-                out.push(punctuation);
+            if r".+*?()|[]{}^$#&-~\".contains(punctuation) {
+                out.push('\\');
             }
+            out.push(punctuation);
         }
         _ => return Err("invalid escape sequence"),
     }
     Ok(tail)
+}
+
+/// Writes `\123`, which is octal; `\1` alone would be a reference, which there is not.
+fn octal<'a>(first: char, tail: &'a str, out: &mut String) -> Result<&'a str, &'static str> {
+    let digits = tail.bytes().take(2).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+    if first != '0' && digits == 0 {
+        return Err("invalid escape sequence");
+    }
+    let (own, next) = tail.split_at(digits);
+    let code = u32::from_str_radix(&format!("{first}{own}"), 8).unwrap_or(0);
+    // Writing to a string cannot fail.
+    let _ = write!(out, "\\x{{{code:X}}}");
+    Ok(next)
 }
 
 /// Writes a class; answers what follows it.

@@ -112,78 +112,56 @@ impl Writer {
 
     fn element(&mut self, value: &Value) -> Result<(), String> {
         match value {
-            Value::Nil | Value::Null => Err("toml: cannot encode nil".to_owned()),
-            Value::Bool(value) => {
-                self.out.push_str(if *value { "true" } else { "false" });
-                Ok(())
+            Value::Nil | Value::Null => return Err("toml: cannot encode nil".to_owned()),
+            Value::Bool(value) => self.out.push_str(if *value { "true" } else { "false" }),
+            Value::Int(number) | Value::Int64(number) => self.out.push_str(&number.to_string()),
+            Value::Uint(number, _) => self.out.push_str(&number.to_string()),
+            Value::Float(number) => self.out.push_str(&float(*number)),
+            Value::Text(_) | Value::Raw(_) => self.quoted(&value.string_text().unwrap_or_default()),
+            Value::Bytes(_) | Value::List(_) => return self.list(&value.elements().unwrap_or_default()),
+            Value::Map(map) => return self.inline_table(&map.entries()),
+            Value::Object(_) => self.quoted(&format::text(value)),
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, items: &[Value]) -> Result<(), String> {
+        self.out.push('[');
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                self.out.push_str(", ");
             }
-            Value::Int(number) | Value::Int64(number) => {
-                self.out.push_str(&number.to_string());
-                Ok(())
-            }
-            Value::Uint(number, _) => {
-                self.out.push_str(&number.to_string());
-                Ok(())
-            }
-            Value::Float(float) => {
-                let shown = match *float {
-                    float if float.is_nan() => "nan".to_owned(),
-                    float if float.is_infinite() => if float < 0.0 { "-inf" } else { "inf" }.to_owned(),
-                    float => {
-                        let shown = number::general(float);
-                        if shown.contains(['e', '.']) { shown } else { format!("{shown}.0") }
-                    }
-                };
-                self.out.push_str(&shown);
-                Ok(())
-            }
-            Value::Text(_) | Value::Raw(_) => {
-                self.quoted(&value.string_text().unwrap_or_default());
-                Ok(())
-            }
-            Value::Bytes(_) | Value::List(_) => {
-                let items = value.elements().unwrap_or_default();
-                self.out.push('[');
-                for (index, item) in items.iter().enumerate() {
-                    if index > 0 {
-                        self.out.push_str(", ");
-                    }
-                    self.element(item)?;
+            self.element(item)?;
+        }
+        self.out.push(']');
+        Ok(())
+    }
+
+    /// A table within a list, `{a = 1, b = 2}`.
+    fn inline_table(&mut self, entries: &[(Rc<str>, Value)]) -> Result<(), String> {
+        self.out.push('{');
+        let mut ordered = Vec::new();
+        for tables in [false, true] {
+            for (name, value) in entries {
+                if (is_table(value) || is_list_of_tables(value)?) == tables {
+                    ordered.push((name, value));
                 }
-                self.out.push(']');
-                Ok(())
-            }
-            Value::Map(map) => {
-                self.out.push('{');
-                let entries = map.entries();
-                let mut ordered = Vec::new();
-                for tables in [false, true] {
-                    for (name, value) in &entries {
-                        if (is_table(value) || is_list_of_tables(value)?) == tables {
-                            ordered.push((name, value));
-                        }
-                    }
-                }
-                let last = ordered.len().saturating_sub(1);
-                for (index, (name, value)) in ordered.into_iter().enumerate() {
-                    if value.is_nil() {
-                        continue;
-                    }
-                    self.out.push_str(&bare(name));
-                    self.out.push_str(" = ");
-                    self.element(value)?;
-                    if index != last {
-                        self.out.push_str(", ");
-                    }
-                }
-                self.out.push('}');
-                Ok(())
-            }
-            Value::Object(_) => {
-                self.quoted(&format::text(value));
-                Ok(())
             }
         }
+        let last = ordered.len().saturating_sub(1);
+        for (index, (name, value)) in ordered.into_iter().enumerate() {
+            if value.is_nil() {
+                continue;
+            }
+            self.out.push_str(&bare(name));
+            self.out.push_str(" = ");
+            self.element(value)?;
+            if index != last {
+                self.out.push_str(", ");
+            }
+        }
+        self.out.push('}');
+        Ok(())
     }
 
     fn quoted(&mut self, text: &str) {
@@ -206,6 +184,18 @@ impl Writer {
         }
         self.out.push('"');
     }
+}
+
+/// A number that is read as a float again.
+fn float(number: f64) -> String {
+    if number.is_nan() {
+        return "nan".to_owned();
+    }
+    if number.is_infinite() {
+        return if number < 0.0 { "-inf" } else { "inf" }.to_owned();
+    }
+    let shown = number::general(number);
+    if shown.contains(['e', '.']) { shown } else { format!("{shown}.0") }
 }
 
 /// A key, quoted where it must be.

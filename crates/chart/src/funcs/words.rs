@@ -288,32 +288,47 @@ fn next_word(text: &str) -> (Word, usize) {
     }
 }
 
+/// A word as it is taken from a text: what it is, and whether nothing follows.
+type Taken<'a> = (Word, &'a str, bool);
+
+/// The words of a text, one after the other.
+struct Words<'a>(&'a str);
+
+impl<'a> Words<'a> {
+    fn take(&mut self) -> Taken<'a> {
+        let (sort, length) = next_word(self.0);
+        let (word, after) = self.0.split_at(length);
+        self.0 = after;
+        (sort, word, after.is_empty())
+    }
+
+    /// Writes letters and numbers that follow a number, and what separates them from the rest; answers what comes next.
+    fn after_number(&mut self, mut next: Taken<'a>, connector: char, out: &mut String) -> Taken<'a> {
+        while matches!(next.0, Word::Letters | Word::Number) {
+            put(out, next.0, next.1, connector);
+            next = self.take();
+        }
+        if !matches!(next.0, Word::None | Word::Punctuation | Word::Connector) {
+            out.push(connector);
+        }
+        next
+    }
+}
+
 /// xstrings' `ToSnakeCase` and `ToKebabCase`.
 fn separated(text: &str, connector: char) -> String {
     let mut out = String::with_capacity(text.len() + 8);
-    let mut rest = text;
-    let mut take = || {
-        let (sort, length) = next_word(rest);
-        let (word, after) = rest.split_at(length);
-        rest = after;
-        (sort, word, after.is_empty())
-    };
-    let (mut sort, mut word, mut is_last) = take();
+    let mut words = Words(text);
+    let (mut sort, mut word, mut is_last) = words.take();
     while !is_last {
         if sort != Word::Connector {
             put(&mut out, sort, word, connector);
         }
         let (before, last) = (sort, word);
-        (sort, word, is_last) = take();
+        (sort, word, is_last) = words.take();
         match before {
             Word::Number => {
-                while matches!(sort, Word::Letters | Word::Number) {
-                    put(&mut out, sort, word, connector);
-                    (sort, word, is_last) = take();
-                }
-                if !matches!(sort, Word::None | Word::Punctuation | Word::Connector) {
-                    out.push(connector);
-                }
+                (sort, word, is_last) = words.after_number((sort, word, is_last), connector, &mut out);
             }
             Word::Connector => put(&mut out, before, last, connector),
             Word::Punctuation => {}
@@ -328,7 +343,7 @@ fn separated(text: &str, connector: char) -> String {
                     continue;
                 }
                 let number = word;
-                (sort, word, is_last) = take();
+                (sort, word, is_last) = words.take();
                 if sort != Word::Letters {
                     put(&mut out, Word::Number, number, connector);
                     if !matches!(sort, Word::Connector | Word::Punctuation) {
@@ -338,13 +353,7 @@ fn separated(text: &str, connector: char) -> String {
                 }
                 out.push(connector);
                 put(&mut out, Word::Number, number, connector);
-                while matches!(sort, Word::Letters | Word::Number) {
-                    put(&mut out, sort, word, connector);
-                    (sort, word, is_last) = take();
-                }
-                if !matches!(sort, Word::None | Word::Connector | Word::Punctuation) {
-                    out.push(connector);
-                }
+                (sort, word, is_last) = words.after_number((sort, word, is_last), connector, &mut out);
             }
         }
     }

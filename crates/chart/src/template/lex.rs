@@ -192,67 +192,72 @@ impl<'a> Lexer<'a> {
                 return Ok(trims);
             }
             self.count()?;
-            let from = self.at;
-            let Some(first) = self.rest().chars().next() else { return self.error("unclosed action") };
-            self.at += first.len_utf8();
-            match first {
-                ' ' | '\t' | '\r' | '\n' => {
-                    while self.at_space() && self.closes().is_none() {
-                        self.at += 1;
-                    }
-                    self.push(Kind::Space, from, self.at);
-                }
-                '=' => self.push(Kind::Assign, from, self.at),
-                ':' => {
-                    if !self.rest().starts_with('=') {
-                        return self.error("expected :=");
-                    }
+            self.token()?;
+        }
+    }
+
+    /// Reads the next token of an action.
+    fn token(&mut self) -> Result<(), LexError> {
+        let from = self.at;
+        let Some(first) = self.rest().chars().next() else { return self.error("unclosed action") };
+        self.at += first.len_utf8();
+        match first {
+            ' ' | '\t' | '\r' | '\n' => {
+                while self.at_space() && self.closes().is_none() {
                     self.at += 1;
-                    self.push(Kind::Declare, from, self.at);
                 }
-                '|' => self.push(Kind::Pipe, from, self.at),
-                ',' => self.push(Kind::Comma, from, self.at),
-                '(' => {
-                    self.open.push(from);
-                    self.push(Kind::LeftParenthesis, from, self.at);
+                self.push(Kind::Space, from, self.at);
+            }
+            '=' => self.push(Kind::Assign, from, self.at),
+            ':' => {
+                if !self.rest().starts_with('=') {
+                    return self.error("expected :=");
                 }
-                ')' => {
-                    if self.open.pop().is_none() {
-                        return self.error("unexpected right paren");
-                    }
-                    self.push(Kind::RightParenthesis, from, self.at);
+                self.at += 1;
+                self.push(Kind::Declare, from, self.at);
+            }
+            '|' => self.push(Kind::Pipe, from, self.at),
+            ',' => self.push(Kind::Comma, from, self.at),
+            '(' => {
+                self.open.push(from);
+                self.push(Kind::LeftParenthesis, from, self.at);
+            }
+            ')' => {
+                if self.open.pop().is_none() {
+                    return self.error("unexpected right paren");
                 }
-                '"' => self.quoted(from, '"', Kind::Text2)?,
-                '\'' => self.quoted(from, '\'', Kind::Character)?,
-                '`' => {
-                    let Some(end) = self.rest().find('`') else {
-                        return self.error("unterminated raw quoted string");
-                    };
-                    self.at += end + 1;
-                    self.push(Kind::Raw, from, self.at);
-                }
-                '$' => {
-                    self.word();
-                    self.end_of_word(from)?;
-                    self.push(Kind::Variable, from, self.at);
-                }
-                '.' if !self.rest().starts_with(|c: char| c.is_ascii_digit()) => {
-                    self.word();
-                    self.end_of_word(from)?;
-                    self.push(if self.at == from + 1 { Kind::Dot } else { Kind::Field }, from, self.at);
-                }
-                '.' | '+' | '-' | '0'..='9' => self.number(from)?,
-                first if first == '_' || first.is_alphanumeric() => {
-                    self.word();
-                    self.end_of_word(from)?;
-                    self.push(Kind::Word, from, self.at);
-                }
-                first => {
-                    self.at = from;
-                    return self.error(format!("unexpected {first:?} in action"));
-                }
+                self.push(Kind::RightParenthesis, from, self.at);
+            }
+            '"' => self.quoted(from, '"', Kind::Text2)?,
+            '\'' => self.quoted(from, '\'', Kind::Character)?,
+            '`' => {
+                let Some(end) = self.rest().find('`') else {
+                    return self.error("unterminated raw quoted string");
+                };
+                self.at += end + 1;
+                self.push(Kind::Raw, from, self.at);
+            }
+            '$' => self.name(from, Kind::Variable)?,
+            '.' if !self.rest().starts_with(|c: char| c.is_ascii_digit()) => {
+                self.name(from, Kind::Field)?;
+            }
+            '.' | '+' | '-' | '0'..='9' => self.number(from)?,
+            first if first == '_' || first.is_alphanumeric() => self.name(from, Kind::Word)?,
+            first => {
+                self.at = from;
+                return self.error(format!("unexpected {first:?} in action"));
             }
         }
+        Ok(())
+    }
+
+    /// Reads the rest of a word, a variable or a field; a field without a name is the dot.
+    fn name(&mut self, from: usize, kind: Kind) -> Result<(), LexError> {
+        self.word();
+        self.end_of_word(from)?;
+        let is_dot = kind == Kind::Field && self.at == from + 1;
+        self.push(if is_dot { Kind::Dot } else { kind }, from, self.at);
+        Ok(())
     }
 
     /// Whether white space is next.

@@ -313,80 +313,99 @@ fn name<'a>(text: &'a str, names: &[&str], shortened: bool) -> Option<(usize, &'
     })
 }
 
+/// Reads one part; answers what follows it.
 fn take<'a>(part: Part, text: &'a str, after: &str, read: &mut Read) -> Option<&'a str> {
-    let two = |text: &'a str| number(text, 2, 2);
-    let loose = |text: &'a str| number(text, 1, 2);
-    let (value, rest) = match part {
+    if part == Part::ZoneName {
+        return zone_named(text, read);
+    }
+    if let Part::Zone { iso, colon, seconds, minutes } = part {
+        return zoned(text, (iso, colon, seconds, minutes), read);
+    }
+    if let Part::Fraction { digits, zeros, .. } = part {
+        return fractional(text, digits, zeros, read);
+    }
+    let (value, rest) = value(part, text)?;
+    read.keep(part, value)?;
+    // A fraction may follow seconds without being in the layout.
+    if matches!(part, Part::Second | Part::ZeroSecond)
+        && !matches!(next(after).1, Some((Part::Fraction { .. }, _)))
+    {
+        return fractional(rest, 0, false, read);
+    }
+    Some(rest)
+}
+
+/// The number that a part is, or the index of its name.
+fn value<'a>(part: Part, text: &'a str) -> Option<(i64, &'a str)> {
+    let named = |(index, rest): (usize, &'a str)| Some((i64::try_from(index).ok()?, rest));
+    match part {
         Part::LongMonth | Part::Month => {
-            let (index, rest) = name(text, &MONTHS, part == Part::Month)?;
-            (i64::try_from(index).ok()? + 1, rest)
+            let (index, rest) = named(name(text, &MONTHS, part == Part::Month)?)?;
+            Some((index + 1, rest))
         }
-        Part::LongWeekday | Part::Weekday => {
-            let (_, rest) = name(text, &DAYS, part == Part::Weekday)?;
-            (0, rest)
-        }
-        Part::NumMonth | Part::Day | Part::Hour12 | Part::Minute | Part::Second => loose(text)?,
-        Part::UnderDay => loose(text.strip_prefix(' ').unwrap_or(text))?,
+        Part::LongWeekday | Part::Weekday => named(name(text, &DAYS, part == Part::Weekday)?),
+        Part::NumMonth | Part::Day | Part::Hour12 | Part::Minute | Part::Second => number(text, 1, 2),
+        Part::UnderDay => number(text.strip_prefix(' ').unwrap_or(text), 1, 2),
         Part::Hour
         | Part::ZeroMonth
         | Part::ZeroDay
         | Part::ZeroHour12
         | Part::ZeroMinute
         | Part::ZeroSecond
-        | Part::Year => two(text)?,
-        Part::UnderYearDay => number(text.trim_start_matches(' '), 1, 3)?,
-        Part::ZeroYearDay => number(text, 3, 3)?,
-        Part::LongYear => number(text, 4, 4)?,
+        | Part::Year => number(text, 2, 2),
+        Part::UnderYearDay => number(text.trim_start_matches(' '), 1, 3),
+        Part::ZeroYearDay => number(text, 3, 3),
+        Part::LongYear => number(text, 4, 4),
         Part::UpperPm | Part::LowerPm => {
             let (head, rest) = text.split_at_checked(2)?;
             let expected = if part == Part::UpperPm { ["AM", "PM"] } else { ["am", "pm"] };
-            (i64::try_from(expected.iter().position(|name| *name == head)?).ok()?, rest)
+            named((expected.iter().position(|name| *name == head)?, rest))
         }
-        Part::ZoneName => return zone_named(text, read),
-        Part::Zone { iso, colon, seconds, minutes } => {
-            return zoned(text, (iso, colon, seconds, minutes), read);
-        }
-        Part::Fraction { digits, zeros, .. } => {
-            let mark = text.starts_with(['.', ',']);
-            let found = text.bytes().skip(1).take_while(u8::is_ascii_digit).count();
-            if !mark || found == 0 {
-                return (!zeros).then_some(text);
-            }
-            let used = if zeros { digits } else { found };
-            if used > found {
-                return None;
-            }
-            let (digits, rest) = text.get(1..)?.split_at(used);
-            read.nanosecond = fraction(digits)?;
-            return Some(rest);
-        }
-    };
-    let small = i8::try_from(value).ok();
-    match part {
-        Part::LongMonth | Part::Month | Part::NumMonth | Part::ZeroMonth => read.month = small,
-        Part::Day | Part::UnderDay | Part::ZeroDay => read.day = small,
-        Part::UnderYearDay | Part::ZeroYearDay => read.year_day = i16::try_from(value).ok(),
-        Part::Hour | Part::Hour12 | Part::ZeroHour12 => {
-            read.hour = small.filter(|hour| *hour < if part == Part::Hour { 24 } else { 13 })?;
-        }
-        Part::Minute | Part::ZeroMinute => read.minute = small.filter(|minute| *minute < 60)?,
-        Part::Second | Part::ZeroSecond => {
-            read.second = small.filter(|second| *second < 60)?;
-            // A fraction may follow seconds without being in the layout.
-            if rest.starts_with(['.', ',']) && !matches!(next(after).1, Some((Part::Fraction { .. }, _))) {
-                let digits = rest.bytes().skip(1).take_while(u8::is_ascii_digit).count();
-                if digits > 0 {
-                    let (digits, rest) = rest.get(1..)?.split_at(digits);
-                    read.nanosecond = fraction(digits)?;
-                    return Some(rest);
-                }
-            }
-        }
-        Part::LongYear => read.year = i16::try_from(value).ok(),
-        Part::Year => read.year = i16::try_from(if value >= 69 { value + 1900 } else { value + 2000 }).ok(),
-        Part::UpperPm | Part::LowerPm => read.afternoon = Some(value == 1),
-        Part::LongWeekday | Part::Weekday | Part::ZoneName | Part::Zone { .. } | Part::Fraction { .. } => {}
+        Part::ZoneName | Part::Zone { .. } | Part::Fraction { .. } => None,
     }
+}
+
+impl Read {
+    /// Keeps what a part says; `None`: it cannot be that.
+    fn keep(&mut self, part: Part, value: i64) -> Option<()> {
+        let small = i8::try_from(value).ok();
+        let below = |limit: i8| small.filter(|value| *value < limit);
+        match part {
+            Part::LongMonth | Part::Month | Part::NumMonth | Part::ZeroMonth => self.month = small,
+            Part::Day | Part::UnderDay | Part::ZeroDay => self.day = small,
+            Part::UnderYearDay | Part::ZeroYearDay => self.year_day = i16::try_from(value).ok(),
+            Part::Hour => self.hour = below(24)?,
+            Part::Hour12 | Part::ZeroHour12 => self.hour = below(13)?,
+            Part::Minute | Part::ZeroMinute => self.minute = below(60)?,
+            Part::Second | Part::ZeroSecond => self.second = below(60)?,
+            Part::LongYear => self.year = i16::try_from(value).ok(),
+            Part::Year => {
+                self.year = i16::try_from(if value >= 69 { value + 1900 } else { value + 2000 }).ok();
+            }
+            Part::UpperPm | Part::LowerPm => self.afternoon = Some(value == 1),
+            Part::LongWeekday
+            | Part::Weekday
+            | Part::ZoneName
+            | Part::Zone { .. }
+            | Part::Fraction { .. } => {}
+        }
+        Some(())
+    }
+}
+
+/// Reads `.123`: so many digits where `zeros` must be kept, and else as many as there are, also none.
+fn fractional<'a>(text: &'a str, digits: usize, zeros: bool, read: &mut Read) -> Option<&'a str> {
+    let mark = text.starts_with(['.', ',']);
+    let found = text.bytes().skip(1).take_while(u8::is_ascii_digit).count();
+    if !mark || found == 0 {
+        return (!zeros).then_some(text);
+    }
+    let used = if zeros { digits } else { found };
+    if used > found {
+        return None;
+    }
+    let (digits, rest) = text.get(1..)?.split_at(used);
+    read.nanosecond = fraction(digits)?;
     Some(rest)
 }
 
