@@ -79,9 +79,13 @@ impl Values {
 
 /// Reads a value file: documents are merged, the later ones over the earlier.
 pub(crate) fn read_documents(content: &[u8]) -> Result<Value, String> {
-    let text = yaml::decoded(content)?;
     let mut merged = Value::map(Entries::new());
-    for document in documents(text)? {
+    let documents = if yaml::is_utf16(content) {
+        vec![one_document(content)?]
+    } else {
+        documents(&yaml::decoded(content)?)?
+    };
+    for document in documents {
         let read = yaml::read(&document)?;
         match read {
             Value::Map(_) => merged = merge_maps(&merged, &read),
@@ -90,6 +94,17 @@ pub(crate) fn read_documents(content: &[u8]) -> Result<Value, String> {
         }
     }
     Ok(merged)
+}
+
+/// A file in UTF-16. apimachinery's `YAMLReader` knows bytes only: it finds no separators in it, but ends the last
+/// line with one byte, so that goyaml reads half a character there. Only what is of the big end, and ends its last line
+/// itself, can be read.
+fn one_document(content: &[u8]) -> Result<String, String> {
+    let mut lines = content.to_vec();
+    if !lines.ends_with(b"\n") {
+        lines.push(b'\n');
+    }
+    Ok(yaml::decoded(&lines)?.into_owned())
 }
 
 /// Splits documents as apimachinery's `YAMLReader` does: at lines that start

@@ -39,7 +39,23 @@ fn what_helm_refuses_is_refused() {
             "invalid trailing UTF-8 octet",
         ),
         (rendered(b"", &[], &[ValueSource::File("x.yaml", b"y: \xe2")]), "incomplete UTF-8 octet sequence"),
-        (rendered(b"", &[], &[ValueSource::File("x.yaml", b"\xff\xfey\0:\0 \x001\0")]), "is UTF-16"),
+        // apimachinery's reader of lines ends files with one byte, and so half a character.
+        (
+            rendered(b"", &[], &[ValueSource::File("x.yaml", b"\xff\xfey\0:\0 \x001\0\n\0")]),
+            "x.yaml: yaml: incomplete UTF-16 character: save the file as UTF-8",
+        ),
+        (
+            rendered(b"", &[], &[ValueSource::File("x.yaml", b"\xfe\xff\0y\0:\0 \x001")]),
+            "incomplete UTF-16 character",
+        ),
+        (
+            rendered(b"", &[], &[ValueSource::File("x.yaml", b"\xfe\xff\0y\0:\0 \xdc\x01\0\n")]),
+            "unexpected low surrogate area",
+        ),
+        (
+            rendered(b"", &[], &[ValueSource::File("x.yaml", b"\xfe\xff\0y\0:\0 \xd8\x01\0\n")]),
+            "expected low surrogate area",
+        ),
         (rendered(b"", own, &[]), "values.yaml: yaml: line 1: invalid leading UTF-8 octet"),
         (rendered(b"", chart, &[]), "Chart.yaml: yaml: line 4: invalid leading UTF-8 octet"),
         (
@@ -55,6 +71,25 @@ fn what_helm_refuses_is_refused() {
         let error = answer.unwrap_err().to_string();
         assert!(error.contains(problem), "{error}\n{problem}");
     }
+}
+
+#[test]
+fn utf_16_is_read_where_helm_reads_it() {
+    // A character beyond the basic plane, a document that is not read, and lines that end as on Windows.
+    let big: Vec<u8> = "v: \u{1f600}\r\n---\nz: 2\n".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let big = [b"\xfe\xff", &big[..]].concat();
+    let given = &[ValueSource::File("x.yaml", &big)];
+    let text = rendered(b"d: {{ toJson .Values }}\n", &[], given).unwrap();
+    assert!(text.contains("d: {\"v\":\"\u{1f600}\"}\n"), "{text}");
+    let marked = &[ValueSource::File("x.yaml", b"\xef\xbb\xbfv: 1\n")];
+    let text = rendered(b"d: {{ toJson .Values }}\n", &[("values.yaml", &big)], marked).unwrap();
+    assert!(text.contains("d: {\"v\":1}\n"), "{text}");
+    // What is no file of values is read as a whole, of both ends.
+    let little: Vec<u8> =
+        "apiVersion: v2\nname: shop\nversion: 0.1.0\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let little = [b"\xff\xfe", &little[..]].concat();
+    let text = rendered(b"d: {{ .Chart.Name }}\n", &[("Chart.yaml", &little)], &[]).unwrap();
+    assert!(text.contains("d: shop\n"), "{text}");
 }
 
 #[derive(Debug)]

@@ -131,7 +131,7 @@ impl Metadata {
         let known = before.name.clone();
         let name = known.clone();
         let wrong = move |problem: String| chart_error(&name, &format!("{file}: {problem}"));
-        let value = yaml::decoded(data).and_then(|text| yaml::read_typed(text, true)).map_err(&wrong)?;
+        let value = yaml::decoded(data).and_then(|text| yaml::read_typed(&text, true)).map_err(&wrong)?;
         before.read_fields(&value, file).map_err(|problem| chart_error(&known, &problem))
     }
 
@@ -359,7 +359,7 @@ fn printable(text: &str) -> String {
 pub(super) fn check_lock(data: &[u8], file: &str) -> Result<(), String> {
     static TIME: OnceLock<Option<Regex>> = OnceLock::new();
     let value = yaml::decoded(data)
-        .and_then(|text| yaml::read_typed(text, true))
+        .and_then(|text| yaml::read_typed(&text, true))
         .map_err(|problem| format!("{file}: {problem}"))?;
     let Some(fields) = Fields::of(&value, file)? else { return Ok(()) };
     fields.text("digest", &mut String::new())?;

@@ -27,23 +27,6 @@ pub(crate) enum Resolved {
     Text,
 }
 
-/// The text of a file. What is not UTF-8 is refused in libyaml's words.
-pub(crate) fn decoded(bytes: &[u8]) -> Result<&str, String> {
-    if bytes.starts_with(&[0xfe, 0xff]) || bytes.starts_with(&[0xff, 0xfe]) {
-        return Err("yaml: the text is UTF-16: save it as UTF-8".to_owned());
-    }
-    std::str::from_utf8(bytes).map_err(|error| {
-        let first = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
-        let problem = match error.error_len() {
-            None => "incomplete UTF-8 octet sequence",
-            Some(_) if (0xc0..=0xf7).contains(&first) => "invalid trailing UTF-8 octet",
-            Some(_) => "invalid leading UTF-8 octet",
-        };
-        let line = bytes.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
-        format!("yaml: line {line}: {problem}: the text is not UTF-8")
-    })
-}
-
 /// Reads the first document of a text; nothing is [`Value::Nil`].
 pub(crate) fn read(text: &str) -> Result<Value, String> {
     read_typed(text, false)
