@@ -190,8 +190,8 @@ impl<'e> Engine<'e> {
         result.map(|()| without_no_value(out)).map(Value::from_bytes)
     }
 
-    /// A value that is generated once for each place that asks for it. It takes
-    /// so many milliseconds to make it.
+    /// A value that is generated once for each place that asks for it. It is
+    /// expected to take so many milliseconds.
     pub(crate) fn generated(
         &mut self,
         function: &'static str,
@@ -205,8 +205,7 @@ impl<'e> Engine<'e> {
         if let Some(kept) = self.environment.kept(&key) {
             return Ok(kept);
         }
-        self.work(milliseconds)?;
-        let value = fresh(self.environment)?;
+        let value = self.work(milliseconds, fresh)??;
         self.environment.keep(key, &value);
         Ok(value)
     }

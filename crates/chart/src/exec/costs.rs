@@ -2,8 +2,10 @@
 //! Costs are counted before they arise, wherever they can be known.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use super::{Engine, Stop};
+use crate::environment::Environment;
 use crate::object::Object;
 use crate::value::{Endless, Extent, MapKind, Value};
 
@@ -30,8 +32,8 @@ pub(super) struct Costs {
     steps: u64,
     written: usize,
     made: usize,
-    /// Milliseconds of making keys and hashing passwords.
-    worked: u64,
+    /// What making keys and hashing passwords took.
+    worked: Duration,
 }
 
 impl Engine<'_> {
@@ -232,16 +234,24 @@ impl Engine<'_> {
         self.many_steps((bytes.saturating_mul(slow) / BYTES_OF_STEP) as u64)
     }
 
-    /// Counts milliseconds of making a key or hashing a password.
-    pub(crate) fn work(&mut self, milliseconds: u64) -> Result<(), Stop> {
-        self.costs.worked += milliseconds;
-        if self.costs.worked <= self.limits.key_milliseconds {
-            return Ok(());
+    /// Makes a key or hashes a password, unless so many milliseconds are more than what is left. It counts with what it
+    /// took, but not with more than was expected: a busy machine refuses no more than a quiet one.
+    pub(crate) fn work<T>(
+        &mut self,
+        milliseconds: u64,
+        make: impl FnOnce(&mut dyn Environment) -> T,
+    ) -> Result<T, Stop> {
+        let expected = Duration::from_millis(milliseconds);
+        if self.costs.worked + expected > Duration::from_millis(self.limits.key_milliseconds) {
+            return Err(Stop::Failed(format!(
+                "the templates make keys and hashes of passwords that take more than {} ms together",
+                self.limits.key_milliseconds
+            )));
         }
-        Err(Stop::Failed(format!(
-            "the templates make keys and hashes of passwords that take more than {} ms together",
-            self.limits.key_milliseconds
-        )))
+        let began = Instant::now();
+        let made = make(self.environment);
+        self.costs.worked += began.elapsed().min(expected);
+        Ok(made)
     }
 
     /// Looks how large and deep a value is, before something goes through it.

@@ -80,12 +80,11 @@ pub(super) const FUNCTIONS: &[Function] = &[
         Ok(Value::text(format!("{user}:{}", hash.string_text().unwrap_or_default())))
     }),
     fixed("derivePassword", &[Uint32, Text, Text, Text, Text], |engine, a| {
-        engine.work(SCRYPT)?;
         let counter = match arg(a, 0) {
             Value::Uint(number, _) => u32::try_from(*number).map_err(|_| "the counter overflows uint32")?,
             _ => 0,
         };
-        derived(counter, &text(a, 1), bytes(a, 2), bytes(a, 3), bytes(a, 4))
+        engine.work(SCRYPT, |_| derived(counter, &text(a, 1), bytes(a, 2), bytes(a, 3), bytes(a, 4)))?
     }),
     fixed("encryptAES", &[Text, Text], |engine, a| {
         if bytes(a, 1).is_empty() {
