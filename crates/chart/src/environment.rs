@@ -35,6 +35,13 @@ pub trait Environment {
         Ok(None)
     }
 
+    /// The document at the URL of a schema that a chart's `values.schema.json` refers to, as far as it is there (see
+    /// [`Chart::missing_schemas`](crate::Chart::missing_schemas)). Values are refused where it is not.
+    fn schema(&mut self, url: &str) -> Option<Rc<[u8]>> {
+        let _ = url;
+        None
+    }
+
     /// A value that was generated before under this key: passwords,
     /// certificates. `None`: a fresh one is made, and given to [`Self::keep`].
     fn kept(&mut self, key: &ValueKey) -> Option<Vec<u8>> {

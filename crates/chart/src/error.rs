@@ -42,6 +42,14 @@ pub enum Error {
         /// Each with the path of its value.
         problems: Vec<String>,
     },
+    /// Schemas that a chart's schema refers to by their URLs, and that the environment does not have.
+    #[error("{chart}: values.schema.json refers to {}, which is not at hand", urls.join(" and "))]
+    Elsewhere {
+        /// The chart.
+        chart: String,
+        /// Where they are.
+        urls: Vec<String>,
+    },
     /// A template that cannot be parsed.
     #[error("{file}:{line}:{column}: {problem}")]
     Parse {

@@ -77,7 +77,7 @@ pub fn render(
     dependencies::process(&mut chart, &values.0)?;
     let merged = coalesce::values(&chart, &values.0, false)?;
     if !release.skip_schema {
-        schema::check(&chart, &merged)?;
+        schema::check(&chart, &merged, &mut |url| environment.schema(url))?;
     }
     check_kube(&chart, &release.capabilities)?;
     let mut scope = Scope {

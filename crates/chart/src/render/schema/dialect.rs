@@ -6,11 +6,11 @@ use serde_json::Value;
 use crate::funcs::expression;
 
 /// Keywords that hold schemas by name.
-const NAMED: [&str; 6] =
+pub(super) const NAMED: [&str; 6] =
     ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 
 /// Keywords that hold values, not schemas.
-const VALUES: [&str; 5] = ["const", "enum", "default", "examples", "required"];
+pub(super) const VALUES: [&str; 5] = ["const", "enum", "default", "examples", "required"];
 
 /// Writes all expressions of a schema so that they mean what they mean in Go.
 pub(super) fn translate(schema: &mut Value) -> Result<(), String> {
