@@ -85,6 +85,7 @@ pub fn input(count: usize) -> Input {
                 files: BTreeMap::from([("all.yaml.j2".to_owned(), Cow::Borrowed(TEMPLATE.as_bytes()))]),
                 folder: "templates/".to_owned(),
                 artefact: None,
+                schemas: BTreeMap::new(),
             }
         })
         .collect();

@@ -2,18 +2,22 @@
 //! fetch share. Locks are read and written here.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+use cozy_chart::{Chart, Limits};
+
 use super::flow::Loaded;
-use super::signals;
+use super::{schemas, signals};
 use crate::catalogue;
 use crate::error::{Code, Exit, Problem, Said};
 use crate::execute::event::Reporter;
 use crate::execute::run::Signal;
 use crate::fetch::{self, FetchError, Fetched, Fetcher, Held, Mirror, Network, Store};
-use crate::model::artefact::Artefact;
+use crate::model::artefact::{Artefact, Kind};
 use crate::model::catalogue::{Catalogue, File};
 use crate::model::cloud::{Artifacts, Cloud};
 use crate::model::component::Component;
@@ -37,14 +41,22 @@ pub(super) struct Wanted<'a> {
     pub(super) base: &'a Path,
     /// How long a download may go without progress.
     pub(super) patience: Duration,
+    /// Whether the schemas that charts refer to are fetched with them.
+    pub(super) schemas: bool,
 }
 
 impl<'a> Wanted<'a> {
     /// What a cloud says of it.
     pub(super) fn of(cloud: &'a Cloud, settings: &'a Settings, patience: Duration) -> Self {
         let base = Path::new(&settings.file).parent().unwrap_or(Path::new(""));
-        Self { bundle: &cloud.bundle, artifacts: &cloud.artifacts, base, patience }
+        Self { bundle: &cloud.bundle, artifacts: &cloud.artifacts, base, patience, schemas: true }
     }
+}
+
+/// Artefacts with their pins, and the pins of all else.
+pub(super) struct Pinned {
+    pub(super) artefacts: Vec<Artefact>,
+    pub(super) lock: Lock,
 }
 
 /// The artefacts of some components, pinned by the catalogue's lock files and
@@ -54,14 +66,14 @@ pub(super) fn pinned<'a>(
     bundle: &BundleName,
     catalogue: &Catalogue,
     settings: &Settings,
-) -> anyhow::Result<Vec<Artefact>> {
+) -> anyhow::Result<Pinned> {
     let mut artefacts = crate::model::artefact::artefacts(components).map_err(Problem::Findings)?;
     let mut lock = catalogue.lock(bundle);
     lock.fill(&own(bundle, settings)?);
     for artefact in &mut artefacts {
         lock.pin(artefact);
     }
-    Ok(artefacts)
+    Ok(Pinned { artefacts, lock })
 }
 
 /// The user's own lock of a bundle: for a catalogue that cannot be written to,
@@ -88,10 +100,22 @@ pub(super) fn read(path: &Path, bundle: &BundleName) -> anyhow::Result<Lock> {
     }
 }
 
-/// Writes a lock file.
-pub(super) fn write(path: &Path, bundle: &BundleName, lock: &Lock) -> anyhow::Result<()> {
-    fetch::atomically(path, lock.text(bundle).as_bytes())
-        .map_err(|source| failed(&file("write", path, source)))
+/// Changes a lock file, alone: what other runs write meanwhile is seen, and not lost. Nothing is written where nothing
+/// changes.
+pub(super) fn change<T>(
+    path: &Path,
+    bundle: &BundleName,
+    change: impl FnOnce(&mut Lock) -> T,
+) -> anyhow::Result<T> {
+    let failed = |source| failed(&file("write", path, source));
+    let _held = fetch::alone(path).map_err(failed)?;
+    let mut lock = read(path, bundle)?;
+    let before = lock.clone();
+    let answer = change(&mut lock);
+    if lock != before || !path.is_file() {
+        fetch::atomically(path, lock.text(bundle).as_bytes()).map_err(failed)?;
+    }
+    Ok(answer)
 }
 
 fn file(verb: &'static str, path: &Path, source: io::Error) -> FetchError {
@@ -125,7 +149,7 @@ pub(super) fn attach(
         pinned(components, &cloud.bundle, &loaded.catalogue, settings)
     };
     let mut wanted = pinned()?;
-    if wanted.is_empty() {
+    if wanted.artefacts.is_empty() {
         return Ok(Ok(()));
     }
     if let Some(ui) = network {
@@ -141,17 +165,24 @@ pub(super) fn attach(
         Err(FetchError::NoCache) if network.is_none() => return Ok(Ok(())),
         Err(error) => return Err(failed(&error)),
     };
-    let held: Vec<Option<bytes::Bytes>> = loaded
+    let held: Vec<Option<Bytes>> = loaded
         .components
         .iter()
         .map(|resolved| {
             let own = Artefact::of(&resolved.component).map_err(|found| Problem::Findings(vec![found]))?;
-            let pinned = own.and_then(|own| wanted.iter().find(|one| one.id == own.id));
+            let pinned = own.and_then(|own| wanted.artefacts.iter().find(|one| one.id == own.id));
             pinned.map_or(Ok(None), |one| store.get(one)).map_err(|error| failed(&error))
         })
         .collect::<anyhow::Result<_>>()?;
+    // Without pins there are schemas only where all is taken unverified.
+    let schemas = !store.verifies() || wanted.lock.0.keys().any(|id| id.kind == Kind::Schema);
     for (resolved, bytes) in loaded.components.iter_mut().zip(held) {
         resolved.artefact = bytes;
+        if let Some(bytes) = resolved.artefact.as_ref().filter(|_| schemas && resolved.is_chart())
+            && let Ok(chart) = Chart::from_archive(bytes, &Limits::default())
+        {
+            resolved.schemas = schemas::held(&chart, &wanted.lock, &store);
+        }
     }
     Ok(Ok(()))
 }
@@ -192,47 +223,74 @@ impl Tools {
     }
 }
 
-/// Fetches, and locks what nothing pinned before. `Err(signal)` inside: interrupted.
+/// Fetches, with the schemas that charts need, and locks what nothing pinned before. `Err(signal)` inside: interrupted.
 pub(super) fn fetch(
-    artefacts: &[Artefact],
+    pinned: &Pinned,
     wanted: &Wanted<'_>,
     settings: &Settings,
     ui: &Ui,
 ) -> anyhow::Result<Result<Vec<Fetched>, Signal>> {
-    let bundle = wanted.bundle;
+    let Pinned { artefacts, lock } = pinned;
     let tools = Tools::new(wanted, settings, ui)?;
     let fetcher = tools.fetcher()?;
-    let answers = super::flow::runtime()?.block_on(async {
-        tokio::select! {
-            biased;
-            signal = signals::listen() => Err(signal),
-            answers = fetcher.all(artefacts, settings.concurrency) => Ok(answers),
+    let answers = interruptible(async {
+        let (mut done, mut said) = (Vec::new(), Vec::new());
+        for answer in fetcher.all(artefacts, settings.concurrency).await {
+            match answer {
+                Ok(one) => done.push(one),
+                Err(error) => said.push(error.said()),
+            }
         }
-    });
-    let answers = match answers {
+        if wanted.schemas {
+            let charts = schemas::charts(artefacts, &done, &tools.store);
+            done.extend(schemas::fetch(&charts, lock, &fetcher, settings.concurrency).await);
+        }
+        (done, said)
+    })?;
+    let (done, mut said) = match answers {
         Ok(answers) => answers,
         Err(signal) => return Ok(Err(signal)),
     };
-    let mut done = Vec::new();
-    let mut said = Vec::new();
-    for answer in answers {
-        match answer {
-            Ok(one) => done.push(one),
-            Err(error) => said.push(error.said()),
-        }
-    }
     // What came is locked even where something else failed: it is in the cache.
-    let new: Vec<&Fetched> = done.iter().filter(|one| one.is_new).collect();
-    if !new.is_empty() {
-        let path = lock_new(&new, bundle, settings)?;
-        for Fetched { id, sha256, .. } in new {
-            fetcher.warn(format!(
-                "{id} had no confirmed digest: locked as sha256 {sha256} in {}",
-                path.display()
-            ));
-        }
-    }
+    said.extend(lock_new(&done, wanted.bundle, settings, &fetcher)?);
     if said.is_empty() { Ok(Ok(done)) } else { Err(many(said, artefacts.len()).into()) }
+}
+
+/// Fetches the schemas that a chart needs and that are not in the cache, and locks those that nothing pinned before.
+/// Answers all that there are, by URL. `Err(signal)` inside: interrupted.
+pub(super) fn schemas_of(
+    chart: &Chart,
+    wanted: &Wanted<'_>,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<Result<BTreeMap<String, Bytes>, Signal>> {
+    if chart.missing_schemas(&mut |_| None).is_empty() {
+        return Ok(Ok(BTreeMap::new()));
+    }
+    let tools = Tools::new(wanted, settings, ui)?;
+    let fetcher = tools.fetcher()?;
+    let lock = own(wanted.bundle, settings)?;
+    let charts = std::slice::from_ref(chart);
+    let done = match interruptible(schemas::fetch(charts, &lock, &fetcher, settings.concurrency))? {
+        Ok(done) => done,
+        Err(signal) => return Ok(Err(signal)),
+    };
+    if let Some(said) = lock_new(&done, wanted.bundle, settings, &fetcher)?.into_iter().next() {
+        return Err(Problem::One(said, None, Exit::Failed).into());
+    }
+    let lock = own(wanted.bundle, settings)?;
+    Ok(Ok(schemas::held(chart, &lock, &tools.store)))
+}
+
+/// Waits for work, or for a signal.
+fn interruptible<T>(work: impl Future<Output = T>) -> anyhow::Result<Result<T, Signal>> {
+    Ok(super::flow::runtime()?.block_on(async {
+        tokio::select! {
+            biased;
+            signal = signals::listen() => Err(signal),
+            done = work => Ok(done),
+        }
+    }))
 }
 
 /// Fetches files of a release of Kubernetes. `Err(signal)` inside: interrupted.
@@ -263,28 +321,47 @@ fn many(said: Vec<Said>, of: usize) -> Problem {
     Problem::Several { said, summary, exit: Exit::Failed }
 }
 
-/// Adds pins to the lock beside the bundle, or to the user's own where that
-/// cannot be written. Returns which.
-fn lock_new(new: &[&Fetched], bundle: &BundleName, settings: &Settings) -> anyhow::Result<PathBuf> {
-    let add = |path: &Path| -> anyhow::Result<()> {
-        let mut lock = read(path, bundle)?;
-        for Fetched { id, url, sha256, .. } in new {
-            lock.0.insert(id.clone(), Pin { url: url.clone(), sha256: *sha256 });
-        }
-        write(path, bundle, &lock)
+/// Adds pins for what has none to the lock beside the bundle, or to the user's own where that cannot be written; tells
+/// where. Answers what another run pinned meanwhile to other bytes.
+fn lock_new(
+    done: &[Fetched],
+    bundle: &BundleName,
+    settings: &Settings,
+    fetcher: &Fetcher<'_>,
+) -> anyhow::Result<Vec<Said>> {
+    let new: Vec<&Fetched> = done.iter().filter(|one| one.is_new).collect();
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let add = |path: PathBuf| -> anyhow::Result<(PathBuf, Vec<Option<Pin>>)> {
+        let pins = new.iter().map(|one| Pin { url: one.url.clone(), sha256: one.sha256 });
+        let others = change(&path, bundle, |lock| {
+            let added = new.iter().zip(pins).map(|(one, pin)| lock.add(one.id.clone(), pin).err());
+            added.collect()
+        })?;
+        Ok((path, others))
     };
     let own = own_path(bundle, settings);
-    if let Some(path) = catalogue::lock_path(&settings.catalogue, bundle) {
-        match (add(&path), own) {
-            (Ok(()), _) => Ok(path),
-            (Err(error), None) => Err(error),
+    let (path, others) = if let Some(path) = catalogue::lock_path(&settings.catalogue, bundle) {
+        match (add(path), own) {
             // A catalogue that others look after.
-            (Err(_), Some(own)) => add(&own).map(|()| own),
+            (Err(_), Some(own)) => add(own)?,
+            (added, _) => added?,
         }
     } else {
-        let own = own.ok_or_else(|| Problem::One(no_state(), None, Exit::Usage))?;
-        add(&own).map(|()| own)
+        add(own.ok_or_else(|| Problem::One(no_state(), None, Exit::Usage))?)?
+    };
+    let mut said = Vec::new();
+    for (Fetched { id, url, sha256, .. }, other) in new.into_iter().zip(others) {
+        match other {
+            Some(other) => said.push(FetchError::differs(id, url, other.sha256, *sha256).said()),
+            None => {
+                let path = path.display();
+                fetcher.warn(format!("{id} had no confirmed digest: locked as sha256 {sha256} in {path}"));
+            }
+        }
     }
+    Ok(said)
 }
 
 fn no_state() -> Said {
@@ -307,7 +384,46 @@ pub(super) fn interrupted(signal: Signal, command: &str, ui: &Ui) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::artefact::artefacts;
+    use crate::model::artefact::{Digest, Id, artefacts};
+
+    fn id(name: String) -> Id {
+        Id { kind: Kind::Chart, name, version: "1.0.0".to_owned() }
+    }
+
+    fn pin(text: &str) -> Pin {
+        Pin { url: "https://x/a.tgz".to_owned(), sha256: Digest::of(text.as_bytes()) }
+    }
+
+    #[test]
+    fn pins_that_others_add_at_the_same_time_are_not_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("bundles/edge.lock");
+        let bundle: BundleName = "edge".parse().unwrap();
+        std::thread::scope(|scope| {
+            for run in 0..8 {
+                let (path, bundle) = (&path, &bundle);
+                scope.spawn(move || {
+                    for count in 0..20 {
+                        let id = id(format!("chart-{run}-{count}"));
+                        change(path, bundle, |lock| lock.add(id, pin("a"))).unwrap().unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(read(&path, &bundle).unwrap().0.len(), 160);
+    }
+
+    #[test]
+    fn what_is_pinned_meanwhile_to_other_bytes_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("edge.lock");
+        let bundle: BundleName = "edge".parse().unwrap();
+        let add = |text| change(&path, &bundle, |lock| lock.add(id("a".to_owned()), pin(text))).unwrap();
+        assert_eq!(add("a"), Ok(()));
+        assert_eq!(add("a"), Ok(()));
+        assert_eq!(add("b"), Err(pin("a")));
+        assert_eq!(read(&path, &bundle).unwrap().0.into_values().collect::<Vec<_>>(), [pin("a")]);
+    }
 
     #[test]
     fn everything_in_the_built_in_bundles_is_locked() {

@@ -179,6 +179,7 @@ fn lock(
         artifacts: &artifacts,
         base: Path::new(""),
         patience: patience.timeout,
+        schemas: true,
     };
     let before = artefacts::read(&path, name)?;
     let fetched = match artefacts::fetch(&wanted, &how, settings, ui)? {
@@ -188,10 +189,15 @@ fn lock(
     // A folder's charts change as their owner likes: nothing to hold them to.
     let pinned = fetched.iter().filter(|one| one.from != FetchedFrom::Folder);
     let pins = pinned.map(|one| (one.id.clone(), Pin { url: one.url.clone(), sha256: one.sha256 }));
-    let after = Lock(pins.collect());
-    if after != before || !path.is_file() {
-        artefacts::write(&path, name, &after)?;
-    }
+    let pins = Lock(pins.collect());
+    let after = artefacts::change(&path, name, |lock| {
+        // What another run pinned meanwhile is not this one's to remove.
+        lock.0.retain(|id, _| !before.0.contains_key(id));
+        let mut after = pins;
+        after.fill(lock);
+        lock.clone_from(&after);
+        after
+    })?;
     fetch::show(fetched.iter().map(fetch::Row::from).collect(), "cozy/v1/lock", ui)?;
     let added = after.0.keys().filter(|id| !before.0.contains_key(id)).count();
     let removed = before.0.keys().filter(|id| !after.0.contains_key(id)).count();

@@ -1,17 +1,21 @@
 //! `cozy render --chart`: any Helm chart, byte for byte as `helm template`
 //! prints it with the same flags.
 
-use std::io::{Read as _, Write as _};
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
+use bytes::Bytes;
 use cozy_chart::{
-    Chart, File, IgnoreRules, KubeVersion, Limits, Lookup, Printed, Release, Set, Standalone, ValueSource,
-    Values,
+    Chart, Environment, KubeVersion, Limits, Lookup, Printed, Release, Set, ValueSource, Values,
 };
 
-use super::artefacts;
+use super::artefacts::{self, Wanted};
 use super::remote::Remote;
 use crate::error::{Code, Exit, Problem, Said};
+use crate::fetch::folder::{self, FolderError};
+use crate::model::cloud::Artifacts;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
@@ -97,38 +101,37 @@ pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -
                 .to_owned(),
         );
     }
-    let files = args.values.iter().map(|path| Ok((path.display().to_string(), content(path)?)));
-    let files: Vec<(String, Vec<u8>)> = files.collect::<anyhow::Result<_>>()?;
-    let mut sources: Vec<_> = files.iter().map(|(name, content)| ValueSource::File(name, content)).collect();
-    sources.extend(args.set_json.iter().map(|flag| ValueSource::Set(Set::Json(flag))));
-    sources.extend(args.set.iter().map(|flag| ValueSource::Set(Set::Typed(flag))));
-    sources.extend(args.set_string.iter().map(|flag| ValueSource::Set(Set::Text(flag))));
-    sources.extend(args.set_file.iter().map(|flag| ValueSource::Set(Set::File(flag, &Disk))));
-    sources.extend(args.set_literal.iter().map(|flag| ValueSource::Set(Set::Literal(flag))));
-    let values = Values::read(&sources).map_err(|error| refused(&error.to_string()))?;
-    // As for Helm, no name of a namespace is the usual one.
-    let namespace = if args.namespace.is_empty() { "default" } else { &args.namespace };
-    let mut release = Release::new(&args.name, namespace);
-    release.is_upgrade = args.is_upgrade;
-    release.skip_schema = args.skip_schema_validation;
-    if let Some(version) = &args.kube_version {
-        release.capabilities.kube = KubeVersion::parse(version).map_err(|problem| refused(&problem))?;
-    }
-    for list in &args.api_versions {
-        let versions =
-            csv(list).map_err(|problem| refused(&format!("`--api-versions {list}`: {problem}")))?;
-        release.capabilities.api_versions.extend(versions);
-    }
-    let chart = match Remote::of(chart, args.repo.as_deref(), args.version.as_deref()) {
+    let interrupted = |signal| Ok(artefacts::interrupted(signal, "cozy render", ui));
+    let values = args.values()?;
+    let release = args.release()?;
+    let remote = Remote::of(chart, args.repo.as_deref(), args.version.as_deref());
+    let loaded = match &remote {
         None => load(Path::new(chart), &release.limits)?,
         Some(remote) => match remote.fetch(args.ca_file.as_deref(), settings, ui)? {
             Ok(bytes) => Chart::from_archive(&bytes, &release.limits)
                 .map_err(|error| refused(&format!("{chart}: {error}")))?,
-            Err(signal) => return Ok(artefacts::interrupted(signal, "cozy render", ui)),
+            Err(signal) => return interrupted(signal),
         },
     };
-    let rendered = cozy_chart::render(&chart, &values, &release, &mut Standalone)
-        .map_err(|error| refused(&error.to_string()))?;
+    let lock = remote.map_or_else(|| "charts".parse().ok(), |remote| remote.lock());
+    let mut world = World(BTreeMap::new());
+    if let Some(bundle) = lock.filter(|_| !args.skip_schema_validation) {
+        let artifacts = Artifacts { ca: args.ca_file.clone(), ..Artifacts::default() };
+        let (base, patience) = (Path::new(""), artefacts::PATIENCE);
+        let wanted = Wanted { bundle: &bundle, artifacts: &artifacts, base, patience, schemas: true };
+        match artefacts::schemas_of(&loaded, &wanted, settings, ui)? {
+            Ok(schemas) => world.0 = schemas,
+            Err(signal) => return interrupted(signal),
+        }
+    }
+    let rendered =
+        cozy_chart::render(&loaded, &values, &release, &mut world).map_err(|error| match error {
+            cozy_chart::Error::Elsewhere { .. } => {
+                let hint = "check the network, or do without it: `--skip-schema-validation`";
+                Problem::new(2020, Exit::Usage, error.to_string(), hint).into()
+            }
+            error => refused(&error.to_string()),
+        })?;
     let printed = Printed {
         crds: args.include_crds,
         no_hooks: args.no_hooks,
@@ -138,6 +141,49 @@ pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -
     let text = rendered.print(&printed).map_err(|error| refused(&error.to_string()))?;
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(Exit::Done)
+}
+
+impl ChartArgs {
+    /// The values of all files and flags.
+    fn values(&self) -> anyhow::Result<Values> {
+        let files = self.values.iter().map(|path| Ok((path.display().to_string(), content(path)?)));
+        let files: Vec<(String, Vec<u8>)> = files.collect::<anyhow::Result<_>>()?;
+        let mut sources: Vec<_> =
+            files.iter().map(|(name, content)| ValueSource::File(name, content)).collect();
+        sources.extend(self.set_json.iter().map(|flag| ValueSource::Set(Set::Json(flag))));
+        sources.extend(self.set.iter().map(|flag| ValueSource::Set(Set::Typed(flag))));
+        sources.extend(self.set_string.iter().map(|flag| ValueSource::Set(Set::Text(flag))));
+        sources.extend(self.set_file.iter().map(|flag| ValueSource::Set(Set::File(flag, &Disk))));
+        sources.extend(self.set_literal.iter().map(|flag| ValueSource::Set(Set::Literal(flag))));
+        Values::read(&sources).map_err(|error| refused(&error.to_string()))
+    }
+
+    /// What it is rendered for.
+    fn release(&self) -> anyhow::Result<Release> {
+        // As for Helm, no name of a namespace is the usual one.
+        let namespace = if self.namespace.is_empty() { "default" } else { &self.namespace };
+        let mut release = Release::new(&self.name, namespace);
+        release.is_upgrade = self.is_upgrade;
+        release.skip_schema = self.skip_schema_validation;
+        if let Some(version) = &self.kube_version {
+            release.capabilities.kube = KubeVersion::parse(version).map_err(|problem| refused(&problem))?;
+        }
+        for list in &self.api_versions {
+            let versions =
+                csv(list).map_err(|problem| refused(&format!("`--api-versions {list}`: {problem}")))?;
+            release.capabilities.api_versions.extend(versions);
+        }
+        Ok(release)
+    }
+}
+
+/// The world of a chart without a cluster.
+struct World(BTreeMap<String, Bytes>);
+
+impl Environment for World {
+    fn schema(&mut self, url: &str) -> Option<Rc<[u8]>> {
+        self.0.get(url).map(|bytes| Rc::from(&**bytes))
+    }
 }
 
 /// The fields of a list as Helm's flags have it: separated by commas, those in
@@ -182,8 +228,21 @@ fn refused(problem: &str) -> anyhow::Error {
 }
 
 fn unreadable(error: std::io::Error) -> anyhow::Error {
-    let said = Said { code: Code(2021), message: error.to_string(), hint: None };
-    Problem::One(said, Some(error.into()), Exit::Usage).into()
+    Problem::new(2021, Exit::Usage, error.to_string(), file_hint(error.kind())).because(error).into()
+}
+
+/// What to do about a file that cannot be read.
+fn file_hint(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            "check the path: it is relative to the folder that cozy runs in, and a link must lead somewhere"
+        }
+        ErrorKind::PermissionDenied => {
+            "let this user read it with `chmod` or `chown`, or run cozy as one who may"
+        }
+        ErrorKind::IsADirectory => "name a file in it",
+        _ => "check with `cat` whether other programs can read it",
+    }
 }
 
 fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
@@ -205,63 +264,18 @@ impl Lookup for Disk {
     }
 }
 
-/// Reads a chart: a folder without what its `.helmignore` names, or an archive.
+/// Reads a chart: a folder, or an archive.
 fn load(path: &Path, limits: &Limits) -> anyhow::Result<Chart> {
     let wrong = |error: cozy_chart::Error| refused(&format!("{}: {error}", path.display()));
     if !path.is_dir() {
         let bytes = fs_err::read(path).map_err(unreadable)?;
         return Chart::from_archive(&bytes, limits).map_err(wrong);
     }
-    let rules = fs_err::read(path.join(".helmignore")).ok();
-    let rules = rules.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let rules = IgnoreRules::parse(rules.as_deref()).map_err(|problem| refused(&problem))?;
-    let mut walk = Walk { rules, files: Vec::new(), bytes: limits.archive_bytes, count: limits.files };
-    walk.folder(path, "", 0)?;
-    Chart::from_files(walk.files, limits).map_err(wrong)
-}
-
-/// A walk through a chart's folder, within limits.
-struct Walk {
-    rules: IgnoreRules,
-    files: Vec<File>,
-    bytes: u64,
-    count: usize,
-}
-
-/// The deepest nesting of folders; links may lead around in circles.
-const DEEPEST: usize = 40;
-
-impl Walk {
-    /// Files in the order of their names; links are followed, as Helm does.
-    fn folder(&mut self, folder: &Path, within: &str, depth: usize) -> anyhow::Result<()> {
-        if depth > DEEPEST {
-            return Err(refused(&format!("{} is nested more than {DEEPEST} deep", folder.display())));
-        }
-        let mut entries: Vec<_> = fs_err::read_dir(folder).and_then(Iterator::collect).map_err(unreadable)?;
-        entries.sort_by_key(fs_err::DirEntry::file_name);
-        for entry in entries {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            let path = if within.is_empty() { name } else { format!("{within}/{name}") };
-            let metadata = fs_err::metadata(entry.path()).map_err(unreadable)?;
-            if self.rules.ignores(&path, metadata.is_dir()) {
-                continue;
-            }
-            if metadata.is_dir() {
-                self.folder(&entry.path(), &path, depth + 1)?;
-                continue;
-            }
-            if !metadata.is_file() {
-                return Err(refused(&format!("{} is neither a file nor a folder", entry.path().display())));
-            }
-            let left = self.bytes.checked_sub(metadata.len()).zip(self.count.checked_sub(1));
-            let Some(left) = left else {
-                return Err(refused(&format!("{} is larger than a chart may be", folder.display())));
-            };
-            (self.bytes, self.count) = left;
-            self.files.push(File::new(path, fs_err::read(entry.path()).map_err(unreadable)?));
-        }
-        Ok(())
-    }
+    let files = folder::files(path, limits).map_err(|error| match error {
+        FolderError::Unreadable(error) => unreadable(error),
+        FolderError::Refused(_) | FolderError::TooLarge(_) => refused(&error.to_string()),
+    })?;
+    Chart::from_files(files, limits).map_err(wrong)
 }
 
 #[cfg(test)]

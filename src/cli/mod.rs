@@ -20,6 +20,7 @@ mod preflight;
 mod remote;
 mod render;
 mod schema;
+mod schemas;
 mod secrets;
 mod signals;
 mod status;

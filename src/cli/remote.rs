@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use cozy_chart::is_version;
 
-use super::artefacts::{self, Tools, Wanted};
+use super::artefacts::{self, Pinned, Tools, Wanted};
 use super::{flow, signals};
 use crate::error::{Code, Exit, Problem, Said};
 use crate::execute::run::Signal;
@@ -74,7 +74,7 @@ impl Remote {
     }
 
     /// The lock of its home: others may have other charts of the same name.
-    fn lock(&self) -> Option<BundleName> {
+    pub(super) fn lock(&self) -> Option<BundleName> {
         let digest = Digest::of(format!("{:?} {:?}", self.home, self.digest).as_bytes()).to_string();
         format!("charts-{}", digest.get(..16)?).parse().ok()
     }
@@ -103,6 +103,7 @@ impl Remote {
             artifacts: &artifacts,
             base: Path::new(""),
             patience: artefacts::PATIENCE,
+            schemas: false,
         };
         // One whole version is asked for as it is; all else means one of those that are there.
         let whole = self.exact || is_version(&self.version);
@@ -121,7 +122,8 @@ impl Remote {
             // What its user pinned, and not where it was found before.
             artefact.url = self.artefact(String::new()).url;
         }
-        let fetched = match artefacts::fetch(&[artefact.clone()], &wanted, settings, ui)? {
+        let pinned = Pinned { artefacts: vec![artefact.clone()], lock };
+        let fetched = match artefacts::fetch(&pinned, &wanted, settings, ui)? {
             Ok(fetched) => fetched,
             Err(signal) => return Ok(Err(signal)),
         };
@@ -154,11 +156,11 @@ impl Remote {
     }
 }
 
-/// Name and version of a file, `cert-manager-v1.2.3`.
+/// Name and version of a file, `cert-manager-v1.2.3`; without one the version is empty.
 fn versioned(file: &str) -> (String, String) {
     let splits = file.match_indices('-').filter_map(|(at, _)| Some((file.get(..at)?, file.get(at + 1..)?)));
     let found = splits.into_iter().find(|(_, version)| is_version(version));
-    let (name, version) = found.unwrap_or((file, "0"));
+    let (name, version) = found.unwrap_or((if file.is_empty() { "chart" } else { file }, ""));
     (name.to_owned(), version.to_owned())
 }
 
@@ -183,6 +185,7 @@ mod tests {
             said("oci://r.example.org/web@sha256:00", None, None),
             said("https://example.org/x/cert-manager-v1.2.3-rc.1.tgz?token=x", None, None),
             said("https://example.org/latest", None, None),
+            said("https://example.org/", None, None),
         ];
         insta::assert_snapshot!(all.join("\n"), @r#"
             a path
@@ -192,7 +195,8 @@ mod tests {
             Registry("oci://r.example.org:5000/a") web "1.2.3+build" None
             Registry("oci://r.example.org") web "latest" Some("sha256:00")
             File("https://example.org/x/cert-manager-v1.2.3-rc.1.tgz?token=x") cert-manager "v1.2.3-rc.1" None
-            File("https://example.org/latest") latest "0" None
+            File("https://example.org/latest") latest "" None
+            File("https://example.org/") chart "" None
         "#);
     }
 }

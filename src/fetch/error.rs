@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::code::{Code, Said, causes, is_tls};
 use crate::execute::retry::Transient;
-use crate::model::artefact::{Digest, shown};
+use crate::model::artefact::{Digest, Id, shown};
 
 /// What was tried, and how it failed.
 #[derive(Debug, thiserror::Error)]
@@ -161,6 +161,12 @@ impl FetchError {
             return Self::Unreachable { what, from, source: Box::new(Stalled(stall)) };
         }
         Self::Unreachable { what, from, source: Box::new(error.without_url()) }
+    }
+
+    /// Other bytes came from a URL than the lock says.
+    pub(crate) fn differs(id: &Id, from: &str, expected: Digest, found: Digest) -> Self {
+        let difference = Box::new(Difference { whose: "the lock", expected, found });
+        Self::Mismatch { what: id.to_string(), from: shown(from), difference, fixed: false }
     }
 
     /// It is not there, as far as the other side says.

@@ -5,15 +5,14 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use cozy_chart::{File, Limits};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde::Deserialize;
 
 use super::error::FetchError;
+use super::folder::{self, FolderError};
 use crate::model::artefact::{Id, Kind};
-
-/// The most files of an unpacked chart.
-const MOST: usize = 20_000;
 
 /// What a folder has.
 pub(crate) struct Found {
@@ -25,10 +24,9 @@ pub(crate) struct Found {
     pub(crate) unpacked: Option<String>,
 }
 
-/// Reads `NAME-VERSION.tgz` or `.yaml` of a folder, or else the unpacked chart `NAME/`.
+/// Reads a file of a folder, `NAME-VERSION.tgz`, or else the unpacked chart `NAME/`.
 pub(crate) fn read(folder: &Path, id: &Id) -> Result<Found, FetchError> {
-    let (_, ending) = id.kind.layout();
-    let path = folder.join(format!("{}-{}{ending}", id.name, id.version));
+    let path = folder.join(id.file());
     let limit = id.kind.limit();
     let failed = |path: &Path, source| FetchError::File {
         verb: "read",
@@ -53,55 +51,25 @@ pub(crate) fn read(folder: &Path, id: &Id) -> Result<Found, FetchError> {
             known: String::new(),
         });
     }
-    let mut files = Vec::new();
-    let mut size = 0;
-    walk(&unpacked, &id.name, limit, &mut files, &mut size).map_err(|source| failed(&unpacked, source))?;
-    if size > limit || files.len() > MOST {
-        return Err(too_large(&unpacked));
-    }
-    let bytes = pack(&files).map_err(|source| failed(&unpacked, source))?;
+    let limits = Limits { archive_bytes: limit as u64, ..Limits::default() };
+    let files = folder::files(&unpacked, &limits).map_err(|error| match error {
+        FolderError::Unreadable(source) => failed(&unpacked, source),
+        FolderError::Refused(problem) => failed(&unpacked, io::Error::other(problem)),
+        FolderError::TooLarge(folder) => too_large(&folder),
+    })?;
+    let bytes = pack(&id.name, &files).map_err(|source| failed(&unpacked, source))?;
     let version = version(&unpacked).map_err(|source| failed(&unpacked, source))?;
     Ok(Found { bytes, path: unpacked, unpacked: Some(version) })
 }
 
-/// The regular files under a folder, sorted, with their paths in the archive.
-/// Links are left out: a chart holds its own files.
-fn walk(
-    folder: &Path,
-    prefix: &str,
-    limit: usize,
-    files: &mut Vec<(String, Vec<u8>)>,
-    size: &mut usize,
-) -> io::Result<()> {
-    let mut entries = fs_err::read_dir(folder)?.collect::<Result<Vec<_>, _>>()?;
-    entries.sort_by_key(fs_err::DirEntry::file_name);
-    for entry in entries {
-        if *size > limit || files.len() > MOST {
-            return Ok(());
-        }
-        let name = entry.file_name();
-        let name = name.to_str().ok_or_else(|| io::Error::other("a file's name is not UTF-8"))?;
-        let path = format!("{prefix}/{name}");
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            walk(&entry.path(), &path, limit, files, size)?;
-        } else if kind.is_file() {
-            let mut bytes = Vec::new();
-            fs_err::File::open(entry.path())?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-            *size += bytes.len();
-            files.push((path, bytes));
-        }
-    }
-    Ok(())
-}
-
-fn pack(files: &[(String, Vec<u8>)]) -> io::Result<Bytes> {
+/// An archive of a chart's files, all of them within a folder.
+fn pack(folder: &str, files: &[File]) -> io::Result<Bytes> {
     let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::fast()));
-    for (path, bytes) in files {
+    for File { path, data } in files {
         let mut header = tar::Header::new_gnu();
-        header.set_size(bytes.len() as u64);
+        header.set_size(data.len() as u64);
         header.set_mode(0o644);
-        archive.append_data(&mut header, path, bytes.as_slice())?;
+        archive.append_data(&mut header, format!("{folder}/{path}"), &**data)?;
     }
     Ok(archive.into_inner()?.finish()?.into())
 }

@@ -4,6 +4,7 @@
 
 mod error;
 mod file;
+pub(crate) mod folder;
 mod http;
 mod index;
 mod local;
@@ -24,7 +25,7 @@ pub(crate) use error::FetchError;
 pub(crate) use file::Held;
 pub(crate) use http::Network;
 pub(crate) use source::Mirror;
-pub(crate) use store::{Store, atomically, digest_of};
+pub(crate) use store::{Store, alone, atomically, digest_of};
 
 /// Downloads in flight at most.
 const PARALLEL: usize = 8;
@@ -82,6 +83,11 @@ impl<'a> Fetcher<'a> {
     ) -> Vec<Result<Fetched, FetchError>> {
         let all = artefacts.iter().map(|artefact| self.one(artefact));
         futures::stream::iter(all).buffered(concurrency.clamp(1, PARALLEL)).collect().await
+    }
+
+    /// The cache that it fills.
+    pub(crate) fn store(&self) -> &'a Store {
+        self.store
     }
 
     /// Tells of something that stops nothing.
@@ -201,12 +207,19 @@ fn plausible(artefact: &Artefact, found: &source::Found) -> Result<(), FetchErro
     let id = &artefact.id;
     let damaged =
         |problem: String| FetchError::Damaged { what: id.to_string(), from: found.url.clone(), problem };
-    if id.kind != Kind::Chart {
-        return match std::str::from_utf8(&found.bytes) {
-            Ok(text) if !text.trim_start().starts_with('<') => Ok(()),
-            Ok(_) => Err(damaged("it is a web page".to_owned())),
-            Err(error) => Err(damaged(error.to_string())),
-        };
+    match id.kind {
+        Kind::Chart => {}
+        Kind::Manifest => {
+            return match std::str::from_utf8(&found.bytes) {
+                Ok(text) if !text.trim_start().starts_with('<') => Ok(()),
+                Ok(_) => Err(damaged("it is a web page".to_owned())),
+                Err(error) => Err(damaged(error.to_string())),
+            };
+        }
+        Kind::Schema => {
+            let read: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(&found.bytes);
+            return read.map(|_| ()).map_err(|error| damaged(format!("it is not JSON: {error}")));
+        }
     }
     let chart =
         Chart::from_archive(&found.bytes, &Limits::default()).map_err(|error| damaged(error.to_string()))?;

@@ -264,7 +264,7 @@ fn layer(manifest: &[u8], kind: Option<Kind>) -> Result<Digest, String> {
     let mut layers = manifest.layers.iter();
     let layer = match kind {
         Some(Kind::Chart) => layers.find(|layer| layer.media_type == CHART).ok_or("it is no Helm chart")?,
-        Some(Kind::Manifest) | None => layers.next().ok_or("it has no layer")?,
+        Some(Kind::Manifest | Kind::Schema) | None => layers.next().ok_or("it has no layer")?,
     };
     if !layer.digest.starts_with("sha256:") {
         return Err(format!("its layer has the digest `{}`, which is not sha256", layer.digest));

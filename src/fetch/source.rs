@@ -9,7 +9,7 @@ use super::error::FetchError;
 use super::http::Ask;
 use super::{Fetcher, Teller, index, local, parse};
 use crate::execute::event::FetchedFrom;
-use crate::model::artefact::{Artefact, Digest, Home, Id, shown};
+use crate::model::artefact::{Artefact, Digest, Home, Id, Kind, shown};
 
 /// Where everything is looked for first.
 #[derive(Debug, Clone)]
@@ -79,6 +79,8 @@ impl Fetcher<'_> {
                 let url = join(mirror, &id.path().replace('+', "%2B"), id)?;
                 Found { from, ..self.file(id, url, &teller).await? }
             }
+            // Registries have no names such as those of schemas.
+            Some(Mirror::Registry(_)) if id.kind == Kind::Schema => return Ok(None),
             Some(Mirror::Registry(mirror)) => {
                 let (folder, _) = id.kind.layout();
                 let url = format!("{}/{folder}", mirror.trim_end_matches('/'));

@@ -207,6 +207,17 @@ pub(crate) fn digest_of(path: &Path) -> io::Result<(Digest, u64)> {
     }
 }
 
+/// Holds the folder of a file for this process alone, until the answer is dropped; waits for another one that holds it.
+/// The folder, as files are replaced by others. Where a file system cannot do that, as some in networks, nothing is held.
+pub(crate) fn alone(path: &Path) -> io::Result<fs_err::File> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs_err::create_dir_all(folder)?;
+    let held = fs_err::File::open(folder)?;
+    // What can be read and written without a lock is not given up for the lack of one.
+    let _ = held.file().lock();
+    Ok(held)
+}
+
 /// Writes a file so that it is there as a whole or not at all.
 pub(crate) fn atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));

@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     Chart,
     /// A file of plain objects.
     Manifest,
+    /// A JSON schema that the schema of a chart's values refers to.
+    Schema,
 }
 
 impl Kind {
@@ -29,6 +31,7 @@ impl Kind {
         match self {
             Self::Chart => 64 * 1024 * 1024,
             Self::Manifest => 32 * 1024 * 1024,
+            Self::Schema => 4 * 1024 * 1024,
         }
     }
 
@@ -37,6 +40,7 @@ impl Kind {
         match self {
             Self::Chart => ("charts", ".tgz"),
             Self::Manifest => ("manifests", ".yaml"),
+            Self::Schema => ("schemas", ""),
         }
     }
 
@@ -45,6 +49,7 @@ impl Kind {
         match self {
             Self::Chart => "chart",
             Self::Manifest => "manifest",
+            Self::Schema => "schema",
         }
     }
 }
@@ -119,23 +124,39 @@ impl<'de> Deserialize<'de> for Digest {
 pub(crate) struct Id {
     /// Chart or manifest.
     pub(crate) kind: Kind,
-    /// The chart's name; of a manifest the component's.
+    /// The chart's name; of a manifest the component's; of a schema its URL.
     pub(crate) name: String,
-    /// The chart's version; of a manifest the component's.
+    /// The chart's version, empty where only a file is named; of a manifest the component's.
     pub(crate) version: String,
 }
 
 impl Id {
-    /// Where it lies in a mirror: `charts/NAME-VERSION.tgz`, `manifests/NAME-VERSION.yaml`.
+    /// Where it lies in a mirror: `charts/NAME-VERSION.tgz`, `manifests/NAME-VERSION.yaml`, `schemas/HOST/PATH`.
     pub(crate) fn path(&self) -> String {
-        let (folder, ending) = self.kind.layout();
-        format!("{folder}/{}-{}{ending}", self.name, self.version)
+        let (folder, _) = self.kind.layout();
+        format!("{folder}/{}", self.file())
+    }
+
+    /// Where it lies in its folder of a mirror.
+    pub(crate) fn file(&self) -> String {
+        let (_, ending) = self.kind.layout();
+        if self.kind != Kind::Schema {
+            return format!("{}-{}{ending}", self.name, self.version);
+        }
+        let place = self.name.split_once("://").map_or(self.name.as_str(), |(_, place)| place);
+        if place.split('/').all(is_file_name) {
+            place.to_owned()
+        } else {
+            // What others wrote is not taken for a path as it is.
+            format!("{}.json", Digest::of(self.name.as_bytes()))
+        }
     }
 }
 
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.kind.word(), self.name, self.version)
+        write!(f, "{} {}", self.kind.word(), self.name)?;
+        if self.version.is_empty() { Ok(()) } else { write!(f, " {}", self.version) }
     }
 }
 
@@ -166,6 +187,17 @@ pub(crate) struct Artefact {
 }
 
 impl Artefact {
+    /// The schema at a URL. Queries, which may be secret, are not shown, but tell schemas apart.
+    pub(crate) fn schema(url: &str) -> Self {
+        let mut name = shown(url);
+        if url != name {
+            let digest = Digest::of(url.as_bytes()).to_string();
+            let _ = write!(name, "?{}", digest.get(..16).unwrap_or_default());
+        }
+        let id = Id { kind: Kind::Schema, name, version: String::new() };
+        Self { id, home: Home::File(url.to_owned()), url: None, sha256: None }
+    }
+
     /// What a component is made from; `None`: its own templates, or a file beside it.
     pub(crate) fn of(component: &Component) -> Result<Option<Self>, Finding> {
         let source = &component.source;
@@ -279,6 +311,27 @@ mod tests {
         assert_eq!(shown("https://me:pa@ss@host:1/a/b?token=x#y"), "https://host:1/a/b");
         assert_eq!(shown("oci://host/a@sha256:00"), "oci://host/a@sha256:00");
         assert_eq!(shown("file:///srv/x"), "file:///srv/x");
+    }
+
+    #[test]
+    fn schemas_lie_by_their_urls_where_those_are_harmless() {
+        let path = |url: &str| Artefact::schema(url).id.path();
+        assert_eq!(
+            path("https://example.org/k8s/v1.34.1/definitions.json"),
+            "schemas/example.org/k8s/v1.34.1/definitions.json"
+        );
+        for url in [
+            "https://example.org/../../etc/passwd",
+            "https://example.org//x",
+            "https://example.org/x?token=canary",
+            "https://example.org:8080/x",
+            "https://example.org/",
+        ] {
+            let path = path(url);
+            assert!(path.ends_with(".json") && path.len() == "schemas/.json".len() + 64, "{url}: {path}");
+        }
+        let shown = Artefact::schema("https://me:canary@example.org/x?token=canary").id.to_string();
+        assert!(shown.starts_with("schema https://example.org/x?") && !shown.contains("canary"), "{shown}");
     }
 
     #[test]

@@ -268,6 +268,8 @@ pub(crate) struct Resolved {
     pub(crate) folder: String,
     /// The chart's or manifest's bytes, where it is at hand.
     pub(crate) artefact: Option<Bytes>,
+    /// What the schema of the chart's values refers to, by URL, as far as it is at hand.
+    pub(crate) schemas: BTreeMap<String, Bytes>,
 }
 
 impl Resolved {

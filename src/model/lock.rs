@@ -79,6 +79,13 @@ impl Lock {
         }
     }
 
+    /// Pins an artefact. One that is pinned already keeps its pin; `Err(pin)`: that one, of other bytes.
+    pub(crate) fn add(&mut self, id: Id, pin: Pin) -> Result<(), Pin> {
+        let sha256 = pin.sha256;
+        let kept = self.0.entry(id).or_insert(pin);
+        if kept.sha256 == sha256 { Ok(()) } else { Err(kept.clone()) }
+    }
+
     /// Gives an artefact its pin. A digest that its component names itself stays.
     pub(crate) fn pin(&self, artefact: &mut Artefact) {
         let Some(pin) = self.0.get(&artefact.id) else { return };
@@ -183,7 +190,7 @@ mod tests {
             4 | artifacts: [{ kind: image, name: a, version: 1, sha256: abc }]
               |                     ^^^^^
               |
-              = help: one of: chart, manifest
+              = help: one of: chart, manifest, schema
 
             error[C1102]: `version` must be text, not the number 1
              --> bundles/edge.lock:4:46

@@ -202,6 +202,7 @@ impl Resolving<'_> {
             files: known.files.clone(),
             folder: known.folder.clone(),
             artefact: None,
+            schemas: BTreeMap::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use super::hooks;
 use super::job::{Job, Traces, source_stage};
 use super::world::World;
 use super::{RenderError, yaml};
-use crate::model::artefact::Digest;
+use crate::model::artefact::{Artefact, Digest};
 use crate::model::component::Chart;
 use crate::model::object::Object;
 use crate::plan::Stage;
@@ -24,8 +24,16 @@ impl Job<'_> {
     ) -> Result<Vec<(Stage, Object)>, RenderError> {
         let component = &self.resolved.component;
         let fail = |problem: String| self.error(2020, "component.yaml", None, problem);
-        let broken =
-            |error: cozy_chart::Error| fail(format!("chart {} {}: {error}", chart.name, chart.version));
+        let broken = |error: cozy_chart::Error| {
+            let mut broken = fail(format!("chart {} {}: {error}", chart.name, chart.version));
+            if let cozy_chart::Error::Elsewhere { urls, .. } = &error {
+                let place = urls.first().map(|url| Artefact::schema(url).id.path()).unwrap_or_default();
+                broken.hint = Some(format!(
+                    "`cozy fetch` fetches and locks it; without a way there, put it into the mirror, as `{place}`"
+                ));
+            }
+            broken
+        };
         let values = match &component.source.values {
             Some(name) => self.rendered_text(name)?,
             None => String::new(),
@@ -45,7 +53,7 @@ impl Job<'_> {
         let loaded = cozy_chart::Chart::from_archive(bytes, &Limits::default()).map_err(broken)?;
         release.capabilities.api_versions = self.apis.iter().cloned().collect();
         let inputs = json!([Digest::of(bytes), release.name, namespace, values.to_json().map_err(&fail)?]);
-        let mut world = World::new(&component.name, self.known, Digest::of(inputs.to_string().as_bytes()));
+        let mut world = World::new(self.resolved, self.known, Digest::of(inputs.to_string().as_bytes()));
         (release.revision, release.is_upgrade) = (world.kept.revision, world.kept.revision > 1);
         let rendered = cozy_chart::render(&loaded, &values, &release, &mut world);
         let World { mut kept, used, asked, .. } = world;

@@ -47,6 +47,7 @@ fn shop(files: &Files, values: &Value) -> Resolved {
         files: BTreeMap::new(),
         folder: String::new(),
         artefact: Some(packed(files)),
+        schemas: BTreeMap::new(),
     }
 }
 
@@ -239,6 +240,7 @@ fn things(name: &str) -> Resolved {
         files: [("crd.yaml".to_owned(), crd.as_bytes().into())].into(),
         folder: String::new(),
         artefact: None,
+        schemas: BTreeMap::new(),
         ..shop(&Files::new(), &json!({}))
     }
 }

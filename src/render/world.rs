@@ -1,18 +1,19 @@
 //! What a chart is told of the world: what it generated before, the time, and
 //! the cluster's objects. Without a cluster all of it is made up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use cozy_chart::{Environment, ValueKey};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Known;
 use crate::model::artefact::Digest;
+use crate::model::component::Resolved;
 use crate::model::kept::{Kept, Key};
-use crate::model::names::ComponentName;
 
 /// What a chart asks of a cluster, in Helm's words: `lookup "v1" "Secret" "shop" "password"`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,6 +34,7 @@ const MADE_UP: i64 = 946_684_800;
 /// The world of one chart.
 pub(super) struct World<'a> {
     known: &'a Known,
+    schemas: &'a BTreeMap<String, Bytes>,
     made: Option<&'a Kept>,
     now: Timestamp,
     /// What will be kept.
@@ -45,12 +47,14 @@ pub(super) struct World<'a> {
 
 impl<'a> World<'a> {
     /// The world of a component's chart that is rendered from `inputs`.
-    pub(super) fn new(component: &ComponentName, known: &'a Known, inputs: Digest) -> Self {
+    pub(super) fn new(resolved: &'a Resolved, known: &'a Known, inputs: Digest) -> Self {
+        let component = &resolved.component.name;
         let now = known.now.unwrap_or_else(|| Timestamp::from_second(MADE_UP).unwrap_or_default());
         let unfinished = known.unfinished.contains(component);
         let kept = Kept::now(known.kept.get(component), (inputs, unfinished), now);
         let made = known.made.get(component);
-        Self { known, made, now, kept, used: BTreeSet::new(), asked: BTreeSet::new() }
+        let schemas = &resolved.schemas;
+        Self { known, schemas, made, now, kept, used: BTreeSet::new(), asked: BTreeSet::new() }
     }
 
     fn before(&self, key: &ValueKey) -> Option<Vec<u8>> {
@@ -79,6 +83,10 @@ impl Environment for World<'_> {
             self.asked.insert(lookup);
         }
         Ok(answer.cloned().flatten())
+    }
+
+    fn schema(&mut self, url: &str) -> Option<Rc<[u8]>> {
+        self.schemas.get(url).map(|bytes| Rc::from(&**bytes))
     }
 
     fn kept(&mut self, key: &ValueKey) -> Option<Vec<u8>> {

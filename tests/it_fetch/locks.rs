@@ -1,9 +1,12 @@
 //! What is pinned, and what happens when it is something else.
 
+use std::process::Stdio;
+use std::sync::Barrier;
+
 use insta::assert_snapshot;
 
 use crate::server::{Reply, Server};
-use crate::{Cloud, chart, index, named, sha256};
+use crate::{Cloud, Ran, chart, index, named, sha256};
 
 fn repository(bytes: &[u8]) -> Server {
     let bytes = bytes.to_vec();
@@ -214,4 +217,87 @@ fn two_homes_may_call_different_charts_the_same() {
     cloud.component("app", &format!("chart: {{ repository: '{}', name: app, version: 1.0.0 }}", other.url));
     let ran = cloud.run(&["fetch", "-o", "json"]);
     assert!(ran.ok().stdout.contains(&sha256(b"other")), "{}", ran.stdout);
+}
+
+/// Runs at the same time.
+fn together(cloud: &Cloud, runs: [&[&str]; 2]) -> [Ran; 2] {
+    let commands = runs.map(|arguments| cloud.command(arguments));
+    let children = commands.map(|mut run| run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    children.map(|child| Ran::from(child.wait_with_output().unwrap()))
+}
+
+/// Neither gets its chart before both have asked: both find that nothing is pinned.
+#[test]
+fn two_runs_at_once_lose_no_pin() {
+    let both = Barrier::new(2);
+    let server = Server::http(move |request| {
+        if request.path == "/index.yaml" {
+            let entries =
+                ["app", "other"].map(|name| format!("  {name}: [{{ version: 1.0.0, urls: [{name}] }}]\n"));
+            return Reply::ok(format!("entries:\n{}", entries.concat()));
+        }
+        both.wait();
+        Reply::ok(named(request.path.trim_start_matches('/'), "1.0.0"))
+    });
+    let cloud = Cloud::chart(&server.url);
+    cloud.component(
+        "other",
+        &format!("chart: {{ repository: '{}', name: other, version: 1.0.0 }}", server.url),
+    );
+    cloud.write(
+        "catalogue/bundles/mine.yaml",
+        "apiVersion: cozy/v1\nkind: Bundle\nname: mine\nversion: 1.0.0\nsummary: x\ncomponents: { app: {}, other: {} }\n",
+    );
+    for ran in together(&cloud, [&["fetch", "app"], &["fetch", "other"]]) {
+        assert!(ran.ok().stderr.contains("had no confirmed digest"), "{}", ran.stderr);
+    }
+    let lock = cloud.read("catalogue/bundles/mine.lock");
+    for name in ["app", "other"] {
+        assert!(lock.contains(&sha256(&named(name, "1.0.0"))), "{lock}");
+    }
+}
+
+#[test]
+fn of_two_runs_that_get_other_bytes_one_fails() {
+    let both = Barrier::new(2);
+    let server = Server::http(move |request| {
+        if request.path == "/index.yaml" {
+            return Reply::ok(index("app-1.0.0.tgz", ""));
+        }
+        both.wait();
+        let mut bytes = chart();
+        // The time in gzip's header.
+        bytes[4] = u8::try_from(request.before).unwrap();
+        Reply::ok(bytes)
+    });
+    let cloud = Cloud::chart(&server.url);
+    let mut runs = together(&cloud, [&["fetch"], &["fetch"]]);
+    runs.sort_by_key(|ran| ran.code);
+    let [first, second] = runs;
+    first.ok();
+    let locked = cloud.read("catalogue/bundles/mine.lock");
+    let digests = [0, 1].map(|count| {
+        let mut bytes = chart();
+        bytes[4] = count;
+        sha256(&bytes)
+    });
+    let [pinned, other] = if locked.contains(&digests[0]) {
+        digests
+    } else {
+        let [a, b] = digests;
+        [b, a]
+    };
+    let said = second.said(&cloud).replace(&pinned, "[pinned]").replace(&other, "[other]");
+    // How long it took is another thing each time.
+    let (_, said) = said.split_once("error").unwrap();
+    assert_snapshot!(said, @"
+    [C8007]: chart app 1.0.0 from http://[server]/app-1.0.0.tgz is not what it should be
+      expected sha256 [pinned], from the lock
+      found    sha256 [other]
+
+    hint: somebody changed it, on the way or at its home: find out who before you remove its entry from the lock, or set `artifacts.verify: false`
+
+    error: 1 artefact of 1 could not be fetched
+    ");
+    assert_eq!(second.code, Some(1));
 }

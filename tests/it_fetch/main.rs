@@ -10,6 +10,7 @@ mod logins;
 mod mirrors;
 mod registry;
 mod render;
+mod schemas;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -193,14 +194,19 @@ fn chart() -> Vec<u8> {
 fn named(name: &str, version: &str) -> Vec<u8> {
     let metadata = format!("apiVersion: v2\nname: {name}\nversion: {version}\n");
     let large: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    packed(name, &[("Chart.yaml", metadata.as_bytes()), ("files/large", &large)])
+}
+
+/// An archive of files within a folder.
+fn packed(folder: &str, files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive =
         tar::Builder::new(flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none()));
-    for (path, content) in [("Chart.yaml", metadata.as_bytes()), ("files/large", &large)] {
+    for (path, content) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(content.len() as u64);
         header.set_mode(0o644);
         header.set_cksum();
-        archive.append_data(&mut header, format!("{name}/{path}"), content).unwrap();
+        archive.append_data(&mut header, format!("{folder}/{path}"), *content).unwrap();
     }
     archive.into_inner().unwrap().finish().unwrap()
 }

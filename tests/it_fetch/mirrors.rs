@@ -92,6 +92,31 @@ fn a_component_may_have_its_chart_in_a_folder() {
     assert!(!cloud.path("catalogue/bundles/mine.lock").exists());
 }
 
+/// As `cozy render --chart` reads it, and Helm.
+#[test]
+fn an_unpacked_chart_of_a_mirror_is_without_what_it_ignores_and_with_what_it_links_to() {
+    let cloud = Cloud::chart("http://127.0.0.1:1");
+    let mirror = cloud.path("mirror");
+    let cloud = cloud.artifacts(&format!("mirror: 'file://{}', verify: false", mirror.display()));
+    cloud.write("mirror/charts/app/Chart.yaml", "apiVersion: v2\nname: app\nversion: 1.0.0\n");
+    cloud.write("mirror/charts/app/.helmignore", "*.bak\n");
+    cloud.write("mirror/charts/app/templates/a.yaml", "kind: A\n");
+    let before = cloud.fetch().ok().stdout.clone();
+    cloud.write("mirror/charts/app/templates/a.yaml.bak", "{{ this is no template\n");
+    assert_eq!(cloud.fetch().ok().stdout, before);
+    cloud.write("shared/b.yaml", "kind: B\n");
+    std::os::unix::fs::symlink(cloud.path("shared"), cloud.path("mirror/charts/app/templates/shared"))
+        .unwrap();
+    let linked = cloud.fetch().ok().stdout.clone();
+    assert_ne!(linked, before);
+    cloud.write("shared/b.yaml", "kind: C\n");
+    assert_ne!(cloud.fetch().ok().stdout, linked);
+    cloud.write("mirror/charts/app/.helmignore", "a/**\n");
+    let ran = cloud.fetch();
+    assert_eq!(ran.code, Some(1));
+    assert!(ran.stderr.contains("double-star"), "{}", ran.stderr);
+}
+
 /// A proxy for `http://` sees the whole URL.
 fn proxy(upstream: &Arc<Server>) -> Server {
     let known = Arc::clone(upstream);

@@ -27,7 +27,7 @@ fn golden() -> String {
 }
 
 /// Without cozy.yaml and catalogue.
-fn render(cloud: &Cloud, arguments: &[&str]) -> Ran {
+pub(crate) fn render(cloud: &Cloud, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cozy"));
     command
         .args(["render", "--name", "demo"])
@@ -121,6 +121,55 @@ fn a_chart_at_a_url_is_pinned_by_its_first_download() {
     assert!(!first.stderr.contains("canary"), "{}", first.stderr);
     assert_eq!(render(&cloud, &["--chart", &url]).ok().stdout, golden());
     assert_eq!(server.asked().len(), 1);
+}
+
+#[test]
+fn what_is_not_there_is_said_with_what_to_check() {
+    let cloud = Cloud::new("templates: []");
+    let server = Server::http(|_| Reply::new(404, ""));
+    cloud.write("values/x.yaml", "a: b");
+    let url = format!("{}/latest.tgz", server.url);
+    let web = format!("{}/tests/charts/web/chart", env!("CARGO_MANIFEST_DIR"));
+    let runs: [&[&str]; 4] = [
+        &["--chart", &url],
+        &["--chart", "nowhere"],
+        &["--chart", &web, "--values", "values"],
+        &["--chart", &web, "--values", "values/x.yaml/y"],
+    ];
+    assert_snapshot!(runs.map(|arguments| render(&cloud, arguments).said(&cloud)).concat(), @"
+    exit 1
+    error[C8006]: there is no chart latest at http://[server]/latest.tgz
+
+    hint: check its name, its version, and where it is said to be
+
+    error: 1 artefact of 1 could not be fetched
+    exit 2
+    error[C2021]: failed to open file `nowhere`: No such file or directory (os error 2)
+
+    hint: check the path: it is relative to the folder that cozy runs in, and a link must lead somewhere
+    exit 2
+    error[C2021]: failed to read from file `values`: Is a directory (os error 21)
+
+    hint: name a file in it
+    exit 2
+    error[C2021]: failed to open file `values/x.yaml/y`: Not a directory (os error 20)
+
+    hint: check the path: it is relative to the folder that cozy runs in, and a link must lead somewhere
+    ");
+}
+
+/// A file without a version is pinned, and its pin is read again.
+#[test]
+fn a_chart_at_a_url_without_a_version_is_pinned_too() {
+    let cloud = Cloud::new("templates: []");
+    let server = Server::http(|_| Reply::ok(web()));
+    for path in ["/latest", "/"] {
+        let url = format!("{}{path}", server.url);
+        let first = render(&cloud, &["--chart", &url]);
+        assert_eq!(first.ok().stdout, golden());
+        assert!(render(&cloud, &["--chart", &url]).ok().stderr.contains("from cache"));
+    }
+    assert_eq!(server.asked(), ["/latest", "/"]);
 }
 
 #[test]
