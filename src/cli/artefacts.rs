@@ -353,12 +353,11 @@ fn lock_new(
     };
     let mut said = Vec::new();
     for (Fetched { id, url, sha256, .. }, other) in new.into_iter().zip(others) {
-        match other {
-            Some(other) => said.push(FetchError::differs(id, url, other.sha256, *sha256).said()),
-            None => {
-                let path = path.display();
-                fetcher.warn(format!("{id} had no confirmed digest: locked as sha256 {sha256} in {path}"));
-            }
+        if let Some(other) = other {
+            said.push(FetchError::differs(id, url, other.sha256, *sha256).said());
+        } else {
+            let path = path.display();
+            fetcher.warn(format!("{id} had no confirmed digest: locked as sha256 {sha256} in {path}"));
         }
     }
     Ok(said)

@@ -44,21 +44,21 @@ pub(super) async fn fetch(
 ) -> Vec<Fetched> {
     // By URL; nothing for those that did not come.
     let mut documents: BTreeMap<String, Option<Rc<[u8]>>> = BTreeMap::new();
-    let mut done = Vec::new();
+    let mut came = Vec::new();
     loop {
         let mut known = |url: &str| documents.get(url).cloned().flatten();
         let missing = charts.iter().flat_map(|chart| chart.missing_schemas(&mut known));
         let missing: BTreeSet<String> = missing.filter(|url| !documents.contains_key(url)).collect();
         if missing.is_empty() {
-            return done;
+            return came;
         }
         let artefacts: Vec<Artefact> = missing.iter().map(|url| pinned(url, lock)).collect();
         let answers = fetcher.all(&artefacts, concurrency).await;
         for ((url, artefact), answer) in missing.into_iter().zip(artefacts).zip(answers) {
             let bytes = match answer {
-                Ok(fetched) => {
-                    let sha256 = Some(fetched.sha256);
-                    done.push(fetched);
+                Ok(one) => {
+                    let sha256 = Some(one.sha256);
+                    came.push(one);
                     fetcher.store().get(&Artefact { sha256, ..artefact }).ok().flatten()
                 }
                 Err(error) => {

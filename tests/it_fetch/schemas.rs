@@ -7,7 +7,7 @@ use crate::render::render;
 use crate::server::{Reply, Server};
 use crate::{Cloud, packed, sha256};
 
-const PORT: &str = r##"{"$defs": {"port": {"$ref": "types.json#/$defs/small"}}}"##;
+const PORT: &str = r#"{"$defs": {"port": {"$ref": "types.json#/$defs/small"}}}"#;
 const TYPES: &str = r#"{"$defs": {"small": {"type": "integer", "maximum": 65535}}}"#;
 
 fn server() -> Server {
@@ -22,7 +22,7 @@ fn server() -> Server {
 
 /// The files of the chart `app` 1.0.0, whose schema refers to a URL.
 fn files(url: &str) -> Vec<(&'static str, Vec<u8>)> {
-    let schema = format!(r##"{{"properties": {{"port": {{"$ref": "{url}/defs/port.json#/$defs/port"}}}}}}"##);
+    let schema = format!(r#"{{"properties": {{"port": {{"$ref": "{url}/defs/port.json#/$defs/port"}}}}}}"#);
     vec![
         ("Chart.yaml", b"apiVersion: v2\nname: app\nversion: 1.0.0\n".to_vec()),
         ("values.yaml", b"port: 80\n".to_vec()),

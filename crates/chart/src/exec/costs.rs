@@ -239,7 +239,7 @@ impl Engine<'_> {
     pub(crate) fn work<T>(
         &mut self,
         milliseconds: u64,
-        make: impl FnOnce(&mut dyn Environment) -> T,
+        run: impl FnOnce(&mut dyn Environment) -> T,
     ) -> Result<T, Stop> {
         let expected = Duration::from_millis(milliseconds);
         if self.costs.worked + expected > Duration::from_millis(self.limits.key_milliseconds) {
@@ -249,7 +249,7 @@ impl Engine<'_> {
             )));
         }
         let began = Instant::now();
-        let made = make(self.environment);
+        let made = run(self.environment);
         self.costs.worked += began.elapsed().min(expected);
         Ok(made)
     }

@@ -155,7 +155,7 @@ impl Document {
         let names = HashMap::from([(url.to_owned(), String::new())]);
         let bases = vec![(String::new(), base.clone())];
         let mut document = Self { url: url.to_owned(), value: Value::Null, is_new, names, bases };
-        document.name(&value, String::new(), &base, draft.contains("draft-04"))?;
+        document.name(&value, "", &base, draft.contains("draft-04"))?;
         document.value = value;
         Ok(document)
     }
@@ -164,14 +164,14 @@ impl Document {
     fn name(
         &mut self,
         schema: &Value,
-        pointer: String,
+        pointer: &str,
         base: &Uri<String>,
         draft_4: bool,
     ) -> Result<(), String> {
         let Value::Object(map) = schema else {
             if let Value::Array(items) = schema {
                 for (index, item) in items.iter().enumerate() {
-                    self.name(item, format!("{pointer}/{index}"), base, draft_4)?;
+                    self.name(item, &format!("{pointer}/{index}"), base, draft_4)?;
                 }
             }
             return Ok(());
@@ -180,26 +180,26 @@ impl Document {
         let mut base = base.clone();
         if let Some(id) = text(if draft_4 { "id" } else { "$id" }) {
             let named = resolved(&base, id)?;
-            self.names.insert(named.as_str().trim_end_matches('#').to_owned(), pointer.clone());
+            self.names.insert(named.as_str().trim_end_matches('#').to_owned(), pointer.to_owned());
             // An anchor of older drafts is no base.
             if !id.starts_with('#') {
-                self.bases.push((pointer.clone(), named.clone()));
+                self.bases.push((pointer.to_owned(), named.clone()));
                 base = named;
             }
         }
         for anchor in ["$anchor", "$dynamicAnchor"].into_iter().filter_map(text) {
             let (url, _) = parts(base.as_str());
-            self.names.insert(format!("{url}#{anchor}"), pointer.clone());
+            self.names.insert(format!("{url}#{anchor}"), pointer.to_owned());
         }
         for (key, value) in map.iter().filter(|(key, _)| !VALUES.contains(&key.as_str())) {
             let pointer = format!("{pointer}/{}", escaped(key));
             match value {
                 Value::Object(named) if NAMED.contains(&key.as_str()) => {
                     for (name, value) in named {
-                        self.name(value, format!("{pointer}/{}", escaped(name)), &base, draft_4)?;
+                        self.name(value, &format!("{pointer}/{}", escaped(name)), &base, draft_4)?;
                     }
                 }
-                value => self.name(value, pointer, &base, draft_4)?,
+                value => self.name(value, &pointer, &base, draft_4)?,
             }
         }
         Ok(())
