@@ -14,8 +14,8 @@ use serde_json::{Value, json};
 /// Where kubeadm keeps etcd's certificates.
 const PKI: &str = "/etc/kubernetes/pki/etcd";
 
-/// Where this server's etcd listens for clients.
-const HERE: &str = "https://127.0.0.1:2379";
+/// Where this server's etcd listens for clients: on hosts with IPv6 addresses at the second of these.
+const HERE: [&str; 2] = ["https://127.0.0.1:2379", "https://[::1]:2379"];
 
 /// How long one answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -128,7 +128,7 @@ impl Etcd {
     /// All members, as this server knows them: without a quorum, too.
     pub(crate) async fn members(&self) -> Result<Vec<Member>, EtcdError> {
         let answer =
-            self.ask(HERE, "cluster/member/list", &json!({ "linearizable": false }), PATIENCE).await?;
+            self.ask_here("cluster/member/list", &json!({ "linearizable": false }), PATIENCE).await?;
         let list: List = serde_json::from_value(answer)
             .map_err(|error| EtcdError::Refused { status: 200, message: error.to_string() })?;
         let members = list.members.into_iter().map(|listed| async move {
@@ -158,7 +158,7 @@ impl Etcd {
         if gone().await? {
             return Ok(());
         }
-        match self.ask(HERE, "cluster/member/remove", &json!({ "ID": id.to_string() }), CHANGE).await {
+        match self.ask_here("cluster/member/remove", &json!({ "ID": id.to_string() }), CHANGE).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 if gone().await? {
@@ -167,6 +167,24 @@ impl Etcd {
                     Err(error)
                 }
             }
+        }
+    }
+
+    /// Asks this server's etcd.
+    async fn ask_here(&self, method: &str, body: &Value, limit: Duration) -> Result<Value, EtcdError> {
+        let [first, second] = HERE;
+        match self.ask(first, method, body, limit).await {
+            Err(EtcdError::Silent { source, url }) if source.is_connect() => {
+                let other = self.ask(second, method, body, limit).await;
+                // Where neither listens, the usual one is named.
+                other.map_err(|error| match error {
+                    EtcdError::Silent { source: of_other, .. } if of_other.is_connect() => {
+                        EtcdError::Silent { source, url }
+                    }
+                    other => other,
+                })
+            }
+            answered => answered,
         }
     }
 

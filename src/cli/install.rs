@@ -247,7 +247,7 @@ impl Run<'_> {
                 Ok(runner) => runner,
                 Err(exit) => return Ok(exit),
             };
-            let cluster = runner.cluster().await.map_err(flow::failure)?;
+            let cluster = runner.cluster(|said| self.ui.note(said)).await.map_err(flow::failure)?;
             (Some(runner), cluster)
         } else {
             let cluster = flow::connect(&self.loaded.file.cloud, self.settings).await?;

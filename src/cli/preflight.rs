@@ -22,6 +22,9 @@ use crate::ui::{Format, Ui, preflight as draw};
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a fix may take: packages may have to be fetched.
+const FIXING: Duration = Duration::from_secs(600);
+
 /// Flags of `cozy preflight`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -260,7 +263,7 @@ async fn mend(found: &Found, yes: bool, settings: &Settings, ui: &Ui) -> anyhow:
     let agreed = flow::confirm("apply these fixes?", yes, settings)?;
     if agreed {
         for (session, script) in fixes {
-            if let Err(error) = session.sh("the fix", script).await {
+            if let Err(error) = session.must("the fix", script, &[], FIXING).await {
                 ui.note(error);
             }
         }

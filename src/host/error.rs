@@ -179,6 +179,9 @@ impl HostError {
                 "`{command}` must work without a password: put your public key into its authorized_keys, load it into your agent, or set `user:` in cozy.yaml"
             ),
             Trouble::Lost(_) => "`cozy install` goes on from here once the host answers again".to_owned(),
+            Trouble::NoSudo { user, detail } if detail.to_lowercase().contains("tty") => format!(
+                "commands come without a terminal: allow that there with `echo 'Defaults:{user} !requiretty' > /etc/sudoers.d/{user}-tty`"
+            ),
             Trouble::NoSudo { user, .. } => format!(
                 "log in as root, or allow it there: `echo '{user} ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/{user}`"
             ),
@@ -298,5 +301,17 @@ mod tests {
             error[C5017]: host `node-1`: the connection was lost: Connection closed by 10.0.0.11 port 22
             hint: `cozy install` goes on from here once the host answers again
         ");
+    }
+
+    #[test]
+    fn a_sudo_that_wants_a_terminal_is_no_sudo_that_wants_a_password() {
+        let hint = |detail: &str| {
+            let way = Way::Ssh { address: "10.0.0.11".to_owned(), user: "admin".to_owned(), port: None };
+            let target = Target { name: "node-1".to_owned(), way };
+            let trouble = Trouble::NoSudo { user: "admin".to_owned(), detail: detail.to_owned() };
+            HostError::new(&target, trouble).hint()
+        };
+        assert_snapshot!(hint("sudo: sorry, you must have a tty to run sudo"), @"commands come without a terminal: allow that there with `echo 'Defaults:admin !requiretty' > /etc/sudoers.d/admin-tty`");
+        assert_snapshot!(hint("sudo: a password is required"), @"log in as root, or allow it there: `echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin`");
     }
 }

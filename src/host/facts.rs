@@ -58,6 +58,8 @@ pub(crate) struct Facts {
     pub(crate) addresses: Vec<String>,
     /// The default route.
     pub(crate) route: String,
+    /// Its own address that it was reached at; empty: it is this machine.
+    pub(crate) reached: String,
     /// The name servers.
     pub(crate) nameservers: Vec<String>,
     /// Whether they answer.
@@ -136,7 +138,8 @@ impl Session {
         );
         let asked = Timestamp::now().as_second();
         let text = self.must("gathering facts", &script, &[], PATIENCE).await?;
-        parse(&text, asked).map_err(|problem| self.error(Trouble::Unreadable(problem)))
+        let facts = parse(&text, asked).map_err(|problem| self.error(Trouble::Unreadable(problem)))?;
+        Ok(Facts { reached: self.reached().to_owned(), ..facts })
     }
 }
 
@@ -216,6 +219,24 @@ impl Facts {
             .filter_map(|line| line.split_whitespace().nth(1)?.split('/').next()?.parse().ok())
     }
 
+    /// The address that it has as a node where `cozy.yaml` gives a name: the one that it was reached at, else one of
+    /// the default route, else its first.
+    pub(crate) fn own_address(&self) -> Option<IpAddr> {
+        let has = |address: &IpAddr| self.ips().any(|own| own == *address);
+        let after = |word: &str| {
+            let mut words = self.route.split_whitespace().skip_while(|known| *known != word);
+            words.nth(1)
+        };
+        let parsed = |text: &str| text.parse().ok().filter(has);
+        let by_device = || {
+            let device = format!("{} ", after("dev")?);
+            let line = self.addresses.iter().find_map(|line| line.strip_prefix(&device))?;
+            line.split('/').next()?.parse().ok()
+        };
+        let routed = || after("src").and_then(parsed).or_else(by_device);
+        parsed(&self.reached).or_else(routed).or_else(|| self.ips().next())
+    }
+
     /// The architecture as releases call it: `amd64`, `arm64`.
     pub(crate) fn architecture(&self) -> Option<&'static str> {
         match self.arch.as_str() {
@@ -246,6 +267,24 @@ mod tests {
         assert_eq!(facts.modules["overlay"], "present");
         assert!(parse("{\"os\":\"debian\"}\n", 0).is_err());
         assert!(parse("{\"os\":\n", 0).is_err());
+    }
+
+    #[test]
+    fn a_host_with_several_addresses_is_known_by_the_one_that_it_was_reached_at() {
+        let addresses =
+            ["docker0 172.17.0.1/16", "eth0 10.0.0.11/24", "eth1 192.168.1.5/24", "eth1 fd00::5/64"];
+        let own = |route: &str, reached: &str| {
+            let addresses = addresses.map(str::to_owned).to_vec();
+            let facts =
+                Facts { addresses, route: route.to_owned(), reached: reached.to_owned(), ..Facts::default() };
+            facts.own_address().unwrap().to_string()
+        };
+        let route = "default via 10.0.0.1 dev eth0 proto dhcp src 10.0.0.11 metric 100";
+        assert_eq!(own(route, "fd00::5"), "fd00::5");
+        // Behind address translation it is none of its own.
+        assert_eq!(own(route, "203.0.113.7"), "10.0.0.11");
+        assert_eq!(own("default via 192.168.1.1 dev eth1", ""), "192.168.1.5");
+        assert_eq!(own("", ""), "172.17.0.1");
     }
 
     #[tokio::test]

@@ -4,19 +4,25 @@
 //!
 //! A lock that is lost is taken again before anything else is done there. Who
 //! finds that somebody else was there meanwhile does nothing any more.
+//!
+//! What was started under a lock does not outlive it: scripts that are still at
+//! work when it is let go, or taken, are ended. Else one that a killed run left
+//! would remove what the next one has just sent. Phases are units of their own,
+//! and go on.
 
 use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::Child;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::error::{HostError, Trouble, classify, last_words};
 use super::quote;
 use super::session::Session;
+use super::ssh::Lines;
 
 /// How often the host is told that the holder lives.
 const BEAT: Duration = Duration::from_secs(10);
@@ -27,11 +33,17 @@ const SILENCE: u64 = 30;
 /// How long a lock that was lost is waited for: the host may not have noticed yet that the holder's connection ended.
 const AGAIN: Duration = Duration::from_secs(SILENCE + 5);
 
+/// How long a lock is waited for at least: who was killed a moment ago still has it.
+const GRACE: Duration = Duration::from_secs(5);
+
 /// How long an answer may take, beside the time that is waited for others.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// In a folder that no reboot survives.
 const FILE: &str = "/run/cozy.lock";
+
+/// What scripts that work under a lock have in their environment.
+pub(super) const MARK: &str = "COZY_LOCKED=1";
 
 /// The exit status of a script on a host whose lock is not ours any more.
 pub(super) const NOT_OURS: i32 = 93;
@@ -147,9 +159,10 @@ impl Session {
 
     /// Takes the lock; `mine`: what stood in its file when it was ours before.
     async fn take(&self, holder: &str, patience: Duration, mine: Option<&str>) -> Result<Hold, HostError> {
+        let patience = patience.max(GRACE);
         let script = format!("exec bash -c {}", quote(&script(holder, patience.as_secs(), mine)));
         let start = |error: std::io::Error| self.error(Trouble::NoClient(error.to_string()));
-        let mut command = self.command(&script);
+        let mut command = self.command(&script, false);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = command.spawn().map_err(start)?;
         let limit = PATIENCE + patience;
@@ -181,7 +194,7 @@ impl Session {
 }
 
 /// Tells the host that the holder lives, until one of the two does not, or the connection ends.
-async fn beat(mut child: Child, mut lines: Lines<BufReader<ChildStdout>>, held: Held) {
+async fn beat(mut child: Child, mut lines: Lines, held: Held) {
     if let Some(mut stdin) = child.stdin.take() {
         let mut ticks = tokio::time::interval(BEAT);
         let beats = async {
@@ -193,16 +206,16 @@ async fn beat(mut child: Child, mut lines: Lines<BufReader<ChildStdout>>, held: 
             }
         };
         // It says nothing more: its end is what comes.
-        let end = async { while let Ok(Some(_)) = lines.next_line().await {} };
+        let end = async { while lines.next().await.is_some() {} };
         tokio::select! { () = beats => {}, () = end => {} }
     }
     held.lose();
 }
 
 /// What the script answered, and where more would come from; `None`: it ended without an answer.
-async fn answer(child: &mut Child) -> Option<(Answer, Lines<BufReader<ChildStdout>>)> {
-    let mut lines = BufReader::new(child.stdout.take()?).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
+async fn answer(child: &mut Child) -> Option<(Answer, Lines)> {
+    let mut lines = Lines::new(child.stdout.take()?);
+    while let Some(line) = lines.next().await {
         let answer = match line.split_once(' ') {
             Some(("cozy-holds", line)) => Answer::Holds(line.to_owned()),
             Some(("cozy-held", by)) => Answer::Held(by.to_owned()),
@@ -212,6 +225,28 @@ async fn answer(child: &mut Child) -> Option<(Answer, Lines<BufReader<ChildStdou
         return Some((answer, lines));
     }
     None
+}
+
+/// Ends what is at work under a lock: not in containers, whose processes are no business of ours, and
+/// nothing that does not go within 10 s.
+fn end_scripts() -> String {
+    format!(
+        r#"end_scripts() {{
+  tries=0
+  while [ $tries -lt 100 ]; do
+    left=
+    for environ in $(grep -lszxF '{MARK}' /proc/[0-9]*/environ); do
+      pid=${{environ#/proc/}} pid=${{pid%/environ}}
+      [ "$(readlink /proc/$pid/ns/pid)" = "$(readlink /proc/self/ns/pid)" ] && left="$left $pid"
+    done
+    [ -n "$left" ] || return 0
+    # Asked first, and once, so that they can take away what they were making.
+    if [ $tries = 0 ]; then kill -TERM $left; elif [ $tries -ge 20 ]; then kill -KILL $left; fi 2>/dev/null
+    tries=$((tries + 1))
+    sleep 0.1
+  done
+}}"#
+    )
 }
 
 /// Takes the lock, or says who has it; then waits for what is written to it.
@@ -224,15 +259,22 @@ case $was in '' | {}) ;; *) echo \"cozy-other $was\"; exit 0 ;; esac\n",
         )
     });
     format!(
-        "exec 9<>{FILE} || exit
+        "{}
+# Start-up files may have printed half a line.
+echo
+exec 9<>{FILE} || exit
 if ! flock -w {patience} 9; then
   echo \"cozy-held $(head -n 1 {FILE})\"
   exit 0
 fi
 {since}line={}\", since $(date -u +%H:%M:%SZ)\"
 echo \"$line\" >{FILE}
+# Whatever begins from here on sees that line; what began before is ended.
+end_scripts
 echo \"cozy-holds $line\"
-while read -rt {SILENCE} _; do :; done",
+while read -rt {SILENCE} _; do :; done
+end_scripts",
+        end_scripts(),
         quote(holder)
     )
 }
@@ -275,7 +317,15 @@ mod tests {
         ana.sh("working", "true").await.unwrap();
         ben.hold("ben", Duration::ZERO).await.unwrap_err();
         // Lost while a script runs: it is cut off, and is to be done again.
-        let (worked, ()) = tokio::join!(ana.sh("working", "exec sleep 60"), async {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, trapped] = ["written", "trapped"].map(|name| folder.path().join(name));
+        let long = format!(
+            "trap 'echo >{}' EXIT; trap 'exit 143' TERM
+             sh -c 'sleep 61; touch {}' & wait",
+            trapped.display(),
+            file.display()
+        );
+        let (worked, ()) = tokio::join!(ana.sh("working", &long), async {
             let held = ana.held().await.unwrap().unwrap();
             cut();
             held.lost().await;
@@ -285,9 +335,11 @@ mod tests {
         assert!(error.is_away());
         // Another run was there, and has ended: what this one knows is old.
         ben.hold("ben", Duration::from_secs(20)).await.unwrap();
+        // What was still at work for the one before was ended first, and cleaned up.
+        assert!(trapped.exists());
+        let left = std::process::Command::new("pgrep").args(["-fx", "sleep 61"]).output().unwrap();
+        assert_eq!(String::from_utf8(left.stdout).unwrap(), "");
         drop(ben);
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("written");
         for _ in 0..2 {
             let script = format!("touch {}", file.display());
             let error = ana.sh("working", &script).await.unwrap_err();

@@ -3,12 +3,14 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
 
 use super::error::{HostError, Trouble, classify, last_words};
-use super::hold::{Held, Holds, NOT_OURS};
+use super::hold::{Held, Holds, MARK, NOT_OURS};
 use super::ssh::{Master, Ssh};
 use super::{Target, Way, quote};
 
@@ -20,6 +22,12 @@ const SESSIONS: usize = 6;
 
 /// How long a command whose host's lock was lost may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The exit statuses of scripts that were ended by a signal: SIGTERM and SIGKILL.
+const KILLED: [i32; 2] = [143, 137];
+
+/// Where programs are, whatever the login says.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Printed before a script's own output: start-up files of the user's shell may print, too.
 const BEGIN: char = '\u{1e}';
@@ -125,7 +133,7 @@ impl Session {
         let _permit = self.sessions.acquire().await;
         let script = held.as_ref().map_or_else(|| script.to_owned(), |held| held.guards(script));
         let script = format!("printf '\\036'\n{script}");
-        let mut command = self.command(&script);
+        let mut command = self.command(&script, held.is_some());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let work = async {
             let mut child = command.spawn()?;
@@ -151,6 +159,12 @@ impl Session {
             Ok(Err(error)) => return Err(self.error(Trouble::NoClient(error.to_string()))),
             Err(_) => return Err(self.error(Trouble::TooSlow { what: what.to_owned(), limit })),
         };
+        if let (Some(held), true) = (&held, output.status.code().is_some_and(|code| KILLED.contains(&code)))
+            && tokio::time::timeout(LAST_WORDS, held.lost()).await.is_ok()
+        {
+            // The host let others in, and ended what was still at work for this run.
+            return Err(self.error(Trouble::LockLost { by: None }));
+        }
         let stdout = String::from_utf8_lossy(&output.stdout);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         let own = stdout.split_once(BEGIN).map(|(_, own)| own.to_owned());
@@ -174,17 +188,31 @@ impl Session {
         }
     }
 
-    /// A POSIX shell script as root on the host, not started yet.
-    pub(super) fn command(&self, script: &str) -> Command {
-        let script = format!(
-            "LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH\n{script}"
-        );
+    /// The host's own address that it was reached at; empty: it is this machine.
+    pub(super) fn reached(&self) -> &str {
+        match &self.channel {
+            Channel::Local => "",
+            Channel::Ssh(master) => &master.reached,
+        }
+    }
+
+    /// A POSIX shell script as root on the host, not started yet. `marked`: it may be ended by who takes the lock.
+    pub(super) fn command(&self, script: &str, marked: bool) -> Command {
+        let script = format!("LC_ALL=C HOME=/root; export LC_ALL HOME; umask 022\n{script}");
+        // Login shells quote in different ways; these characters are the same to all of them.
+        let script = BASE64_STANDARD.encode(script);
+        let start = format!("PATH={PATH}; export PATH; eval \"$(printf %s {script} | base64 -d)\"");
         let mut words = String::new();
         if self.sudo {
             words.push_str("sudo -n -- ");
         }
+        if marked {
+            words.push_str("env ");
+            words.push_str(MARK);
+            words.push(' ');
+        }
         words.push_str("sh -c ");
-        words.push_str(&quote(&script));
+        words.push_str(&quote(&start));
         match &self.channel {
             Channel::Local => {
                 let mut command = Command::new("sh");
@@ -247,6 +275,42 @@ async fn under<T>(held: Option<&Held>, work: impl Future<Output = T>) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Login shells of people, and how their `-c` is told not to read start-up files.
+    const SHELLS: [(&str, &[&str]); 8] = [
+        ("sh", &[]),
+        ("bash", &[]),
+        ("dash", &[]),
+        ("zsh", &["-f"]),
+        ("fish", &["-N"]),
+        ("tcsh", &["-f"]),
+        ("csh", &["-f"]),
+        ("ksh", &[]),
+    ];
+
+    #[tokio::test]
+    async fn scripts_are_the_same_to_every_login_shell() {
+        let ssh = super::super::Ssh { accept_new: false, config: None, patience: Duration::from_secs(5) };
+        let target = Target { name: "here".to_owned(), way: Way::Local };
+        let Ok(session) = Session::open(target, &ssh).await else { return };
+        let script = "for word in 'it'\\''s' \"a\\\\b!c\" '$(reboot)'; do printf '%s\\n' \"$word\"; done\ncat; umask; echo ${LC_ALL:-none} ~";
+        let command = session.command(script, true);
+        let words = command.as_std().get_args().last().unwrap().to_str().unwrap().to_owned();
+        assert!(!words.contains(['\\', '!', '\n']) && words.matches('\'').count() == 2, "{words}");
+        let there =
+            |shell: &str| std::process::Command::new("which").arg(shell).output().unwrap().status.success();
+        for (shell, options) in SHELLS.into_iter().filter(|(shell, _)| there(shell)) {
+            let mut command = Command::new(shell);
+            command.args(options).args(["-c", &words]);
+            command.env("LC_ALL", "de_DE.UTF-8").env("PATH", "/no where:.::/usr/bin:/bin").env("HOME", "/no");
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(b"fed\n").await.unwrap();
+            let output = child.wait_with_output().await.unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(said, "it's\na\\b!c\n$(reboot)\nfed\n0022\nC /root\n", "{shell}");
+        }
+    }
 
     #[test]
     fn a_full_disk_is_known_by_the_words_of_every_program() {

@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
 
 use super::error::{HostError, Trouble, classify, last_words};
 use super::{Target, Way, quote};
@@ -31,6 +31,12 @@ pub(crate) struct Ssh {
 /// What the first command prints when it got all it needs.
 const READY: &str = "cozy-ready";
 
+/// How long the login may take once the host has answered: resolvers and PAM modules may be slow.
+const LOGIN: Duration = Duration::from_secs(60);
+
+/// ssh's own exit status, for all that goes wrong before the command.
+const OWN: i32 = 255;
+
 /// An open connection that further commands use.
 pub(crate) struct Master {
     ssh: Ssh,
@@ -40,6 +46,8 @@ pub(crate) struct Master {
     _child: Child,
     /// Whether commands need `sudo`.
     pub(crate) sudo: bool,
+    /// The host's own address that the connection came to, as the host sees it.
+    pub(crate) reached: String,
 }
 
 impl Master {
@@ -49,9 +57,11 @@ impl Master {
         let start = |error: std::io::Error| fail(Trouble::NoClient(error.to_string()));
         // In /tmp, because a socket's path may have 108 bytes at most (unix(7)), of which ssh takes 17.
         let folder = tempfile::Builder::new().prefix("cozy-").tempdir_in("/tmp").map_err(start)?;
+        // Without quotes, backslashes and line breaks within: any login shell gives it on as it is.
         let script = format!(
-            "if [ \"$(id -u)\" = 0 ]; then echo {READY} root; \
-             elif sudo -n true; then echo {READY} sudo; else echo {READY} none; fi; exec cat >/dev/null"
+            "LC_ALL=C; export LC_ALL; \
+             if [ \"$(id -u)\" = 0 ]; then as=root; elif sudo -n true; then as=sudo; else as=none; fi; \
+             set -- $SSH_CONNECTION; echo; echo {READY} $as $3; exec cat >/dev/null"
         );
         let mut child = command(target, ssh, &socket(&folder), true, &format!("sh -c {}", quote(&script)))
             .stdin(Stdio::piped())
@@ -60,29 +70,33 @@ impl Master {
             .kill_on_drop(true)
             .spawn()
             .map_err(start)?;
-        let limit = ssh.patience * 2;
+        let limit = ssh.patience + LOGIN;
         let answer = tokio::time::timeout(limit, answer(&mut child)).await;
-        let mut stderr = String::new();
-        let rights = match answer {
-            Ok(Some(rights)) => rights,
-            Ok(None) => {
-                if let Some(mut pipe) = child.stderr.take() {
-                    let _ = tokio::time::timeout(ssh.patience, pipe.read_to_string(&mut stderr)).await;
-                }
-                return Err(fail(classify(target, &stderr)));
+        let (rights, reached) = match answer {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(said)) => {
+                let stderr = rest(&mut child, ssh.patience).await;
+                let ended = tokio::time::timeout(ssh.patience, child.wait()).await;
+                let status = ended.ok().and_then(Result::ok).and_then(|status| status.code());
+                return Err(fail(match status {
+                    Some(OWN) | None => classify(target, &stderr),
+                    // The login went well, and something else than our command was started: an account of which only
+                    // its message is left, a command that the key is bound to, a shell that does not start.
+                    Some(_) => {
+                        let detail = last_words(&format!("{said}{stderr}"));
+                        Trouble::Refuses { user: user(target), detail }
+                    }
+                }));
             }
             Err(_) => return Err(fail(Trouble::TooSlow { what: "the login".to_owned(), limit })),
         };
         if rights == "none" {
-            if let Some(mut pipe) = child.stderr.take() {
-                // What sudo said is there already: ssh gave it on before the answer, or gives it now.
-                drop(child.stdin.take());
-                let _ = tokio::time::timeout(ssh.patience, pipe.read_to_string(&mut stderr)).await;
-            }
-            let user = user(target);
-            return Err(fail(Trouble::NoSudo { user, detail: last_words(&stderr) }));
+            // What sudo said is there already: ssh gave it on before the answer, or gives it now.
+            drop(child.stdin.take());
+            let detail = last_words(&rest(&mut child, ssh.patience).await);
+            return Err(fail(Trouble::NoSudo { user: user(target), detail }));
         }
-        Ok(Self { ssh: ssh.clone(), folder, _child: child, sudo: rights == "sudo" })
+        Ok(Self { ssh: ssh.clone(), folder, _child: child, sudo: rights == "sudo", reached })
     }
 
     /// A command on the host, over this connection; over one of its own where it broke.
@@ -91,16 +105,48 @@ impl Master {
     }
 }
 
-/// The rights that the first command found; `None`: ssh ended before.
-async fn answer(child: &mut Child) -> Option<String> {
-    let mut lines = BufReader::new(child.stdout.take()?).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        // Start-up files of the user's shell may print, too.
-        if let Some(rights) = line.strip_prefix(READY) {
-            return Some(rights.trim().to_owned());
+/// What a program prints, line by line, in whatever character set.
+pub(super) struct Lines(BufReader<ChildStdout>);
+
+impl Lines {
+    pub(super) fn new(stdout: ChildStdout) -> Self {
+        Self(BufReader::new(stdout))
+    }
+
+    /// The next line; `None`: it prints nothing more.
+    pub(super) async fn next(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        match self.0.read_until(b'\n', &mut line).await {
+            Ok(read) if read > 0 => Some(String::from_utf8_lossy(&line).trim_end().to_owned()),
+            Ok(_) | Err(_) => None,
         }
     }
-    None
+}
+
+/// The rights that the first command found, and the address; where it ended before, what was printed instead.
+async fn answer(child: &mut Child) -> Result<(String, String), String> {
+    let mut said = String::new();
+    let Some(stdout) = child.stdout.take() else { return Err(said) };
+    let mut lines = Lines::new(stdout);
+    while let Some(line) = lines.next().await {
+        // Start-up files of the user's shell may print, too.
+        if let Some(answer) = line.strip_prefix(READY) {
+            let mut words = answer.split_whitespace().map(str::to_owned);
+            return Ok((words.next().unwrap_or_default(), words.next().unwrap_or_default()));
+        }
+        said.push_str(&line);
+        said.push('\n');
+    }
+    Err(said)
+}
+
+/// What a program still says of what went wrong.
+async fn rest(child: &mut Child, patience: Duration) -> String {
+    let mut said = Vec::new();
+    if let Some(mut pipe) = child.stderr.take() {
+        let _ = tokio::time::timeout(patience, pipe.read_to_end(&mut said)).await;
+    }
+    String::from_utf8_lossy(&said).into_owned()
 }
 
 fn socket(folder: &tempfile::TempDir) -> PathBuf {
@@ -127,7 +173,16 @@ fn command(target: &Target, ssh: &Ssh, socket: &Path, master: bool, remote: &str
     for text in ["BatchMode=yes", "LogLevel=ERROR", "ServerAliveInterval=5", "ServerAliveCountMax=3"] {
         option(text.to_owned());
     }
+    // What the user's configuration may want of a session at a terminal.
     for text in ["RequestTTY=no", "ForwardAgent=no", "ForwardX11=no", "ControlPersist=no"] {
+        option(text.to_owned());
+    }
+    for text in ["RemoteCommand=none", "PermitLocalCommand=no", "ClearAllForwardings=yes"] {
+        option(text.to_owned());
+    }
+    // The client may be older than these (OpenSSH 8.7).
+    option("IgnoreUnknown=SessionType,StdinNull,ForkAfterAuthentication".to_owned());
+    for text in ["SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"] {
         option(text.to_owned());
     }
     option(format!("StrictHostKeyChecking={}", if ssh.accept_new { "accept-new" } else { "yes" }));

@@ -68,6 +68,7 @@ folder=$(dirname \"$path\")
 [ -d \"$folder\" ] || (umask 022; mkdir -p \"$folder\")
 new=$(mktemp -p \"$folder\" .cozy-XXXXXX)
 trap 'rm -f \"$new\"' EXIT
+trap 'exit 143' TERM
 cat >\"$new\"
 got=$(sha256sum <\"$new\")
 [ \"${{got%% *}}\" = {digest} ] || exit {DAMAGED}
@@ -75,7 +76,7 @@ chown 0:0 \"$new\"
 chmod {mode:o} \"$new\"
 sync \"$new\"
 mv -fT \"$new\" \"$path\"
-trap - EXIT"
+trap - EXIT TERM"
     )
 }
 

@@ -334,6 +334,8 @@ pub(crate) enum Reason {
     Turns,
     /// A server that leaves must not be talked to any more.
     Endpoints,
+    /// Servers do the work until an agent is there for it.
+    Agents,
     /// The other step's objects are not needed any more, and go first.
     PruneOrder,
 }
@@ -368,6 +370,7 @@ impl Reason {
             | Self::Quorum
             | Self::Turns
             | Self::Endpoints
+            | Self::Agents
             | Self::PruneOrder => false,
         }
     }
@@ -393,6 +396,7 @@ impl fmt::Display for Reason {
             Self::Quorum => f.write_str("servers come and go one at a time, for etcd's quorum"),
             Self::Turns => f.write_str("servers are changed one after the other"),
             Self::Endpoints => f.write_str("the others stop using it first"),
+            Self::Agents => f.write_str("servers do the work until an agent is there"),
             Self::PruneOrder => f.write_str("what is used goes after what uses it"),
         }
     }

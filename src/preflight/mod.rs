@@ -130,10 +130,10 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
-    /// The address that it has as a node: the one in `cozy.yaml`, else its first.
+    /// The address that it has as a node: the one in `cozy.yaml`, else the one that its facts are for.
     pub(crate) fn own_address(&self) -> Option<IpAddr> {
         let written = self.address.as_deref().and_then(|address| address.parse().ok());
-        written.or_else(|| self.facts.ips().next())
+        written.or_else(|| self.facts.own_address())
     }
 }
 

@@ -32,7 +32,7 @@ const TOO_SLOW_SYNC: u64 = 100_000;
 pub(super) fn check(wanted: &Wanted<'_>, host: &Seen) -> Vec<Finding> {
     let mut findings = Findings::of(host);
     system(host, &mut findings);
-    hardware(host, &mut findings);
+    hardware(wanted, host, &mut findings);
     kernel(wanted, host, &mut findings);
     software(wanted, host, &mut findings);
     storage(host, &mut findings);
@@ -78,7 +78,7 @@ fn system(host: &Seen, findings: &mut Findings<'_>) {
     }
 }
 
-fn hardware(host: &Seen, findings: &mut Findings<'_>) {
+fn hardware(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
     let facts = &host.facts;
     // kubeadm refuses control planes with less than 1700 MB and 2 CPUs.
     let (memory, role) = match host.role {
@@ -100,7 +100,9 @@ fn hardware(host: &Seen, findings: &mut Findings<'_>) {
         let observed = format!("version {}", facts.cgroup);
         findings.error("cgroup", ["control groups".to_owned(), observed, "version 2".to_owned(), fix]);
     }
-    if facts.swap > 0 {
+    // Whoever lets kubelets start with swap knows of it.
+    let refuses = wanted.cloud.kubernetes.kubelet.get("failSwapOn") != Some(&serde_json::Value::Bool(false));
+    if facts.swap > 0 && refuses {
         let fix = "swapoff -a, and take swap out of /etc/fstab and systemd's swap units".to_owned();
         let observed = format!("{} of swap are in use", size(facts.swap));
         let expected = "none: kubelet refuses to start with swap".to_owned();
@@ -207,7 +209,7 @@ fn software(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
             install.clone(),
         ];
         findings.error("packages", words);
-        findings.mended_by(install.replace("apt-get", "DEBIAN_FRONTEND=noninteractive apt-get"));
+        findings.mended_by(mending(&install));
     }
     for rule in &facts.firewall {
         let fix = match rule.split(' ').next() {
@@ -293,6 +295,15 @@ fn ports(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
     }
 }
 
+/// The script that installs a package. Fresh servers may not know yet what there is, or be at their own upgrades.
+fn mending(install: &str) -> String {
+    let Some(packages) = install.strip_prefix("apt-get install -y ") else { return install.to_owned() };
+    let apt = "apt-get -q -o DPkg::Lock::Timeout=120";
+    format!(
+        "export DEBIAN_FRONTEND=noninteractive; {apt} install -y {packages} || {{ {apt} update && {apt} install -y {packages}; }}"
+    )
+}
+
 /// The package that brings a program.
 fn package<'a>(program: &'a str, os: &str, like: &str) -> &'a str {
     let debian = os == "debian" || os == "ubuntu" || like.contains("debian");
@@ -346,7 +357,8 @@ fn storage(host: &Seen, findings: &mut Findings<'_>) {
             format!("at most {} ms", SLOW_SYNC / 1000),
             "put /var/lib/etcd on an SSD or NVMe disk".to_owned(),
         ];
-        if facts.sync > TOO_SLOW_SYNC {
+        // On one that is ours already something may be at work that makes it slow.
+        if facts.sync > TOO_SLOW_SYNC && facts.cozy.is_empty() {
             findings.error("disk-speed", words);
         } else {
             findings.warning("disk-speed", words);

@@ -96,7 +96,7 @@ fn faults_of_the_system_are_found_with_their_fix() {
         10.98.0.21 memory Error: memory: 1.0 GiB; expected at least 1.5 GiB for a server; give it more memory
         10.98.0.21 modules Error: kernel module for containerd: overlay is missing; expected there, or loadable; install the package with the kernel's modules (linux-modules-extra, kernel-modules), or another kernel
         10.98.0.21 os Error: distribution: Debian GNU/Linux 12 (bookworm); expected Debian 12, Ubuntu 22.04, RHEL 9 or a rebuild, SLES or openSUSE Leap 15, or newer; upgrade the distribution, or use another server
-        10.98.0.21 packages Error: base program: `iptables` is missing; expected there; apt-get install -y iptables [DEBIAN_FRONTEND=noninteractive apt-get install -y iptables]
+        10.98.0.21 packages Error: base program: `iptables` is missing; expected there; apt-get install -y iptables [export DEBIAN_FRONTEND=noninteractive; apt-get -q -o DPkg::Lock::Timeout=120 install -y iptables || { apt-get -q -o DPkg::Lock::Timeout=120 update && apt-get -q -o DPkg::Lock::Timeout=120 install -y iptables; }]
         10.98.0.21 ports Error: port 6443/tcp of the API server: taken by `nginx`; expected free; stop `nginx`, or move it to another port
         10.98.0.21 ports Error: port 8472/udp of the pod network (VXLAN): taken by something; expected free; stop something, or move it to another port
         10.98.0.21 swap Error: swap: 2.0 GiB of swap are in use; expected none: kubelet refuses to start with swap; swapoff -a, and take swap out of /etc/fstab and systemd's swap units

@@ -269,6 +269,7 @@ fn shown_by(reason: &Reason) -> Option<&ObjectId> {
         | Reason::Quorum
         | Reason::Turns
         | Reason::Endpoints
+        | Reason::Agents
         | Reason::PruneOrder => None,
     }
 }

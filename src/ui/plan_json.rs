@@ -68,6 +68,7 @@ fn edge_json(plan: &Plan, edge: &Edge) -> Value {
         Reason::Quorum => "quorum",
         Reason::Turns => "turns",
         Reason::Endpoints => "endpoints",
+        Reason::Agents => "agents",
         Reason::PruneOrder => "pruneOrder",
     };
     json!({

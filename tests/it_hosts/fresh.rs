@@ -32,12 +32,12 @@ ps -eo comm= | grep -vE '^(ps|sort|grep|sshd|sh|bash|sudo|awk|sed|find|systemd.*
 sysctl -a 2>/dev/null | grep -E '^(net.ipv4.ip_forward|net.ipv4.conf.all|net.bridge|net.netfilter.nf_conntrack_(max|tcp_timeout)|vm\.(overcommit_memory|panic)|kernel.(panic|keys))'
 "#;
 
-fn state(bed: &Bed, host: usize) -> Vec<String> {
+pub(crate) fn state(bed: &Bed, host: usize) -> Vec<String> {
     bed.on(host, STATE).lines().map(str::to_owned).collect()
 }
 
 /// What is on one side only.
-fn differences(before: &[String], after: &[String]) -> Vec<String> {
+pub(crate) fn differences(before: &[String], after: &[String]) -> Vec<String> {
     let [before, after] = [before, after].map(|lines| lines.iter().collect::<BTreeSet<_>>());
     let gone = before.difference(&after).map(|line| format!("- {line}"));
     let new = after.difference(&before).map(|line| format!("+ {line}"));

@@ -56,7 +56,11 @@ pub(crate) fn embedded(kubeconfig: &[u8]) -> Option<i64> {
 
 /// What a host's certificates are found to be: seconds left, by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Ends(Vec<(i64, String)>);
+pub(super) struct Ends {
+    all: Vec<(i64, String)>,
+    /// A run that renewed kubeadm's was interrupted: what runs may still have those of before.
+    interrupted: bool,
+}
 
 impl Ends {
     /// Takes a line of [`here`].
@@ -64,17 +68,24 @@ impl Ends {
         if let Some((left, path)) = line.split_once(' ')
             && let Ok(left) = left.parse()
         {
-            self.0.push((left, path.to_owned()));
+            self.all.push((left, path.to_owned()));
         }
     }
 
-    fn left(&self, path: &str) -> Option<i64> {
-        self.0.iter().find(|(_, known)| known == path).map(|(left, _)| *left)
+    /// Takes note that a run was interrupted while it renewed them.
+    pub(super) fn interrupted(&mut self) {
+        self.interrupted = true;
     }
 
-    /// The nearest end of kubeadm's certificates.
+    fn left(&self, path: &str) -> Option<i64> {
+        self.all.iter().find(|(_, known)| known == path).map(|(left, _)| *left)
+    }
+
+    /// The nearest end of kubeadm's certificates; 0 where nobody knows which of them are in use.
     fn leaves(&self) -> Option<i64> {
-        self.0.iter().filter(|(_, path)| path != CLIENT && path != SERVING).map(|(left, _)| *left).min()
+        let leaves = self.all.iter().filter(|(_, path)| path != CLIENT && path != SERVING);
+        let nearest = leaves.map(|(left, _)| *left).min();
+        if self.interrupted { nearest.or(Some(0)).map(|left| left.min(0)) } else { nearest }
     }
 }
 
@@ -251,6 +262,11 @@ mod tests {
         // A fresh host, and one whose run was killed before its request was approved.
         assert_eq!(work(server, false, &[]), "approve the kubelet's serving certificate");
         assert_eq!(work(agent, true, &[(200 * DAY, CLIENT)]), "approve the kubelet's serving certificate");
+        // Renewed, and what runs has those of before: a run was killed in between.
+        let mut half = ends(&fine);
+        half.interrupted();
+        let half = Renewal::of(&cloud(""), server, true, &half);
+        assert!(half.leaves.is_some() && half.is_urgent(), "{half:?}");
         let own = cloud("kubernetes: { kubelet: { serverTLSBootstrap: false } }\n");
         assert!(Renewal::of(&own, agent, true, &ends(&[])).is_nothing());
     }

@@ -13,7 +13,7 @@ use crate::host::quote;
 const FOLDERS: &str = "/etc/kubernetes /etc/containerd /etc/cozy /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni \
     /opt/containerd/bin /opt/containerd/lib /opt/containerd /var/lib/kubelet /var/lib/etcd /var/lib/containerd \
     /var/lib/cni /var/log/pods /var/log/containers /run/containerd /run/nri /run/cilium /run/flannel /run/xtables.lock \
-    /usr/libexec/kubernetes";
+    /usr/libexec/kubernetes /root/.kube";
 
 /// Folders of the system's that files are put into.
 const SHARED: &str = "/etc/modules-load.d /etc/sysctl.d /usr/local/bin /usr/local/lib /usr/local/share /usr/lib/modules /run/netns";
@@ -57,6 +57,8 @@ if ! [ -e {STATE}/before ]; then
 fi
 touch {STATE}/placed
 while read -r path; do
+  # What an upload left that was cut off with its host.
+  rm -f -- \"${{path%/*}}\"/.cozy-??????
   grep -qxF -- \"$path\" {STATE}/placed && continue
   if [ -e \"$path\" ]; then
     mkdir -p \"{STATE}/saved${{path%/*}}\"
@@ -84,7 +86,7 @@ tar -tzf {archive} | while read -r name; do
   fi
   echo \"$path\" >>{STATE}/placed
 done
-tar --no-same-owner -xzf {archive} -C {into}
+tar --no-same-owner --no-overwrite-dir -xzf {archive} -C {into}
 rm {archive}"
     )
 }

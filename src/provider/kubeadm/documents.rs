@@ -137,11 +137,7 @@ fn registration(site: &Site<'_>, node: &Node) -> Value {
     if !labels.is_empty() {
         arguments.push(json!({ "name": "node-labels", "value": labels.join(",") }));
     }
-    let mut taints: Vec<Value> = node.taints.iter().filter_map(|taint| self::taint(taint)).collect();
-    // Where there is nobody else, servers do the work, too.
-    if node.role == Role::Server && site.nodes.iter().any(|node| node.role == Role::Agent) {
-        taints.push(json!({ "key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule" }));
-    }
+    let taints: Vec<Value> = site.taints(node).iter().filter_map(|taint| self::taint(taint)).collect();
     json!({
         "name": node.name,
         "criSocket": SOCKET,

@@ -21,6 +21,9 @@ pub(super) enum Service {
 }
 
 impl Service {
+    /// All of them.
+    pub(super) const ALL: [Self; 3] = [Self::Containerd, Self::Proxy, Self::Kubelet];
+
     /// Its unit.
     pub(super) fn unit(self) -> &'static str {
         match self {

@@ -31,6 +31,8 @@ mod tests;
 mod toml;
 mod uninstall;
 mod upkeep;
+#[cfg(test)]
+mod upkeep_tests;
 
 use std::collections::BTreeMap;
 
@@ -46,6 +48,10 @@ const ENDPOINT: &str = "127.0.0.1:7443";
 
 /// The port of the API servers.
 const PORT: u16 = 6443;
+
+/// The taint of servers that leave the work to agents.
+/// <https://kubernetes.io/docs/reference/labels-annotations-taints/#node-role-kubernetes-io-control-plane-taint>
+const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane:NoSchedule";
 
 /// What cozy keeps on a host.
 const STATE: &str = "/var/lib/cozy";
@@ -84,6 +90,16 @@ impl Site<'_> {
     /// The servers.
     fn servers(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().filter(|node| node.role == Role::Server)
+    }
+
+    /// The taints of a node: those of `cozy.yaml`, and where there are agents, servers leave the work to them.
+    fn taints(&self, node: &Node) -> Vec<String> {
+        let mut taints = node.taints.clone();
+        let agents = self.nodes.iter().any(|node| node.role == Role::Agent);
+        if node.role == Role::Server && agents && !taints.iter().any(|taint| taint == CONTROL_PLANE) {
+            taints.push(CONTROL_PLANE.to_owned());
+        }
+        taints
     }
 
     /// Where the API is reached from outside.

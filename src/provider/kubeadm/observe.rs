@@ -20,6 +20,9 @@ use crate::plan::PlanError;
 /// How long an API server may take to say that it is ready.
 const ASK: Duration = Duration::from_secs(30);
 
+/// How long a cluster may take to say who is in it: its servers may have started just now.
+const ASKS: Duration = Duration::from_secs(120);
+
 /// Why nothing is done on hosts.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -71,7 +74,7 @@ impl Runner {
                 let there = session.run("looking for kube-proxy", scripts::HAS_KUBE_PROXY, &[], ASK).await?;
                 found.change.kube_proxy_stays = !there.stdout.trim().is_empty();
             }
-            if found.change.has(Part::ControlPlane) {
+            if found.change.has(Part::ControlPlane) || found.change.has(Part::Names) {
                 let asked = session.run("asking the API server", &scripts::answers(), &[], ASK).await?;
                 found.silent = asked.status != 0;
             }
@@ -145,7 +148,8 @@ async fn membership(
         .and_then(|index| sessions.get(index));
     match leader {
         Some(leader) if !quiet => {
-            let text = leader.sh("asking who is in the cluster", &scripts::membership()).await?;
+            let what = "asking who is in the cluster";
+            let text = leader.must(what, &scripts::soon(&scripts::membership(), 60), &[], ASKS).await?;
             Ok(Membership::read(&text))
         }
         Some(_) | None => Ok(Membership::default()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::{FutureExt as _, LocalBoxFuture};
+use tokio::time::Instant;
 
 use super::files::authority;
 use super::leave::Leaving;
@@ -16,6 +17,7 @@ use super::{Node, PORT, STATE, Site, clean, scripts, upkeep};
 use crate::cluster::{Cluster, connect_text};
 use crate::execute::event::Failure;
 use crate::execute::hosts::{Broken, Hosts};
+use crate::execute::retry::{self, Retry};
 use crate::fetch::Held;
 use crate::host::{Content, HostError, Session, Trouble, Upload};
 use crate::model::artefact::Digest;
@@ -29,6 +31,12 @@ pub(super) const PHASE: Duration = Duration::from_secs(1200);
 
 /// What is said of settings that joins and upgrades take from the cluster.
 pub(super) const UPLOADING: &str = "keeping the settings in the cluster";
+
+/// How long archives may take to be unpacked and imported, on slow disks.
+const UNPACK: Duration = Duration::from_secs(900);
+
+/// How long it is waited for an API server that does not answer.
+const ANSWERS: Duration = Duration::from_secs(60);
 
 /// How long services may take to start.
 pub(super) const SETTLE: Duration = Duration::from_secs(180);
@@ -131,15 +139,20 @@ impl Runner {
     }
 
     /// The cluster, where there is one already. The kubeconfig is kept, too: it may have been lost. One with another
-    /// endpoint is of use only once certificates name that.
-    pub(crate) async fn cluster(&self) -> Result<Option<Cluster>, Failure> {
-        match self.leader() {
-            Some((node, session, found)) if found.joined => {
-                let named = !self.planned.iter().any(|planned| planned.change.has(Part::Names));
-                self.connect(node, session, named).await.map(Some).map_err(|broken| broken.failure)
+    /// endpoint is of use only once certificates name that. An API server that starts is waited for; `say` is told.
+    pub(crate) async fn cluster(&self, say: impl Fn(String)) -> Result<Option<Cluster>, Failure> {
+        let Some((node, session, _)) = self.leader().filter(|(_, _, found)| found.joined) else {
+            return Ok(None);
+        };
+        let named = !self.planned.iter().any(|planned| planned.change.has(Part::Names));
+        let again = |retry: Retry<'_, Broken>| {
+            if retry.attempt == 1 {
+                say(format!("waiting for the API server: {}", retry.error));
             }
-            Some(_) | None => Ok(None),
-        }
+        };
+        let act = async || self.connect(node, session, named).await;
+        let connected = retry::until(Instant::now() + ANSWERS, act, again).await;
+        connected.map(Some).map_err(|broken| broken.failure)
     }
 
     /// Settings that are not applied, with why.
@@ -176,7 +189,10 @@ impl Runner {
         let servers: Vec<String> = self.site().servers().map(|server| authority(&server.address)).collect();
         let text = reach::through(&text, &servers).await.unwrap_or(text);
         let connected = async { Cluster::new(connect_text(&text).await?).await };
-        Ok(connected.await.map_err(|error| crate::execute::failed::failed(&error))?)
+        connected.await.map_err(|error| Broken {
+            away: error.is_transient(),
+            failure: crate::execute::failed::failed(&error),
+        })
     }
 
     /// Fetches the kubeconfig, and keeps it beside `cozy.yaml`.
@@ -261,7 +277,8 @@ impl Runner {
         let placed = placed.map(|item| format!("{}\n", item.probe)).collect::<Vec<_>>();
         let placed = format!("{}{}\n", placed.concat(), steps::UNTRIED);
         let what = "remembering what is there";
-        session.must(what, &clean::remember(), placed.as_bytes(), SETTLE).await?;
+        let remember = format!("{}\n{}", clean::remember(), scripts::unsettled(&planned.restarts));
+        session.must(what, &remember, placed.as_bytes(), SETTLE).await?;
         for item in others {
             if item.probe == steps::ITSELF {
                 let untried = Item { probe: steps::UNTRIED.to_owned(), ..item.clone() };
@@ -272,7 +289,7 @@ impl Runner {
             }
         }
         say("starting containerd and the local endpoint".to_owned());
-        let script = scripts::settle(&steps::changed(&planned.items));
+        let script = scripts::settle(&planned.restarts);
         session.must("starting the services", &script, &[], SETTLE).await?;
         if let Some(found) = self.joined(node) {
             let control_plane = node.role == Role::Server && !found.silent;
@@ -315,7 +332,7 @@ impl Runner {
         }
         if let Some((node, _)) = &leaving.node {
             let what = format!("deleting Node {node}");
-            leader.must(&what, &scripts::delete_node(node), &[], SETTLE).await?;
+            leader.must(&what, &scripts::soon(&scripts::delete_node(node), 60), &[], SETTLE).await?;
         }
         Ok(())
     }
@@ -344,7 +361,7 @@ impl Runner {
             Action::Import => scripts::import(&archive),
         };
         session.upload(Upload { path: &archive, content, mode: 0o600 }).await?;
-        session.must(&item.what, &script, &[], SETTLE).await?;
+        session.must(&item.what, &script, &[], UNPACK).await?;
         let mark = steps::mark(digest);
         let content = Content::Bytes(mark.as_bytes());
         session.upload(Upload { path: &item.probe, content, mode: 0o644 }).await

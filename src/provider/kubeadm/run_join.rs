@@ -28,7 +28,8 @@ impl Runner {
                 clear(node, session, leader, say).await?;
             }
             if planned.upload {
-                leader.must(UPLOADING, &scripts::upload_settings(), &[], SETTLE).await?;
+                let script = scripts::soon(&scripts::upload_settings(), 60);
+                leader.must(UPLOADING, &script, &[], SETTLE).await?;
             }
             self.hand_over(node, session, leader, say).await?;
         }
@@ -72,7 +73,8 @@ async fn clear(
     say("clearing what an interrupted join left".to_owned());
     if node.role == Role::Server {
         let what = "asking who is in the cluster";
-        let text = leader.must(what, &scripts::membership_soon(), &[], PHASE).await?;
+        // A member of etcd that quorum needs may be about to start.
+        let text = leader.must(what, &scripts::soon(&scripts::membership(), 180), &[], PHASE).await?;
         let membership = Membership::read(&text);
         let known = Known { names: vec![node.name.clone()], addresses: vec![node.address.clone()] };
         let former = membership.members(&known);
@@ -84,11 +86,13 @@ async fn clear(
     }
     session.must("clearing what a join left", scripts::CLEAR, &[], PHASE).await?;
     // Its kubelet would have brought it back before.
-    leader.sh("removing the node of a former life", &scripts::delete_node(&node.name)).await.map(drop)
+    let script = scripts::soon(&scripts::delete_node(&node.name), 60);
+    leader.must("removing the node of a former life", &script, &[], SETTLE).await.map(drop)
 }
 
 async fn credentials(leader: &Session, role: Role) -> Result<Credentials, HostError> {
-    let text = leader.sh("making a token to join", &scripts::credentials(role)).await?;
+    let script = scripts::soon(&scripts::credentials(role), 60);
+    let text = leader.must("making a token to join", &script, &[], SETTLE).await?;
     let value = |key: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(key))

@@ -36,24 +36,27 @@ impl Runner {
             phase(session, "configure", &scripts::new_names(&self.site().endpoint())).await?;
         }
         if change.is_shared() {
-            leader.must(UPLOADING, &scripts::upload_settings(), &[], SETTLE).await?;
+            let script = scripts::soon(&scripts::upload_settings(), 60);
+            leader.must(UPLOADING, &script, &[], SETTLE).await?;
         }
         if change.has(Part::Kubelet) {
             say("writing the kubelet's configuration".to_owned());
-            session.must("configuring the kubelet", scripts::KUBELET_CONFIG, &[], SETTLE).await?;
+            let script = scripts::soon(scripts::KUBELET_CONFIG, 60);
+            session.must("configuring the kubelet", &script, &[], SETTLE).await?;
             settled(session, true, false, say).await?;
         }
         if change.has(Part::KubeProxy) {
             say("writing kube-proxy's configuration".to_owned());
-            session.must("configuring kube-proxy", scripts::KUBE_PROXY, &[], SETTLE).await?;
+            let script = scripts::soon(scripts::KUBE_PROXY, 60);
+            session.must("configuring kube-proxy", &script, &[], SETTLE).await?;
         }
         if change.has(Part::Node) {
             say("setting labels and taints".to_owned());
             let path = Part::Node.path();
             let before = format!("cat {} 2>/dev/null || true", crate::host::quote(&path));
             let before = session.sh("reading the labels and taints that it has", &before).await?;
-            let script = label_and_taint(node, &before);
-            leader.must("setting labels and taints", &script, &[], SETTLE).await?;
+            let script = label_and_taint(&self.site(), node, &before);
+            leader.must("setting labels and taints", &scripts::soon(&script, 60), &[], SETTLE).await?;
         }
         let marks = Settings::of(&self.site(), node).marked();
         session.must("keeping what was applied", &format!("set -eu\n{marks}"), &[], SETTLE).await.map(drop)
@@ -101,11 +104,15 @@ async fn serve(
     say: &dyn Fn(String),
 ) -> Result<(), HostError> {
     say("waiting for the kubelet to ask for its serving certificate".to_owned());
-    for _ in 0..LOOKS {
+    for look in 0..LOOKS {
         approve(node, leader).await?;
         let what = "waiting for the kubelet's certificate";
         if session.run(what, &scripts::served(), &[], SETTLE).await?.status == 0 {
             return Ok(());
+        }
+        if look == 0 {
+            // Its request may be lost, or it may not know that its certificate is: it asks when it starts.
+            session.must("restarting kubelet", &scripts::ask_again(), &[], SETTLE).await?;
         }
     }
     let trouble = "its kubelet asks for no serving certificate, or takes none".to_owned();
@@ -127,5 +134,5 @@ async fn approve(node: &Node, leader: &Session) -> Result<(), HostError> {
     }
     let names: Vec<&str> = good.iter().map(|one| one.name.as_str()).collect();
     let what = format!("approving the certificate of {}'s kubelet", node.name);
-    leader.must(&what, &scripts::approve(&names), &[], SETTLE).await.map(drop)
+    leader.must(&what, &scripts::soon(&scripts::approve(&names), 60), &[], SETTLE).await.map(drop)
 }

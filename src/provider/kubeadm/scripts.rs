@@ -13,6 +13,15 @@ use crate::model::cloud::Role;
 /// Says that a host belongs to a cluster; written as the last thing of a phase.
 pub(super) const JOINED: &str = "/var/lib/cozy/joined";
 
+/// Says that a phase began to bring the host into a cluster; gone when it has.
+const BEGUN: &str = "/var/lib/cozy/begun";
+
+/// Says that files were put on the host that do not count yet, with the services that must be restarted for it.
+const UNSETTLED: &str = "/var/lib/cozy/unsettled";
+
+/// Says that certificates are being renewed.
+const RENEWING: &str = "/var/lib/cozy/renewing";
+
 /// Where the digests of a host's files are kept, each with what `stat` says of the file.
 const DIGESTS: &str = "/var/lib/cozy/digests";
 
@@ -35,9 +44,11 @@ for unit in cozy-init cozy-join; do systemctl is-active -q $unit && echo \"worki
   echo \"joined $(cat {JOINED})\"
   version=$(/usr/local/bin/kubelet --version 2>/dev/null) && echo \"kubelet ${{version#Kubernetes }}\"
   /usr/local/bin/cozy host certificates 2>/dev/null | sed 's/^/ends /'
+  [ -e {RENEWING} ] && echo renewing
 }}
+[ -e {UNSETTLED} ] && {{ echo unsettled; sed 's/^/unsettled /' {UNSETTLED}; }}
 [ -e /etc/kubernetes/pki/ca.crt ] && echo \"ca $(sha256sum </etc/kubernetes/pki/ca.crt | cut -d' ' -f1)\"
-[ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ] || \
+[ -e {BEGUN} ] || [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ] || \
 [ -e /etc/kubernetes/bootstrap-kubelet.conf ] && echo begun
 true",
         paths.join(" ")
@@ -56,6 +67,16 @@ while read -r path; do
   fi
 done >{DIGESTS}.new
 mv {DIGESTS}.new {DIGESTS}"
+    )
+}
+
+/// Notes which services must be restarted for files that are about to be put there: a run that is killed before
+/// [`settle`] does it leaves files that look as if they had been read.
+pub(super) fn unsettled(changed: &[Service]) -> String {
+    let units: Vec<String> = changed.iter().map(|service| format!("{}\n", service.unit())).collect();
+    format!(
+        "printf %s {} >{UNSETTLED}.new\nmv {UNSETTLED}.new {UNSETTLED}",
+        crate::host::quote(&units.concat())
     )
 }
 
@@ -83,6 +104,7 @@ systemctl enable -q containerd cozy-proxy kubelet
     } else {
         script.push_str("systemctl start kubelet\n");
     }
+    let _ = writeln!(script, "rm -f {UNSETTLED}");
     script
 }
 
@@ -102,10 +124,23 @@ pub(super) fn import(archive: &str) -> String {
     format!("set -eu\n/usr/local/bin/ctr -n k8s.io images import {archive} >/dev/null\nrm {archive}")
 }
 
-/// Clears what a phase left that was killed.
-pub(super) const CLEAR: &str =
-    "kubeadm reset --force --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1 || true
-rm -rf /etc/kubernetes/manifests /etc/kubernetes/*.conf";
+/// Clears what a phase left that was killed, whatever moment that was. kubeadm takes away no data of an etcd whose
+/// manifest is gone already, and asks the API server for a minute if it knows one.
+pub(super) const CLEAR: &str = "rm -f /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf
+timeout 300 kubeadm reset --force --kubeconfig /etc/kubernetes/admin.conf --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1 || true
+rm -rf /etc/kubernetes/manifests /etc/kubernetes/pki /etc/kubernetes/*.conf
+if [ -d /var/lib/etcd ]; then find /var/lib/etcd -mindepth 1 -delete; fi";
+
+/// Begins a phase that brings a host into a cluster.
+fn begin() -> String {
+    format!(
+        "if [ -e {BEGUN} ] || [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || \
+  [ -e /etc/kubernetes/manifests ]; then
+  {CLEAR}
+fi
+touch {BEGUN}"
+    )
+}
 
 /// The kubelet of a server asks all API servers, not only its own.
 fn local_endpoint() -> String {
@@ -120,9 +155,7 @@ pub(super) fn init(node: &Node, settings: &Settings) -> String {
     format!(
         "set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
-if [ -e /etc/kubernetes/manifests ]; then
-  {CLEAR}
-fi
+{}
 if ! [ -e {ENCRYPTION}/config.yaml ]; then
   umask 077
   mkdir -p {ENCRYPTION}
@@ -138,6 +171,7 @@ kubeadm init --skip-token-print --config {STATE}/kubeadm.json
 {}
 {}
 {}",
+        begin(),
         local_endpoint(),
         ready(),
         joined(node, settings)
@@ -147,7 +181,11 @@ kubeadm init --skip-token-print --config {STATE}/kubeadm.json
 /// Says on a host that it belongs to the cluster, as what, and with which settings.
 fn joined(node: &Node, settings: &Settings) -> String {
     let identity = crate::host::quote(&steps::identity(node));
-    format!("{}echo {identity} >{JOINED}.new\nmv {JOINED}.new {JOINED}", settings.marked())
+    // On the disk before anybody relies on it: a host that forgot it is cleared, and joins anew.
+    format!(
+        "{}echo {identity} >{JOINED}.new\nsync {JOINED}.new\nmv {JOINED}.new {JOINED}\nsync {STATE}\nrm -f {BEGUN}",
+        settings.marked()
+    )
 }
 
 /// Asks this server's API server whether it is ready.
@@ -173,10 +211,14 @@ done";
 /// Waits until this server's etcd has a leader and takes writes as a voter,
 /// and its API server is ready.
 fn ready() -> String {
+    // On hosts with IPv6 addresses etcd says so on IPv6 alone.
     format!(
-        "tries=0
+        "healthy() {{
+  bash -c 'exec 3<>/dev/tcp/$0/2381; printf \"GET /health HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"\\\"health\\\":\\\"true\\\"\" <&3' $1 2>/dev/null
+}}
+tries=0
 until kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:{PORT} get --raw /readyz >/dev/null 2>&1 &&
-  bash -c 'exec 3<>/dev/tcp/127.0.0.1/2381; printf \"GET /health HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"\\\"health\\\":\\\"true\\\"\" <&3' 2>/dev/null
+  {{ healthy 127.0.0.1 || healthy ::1; }}
 do
   tries=$((tries + 1))
   [ $tries -lt 600 ] || {{ echo 'etcd or the API server of this host is not ready after 5 minutes' >&2; exit 1; }}
@@ -195,12 +237,11 @@ pub(super) fn join(node: &Node, settings: &Settings) -> String {
         "set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
 trap 'rm -f {STATE}/join.json' EXIT
-if [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ]; then
-  {CLEAR}
-fi
+{}
 kubeadm join --config {STATE}/join.json
 {after}
 {}",
+        begin(),
         joined(node, settings)
     )
 }
@@ -300,6 +341,7 @@ pub(super) fn renew() -> String {
     format!(
         "set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+touch {RENEWING}
 kubeadm certs renew all --config {STATE}/kubeadm.json
 ids=$(for name in etcd kube-apiserver kube-controller-manager kube-scheduler; do
   ctr -n k8s.io containers ls -q \"labels.\\\"io.kubernetes.container.name\\\"==$name\"
@@ -314,7 +356,8 @@ while [ -n \"$(running $ids)\" ]; do
   tries=$((tries + 1))
   [ $tries -lt 300 ] || {{ echo 'etcd or the control plane still runs with its old certificates' >&2; exit 1; }}
   sleep 0.1
-done"
+done
+rm -f {RENEWING}"
     )
 }
 
@@ -380,8 +423,13 @@ pub(super) fn ready_node(name: &str) -> String {
     let name = crate::host::quote(name);
     format!(
         "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+end=$(($(date +%s) + 900))
 until kubectl get node {name} >/dev/null 2>&1; do sleep 0.2; done
-kubectl wait --for=condition=Ready --timeout=15m node/{name}"
+# An API server that restarts ends a wait, too.
+until kubectl wait --for=condition=Ready --timeout=15m node/{name}; do
+  [ \"$(date +%s)\" -lt $end ] || exit 1
+  sleep 1
+done"
     )
 }
 
@@ -394,16 +442,17 @@ pub(super) fn membership() -> String {
         .to_owned()
 }
 
-/// The same, waited for: a member of etcd that quorum needs may be about to start.
-pub(super) fn membership_soon() -> String {
-    let ask = crate::host::quote(&membership());
+/// A script that asks something of the cluster, and may do so more than once: again until it succeeds, for so many
+/// seconds. While etcd elects a leader, and while a server or its API server starts, there is no answer.
+pub(super) fn soon(script: &str, for_seconds: u32) -> String {
+    let script = crate::host::quote(script);
     format!(
-        "end=$(($(date +%s) + 180))
-until said=$(sh -c {ask} 2>&1); do
-  [ \"$(date +%s)\" -lt $end ] || {{ echo \"$said\" >&2; exit 1; }}
+        "end=$(($(date +%s) + {for_seconds}))
+until said=$(sh -c {script}); do
+  [ \"$(date +%s)\" -lt $end ] || exit 1
   sleep 1
 done
-echo \"$said\""
+printf '%s\\n' \"$said\""
     )
 }
 
@@ -446,6 +495,7 @@ pub(super) fn credentials(role: Role) -> String {
             "key=$(kubeadm certs certificate-key)
 umask 077
 trap 'rm -f {STATE}/upload.json' EXIT
+trap 'exit 143' TERM
 sed '0,/\"kind\": \"InitConfiguration\"/s//\"certificateKey\": \"'$key'\", &/' {STATE}/kubeadm.json >{STATE}/upload.json
 kubeadm init phase upload-certs --upload-certs --config {STATE}/upload.json >/dev/null
 echo \"key=$key\"

@@ -73,7 +73,7 @@ impl Settings {
         let digest = |text: String| mark(Digest::of(text.as_bytes()));
         let mut parts = BTreeMap::from([
             (Part::Kubelet, digest(documents::kubelet(site).to_string())),
-            (Part::Node, labels_and_taints(node)),
+            (Part::Node, labels_and_taints(site, node)),
         ]);
         if node.role == Role::Server {
             parts.insert(Part::ControlPlane, digest(documents::control_plane(site).to_string()));
@@ -87,7 +87,7 @@ impl Settings {
     pub(super) fn marked(&self) -> String {
         let mut script = format!("mkdir -p {STATE}/applied\n");
         for (path, text) in self.texts() {
-            let _ = writeln!(script, "printf %s {} >{path}", quote(text));
+            let _ = writeln!(script, "printf %s {} >{path}.new\nmv {path}.new {path}", quote(text));
         }
         script
     }
@@ -126,18 +126,18 @@ fn kube_proxy(site: &Site<'_>) -> String {
         .map_or_else(|| NOTHING.to_owned(), |document| mark(Digest::of(document.to_string().as_bytes())))
 }
 
-/// `label KEY=VALUE` and `taint KEY=VALUE:EFFECT` lines of what `cozy.yaml` says of a node.
-fn labels_and_taints(node: &Node) -> String {
+/// `label KEY=VALUE` and `taint KEY=VALUE:EFFECT` lines of what a node is to have.
+fn labels_and_taints(site: &Site<'_>, node: &Node) -> String {
     let labels = node.labels.iter().map(|(key, value)| format!("label {key}={value}\n"));
-    let taints = node.taints.iter().map(|taint| format!("taint {taint}\n"));
+    let taints = site.taints(node).into_iter().map(|taint| format!("taint {taint}\n"));
     labels.chain(taints).collect()
 }
 
 /// The script, for a server, that gives a Node its labels and taints, and takes those away that are not wanted any
 /// more of `before`, the mark of what it got last. Those of others stay.
-pub(super) fn label_and_taint(node: &Node, before: &str) -> String {
+pub(super) fn label_and_taint(site: &Site<'_>, node: &Node, before: &str) -> String {
     let name = quote(&node.name);
-    let wanted = labels_and_taints(node);
+    let wanted = labels_and_taints(site, node);
     let lines = |text: &str, kind: &str| -> BTreeSet<String> {
         text.lines().filter_map(|line| line.strip_prefix(kind)).map(str::to_owned).collect()
     };
@@ -227,9 +227,16 @@ mod tests {
 
     #[test]
     fn labels_and_taints_that_are_gone_from_cozy_yaml_are_taken_away_and_no_others() {
-        let before =
-            labels_and_taints(&node(&[("zone", "a"), ("old", "1")], &["gpu=yes:NoSchedule", "x:NoExecute"]));
-        let script = label_and_taint(&node(&[("zone", "b")], &["gpu=no:NoSchedule", "y:NoExecute"]), &before);
+        let text =
+            "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhosts: [{ address: 10.0.0.11 }]\n";
+        let cloud = crate::model::resolve::CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap().cloud;
+        let site = Site { cloud: &cloud, version: "", sandbox: "", nodes: &[] };
+        let before = labels_and_taints(
+            &site,
+            &node(&[("zone", "a"), ("old", "1")], &["gpu=yes:NoSchedule", "x:NoExecute"]),
+        );
+        let node = node(&[("zone", "b")], &["gpu=no:NoSchedule", "y:NoExecute"]);
+        let script = label_and_taint(&site, &node, &before);
         insta::assert_snapshot!(script, @r#"
         set -eu
         KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG

@@ -91,6 +91,8 @@ pub(crate) struct Found {
     ca: Option<String>,
     /// A phase began, and did not end.
     begun: bool,
+    /// Files were put there that do not count yet, with what must be restarted for it.
+    unsettled: Option<BTreeSet<Service>>,
     /// The release of Kubernetes that its kubelet is of.
     pub(super) kubelet: Option<String>,
     /// How long its certificates last.
@@ -123,8 +125,7 @@ impl Found {
 
     /// All services run.
     fn is_up(&self) -> bool {
-        let services = [Service::Containerd, Service::Proxy, Service::Kubelet];
-        services.iter().all(|service| self.active.contains(service.unit()))
+        Service::ALL.iter().all(|service| self.active.contains(service.unit()))
     }
 
     /// It is to join, and is not at it already.
@@ -151,6 +152,11 @@ impl Found {
                 }
                 ("ca", digest) => found.ca = Some(digest.to_owned()),
                 ("begun", _) => found.begun = true,
+                ("unsettled", unit) => {
+                    let service = Service::ALL.into_iter().find(|service| service.unit() == unit.trim());
+                    found.unsettled.get_or_insert_default().extend(service);
+                }
+                ("renewing", _) => found.ends.interrupted(),
                 ("kubelet", version) => found.kubelet = Some(version.trim().to_owned()),
                 ("ends", line) => found.ends.read(line),
                 (digest, path) => {
@@ -171,6 +177,8 @@ pub(crate) struct Planned {
     pub(crate) step: HostStep,
     /// What is missing.
     pub(super) items: Vec<Item>,
+    /// What is restarted, because files that it reads have changed.
+    pub(super) restarts: Vec<Service>,
     /// The files whose digests are kept when the step is done, a path a line.
     pub(super) probes: String,
     /// What a killed phase left is cleared first.
@@ -193,6 +201,7 @@ impl Planned {
         Self {
             step,
             items: Vec::new(),
+            restarts: Vec::new(),
             probes: String::new(),
             clear: false,
             former: Vec::new(),
@@ -363,7 +372,7 @@ pub(super) fn steps(
     for ((index, node), (wanted, found)) in nodes.iter().enumerate().zip(wanted.into_iter().zip(found)) {
         let mut planned = prepare(node, wanted, found);
         // One whose services are down is no loss, and the others may wait for it.
-        let restarts = found.joined && found.is_up() && !changed(&planned.items).is_empty();
+        let restarts = found.joined && found.is_up() && !planned.restarts.is_empty();
         if restarts && node.role == Role::Server {
             planned.step.needs.extend(restarted.map(|before| (before, Reason::Turns)));
             restarted = Some(index);
@@ -430,20 +439,19 @@ fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
     let probes = wanted.iter().map(|item| format!("{}\n", item.probe)).collect::<Vec<_>>().concat();
     let items: Vec<Item> =
         wanted.into_iter().filter(|item| found.digest(&item.probe) != Some(&item.digest)).collect();
-    let services = [Service::Containerd, Service::Proxy, Service::Kubelet];
-    let down: Vec<&str> = services
+    let interrupted = found.unsettled.clone();
+    let restarts: BTreeSet<Service> =
+        items.iter().filter_map(|item| item.service).chain(interrupted.clone().unwrap_or_default()).collect();
+    let down: Vec<&str> = Service::ALL
         .into_iter()
         .filter(|service| *service != Service::Kubelet || found.joined)
         .map(Service::unit)
         .filter(|unit| !found.active.contains(*unit))
         .collect();
     let mut work: Vec<String> = items.iter().map(|item| item.what.clone()).collect();
-    work.extend(
-        changed(&items)
-            .into_iter()
-            .filter(|service| found.active.contains(service.unit()))
-            .map(|service| format!("restart {}", service.unit())),
-    );
+    work.extend(interrupted.map(|_| "finish what an interrupted run began".to_owned()));
+    let running = restarts.iter().filter(|service| found.active.contains(service.unit()));
+    work.extend(running.map(|service| format!("restart {}", service.unit())));
     work.extend(down.iter().map(|unit| format!("start {unit}")));
     let done = work.is_empty();
     let step = HostStep {
@@ -454,13 +462,7 @@ fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
         expect: PREPARE,
         done,
     };
-    Planned { items, probes, ..Planned::new(step) }
-}
-
-/// The services that some items concern.
-pub(super) fn changed(items: &[Item]) -> Vec<Service> {
-    let services: BTreeSet<Service> = items.iter().filter_map(|item| item.service).collect();
-    services.into_iter().collect()
+    Planned { items, restarts: restarts.into_iter().collect(), probes, ..Planned::new(step) }
 }
 
 fn phase(node: &Node, found: &Found, phase: Phase, needs: Vec<(usize, Reason)>) -> Planned {

@@ -7,20 +7,19 @@ use super::documents::merge;
 use super::leave::{self, Answer, Departures, Leaver};
 use super::members::{Known, Membership};
 use super::steps::{Found, rehearsed};
-use super::{Node, Site, clean, files, scripts, steps, toml, upkeep};
+use super::{Node, Site, clean, files, scripts, steps, toml};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::resolve::CloudFile;
 use crate::plan::PlanError;
-use crate::plan::planner::Phase;
 
-const CLOUD: &str = "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhosts:\n  - { address: 10.0.0.11, role: server }\n  - { address: 10.0.0.12, role: server }\n  - { address: 10.0.0.13, role: server }\n  - { address: 10.0.0.14 }\n";
+pub(super) const CLOUD: &str = "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhosts:\n  - { address: 10.0.0.11, role: server }\n  - { address: 10.0.0.12, role: server }\n  - { address: 10.0.0.13, role: server }\n  - { address: 10.0.0.14 }\n";
 
-fn cloud() -> Cloud {
+pub(super) fn cloud() -> Cloud {
     CloudFile::read(CLOUD.as_bytes(), "cozy.yaml").unwrap().cloud
 }
 
-fn nodes(cloud: &Cloud) -> Vec<Node> {
+pub(super) fn nodes(cloud: &Cloud) -> Vec<Node> {
     cloud
         .present_hosts()
         .map(|(index, host)| Node {
@@ -165,7 +164,7 @@ fn the_first_server_that_is_in_the_cluster_leads() {
 }
 
 /// Hosts that leave a cluster that looks like this.
-fn departures(leavers: &[Leaver], cluster: &str) -> Result<Departures, PlanError> {
+pub(super) fn departures(leavers: &[Leaver], cluster: &str) -> Result<Departures, PlanError> {
     let membership = Membership::read(cluster);
     let leaving = leave::leaving("demo", leavers, &membership, true)?;
     let departures = Departures { leaving, former: Vec::new() };
@@ -173,12 +172,12 @@ fn departures(leavers: &[Leaver], cluster: &str) -> Result<Departures, PlanError
     Ok(departures)
 }
 
-fn leaver(address: &str, role: Role, answer: Option<&str>) -> Leaver {
+pub(super) fn leaver(address: &str, role: Role, answer: Option<&str>) -> Leaver {
     let written = Known { names: Vec::new(), addresses: vec![address.to_owned()] };
     Leaver { host: address.to_owned(), role, written, answer: answer.map(Answer::read) }
 }
 
-const CLUSTER: &str = "node h1 10.0.0.11, True\nnode h2 10.0.0.12, True\nnode h3 10.0.0.13, True\n\
+pub(super) const CLUSTER: &str = "node h1 10.0.0.11, True\nnode h2 10.0.0.12, True\nnode h3 10.0.0.13, True\n\
     node h8 10.0.0.18, Unknown\nnode h9 10.0.0.19, True\nmember a h1 10.0.0.11 voter up\n\
     member b h2 10.0.0.12 voter up\nmember c h8 10.0.0.18 voter down\n";
 
@@ -324,7 +323,7 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::new_names("cloud.example.org"),
         scripts::KUBE_PROXY.to_owned(),
         scripts::HAS_KUBE_PROXY.to_owned(),
-        super::settings::label_and_taint(&nodes[0], "label it's=x\ntaint a=b:NoSchedule\n"),
+        super::settings::label_and_taint(&site, &nodes[0], "label it's=x\ntaint a=b:NoSchedule\n"),
         scripts::KUBELET_CONFIG.to_owned(),
         scripts::renew(),
         scripts::asked("h1"),
@@ -339,7 +338,8 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::OBSERVE_LEAVER.to_owned(),
         scripts::drain("h1"),
         scripts::joining(),
-        scripts::membership_soon(),
+        scripts::soon(&scripts::membership(), 60),
+        scripts::unsettled(&[files::Service::Kubelet]),
         scripts::CLEAR.to_owned(),
         clean::remember(),
         scripts::settled(true, true),
@@ -413,179 +413,25 @@ fn a_cozy_that_does_not_start_takes_no_place() {
     assert!(!new.exists() && fs_err::read_to_string(&place).unwrap().contains("version"));
 }
 
-/// What a host says that has the settings of a site.
-fn applied_settings(site: &Site<'_>, node: &Node) -> String {
-    let settings = super::settings::Settings::of(site, node);
-    let line = |(path, text): (String, &str)| format!("{}  {path}", Digest::of(text.as_bytes()));
-    settings.texts().map(line).collect::<Vec<_>>().join("\n")
-}
-
 #[test]
-fn control_planes_are_renewed_one_after_the_other_and_ended_ones_first_of_all() {
-    let cloud = cloud();
-    let nodes = nodes(&cloud);
-    let state = |left: i64| {
-        let ends = format!(
-            "{left} /etc/kubernetes/pki/apiserver.crt\nends 9999999 {}",
-            super::certificates::SERVING
-        );
-        format!("joined\nactive containerd\nactive cozy-proxy\nactive kubelet\nends {ends}")
+fn files_that_a_killed_run_put_there_are_not_taken_for_what_runs() {
+    let done = "files\nactive containerd\nactive cozy-proxy\nactive kubelet\njoined";
+    let restarts = format!("{done}\nunsettled\nunsettled containerd\nunsettled kubelet");
+    // Kernel settings: nothing is restarted for them.
+    let settings = format!("{done}\nunsettled");
+    let prepared = |text: &str| planned([text, done, done, done]).lines().next().unwrap().to_owned();
+    assert_snapshot!(prepared(done), @"h1 prepare:  []");
+    assert_snapshot!(prepared(&restarts), @"h1 prepare: finish what an interrupted run began, restart containerd, restart kubelet []");
+    assert_snapshot!(prepared(&settings), @"h1 prepare: finish what an interrupted run began []");
+    // What the note is made of is what is read.
+    let folder = tempfile::tempdir().unwrap();
+    let run = |script: &str| {
+        let script = script.replace("/var/lib/cozy", folder.path().to_str().unwrap());
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
     };
-    let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
-    let applied = |left: i64, node: &Node| format!("{}\n{}", state(left), applied_settings(&site, node));
-    let plan = |left: [i64; 4]| {
-        let found: Vec<Found> = left
-            .into_iter()
-            .zip(&nodes)
-            .map(|(left, node)| Found::read(&applied(left, node)).judged(&site, node))
-            .collect();
-        let wanted = vec![Vec::new(); 4];
-        steps::steps(&nodes, wanted, &found, &Departures::default())
-    };
-    let lines = |steps: &[crate::plan::planner::HostStep]| -> Vec<String> {
-        let line = |step: &crate::plan::planner::HostStep| {
-            let needs: Vec<String> = step.needs.iter().map(|(on, why)| format!("{on}: {why}")).collect();
-            format!("{} {}: {} [{}]", step.host, step.phase, step.work.join(", "), needs.join("; "))
-        };
-        steps.iter().filter(|step| !step.done).map(line).collect()
-    };
-    let day = 86_400;
-    let all = plan([30 * day, 200 * day, 31 * day, 0]);
-    assert!(upkeep::urgent(&all).is_empty());
-    let all: Vec<_> = all.into_iter().map(|planned| planned.step).collect();
-    assert_snapshot!(lines(&all).join("\n"), @"
-        h1 certify: renew kubeadm's certificates, which end in 30 days, restart etcd and the control plane [0: stages go in order; 4: stages go in order]
-        h3 certify: renew kubeadm's certificates, which end in 31 days, restart etcd and the control plane [2: stages go in order; 6: stages go in order; 8: servers come and go one at a time, for etcd's quorum]
-    ");
-    let all = plan([-day, 200 * day, -1, 0]);
-    assert_snapshot!(lines(&upkeep::urgent(&all)).join("\n"), @"
-        h1 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane []
-        h3 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane []
-    ");
-    // A member of etcd does not talk to one whose certificate has ended: who waited for health here waited in vain.
-    assert!(!scripts::renew().contains("readyz"));
-}
-
-#[test]
-fn changed_settings_are_applied_server_by_server_and_a_new_server_changes_none() {
-    let between = |before: &str, text: &str| {
-        let read = |text: &str| CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap().cloud;
-        let (cloud, other) = (read(before), read(text));
-        let nodes = nodes(&cloud);
-        let mut all = self::nodes(&other);
-        all.truncate(4);
-        let before = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
-        let after = Site { cloud: &other, version: "v1.36.3", sandbox: "pause:1", nodes: &all };
-        let found: Vec<Found> = nodes
-            .iter()
-            .zip(&all)
-            .map(|(node, wanted)| {
-                let serving = super::certificates::SERVING;
-                let text = format!("joined\nends 9999999 {serving}\n{}", applied_settings(&before, node));
-                Found::read(&text).judged(&after, &Node { role: node.role, ..wanted.clone() })
-            })
-            .collect();
-        let steps = steps::steps(&nodes, vec![Vec::new(); 4], &found, &Departures::default());
-        let steps =
-            steps.into_iter().map(|planned| planned.step).filter(|step| step.phase == Phase::Configure);
-        let line = |step: crate::plan::planner::HostStep| {
-            let needs: Vec<String> = step.needs.iter().map(|(on, _)| on.to_string()).collect();
-            format!("{}: {} [{}]", step.host, step.work.join(", "), needs.join(", "))
-        };
-        steps.map(line).collect::<Vec<_>>().join("\n")
-    };
-    let change = |text: &str| between(CLOUD, text);
-    assert_eq!(change(CLOUD), "");
-    assert_eq!(
-        change(
-            &CLOUD.replace(
-                "10.0.0.14 }",
-                "10.0.0.14, role: server }\n  - { address: 10.0.0.15, role: server }"
-            )
-        ),
-        ""
-    );
-    let of = |settings: &str| change(&format!("{CLOUD}kubernetes: {{ {settings} }}\n"));
-    assert_snapshot!(of("kubelet: { maxPods: 50 }"), @"
-        h1: write the kubelet's configuration anew, restart kubelet [0, 4]
-        h2: write the kubelet's configuration anew, restart kubelet [1, 5, 8]
-        h3: write the kubelet's configuration anew, restart kubelet [2, 6, 9]
-        h4: write the kubelet's configuration anew, restart kubelet [3, 7, 10]
-    ");
-    assert_snapshot!(of("endpoint: api.example.org"), @"
-        h1: make a new certificate for the API server, with the names that changed [0, 4]
-        h2: make a new certificate for the API server, with the names that changed [1, 5, 8]
-        h3: make a new certificate for the API server, with the names that changed [2, 6, 9]
-    ");
-    // The names in certificates are no reason to restart anything.
-    assert_eq!(
-        of("apiServer: { certSANs: [api.example.org] }").lines().next(),
-        of("endpoint: api.example.org").lines().next()
-    );
-    assert_snapshot!(change(&CLOUD.replace("10.0.0.14 }", "10.0.0.14, taints: [a=b:NoSchedule], labels: { zone: b } }")), @"h4: set the node's labels and taints [3, 7]");
-    let nftables = format!("{CLOUD}network: {{ proxyMode: nftables }}\n");
-    let other = format!("{nftables}kubernetes: {{ kubeProxy: {{ conntrack: {{ min: 0 }} }} }}\n");
-    assert_snapshot!(between(&nftables, &other), @"
-        h1: write kube-proxy's configuration anew, restart kube-proxy on all nodes [0, 4]
-        h2: write kube-proxy's configuration anew, restart kube-proxy on all nodes [1, 5, 8]
-        h3: write kube-proxy's configuration anew, restart kube-proxy on all nodes [2, 6, 9]
-    ");
-    assert_snapshot!(of("apiServer: { extraArgs: [{ name: a, value: b }] }"), @"
-        h1: write the control plane's manifests anew, restart what changed of etcd and the control plane [0, 4]
-        h2: write the control plane's manifests anew, restart what changed of etcd and the control plane [1, 5, 8]
-        h3: write the control plane's manifests anew, restart what changed of etcd and the control plane [2, 6, 9]
-    ");
-}
-
-/// What is planned when h9 leaves, h3 is to join, and settings differ; `silent`: h1's API server does not answer.
-fn changed_with_joins(silent: bool) -> Vec<steps::Planned> {
-    let cloud = cloud();
-    let nodes = nodes(&cloud);
-    let settings = "kubernetes: { apiServer: { extraArgs: [{ name: a, value: b }] } }\n";
-    let other = CloudFile::read(format!("{CLOUD}{settings}").as_bytes(), "cozy.yaml").unwrap().cloud;
-    let before = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
-    let after = Site { cloud: &other, ..before };
-    let state = |node: &Node| match node.name.as_str() {
-        "h3" => String::new(),
-        _ => format!(
-            "joined\nends 9999999 {}\n{}",
-            super::certificates::SERVING,
-            applied_settings(&before, node)
-        ),
-    };
-    let mut found: Vec<Found> =
-        nodes.iter().map(|node| Found::read(&state(node)).judged(&after, node)).collect();
-    found[0].silent = silent;
-    let leavers = [leaver("10.0.0.19", Role::Agent, Some("name h9\naddress 10.0.0.19\ncloud demo\njoined"))];
-    let departures = departures(&leavers, CLUSTER).unwrap();
-    let wanted = nodes.iter().map(|node| steps::items(&after, node, None)).collect();
-    steps::steps(&nodes, wanted, &found, &departures)
-}
-
-#[test]
-fn hosts_that_join_get_the_settings_that_changed_and_servers_restart_once_nobody_comes_or_goes() {
-    let all = changed_with_joins(false);
-    let line = |(index, planned): (usize, &steps::Planned)| {
-        let step = &planned.step;
-        let needs: Vec<String> = step.needs.iter().map(|(on, _)| on.to_string()).collect();
-        let known = matches!(step.phase, Phase::Join | Phase::Remove | Phase::Configure) && !step.done;
-        known
-            .then(|| format!("{index} {} {}: {} [{}]", step.host, step.phase, step.work[0], needs.join(", ")))
-    };
-    let lines: Vec<String> = all.iter().enumerate().filter_map(line).collect();
-    assert_snapshot!(lines.join("\n"), @"
-        6 h3 join: put the settings that changed where joins take them from [2, 4]
-        8 h9 remove: drain node h9 [0, 1, 2, 3, 4, 6]
-        9 h1 configure: write the control plane's manifests anew [0, 4, 8]
-        10 h2 configure: write the control plane's manifests anew [1, 5, 9]
-    ");
-    assert!(upkeep::urgent(&all).is_empty());
-}
-
-#[test]
-fn settings_without_which_the_api_server_does_not_answer_are_corrected_before_anything_else() {
-    let all = changed_with_joins(true);
-    let urgent: Vec<String> =
-        upkeep::urgent(&all).iter().map(|step| format!("{} {}", step.host, step.phase)).collect();
-    assert_eq!(urgent, ["h1 prepare", "h1 configure"]);
+    run(&scripts::unsettled(&[files::Service::Containerd, files::Service::Kubelet]));
+    assert!(run(&scripts::observe(&[])).contains("unsettled\nunsettled containerd\nunsettled kubelet\n"));
+    run(&scripts::unsettled(&[]));
+    assert!(run(&scripts::observe(&[])).contains("unsettled\n"));
 }

@@ -44,12 +44,25 @@ fn configure(
         if found.change.has(Part::ControlPlane) {
             planned.step.expect = RESTART;
         }
+        if node.role == Role::Server && found.change.has(Part::Node) {
+            planned.step.needs.extend(agents(all, nodes));
+        }
         if node.role == Role::Server {
             before = Some(all.len());
         }
         all.push(Planned { change: found.change.clone(), urgent: found.silent, ..planned });
     }
     before
+}
+
+/// The joins of agents: whatever servers have to do is theirs until then.
+fn agents(all: &[Planned], nodes: &[Node]) -> Vec<(usize, Reason)> {
+    let agent = |host: &str| nodes.iter().any(|node| node.name == host && node.role == Role::Agent);
+    let joins = all.iter().enumerate().filter(|(_, planned)| {
+        let step = &planned.step;
+        step.phase == Phase::Join && !step.done && agent(&step.host)
+    });
+    joins.map(|(index, _)| (index, Reason::Agents)).collect()
 }
 
 /// Certificates, once a node belongs to the cluster. Control planes restart one after the other.
