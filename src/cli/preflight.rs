@@ -1,6 +1,6 @@
 //! `cozy preflight`: what this cloud needs of its hosts, and what is missing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use serde_json::json;
 use super::artefacts;
 use super::flow::{self, Loaded};
 use crate::error::{Exit, Problem};
-use crate::host::facts::Facts;
 use crate::host::{HostError, Session, Ssh, Target, Trouble};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::finding::Level;
@@ -154,9 +153,23 @@ pub(super) async fn look(args: &HostArgs, loaded: &Loaded, settings: &Settings) 
     let cloud = &loaded.file.cloud;
     let wanted = Wanted::new(cloud, loaded.components.iter().map(|resolved| &resolved.component));
     let (ssh, asked) = (&ssh, &wanted);
-    let hosts = cloud.present_hosts().map(|(index, host)| async move {
+    let opened = cloud.present_hosts().map(|(index, host)| async move {
         let target = Target::new(host);
-        (index, target.name.clone(), ask(target, ssh, &asked.questions(index)).await)
+        (index, target.name.clone(), Session::open(target, ssh).await)
+    });
+    let opened = future::join_all(opened).await;
+    let reached = opened.iter().filter_map(|(index, _, session)| {
+        let session = session.as_ref().ok()?;
+        Some((*index, session.reached().to_owned()))
+    });
+    let reached = &reached.collect::<BTreeMap<_, _>>();
+    let hosts = opened.into_iter().map(|(index, name, session)| async move {
+        let asked = async {
+            let session = session?;
+            let facts = session.facts(&asked.questions(index, reached)).await?;
+            Ok::<_, HostError>((session, facts))
+        };
+        (index, name, asked.await)
     });
     let (mut sessions, mut seen, mut findings) = (Vec::new(), Vec::new(), Vec::new());
     for (index, name, answer) in future::join_all(hosts).await {
@@ -198,16 +211,6 @@ async fn endpoint(cloud: &Cloud) -> Option<Finding> {
 /// How hosts are reached.
 pub(super) fn ssh(args: &HostArgs, settings: &Settings) -> Ssh {
     Ssh { accept_new: args.accept_new_host_keys, config: settings.ssh_config.clone(), patience: PATIENCE }
-}
-
-async fn ask(
-    target: Target,
-    ssh: &Ssh,
-    questions: &crate::host::facts::Questions,
-) -> Result<(Session, Facts), HostError> {
-    let session = Session::open(target, ssh).await?;
-    let facts = session.facts(questions).await?;
-    Ok((session, facts))
 }
 
 /// The names of checks to leave out.

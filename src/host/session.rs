@@ -189,7 +189,7 @@ impl Session {
     }
 
     /// The host's own address that it was reached at; empty: it is this machine.
-    pub(super) fn reached(&self) -> &str {
+    pub(crate) fn reached(&self) -> &str {
         match &self.channel {
             Channel::Local => "",
             Channel::Ssh(master) => &master.reached,

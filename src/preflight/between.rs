@@ -65,8 +65,11 @@ fn peers(host: &Seen, all: &[Seen], findings: &mut Findings<'_>) {
     }
     for ((to, why), mut ports) in blocked {
         ports.sort_by_key(|port| port.parse::<u16>().ok());
-        let name =
-            all.iter().find(|other| other.address.as_deref() == Some(to)).map_or(to, |other| &other.name);
+        let is = |other: &&Seen| {
+            other.address.as_deref() == Some(to)
+                || other.own_address().is_some_and(|own| own.to_string() == to)
+        };
+        let name = all.iter().find(is).map_or(to, |other| &other.name);
         let ports = format!("port{} {}", if ports.len() == 1 { "" } else { "s" }, ports.join(", "));
         let fix = format!("open the way to {to}, {ports}, in firewalls on both hosts and between them");
         let words =

@@ -9,7 +9,7 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -167,20 +167,23 @@ impl<'a> Wanted<'a> {
         modules
     }
 
-    /// What the host at `index` of `cozy.yaml` is asked.
-    pub(crate) fn questions(&self, index: usize) -> Questions {
+    /// What the host at `index` of `cozy.yaml` is asked. `reached` has the address that each host was reached at, by its
+    /// index: names of `cozy.yaml` need not mean anything to the other hosts.
+    pub(crate) fn questions(&self, index: usize, reached: &BTreeMap<usize, String>) -> Questions {
         let cloud = self.cloud;
-        let own = cloud.role(index);
+        let role = cloud.role(index);
         let mut peers = Vec::new();
         for (other, host) in cloud.present_hosts().filter(|(other, _)| *other != index) {
-            let Some(address) = &host.address else { continue };
+            let Some(written) = &host.address else { continue };
+            let own = || reached.get(&other).filter(|address| !address.is_empty());
+            let address = if written.parse::<IpAddr>().is_ok() { written } else { own().unwrap_or(written) };
             let mut ports = vec![10250];
             if cloud.network.proxy_mode == ProxyMode::Cilium {
                 ports.extend([4240, 4244]);
             }
             if cloud.role(other) == Role::Server {
                 ports.push(6443);
-                if own == Role::Server {
+                if role == Role::Server {
                     ports.extend([2379, 2380]);
                 }
             }

@@ -188,13 +188,21 @@ fn hosts_are_asked_for_the_ports_of_the_others_roles() {
         .replace("10.98.0.22, role: server", "10.98.0.22, role: agent");
     let file = CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap();
     let wanted = Wanted { cloud: &file.cloud, required: Vec::new() };
-    let peers = |index: usize| wanted.questions(index).peers.join(" ");
+    let reached = BTreeMap::from([(1, "10.1.0.22".to_owned())]);
+    let questions = |index: usize| wanted.questions(index, &reached);
+    let peers = |index: usize| questions(index).peers.join(" ");
     let all = |address: &str| [10250, 4240, 4244].map(|port| format!("{address}:{port}")).join(" ");
     assert_eq!(peers(0), format!("{} {}", all("10.98.0.22"), all("10.98.0.23")));
     assert_eq!(peers(1), format!("{} 10.98.0.21:6443 {}", all("10.98.0.21"), all("10.98.0.23")));
     // The pool is looked for by one host only.
-    assert_eq!((wanted.questions(0).pool.len(), wanted.questions(1).pool.len()), (21, 0));
-    assert_eq!(wanted.questions(1).registries, ["registry.k8s.io:443"]);
+    assert_eq!((questions(0).pool.len(), questions(1).pool.len()), (21, 0));
+    assert_eq!(questions(1).registries, ["registry.k8s.io:443"]);
+    // A name is one of this machine's, or of its ssh configuration: the others are asked for what it stands for.
+    let named = CLOUD.replace("10.98.0.22, role", "web, role");
+    let file = CloudFile::read(named.as_bytes(), "cozy.yaml").unwrap();
+    let wanted = Wanted { cloud: &file.cloud, required: Vec::new() };
+    assert!(wanted.questions(0, &reached).peers.contains(&"10.1.0.22:10250".to_owned()));
+    assert!(wanted.questions(0, &BTreeMap::new()).peers.contains(&"web:10250".to_owned()));
 }
 
 #[test]

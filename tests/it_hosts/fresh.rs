@@ -12,7 +12,7 @@ use crate::{Running, THREE, cozy, done, install, kubectl, members, nodes, servic
 /// rules of firewalls, routes, cgroups, users, processes, kernel settings. Not what the host writes by itself.
 const STATE: &str = r#"
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /dev -o -path /var/log -o -path /var/lib/systemd \
-  -o -path /root -o -path /home -o -path /var/cache -o -path /var/tmp \) -prune -o -printf 'file %p %y %m %U:%G %l\n' | sort
+  -o -path /var/cache -o -path /var/tmp \) -prune -o -printf 'file %p %y %m %U:%G %l\n' | sort
 find /etc /usr/local /opt /var/lib/dpkg -xdev -type f ! -path /etc/resolv.conf -exec sha256sum {} + | sort -k 2
 find /run -xdev -mindepth 1 -maxdepth 1 ! -name cozy.lock -printf 'run %p\n' | sort
 ls /var/log | sed 's/^/log /'
@@ -107,10 +107,17 @@ fn three_servers_become_a_cluster_also_when_killed_a_fourth_host_joins_and_all_g
         bed.on(server, &format!("{kubectl} --server https://127.0.0.1:{port} get --raw /readyz"));
     }
     again(&bed);
-    // A host more.
+    // A host more, and the servers leave the work to it.
+    let taints = || {
+        let path = "{range .items[*]}{.metadata.name}={.spec.taints[*].key}\n{end}";
+        kubectl(&bed, &["get", "nodes", "-o", &format!("jsonpath={path}")])
+    };
+    assert_eq!(taints(), "h1=\nh2=\nh3=");
     let four = format!("{THREE}  - {{ address: 10.98.0.24 }}\n");
     done(&install(&bed, &four).output().unwrap());
     assert_eq!(nodes(&bed), "h1=True h2=True h3=True h4=True");
+    let server = "node-role.kubernetes.io/control-plane";
+    assert_eq!(taints(), format!("h1={server}\nh2={server}\nh3={server}\nh4="));
     // Back.
     let output = cozy(&bed, &["uninstall", "--hosts", "--yes"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -14,6 +14,7 @@ mod causes;
 mod changes;
 mod fresh;
 mod killed;
+mod odd;
 mod operator;
 mod preflight;
 

@@ -50,6 +50,10 @@ if ! [ -e {STATE}/before ]; then
     for dir in {FOLDERS}; do
       [ -d \"$dir\" ] && stat -c 'mode %n %a' -- \"$dir\"
     done
+    for unit in containerd kubelet; do
+      systemctl is-enabled -q $unit 2>/dev/null && echo \"enabled $unit\"
+      systemctl is-active -q $unit && echo \"active $unit\"
+    done
     nft list tables 2>/dev/null | sed 's/^/firewall /'
     {{ ip -4 route; ip -6 route; }} 2>/dev/null | sed 's/^/route /; s/ *$//'
   }} >{STATE}/before.new || true
@@ -209,6 +213,10 @@ while read -r kind dir mode; do
 done <$before
 for dir in @SHARED@; do there "$dir" || rmdir -- "$dir" 2>/dev/null || true; done
 systemctl daemon-reload
+# A runtime that was there works again, as it did.
+while read -r kind unit; do
+  case $kind in enabled) systemctl enable -q $unit ;; active) systemctl start $unit ;; esac || true
+done <$before
 systemctl reset-failed kubelet containerd cozy-proxy cozy-init cozy-join cozy-configure cozy-certify 2>/dev/null || true
 find $state -mindepth 1 -maxdepth 1 ! -name host -exec rm -rf {} +
 rm -rf $state"#;
