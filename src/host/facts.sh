@@ -137,8 +137,9 @@ occupied() {
 }
 
 reach() {
+  # Longer than it takes to find out that nobody has an address (3 s): which of both it is must not be chance.
   # shellcheck disable=SC2086
-  dial blocked 3 $peers
+  dial blocked 5 $peers
   # On a host that is ours already these are of no interest any more, and may take their time.
   if ! [ -e /var/lib/cozy/host ]; then
     # shellcheck disable=SC2086

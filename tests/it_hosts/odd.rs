@@ -1,5 +1,7 @@
 //! Servers that are set up in odd ways, each of which is somebody's usual one.
 
+use std::process::Command;
+
 use crate::bed::Bed;
 use crate::{Running, cloud, cozy, done, kubectl, nodes, text, written};
 
@@ -35,9 +37,8 @@ systemctl restart ssh
 const CONFIG: &str = "  RequestTTY force\n  RemoteCommand /bin/bash\n  ControlMaster auto\n  ControlPersist 60\n  ControlPath ~/odd-%r@%h\n  \
     LocalForward 127.0.0.1:22 127.0.0.1:22\n  ExitOnForwardFailure yes\n  ForwardAgent yes\n  LogLevel DEBUG\n  SendEnv LANG LC_*\n";
 
-#[test]
-#[ignore = "long"]
-fn servers_that_are_set_up_oddly_become_a_cluster() {
+/// Two such hosts, as a person with such a configuration reaches them.
+fn odd() -> Bed {
     let bed = Bed::boot(2);
     for host in [1, 2] {
         bed.on(host, ALL);
@@ -47,13 +48,29 @@ fn servers_that_are_set_up_oddly_become_a_cluster() {
     let config = fs_err::read_to_string(bed.path("ssh_config")).unwrap();
     fs_err::write(bed.path("odd_config"), format!("{config}{CONFIG}")).unwrap();
     cloud(&bed, HOSTS, "");
-    let command = |words: &[&str]| {
-        let mut command = cozy(&bed, words);
-        command.env("COZY_SSH_CONFIG", bed.path("odd_config"));
-        command.env("LC_ALL", "de_DE.UTF-8").env("PATH", "/no where:.::/usr/sbin:/usr/bin:/sbin:/bin");
-        command
-    };
-    let install = || command(&["install", "--yes", "-o", "json"]);
+    bed
+}
+
+/// A command of that person's.
+fn command(bed: &Bed, words: &[&str]) -> Command {
+    let mut command = cozy(bed, words);
+    command.env("COZY_SSH_CONFIG", bed.path("odd_config"));
+    command.env("LC_ALL", "de_DE.UTF-8").env("PATH", "/no where:.::/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+#[test]
+fn servers_that_are_set_up_oddly_pass() {
+    let bed = odd();
+    let output = command(&bed, &["preflight"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+#[ignore = "long"]
+fn servers_that_are_set_up_oddly_become_a_cluster() {
+    let bed = odd();
+    let install = || command(&bed, &["install", "--yes", "-o", "json"]);
     // A killed run is gone on with here, too.
     let mut killed = Running::start(install());
     killed.until("waiting", "install kubelet");
@@ -62,12 +79,10 @@ fn servers_that_are_set_up_oddly_become_a_cluster() {
     assert_eq!(nodes(&bed), "h1=True h2=True");
     kubectl(&bed, &["wait", "-n", "bed", "--for=condition=Complete", "job/client", "--timeout=120s"]);
     assert_eq!(written(&done(&install().output().unwrap())), 0);
-    let output = command(&["uninstall", "--hosts", "--yes"]).output().unwrap();
+    let output = command(&bed, &["uninstall", "--hosts", "--yes"]).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
-    assert_eq!(
-        bed.on(1, "ls /var/lib/cozy /etc/kubernetes /root/.kube /home/admin/.kube 2>/dev/null || true"),
-        ""
-    );
+    let left = "ls /var/lib/cozy /etc/kubernetes /root/.kube /home/admin/.kube 2>/dev/null || true";
+    assert_eq!(bed.on(1, left), "");
 }
 
 #[test]
@@ -95,7 +110,7 @@ fn logins_that_lead_nowhere_are_told_from_lost_connections() {
     // As images of clouds have it for root.
     bed.on(
         1,
-        r#"sed -i 's/^/command="echo Please login as the user \"debian\" rather than the user \"root\".; exit 142" /' /root/.ssh/authorized_keys"#,
+        r#"sed -i 's/^/command="echo Please login as the user debian rather than the user root.; exit 142" /' /root/.ssh/authorized_keys"#,
     );
     let says = |user: &str| {
         let file = bed.path("cozy.yaml");
@@ -110,7 +125,16 @@ fn logins_that_lead_nowhere_are_told_from_lost_connections() {
         let found = findings.iter().find(|found| found["check"] == "ssh").unwrap();
         format!("{}\n{}", found["observed"].as_str().unwrap(), found["fix"].as_str().unwrap())
     };
-    insta::assert_snapshot!(says("guest"), @"");
-    insta::assert_snapshot!(says("admin"), @"");
-    insta::assert_snapshot!(says("root"), @"");
+    insta::assert_snapshot!(says("guest"), @"
+        the login as `guest` was refused (This account is currently not available.) [C5016]
+        `ssh guest@10.98.0.21` must work without a password: put your public key into its authorized_keys, load it into your agent, or set `user:` in cozy.yaml
+    ");
+    insta::assert_snapshot!(says("admin"), @"
+        `sudo` without a password is refused for `admin`: sudo: sorry, you must have a tty to run sudo [C5018]
+        commands come without a terminal: allow that there with `echo 'Defaults:admin !requiretty' > /etc/sudoers.d/admin-tty`
+    ");
+    insta::assert_snapshot!(says("root"), @"
+        the login as `root` was refused (Please login as the user debian rather than the user root.) [C5016]
+        `ssh root@10.98.0.21` must work without a password: put your public key into its authorized_keys, load it into your agent, or set `user:` in cozy.yaml
+    ");
 }

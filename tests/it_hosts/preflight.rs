@@ -97,16 +97,16 @@ fn twelve_faults_are_found_in_one_run_each_with_its_fix() {
         10.98.0.21 leftovers: leftovers: /etc/kubernetes/kubelet.conf is there
         10.98.0.21 machine-id: machine id: the same as that of 10.98.0.22
         10.98.0.21 peers: way to 10.98.0.23: no answer on port 2380
-        10.98.0.21 peers: way to 10.98.0.29: no answer on ports 4240, 4244, 10250
+        10.98.0.21 peers: way to 10.98.0.29: no route to host on ports 4240, 4244, 10250
         10.98.0.21 ports: port 6443/tcp of the API server: taken by `socat`
         10.98.0.22 hostname: host name: `h1`, as 10.98.0.21 is called, too
         10.98.0.22 machine-id: machine id: the same as that of 10.98.0.21
         10.98.0.22 packages: base program: `iptables` is missing
         10.98.0.22 peers: way to 10.98.0.23: no answer on port 2380
-        10.98.0.22 peers: way to 10.98.0.29: no answer on ports 4240, 4244, 10250
+        10.98.0.22 peers: way to 10.98.0.29: no route to host on ports 4240, 4244, 10250
         10.98.0.23 dns: name servers: 192.0.2.1 did not answer within 4 s
         10.98.0.23 machine-id: machine id: none
-        10.98.0.23 peers: way to 10.98.0.29: no answer on ports 4240, 4244, 10250
+        10.98.0.23 peers: way to 10.98.0.29: no route to host on ports 4240, 4244, 10250
         10.98.0.23 swap: swap: 1023 MiB of swap are in use
         10.98.0.23 writable: folder /usr/local/bin: Read-only file system
         10.98.0.24 ssh: rights of root: `sudo` without a password is refused for `guest`: sudo: a password is required [C5018]
