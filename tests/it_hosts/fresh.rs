@@ -94,8 +94,7 @@ fn three_servers_become_a_cluster_also_when_killed_a_fourth_host_joins_and_all_g
         "the rest of the installation: {took:.1?}, its run {run:.1?}, longest chain {longest:.1?}: ratio {ratio:.2}"
     );
     println!("{}", path.join("\n"));
-    // 1.1 on a machine of one's own; here others may be at work, too.
-    assert!(ratio <= 1.3, "{ratio}");
+    assert!(ratio <= 1.1, "{ratio}");
     whole(&bed);
     // What the client had to say before names were answered stands before it.
     let log = kubectl(&bed, &["logs", "-n", "bed", "job/client"]);
@@ -106,7 +105,7 @@ fn three_servers_become_a_cluster_also_when_killed_a_fourth_host_joins_and_all_g
         let kubectl = "kubectl --kubeconfig /etc/kubernetes/admin.conf";
         bed.on(server, &format!("{kubectl} --server https://127.0.0.1:{port} get --raw /readyz"));
     }
-    again(&bed);
+    let soonest = again(&bed);
     // A host more, and the servers leave the work to it.
     let taints = || {
         let path = "{range .items[*]}{.metadata.name}={.spec.taints[*].key}\n{end}";
@@ -126,10 +125,11 @@ fn three_servers_become_a_cluster_also_when_killed_a_fourth_host_joins_and_all_g
         assert!(left.is_empty(), "h{}:\n{}", host + 1, left.join("\n"));
     }
     assert!(!std::path::Path::new(&bed.path("bed.kubeconfig")).exists());
+    assert!(soonest <= Duration::from_secs(3), "nothing to do took {soonest:?}");
 }
 
-/// Nothing to do, soon, and no service restarted.
-fn again(bed: &Bed) {
+/// Nothing to do, and no service restarted; how long that took.
+fn again(bed: &Bed) -> Duration {
     let before = services(bed, &[1, 2, 3]);
     let pods = || {
         kubectl(
@@ -150,7 +150,7 @@ fn again(bed: &Bed) {
     assert_eq!(before, services(bed, &[1, 2, 3]));
     assert_eq!(containers, pods());
     assert_eq!(members(bed, 2), "h1 voter up\nh2 voter up\nh3 voter up");
-    assert!(times.iter().min().unwrap().as_millis() <= 3000, "{times:?}");
+    times.into_iter().min().unwrap()
 }
 
 #[test]

@@ -35,9 +35,10 @@ struct Killer<'a> {
 }
 
 /// What an event is of, where runs are killed at it: each step's start, everything that steps on hosts are at, each
-/// step's end. What components wait for is many a thing: once each.
+/// step's end. What components wait for is many a thing: once each. Hosts are prepared at the same time, and alike.
 fn moment(event: &Value) -> Option<String> {
     let step = event["step"].as_str()?;
+    let step = if step.ends_with("/prepare") { "kubernetes/hosts/prepare" } else { step };
     match event["event"].as_str()? {
         kind @ ("stepStarted" | "stepApplied" | "stepReady") => Some(format!("{kind} {step}")),
         "waiting" if step.starts_with("kubernetes/") => Some(format!("{step}: {}", event["reason"])),
