@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use futures::future;
+use futures::future::{self, FutureExt as _};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
@@ -75,8 +75,23 @@ pub(crate) async fn within(servers: &[String]) -> Result<u16, ProxyError> {
     let listen = |source| ProxyError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(listen)?;
     let port = listener.local_addr().map_err(listen)?.port();
-    let servers: Servers = Arc::new(RwLock::new(parse(&servers.join("\n"), &[])));
-    let looker = tokio::spawn(look(Arc::clone(&servers), None, connector().map_err(ProxyError::Tls)?));
+    let all = parse(&servers.join("\n"), &[]);
+    let tls = connector().map_err(ProxyError::Tls)?;
+    // The first connection comes at once: it is not to go to one that has just started.
+    let first = all.iter().map(|server| {
+        let tls = &tls;
+        async move {
+            let ready = answers(&server.address, tls).await == Answer::Ready;
+            server.up.send_replace(ready);
+            if ready { Ok(()) } else { Err(()) }
+        }
+        .boxed()
+    });
+    if !all.is_empty() {
+        let _ = future::select_ok(first).await;
+    }
+    let servers: Servers = Arc::new(RwLock::new(all.clone()));
+    let looker = tokio::spawn(look(Arc::clone(&servers), None, tls));
     tokio::spawn(accept(listener, servers, looker));
     Ok(port)
 }
@@ -152,9 +167,10 @@ async fn look(servers: Servers, file: Option<PathBuf>, tls: TlsConnector) {
         }
         let all: Vec<Arc<Server>> = servers.read().unwrap_or_else(PoisonError::into_inner).clone();
         let answers = future::join_all(all.iter().map(|server| answers(&server.address, &tls))).await;
-        let any = answers.contains(&true);
-        for ((server, answers), failures) in all.iter().zip(answers).zip(&mut failures) {
-            *failures = if answers { 0 } else { failures.saturating_add(1) };
+        let best = answers.iter().max().copied().unwrap_or(Answer::None);
+        let any = best > Answer::None;
+        for ((server, answer), failures) in all.iter().zip(answers).zip(&mut failures) {
+            *failures = if any && answer == best { 0 } else { failures.saturating_add(1) };
             let was = *server.up.borrow();
             let up = is_up(was, *failures, any);
             server.up.send_if_modified(|before| std::mem::replace(before, up) != up);
@@ -185,8 +201,20 @@ fn parse(text: &str, known: &[Arc<Server>]) -> Vec<Arc<Server>> {
         .collect()
 }
 
-/// Whether a server is ready: any answer below 500 to `/readyz`; early in `kubeadm init` it is 403.
-async fn answers(address: &str, tls: &TlsConnector) -> bool {
+/// What a server says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Answer {
+    /// Nothing, or that it is not ready.
+    None,
+    /// That it does not know yet who may ask: its roles are not there early in `kubeadm init`, or not read since its
+    /// start. It is turned to where no other one is ready: until it knows, it lets nobody do anything.
+    Early,
+    /// That it is ready.
+    Ready,
+}
+
+/// What a server answers to `/readyz`.
+async fn answers(address: &str, tls: &TlsConnector) -> Answer {
     let ask = async {
         let stream = TcpStream::connect(address).await?;
         let name = ServerName::try_from("kubernetes").map_err(std::io::Error::other)?;
@@ -197,8 +225,12 @@ async fn answers(address: &str, tls: &TlsConnector) -> bool {
         Ok::<_, std::io::Error>(head)
     };
     match tokio::time::timeout(PATIENCE, ask).await {
-        Ok(Ok(head)) => head.starts_with(b"HTTP/1.") && matches!(head.get(9), Some(b'1'..=b'4')),
-        Ok(Err(_)) | Err(_) => false,
+        Ok(Ok(head)) if head.starts_with(b"HTTP/1.") => match head.get(9) {
+            Some(b'2') => Answer::Ready,
+            Some(b'1'..=b'4') => Answer::Early,
+            _ => Answer::None,
+        },
+        Ok(_) | Err(_) => Answer::None,
     }
 }
 

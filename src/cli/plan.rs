@@ -141,7 +141,7 @@ async fn of_hosts(
     if let Some(plan) = super::hosts::urgent(&runner, ui)? {
         return Ok(Ok((plan, OwnFacts::new(loaded, runner.version()))));
     }
-    let cluster = runner.cluster().await.map_err(flow::failure)?;
+    let cluster = runner.cluster(|said| ui.note(said)).await.map_err(flow::failure)?;
     let from = (cluster.as_ref(), Some(&runner));
     let Planned { plan, facts, .. } = planned(loaded, from, allowed, settings, ui).await?;
     Ok(Ok((plan, facts)))

@@ -88,6 +88,14 @@ impl Cluster {
         info.map(|info| info.git_version).map_err(|error| ClusterError::from_kube("get", "/version", error))
     }
 
+    /// Whether the API server is ready, with its roles read.
+    pub(crate) async fn ready(&self) -> Result<(), ClusterError> {
+        let failed = |error| ClusterError::from_kube("get", "/readyz", error);
+        let request = http::Request::get("/readyz").body(Vec::new());
+        let request = request.map_err(|error| failed(kube::Error::HttpError(error)))?;
+        self.client().request_text(request).await.map(drop).map_err(failed)
+    }
+
     /// The API server's time, to the second, as its answers tell it; `None`: they do not.
     pub(crate) async fn time(&self) -> Option<Timestamp> {
         let request = http::Request::get("/version").body(Vec::new()).ok()?;

@@ -188,9 +188,13 @@ impl Runner {
         };
         let servers: Vec<String> = self.site().servers().map(|server| authority(&server.address)).collect();
         let text = reach::through(&text, &servers).await.unwrap_or(text);
-        let connected = async { Cluster::new(connect_text(&text).await?).await };
+        // One that has just started refuses everything until it has read its roles: that passes, too.
+        let connected = async {
+            let cluster = Cluster::new(connect_text(&text).await?).await?;
+            cluster.ready().await.map(|()| cluster)
+        };
         connected.await.map_err(|error| Broken {
-            away: error.is_transient(),
+            away: error.is_transient() || error.is_forbidden(),
             failure: crate::execute::failed::failed(&error),
         })
     }
