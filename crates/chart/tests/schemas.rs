@@ -128,6 +128,7 @@ const DEFINITIONS: &str = r##"{
         "ports": {"type": "array", "items": {"$ref": "#/definitions/port"}, "description": "x"},
         "tree": {"type": "object", "properties": {"size": {"type": "integer"}, "in": {"$ref": "#/definitions/tree"}}},
         "far": {"$ref": "further.json#named"},
+        "low": {"$ref": "#/definitions/port", "maximum": 1023},
         "unused": {"$ref": "https://example.org/never.json"},
         "a/b c": {"type": "string"}
     }
@@ -155,6 +156,7 @@ fn schemas_elsewhere_are_read_as_if_they_stood_there() {
         ("ports", "a: [80, 443]"),
         ("tree", "a: {in: {in: {size: 1}}}"),
         ("far", "a: true"),
+        ("low", "a: 80"),
         ("a~1b%20c", "a: x"),
     ] {
         assert_eq!(refused(pointer, values), None, "{pointer}");
@@ -164,6 +166,7 @@ fn schemas_elsewhere_are_read_as_if_they_stood_there() {
         ("ports", "a: [80, x]"),
         ("tree", "a: {in: {in: {size: x}}}"),
         ("far", "a: x"),
+        ("low", "a: 8080"),
         ("a~1b%20c", "a: 1"),
     ] {
         let error = refused(pointer, values).expect(pointer);

@@ -376,6 +376,15 @@ impl Bundle<'_> {
             };
             out.insert(key.clone(), copy);
         }
+        // Older drafts do not look at what is beside a reference.
+        if !self.is_new
+            && out.len() > 1
+            && let Some(reference) = out.remove("$ref")
+        {
+            let reference = Map::from_iter([("$ref".to_owned(), reference)]);
+            let both = [reference, out].map(Value::Object);
+            return Ok(Value::Object(Map::from_iter([("allOf".to_owned(), Value::from(both.to_vec()))])));
+        }
         Ok(Value::Object(out))
     }
 
