@@ -54,8 +54,8 @@ pub(crate) struct Engine<'e> {
     parsed: HashMap<Rc<str>, Vec<Rc<Template>>>,
     /// Tokens that templates may still have.
     tokens: usize,
-    /// How often each template is being included.
-    including: HashMap<Rc<str>, usize>,
+    /// `$`, which every template has as its first variable.
+    root: Rc<str>,
     pub(crate) environment: &'e mut dyn Environment,
     limits: &'e Limits,
     costs: Costs,
@@ -80,7 +80,7 @@ impl<'e> Engine<'e> {
             layers: vec![Templates::new()],
             parsed: HashMap::new(),
             tokens: limits.tokens,
-            including: HashMap::new(),
+            root: Rc::from("$"),
             environment,
             limits,
             costs: Costs::default(),
@@ -132,7 +132,8 @@ impl<'e> Engine<'e> {
             self.depth -= 1;
             return Err(Stop::Failed("exceeded the deepest nesting of templates".to_owned()));
         }
-        let mut run = Run { engine: self, template, variables: vec![(Rc::from("$"), data.clone())] };
+        let variables = vec![(Rc::clone(&self.root), data.clone())];
+        let mut run = Run { engine: self, template, variables };
         let result = stacker::maybe_grow(RED_ZONE, STACK, || run.list(&template.body, data, out));
         self.depth -= 1;
         match result {
@@ -146,16 +147,14 @@ impl<'e> Engine<'e> {
         let Some(template) = self.find(name) else {
             return Err(Stop::Failed(format!("there is no template {name:?}")));
         };
-        let count = self.including.entry(Rc::clone(&template.name)).or_default();
-        if *count > MOST_INCLUDES {
+        let count = template.including.get();
+        if count > MOST_INCLUDES {
             return Err(Stop::Failed(format!("template {name:?} includes itself without end")));
         }
-        *count += 1;
+        template.including.set(count + 1);
         let mut out = Vec::new();
         let result = self.execute(&template, data, &mut out);
-        if let Some(count) = self.including.get_mut(&template.name) {
-            *count -= 1;
-        }
+        template.including.set(count);
         result.map(|()| Value::from_bytes(out))
     }
 

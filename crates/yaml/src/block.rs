@@ -285,7 +285,8 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
                 self.alias(&properties)
             }
             b'|' | b'>' => {
-                let (text, style) = scalar::block(&mut self.cursor, parent)?;
+                let wanted = self.visitor.wants_text();
+                let (text, style) = scalar::block(&mut self.cursor, parent, wanted)?;
                 let properties = self.merged(outer, properties)?;
                 self.tell(|visitor| visitor.scalar(text, style, properties))
             }

@@ -68,6 +68,10 @@ pub trait Visitor<'a> {
     fn document(&mut self, line: u64);
     /// The document ends.
     fn document_end(&mut self);
+    /// Whether the text of the scalar that comes next is looked at: the text of a block scalar that is not may be empty.
+    fn wants_text(&self) -> bool {
+        true
+    }
     /// A scalar. A node that is not there is an empty plain one.
     fn scalar(&mut self, text: Cow<'a, str>, style: Style, properties: Properties<'a>) -> Result<(), String>;
     /// A sequence begins.

@@ -273,8 +273,12 @@ fn escape(cursor: &mut Cursor<'_>) -> Result<char, Error> {
     Ok(plain)
 }
 
-/// Reads a block scalar in a collection at column `parent` (-1: none).
-pub(crate) fn block<'a>(cursor: &mut Cursor<'a>, parent: isize) -> Result<(Cow<'a, str>, Style), Error> {
+/// Reads a block scalar in a collection at column `parent` (-1: none). Its text is empty where it is not wanted.
+pub(crate) fn block<'a>(
+    cursor: &mut Cursor<'a>,
+    parent: isize,
+    wanted: bool,
+) -> Result<(Cow<'a, str>, Style), Error> {
     let literal = cursor.peek() == b'|';
     let style = if literal { Style::Literal } else { Style::Folded };
     cursor.skip(1);
@@ -308,6 +312,14 @@ pub(crate) fn block<'a>(cursor: &mut Cursor<'a>, parent: isize) -> Result<(Cow<'
     let mut was_blank = false;
     breaks(cursor, parent, &mut indent, &mut trailing)?;
     while cursor.column() == indent && !cursor.is_end() {
+        if !wanted {
+            cursor.skip_line();
+            if !cursor.is_end() {
+                cursor.take_break();
+            }
+            breaks(cursor, parent, &mut indent, &mut trailing)?;
+            continue;
+        }
         let is_blank = matches!(cursor.peek(), b' ' | b'\t');
         if !literal && leading == "\n" && !was_blank && !is_blank {
             if trailing.is_empty() {

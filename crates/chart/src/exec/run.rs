@@ -81,11 +81,12 @@ impl Run<'_, '_> {
             return self.stopped(stop, node);
         }
         match node {
-            Node::Text { text, .. } => {
+            Node::Text { position, length } => {
+                let text = self.template.text(*position, *length);
                 if let Err(stop) = self.engine.spend(text.len()) {
                     return self.stopped(stop, node);
                 }
-                out.extend_from_slice(text);
+                out.extend_from_slice(text.as_bytes());
                 Ok(())
             }
             Node::Action(pipe) => {

@@ -169,25 +169,32 @@ impl<'a> Skim<'a> {
     }
 
     /// A scalar that is the value of a key of the document, its metadata or annotations.
-    fn looked_at(&mut self, role: Role, value: &Value) -> Result<(), String> {
+    fn looked_at(&mut self, role: Role, text: Cow<'a, str>, plain: bool) -> Result<(), String> {
         let key = self.key.take().unwrap_or_default();
         let head = &mut self.head;
         let place = match (role, &*key) {
-            (Role::Document, "apiVersion") => &mut head.api_version,
-            (Role::Document, "kind") => &mut head.kind,
-            (Role::Metadata, "name") => &mut head.name,
-            (Role::Document, "metadata") | (Role::Metadata, "annotations") if !value.is_nil() => {
-                return Err(given_up());
-            }
+            (Role::Document, "apiVersion") => Some(&mut head.api_version),
+            (Role::Document, "kind") => Some(&mut head.kind),
+            (Role::Metadata, "name") => Some(&mut head.name),
             (Role::Annotations, _) => {
-                let text = if value.is_nil() { String::new() } else { string(value, "")? };
-                head.annotations.push((key.into_owned(), text));
-                return Ok(());
+                head.annotations.push((key.into_owned(), String::new()));
+                head.annotations.last_mut().map(|(_, value)| value)
             }
-            _ => return Ok(()),
+            (Role::Document, "metadata") | (Role::Metadata, "annotations") => {
+                return if yaml::scalar(&text, plain)?.is_nil() { Ok(()) } else { Err(given_up()) };
+            }
+            _ => None,
         };
-        if !value.is_nil() {
-            *place = string(value, "")?;
+        match place {
+            None if plain && !yaml::is_finite(&text) => return Err(given_up()),
+            None => {}
+            Some(place) if !plain || yaml::is_text(&text) => *place = text.into_owned(),
+            Some(place) => {
+                let value = yaml::scalar(&text, plain)?;
+                if !value.is_nil() {
+                    *place = string(&value, "")?;
+                }
+            }
         }
         Ok(())
     }
@@ -224,14 +231,17 @@ impl<'a> Visitor<'a> for Skim<'a> {
         self.ended = true;
     }
 
+    fn wants_text(&self) -> bool {
+        !matches!(self.open.last(), Some(Open::List | Open::Map(Role::Other, false)))
+    }
+
     fn scalar(&mut self, text: Cow<'a, str>, style: Style, properties: Properties<'a>) -> Result<(), String> {
         self.begins(&properties)?;
         let plain = style == Style::Plain;
         match self.open.last().copied() {
             Some(Open::Map(role, true)) => return self.key(role, text, plain),
             Some(Open::Map(role, false)) if role != Role::Other => {
-                let value = yaml::scalar(&text, plain)?;
-                self.looked_at(role, &value)?;
+                self.looked_at(role, text, plain)?;
             }
             // A document that is a scalar is refused, unless it is nothing.
             None if !(plain && text.is_empty()) => return Err(given_up()),

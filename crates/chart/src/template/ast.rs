@@ -1,5 +1,6 @@
 //! What a template is made of (Go's `text/template/parse`).
 
+use std::cell::Cell;
 use std::fmt;
 use std::rc::Rc;
 
@@ -17,6 +18,8 @@ pub(crate) struct Template {
     pub(crate) source: Rc<str>,
     /// What it does.
     pub(crate) body: Vec<Node>,
+    /// How often it is being included just now.
+    pub(crate) including: Cell<usize>,
 }
 
 impl Template {
@@ -25,9 +28,18 @@ impl Template {
         place(&self.source, position)
     }
 
+    /// A part of its text.
+    pub(crate) fn text(&self, from: Position, length: Position) -> &str {
+        let from = from as usize;
+        self.source.get(from..from + length as usize).unwrap_or_default()
+    }
+
     /// Whether it has nothing but white space and definitions.
     pub(crate) fn is_empty(&self) -> bool {
-        self.body.iter().all(|node| matches!(node, Node::Text { text, .. } if text.trim_ascii().is_empty()))
+        self.body.iter().all(|node| match node {
+            Node::Text { position, length } => self.text(*position, *length).trim_ascii().is_empty(),
+            _ => false,
+        })
     }
 }
 
@@ -41,8 +53,8 @@ pub(crate) fn place(source: &str, position: Position) -> (usize, usize) {
 /// A part of a template.
 #[derive(Debug)]
 pub(crate) enum Node {
-    /// Text between actions.
-    Text { position: Position, text: Rc<[u8]> },
+    /// Text between actions: where it is in the template's, in bytes.
+    Text { position: Position, length: Position },
     /// `{{ pipeline }}`
     Action(Pipe),
     /// `{{ if }}`

@@ -1,5 +1,6 @@
 //! From tokens to trees (Go's `text/template/parse/parse.go`).
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use super::ast::{Branch, Command, Node, Operand, OperandKind, Pipe, Position, Template, place};
@@ -44,6 +45,7 @@ pub(crate) fn parse(
         name: Rc::clone(name),
         source: Rc::clone(&source),
         body,
+        including: Cell::default(),
     }));
     Ok(defined)
 }
@@ -138,7 +140,8 @@ impl<'a> Parser<'a> {
                     return Ok((nodes, End::Text));
                 }
                 Kind::Text => {
-                    nodes.push(Node::Text { position: token.at, text: Rc::from(token.text.as_bytes()) });
+                    let length = Position::try_from(token.text.len()).unwrap_or(Position::MAX);
+                    nodes.push(Node::Text { position: token.at, length });
                 }
                 _ => {
                     let word = self.peek_solid();
@@ -198,7 +201,8 @@ impl<'a> Parser<'a> {
         if let End::Else(position) = end {
             return Err(self.error_at(position, "unexpected {{else}} in define clause"));
         }
-        let template = Template { file: Rc::clone(self.file), name, source: Rc::clone(self.source), body };
+        let (file, source) = (Rc::clone(self.file), Rc::clone(self.source));
+        let template = Template { file, name, source, body, including: Cell::default() };
         match self.defined.iter_mut().find(|known| known.name == template.name) {
             Some(known) if known.is_empty() => *known = Rc::new(template),
             Some(_) if template.is_empty() => {}
