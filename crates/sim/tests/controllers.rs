@@ -229,6 +229,36 @@ fn a_daemon_set_runs_on_the_nodes_that_it_selects() {
 }
 
 #[test]
+fn what_rests_has_no_pods_and_what_must_stay_ready_takes_its_time() {
+    beside_controllers(Controllers::default(), async |cluster, client| {
+        let mut paused = workload("Deployment", "paused");
+        paused["spec"]["paused"] = json!(true);
+        apply(&client, &paused).await;
+        until(&client, &paused, "/status/observedGeneration", json!(1)).await;
+        let pod = json!({ "restartPolicy": "Never", "containers": [{ "name": "main", "image": "registry.test/main:1" }] });
+        let mut job = json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "later" },
+            "spec": { "suspend": true, "template": { "spec": pod } },
+        });
+        apply(&client, &job).await;
+        until(&client, &job, "/status/conditions/0/type", json!("Suspended")).await;
+        assert_eq!(owned(&cluster, &["Pod", "ReplicaSet"]), [""; 0]);
+        paused["spec"]["paused"] = json!(false);
+        job["spec"]["suspend"] = json!(false);
+        apply(&client, &paused).await;
+        apply(&client, &job).await;
+        until(&client, &paused, "/status/availableReplicas", json!(1)).await;
+        until(&client, &job, "/status/succeeded", json!(1)).await;
+        let mut slow = workload("Deployment", "slow");
+        slow["spec"]["minReadySeconds"] = json!(40);
+        let begun = Instant::now();
+        apply(&client, &slow).await;
+        until(&client, &slow, "/status/availableReplicas", json!(1)).await;
+        assert!(begun.elapsed() >= Duration::from_secs(42), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
 fn webhooks_and_api_services_answer_when_their_pods_do() {
     beside_controllers(Controllers::default(), async |_, client| {
         let backend = json!({ "name": "hook", "namespace": "default" });

@@ -410,6 +410,10 @@ impl Task {
     /// Waits until the object is done, and writes what its controller would say.
     async fn finish(&self) {
         let Shared { client, config, world } = &self.shared;
+        if let Some(resting) = outcome::resting(&self.value).filter(|_| config.pods) {
+            self.write(resting).await;
+            return;
+        }
         if let Some(first) = outcome::begun(&self.value, self.nodes).filter(|_| config.pods) {
             self.write(first).await;
         }
@@ -445,6 +449,9 @@ impl Task {
                 world.connect();
                 nodes::say_ready(client, true, Some(&on)).await;
             }
+            // Pods that are ready are available only when they have been so for as long.
+            let least = tree::at(&self.value, &["spec", "minReadySeconds"]).and_then(Value::as_u64);
+            work(Duration::from_secs(least.unwrap_or_default())).await;
         }
         self.settle().await;
     }

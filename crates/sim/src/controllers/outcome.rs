@@ -35,6 +35,19 @@ pub(super) fn begun(object: &Value, nodes: usize) -> Option<Value> {
     }
 }
 
+/// What a controller writes of an object that nobody is to work on: a Deployment that is paused rolls nothing out, and a
+/// Job that is suspended has no pods.
+pub(super) fn resting(object: &Value) -> Option<Value> {
+    let set = |pointer: &str| object.pointer(pointer) == Some(&Value::Bool(true));
+    match kind(object) {
+        "Deployment" if set("/spec/paused") => Some(json!({ "observedGeneration": generation(object) })),
+        "Job" if set("/spec/suspend") => Some(json!({
+            "conditions": [{ "type": "Suspended", "status": "True", "reason": "JobSuspended", "message": "Job suspended" }],
+        })),
+        _ => None,
+    }
+}
+
 /// The start of a certificate, as base64: enough to be taken for one.
 const CERTIFICATE: &str = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCg==";
 
