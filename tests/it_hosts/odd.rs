@@ -20,7 +20,7 @@ printf '127.0.0.1 localhost\n' >/etc/hosts
 const ADMIN: &str = r#"
 chsh -s /bin/tcsh admin
 printf 'umask 077\necho -n "Gr\374\337e! "\nsetenv TMOUT 5\n' >/home/admin/.cshrc
-printf 'Defaults:admin use_pty, umask=0077, umask_override, env_reset, log_input=0\nDefaults lecture=always\n' >/etc/sudoers.d/odd
+printf 'Defaults:admin use_pty, umask=0077, umask_override, env_reset\nDefaults lecture=always\n' >/etc/sudoers.d/odd
 chmod 0440 /etc/sudoers.d/odd
 printf 'MaxSessions 1\nAllowTcpForwarding no\nX11Forwarding no\nAllowAgentForwarding no\nPermitTTY no\nBanner /etc/issue.net\nUseDNS yes\nMaxAuthTries 2\nClientAliveInterval 5\n' >/etc/ssh/sshd_config.d/odd.conf
 systemctl restart ssh
