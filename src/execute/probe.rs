@@ -2,6 +2,8 @@
 //! CRD's kinds are in discovery, whether an aggregated API answers, and
 //! whether a webhook answers for what the plan will send through it.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -16,6 +18,9 @@ use crate::health::admission::{self, Webhook};
 use crate::model::duration::human;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::Plan;
+
+/// How long one look at discovery is tried.
+const DISCOVERY: Duration = Duration::from_secs(5);
 
 /// A question about one object of a step.
 enum Probe<'a> {
@@ -114,7 +119,9 @@ async fn answer(
     match probe {
         Probe::Served(kind, version) => {
             if !cluster.serves(kind, version) {
-                cluster.discover().await?;
+                // Discovery is several requests: that one of them failed says nothing of the kind.
+                let soon = Instant::now() + DISCOVERY;
+                retry::until(soon, async || cluster.discover().await, |_| {}).await?;
             }
             if cluster.serves(kind, version) {
                 Ok(())

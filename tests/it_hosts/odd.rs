@@ -60,6 +60,7 @@ fn command(bed: &Bed, words: &[&str]) -> Command {
 }
 
 #[test]
+#[ignore = "long"]
 fn servers_that_are_set_up_oddly_pass() {
     let bed = odd();
     let output = command(&bed, &["preflight"]).output().unwrap();
