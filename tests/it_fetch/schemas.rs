@@ -101,7 +101,7 @@ fn a_components_schemas_are_locked_with_its_chart() {
     let before = cloud.run(&["render", "app"]);
     let problem = "app: values.schema.json refers to http://127.0.0.1:";
     assert!(
-        before.stderr.contains(problem) && before.stderr.contains("hint: `cozy fetch`"),
+        before.stderr.contains(problem) && before.stderr.contains("help: `cozy fetch`"),
         "{}",
         before.stderr
     );
