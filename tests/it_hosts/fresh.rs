@@ -12,7 +12,7 @@ use crate::{Running, THREE, cozy, done, install, kubectl, members, nodes, servic
 /// rules of firewalls, routes, cgroups, users, processes, kernel settings. Not what the host writes by itself.
 const STATE: &str = r#"
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /dev -o -path /var/log -o -path /var/lib/systemd \
-  -o -path /var/cache -o -path /var/tmp \) -prune -o -printf 'file %p %y %m %U:%G %l\n' | sort
+  -o -path /var/cache -o -path /var/tmp \) -prune -o ! -name .sudo_as_admin_successful -printf 'file %p %y %m %U:%G %l\n' | sort
 find /etc /usr/local /opt /var/lib/dpkg -xdev -type f ! -path /etc/resolv.conf -exec sha256sum {} + | sort -k 2
 find /run -xdev -mindepth 1 -maxdepth 1 ! -name cozy.lock -printf 'run %p\n' | sort
 ls /var/log | sed 's/^/log /'
