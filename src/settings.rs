@@ -2,7 +2,7 @@
 //! environment.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
@@ -198,6 +198,11 @@ pub(crate) fn span(text: &str) -> Result<Duration, String> {
 }
 
 impl Settings {
+    /// The folder that paths in the cloud's file are relative to.
+    pub(crate) fn base(&self) -> &Path {
+        Path::new(&self.file).parent().unwrap_or(Path::new(""))
+    }
+
     /// The flags that say again which cloud and which cluster are meant, for a shell.
     pub(crate) fn same(&self) -> String {
         let file = (self.file != "cozy.yaml").then(|| ("file", self.file.clone()));

@@ -48,7 +48,7 @@ pub(super) struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     /// What a cloud says of it.
     pub(super) fn of(cloud: &'a Cloud, settings: &'a Settings, patience: Duration) -> Self {
-        let base = Path::new(&settings.file).parent().unwrap_or(Path::new(""));
+        let base = settings.base();
         Self { bundle: &cloud.bundle, artifacts: &cloud.artifacts, base, patience, schemas: true }
     }
 }

@@ -116,7 +116,7 @@ impl Loaded {
 
 /// Lays the components that a cloud brings itself over the catalogue.
 fn own_components(file: &CloudFile, settings: &Settings, files: &mut Files) -> Vec<Finding> {
-    let base = base(settings);
+    let base = settings.base();
     let mut findings = Vec::new();
     for (name, config) in &file.cloud.components {
         let Some(path) = &config.path else { continue };
@@ -132,15 +132,10 @@ fn own_components(file: &CloudFile, settings: &Settings, files: &mut Files) -> V
 
 /// Whether the file with additional certificate authorities can be read.
 fn authorities(file: &CloudFile, settings: &Settings) -> Option<Finding> {
-    let path = base(settings).join(file.cloud.artifacts.ca.as_ref()?);
+    let path = settings.base().join(file.cloud.artifacts.ca.as_ref()?);
     let error = fs_err::File::open(&path).map(drop).err()?;
     let mistake = file.mistake(1239, &["artifacts", "ca"], error.to_string());
     Some(mistake.hinted(format!("it is relative to {}", settings.file)))
-}
-
-/// The folder that paths in `cozy.yaml` are relative to.
-fn base(settings: &Settings) -> PathBuf {
-    Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// Says that a catalogue has mistakes, where they do not stop anything.
@@ -387,7 +382,7 @@ pub(crate) fn no_plan_of(errors: Vec<PlanError>, masks: &Masks) -> anyhow::Error
 
 /// Where the kubeconfig of a cluster on hosts is kept: beside `cozy.yaml`.
 pub(crate) fn own_kubeconfig(cloud: &Cloud, settings: &Settings) -> PathBuf {
-    base(settings).join(format!("{}.kubeconfig", cloud.name))
+    settings.base().join(format!("{}.kubeconfig", cloud.name))
 }
 
 /// Connects to the cluster of a cloud: the user's kubeconfig, or that of its hosts.

@@ -16,11 +16,11 @@ const LARGEST: u64 = 1024 * 1024;
 
 /// Reads the secrets of all components; every one that is missing is named.
 pub(super) fn read(loaded: &mut Loaded, settings: &Settings) -> anyhow::Result<()> {
-    let base = Path::new(&settings.file).parent().map(Path::to_owned).unwrap_or_default();
+    let base = settings.base();
     let mut missing = Vec::new();
     for Resolved { component, secrets, .. } in &mut loaded.components {
         for secret in secrets {
-            match value(&secret.source, &base) {
+            match value(&secret.source, base) {
                 Ok(value) => secret.value = Some(Secret::new(value)),
                 Err(problem) => missing.push(said(component.name.as_str(), secret, &problem)),
             }

@@ -241,6 +241,11 @@ impl SettingsSchema {
     }
 }
 
+/// A key as JSON pointers write it (RFC 6901).
+pub(super) fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
 /// Finds the references in checked settings.
 fn references(schema: &Value, value: &Value, pointer: &str, found: &mut Vec<SecretSetting>) {
     if schema.get("x-secret").is_some() {
@@ -254,7 +259,7 @@ fn references(schema: &Value, value: &Value, pointer: &str, found: &mut Vec<Secr
             for (key, inner) in map {
                 let known = schema.get("properties").and_then(|known| known.get(key));
                 if let Some(schema) = known.or_else(|| schema.get("additionalProperties")) {
-                    let key = key.replace('~', "~0").replace('/', "~1");
+                    let key = escaped(key);
                     references(schema, inner, &format!("{pointer}/{key}"), found);
                 }
             }
@@ -309,8 +314,8 @@ fn given(
     places: &mut BTreeMap<String, String>,
 ) {
     for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        let escaped = key.replace('~', "~0").replace('/', "~1");
-        let (own, of_schema) = (format!("{}/{escaped}", at.0), format!("{}/properties/{escaped}", at.1));
+        let key_at = escaped(key);
+        let (own, of_schema) = (format!("{}/{key_at}", at.0), format!("{}/properties/{key_at}", at.1));
         if let Some(default) = property.get("default") {
             settings.insert(key.clone(), default.clone());
             places.insert(own, of_schema);

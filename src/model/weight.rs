@@ -39,7 +39,7 @@ fn foreign(root: &Value, value: &Value, id: &str, at: String) -> Option<(String,
     }
     match value {
         Value::Object(map) => map.iter().find_map(|(key, inner)| {
-            let key = key.replace('~', "~0").replace('/', "~1");
+            let key = super::schema::escaped(key);
             foreign(root, inner, id, format!("{at}/{key}"))
         }),
         Value::Array(items) => items

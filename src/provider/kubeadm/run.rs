@@ -336,7 +336,7 @@ impl Runner {
         }
         if let Some((node, _)) = &leaving.node {
             let what = format!("deleting Node {node}");
-            leader.must(&what, &scripts::soon(&scripts::delete_node(node), 60), &[], SETTLE).await?;
+            soon(leader, &what, &scripts::delete_node(node)).await?;
         }
         Ok(())
     }
@@ -463,6 +463,11 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// Does on a host what asks something of the cluster; for a minute again, until there is an answer.
+pub(super) async fn soon(session: &Session, what: &str, script: &str) -> Result<String, HostError> {
+    session.must(what, &scripts::soon(script, 60), &[], SETTLE).await
 }
 
 /// An error of a host that ends a step, or lets it be done again.

@@ -3,7 +3,7 @@
 
 use super::documents::{self, Credentials, ENCRYPTION};
 use super::members::{Known, Membership, Turn, keeps_quorum};
-use super::run::{PHASE, Runner, SETTLE, UPLOADING, phase, take_out};
+use super::run::{PHASE, Runner, UPLOADING, phase, soon, take_out};
 use super::settings::Settings;
 use super::steps::Planned;
 use super::{Node, STATE, scripts};
@@ -28,8 +28,7 @@ impl Runner {
                 clear(node, session, leader, say).await?;
             }
             if planned.upload {
-                let script = scripts::soon(&scripts::upload_settings(), 60);
-                leader.must(UPLOADING, &script, &[], SETTLE).await?;
+                soon(leader, UPLOADING, &scripts::upload_settings()).await?;
             }
             self.hand_over(node, session, leader, say).await?;
         }
@@ -86,13 +85,12 @@ async fn clear(
     }
     session.must("clearing what a join left", scripts::CLEAR, &[], PHASE).await?;
     // Its kubelet would have brought it back before.
-    let script = scripts::soon(&scripts::delete_node(&node.name), 60);
-    leader.must("removing the node of a former life", &script, &[], SETTLE).await.map(drop)
+    let script = scripts::delete_node(&node.name);
+    soon(leader, "removing the node of a former life", &script).await.map(drop)
 }
 
 async fn credentials(leader: &Session, role: Role) -> Result<Credentials, HostError> {
-    let script = scripts::soon(&scripts::credentials(role), 60);
-    let text = leader.must("making a token to join", &script, &[], SETTLE).await?;
+    let text = soon(leader, "making a token to join", &scripts::credentials(role)).await?;
     let value = |key: &str| {
         text.lines()
             .find_map(|line| line.strip_prefix(key))

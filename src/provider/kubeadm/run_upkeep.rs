@@ -2,7 +2,7 @@
 //! and certificates.
 
 use super::certificates::{Asked, Renewal};
-use super::run::{Runner, SETTLE, UPLOADING, phase, settled};
+use super::run::{Runner, SETTLE, UPLOADING, phase, settled, soon};
 use super::settings::{Part, Settings, label_and_taint};
 use super::steps::Planned;
 use super::{Node, scripts};
@@ -36,19 +36,16 @@ impl Runner {
             phase(session, "configure", &scripts::new_names(&self.site().endpoint())).await?;
         }
         if change.is_shared() {
-            let script = scripts::soon(&scripts::upload_settings(), 60);
-            leader.must(UPLOADING, &script, &[], SETTLE).await?;
+            soon(leader, UPLOADING, &scripts::upload_settings()).await?;
         }
         if change.has(Part::Kubelet) {
             say("writing the kubelet's configuration".to_owned());
-            let script = scripts::soon(scripts::KUBELET_CONFIG, 60);
-            session.must("configuring the kubelet", &script, &[], SETTLE).await?;
+            soon(session, "configuring the kubelet", scripts::KUBELET_CONFIG).await?;
             settled(session, true, false, say).await?;
         }
         if change.has(Part::KubeProxy) {
             say("writing kube-proxy's configuration".to_owned());
-            let script = scripts::soon(scripts::KUBE_PROXY, 60);
-            session.must("configuring kube-proxy", &script, &[], SETTLE).await?;
+            soon(session, "configuring kube-proxy", scripts::KUBE_PROXY).await?;
         }
         if change.has(Part::Node) {
             say("setting labels and taints".to_owned());
@@ -56,7 +53,7 @@ impl Runner {
             let before = format!("cat {} 2>/dev/null || true", crate::host::quote(&path));
             let before = session.sh("reading the labels and taints that it has", &before).await?;
             let script = label_and_taint(&self.site(), node, &before);
-            leader.must("setting labels and taints", &scripts::soon(&script, 60), &[], SETTLE).await?;
+            soon(leader, "setting labels and taints", &script).await?;
         }
         let marks = Settings::of(&self.site(), node).marked();
         session.must("keeping what was applied", &format!("set -eu\n{marks}"), &[], SETTLE).await.map(drop)
@@ -134,5 +131,5 @@ async fn approve(node: &Node, leader: &Session) -> Result<(), HostError> {
     }
     let names: Vec<&str> = good.iter().map(|one| one.name.as_str()).collect();
     let what = format!("approving the certificate of {}'s kubelet", node.name);
-    leader.must(&what, &scripts::soon(&scripts::approve(&names), 60), &[], SETTLE).await.map(drop)
+    soon(leader, &what, &scripts::approve(&names)).await.map(drop)
 }
