@@ -42,7 +42,7 @@ fn gates_hold_when_they_should_and_not_before() {
 }
 
 fn watches_survive_dead_and_cut_connections(cloud: &dyn Fn() -> Made) {
-    for (silence, most) in [(true, Duration::from_secs(60)), (false, Duration::from_secs(15))] {
+    for (silence, most) in [(true, Duration::from_secs(60)), (false, Duration::from_secs(30))] {
         let mut cloud = cloud();
         let direct = fs_err::read_to_string(cloud.plane.kubeconfig()).unwrap();
         let proxy = Proxy::start(Proxy::port_of(&direct));
@@ -109,7 +109,7 @@ fn a_claim_that_waits_for_its_first_pod_is_ready(mut cloud: Made) {
         "--timeout=1s",
     ]);
     assert!(!kubectl.status.success());
-    cloud.component("claims", "deadline: 2s", &objects("Immediate"));
+    cloud.component("claims", "deadline: 15s", &objects("Immediate"));
     let failed = cloud.expect(&["install", "--yes"], 5);
     assert!(failed.contains("not bound yet by StorageClass claims-immediate"), "{failed}");
     // The failure ends with the diagnosis.
@@ -200,7 +200,7 @@ pub(crate) fn certificate() -> String {
 }
 
 fn a_webhook_that_nobody_answers_is_not_ready(mut cloud: Made) {
-    cloud.component("back", "", BACK).component("hooks", "deadline: 8s", &webhook("Fail"));
+    cloud.component("back", "", BACK).component("hooks", "deadline: 20s", &webhook("Fail"));
     let failed = cloud.expect(&["install", "--yes"], 5);
     assert!(failed.contains("its webhook does not answer a dry-run yet"), "{failed}");
     assert!(failed.contains("failed calling webhook"), "{failed}");
@@ -213,7 +213,7 @@ fn an_api_without_a_server_is_not_ready(mut cloud: Made) {
     let api = "apiVersion: v1\nkind: Service\nmetadata: { name: api, namespace: apis }\nspec: { ports: [{ port: 443 }] }\n\
         ---\napiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: { name: v1.apis.example.org }\n\
         spec: { group: apis.example.org, version: v1, groupPriorityMinimum: 100, versionPriority: 1, insecureSkipTLSVerify: true, service: { namespace: apis, name: api } }\n";
-    cloud.component("apis", "deadline: 5s", api);
+    cloud.component("apis", "deadline: 20s", api);
     let failed = cloud.expect(&["install", "--yes"], 5);
     // The API server may not have seen the Service yet when it first looks for its endpoints.
     let reasons = ["Available=False: EndpointsNotFound", "Available=False: ServiceNotFound"];
