@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use futures::future;
+use futures::FutureExt as _;
+use futures::future::{self, Either};
 
 use super::artefacts;
 use super::flow::{self, Loaded};
@@ -14,7 +16,7 @@ use super::preflight::{self, HostArgs, WorkArgs};
 use crate::cluster::lease::Holder;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::run::Signal;
-use crate::fetch::{self, Held};
+use crate::fetch::{self, Digests, Held};
 use crate::host::{HostError, Session, Target, Trouble};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, HostState};
@@ -52,12 +54,26 @@ pub(super) async fn runner(
     let cloud = &loaded.file.cloud;
     let release = &loaded.release;
     // Hundreds of megabytes are read while the hosts are asked.
-    let folder = images_folder(cloud);
+    let (folder, cache) = (images_folder(cloud), settings.cache.clone());
     let digests = tokio::task::spawn_blocking(move || {
-        Ok::<_, anyhow::Error>((folder.map_or_else(|| Ok(Vec::new()), |folder| images(&folder))?, itself()?))
+        let mut digests = Digests::of_cache(cache.as_deref());
+        let images = folder.map_or_else(|| Ok(Vec::new()), |folder| images(&folder, &mut digests))?;
+        let itself = itself(&mut digests)?;
+        digests.keep();
+        Ok::<_, anyhow::Error>((images, itself))
     });
-    let (found, gone) = tokio::join!(preflight::look(args, loaded, settings), gone(args, cloud, settings));
-    let mut found = found?;
+    let (opened, gone) = tokio::join!(preflight::open(args, cloud, settings), gone(args, cloud, settings));
+    let held = async {
+        let Purpose::Install(patience) = purpose else { return Ok(()) };
+        let away = gone.iter().filter_map(|gone| gone.session.as_ref());
+        hold(opened.sessions.iter().map(|(_, session)| session).chain(away), "cozy install", patience).await
+    };
+    // Hosts are asked while another run may be waited for; what is wrong with them is said at once.
+    let (asked, held) = match future::select(pin!(preflight::ask(&opened, loaded)), Box::pin(held)).await {
+        Either::Left((asked, held)) => (asked, held.left_future()),
+        Either::Right((held, asked)) => (asked.await, future::ready(held).right_future()),
+    };
+    let mut found = preflight::found(&opened, asked, args, loaded).await?;
     let hosts = cloud.present_hosts().count();
     // Nothing is installed around a host: what is to be done on the others depends on what is on that one.
     if found.findings.iter().all(|finding| finding.check != "ssh") {
@@ -67,10 +83,7 @@ pub(super) async fn runner(
         ui.error(&draw::text(cloud.name.as_str(), hosts, &found.findings, found.skipped, ui.width()));
         return Ok(Err(Exit::Preflight));
     }
-    if let Purpose::Install(patience) = purpose {
-        let away = gone.iter().filter_map(|gone| gone.session.as_ref());
-        hold(found.sessions.iter().chain(away), "cozy install", patience).await?;
-    }
+    held.await?;
     let nodes =
         found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
     let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
@@ -78,7 +91,7 @@ pub(super) async fn runner(
     let programs = programs(&nodes, cloud, itself)?;
     let supplies = Supplies { release, images: &images, programs: &programs };
     let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
-    let sessions = found.sessions;
+    let sessions = opened.sessions.into_iter().map(|(_, session)| session).collect();
     let parts = Parts { cloud: cloud.clone(), nodes, sessions, gone, remove: *remove, kubeconfig };
     let mut runner = Runner::new(parts, &supplies).await.map_err(refused)?;
     for note in runner.notes() {
@@ -154,14 +167,14 @@ fn images_folder(cloud: &Cloud) -> Option<PathBuf> {
 }
 
 /// The archives of images in a folder.
-fn images(folder: &Path) -> anyhow::Result<Vec<LocalFile>> {
+fn images(folder: &Path, digests: &mut Digests) -> anyhow::Result<Vec<LocalFile>> {
     let mut images = Vec::new();
     let Ok(entries) = fs_err::read_dir(folder) else { return Ok(images) };
     for entry in entries {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
         if path.extension().is_some_and(|extension| extension == "tar") && !name.is_empty() {
-            let (sha256, _) = fetch::digest_of(&path)?;
+            let sha256 = digests.of(&path)?;
             images.push(LocalFile { name, path, sha256 });
         }
     }
@@ -237,9 +250,9 @@ fn program(node: &Node, folders: &[PathBuf]) -> Result<LocalFile, Problem> {
 }
 
 /// The running program, which goes to hosts as their local endpoint.
-fn itself() -> anyhow::Result<LocalFile> {
+fn itself(digests: &mut Digests) -> anyhow::Result<LocalFile> {
     let path = std::env::current_exe()?;
-    let (sha256, _) = fetch::digest_of(&path)?;
+    let sha256 = digests.of(&path)?;
     Ok(LocalFile { name: format!("cozy {VERSION}"), path, sha256 })
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::artefacts;
 use super::flow::{self, Loaded};
 use crate::error::{Exit, Problem};
-use crate::host::{HostError, Session, Ssh, Target, Trouble};
+use crate::host::{Facts, HostError, Session, Ssh, Target, Trouble};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::finding::Level;
 use crate::preflight::{self, CHECKS, Finding, Seen, Wanted};
@@ -61,9 +61,7 @@ pub(super) struct WorkArgs {
 /// What was found on all hosts.
 #[derive(Default)]
 pub(super) struct Found {
-    /// Sessions to the hosts that answered, in the order of `cozy.yaml`.
-    pub(super) sessions: Vec<Session>,
-    /// The hosts that answered, in the same order.
+    /// The hosts that answered, in the order of `cozy.yaml`.
     pub(super) seen: Vec<Seen>,
     /// What is not as it must be.
     pub(super) findings: Vec<Finding>,
@@ -88,9 +86,9 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         return existing(args, &mut loaded, settings, ui);
     }
     flow::runtime()?.block_on(async {
-        let mut found = look(&args.hosts, &loaded, settings).await?;
-        if args.fix && mend(&found, args.yes, settings, ui).await? {
-            found = look(&args.hosts, &loaded, settings).await?;
+        let (mut found, sessions) = look(&args.hosts, &loaded, settings).await?;
+        if args.fix && mend(&found, &sessions, args.yes, settings, ui).await? {
+            (found, _) = look(&args.hosts, &loaded, settings).await?;
         }
         print(&found, &loaded, ui)?;
         Ok(if found.passes() { Exit::Done } else { Exit::Preflight })
@@ -146,42 +144,75 @@ fn print(found: &Found, loaded: &Loaded, ui: &Ui) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Connects to all hosts at once, asks them, and checks what they say.
-pub(super) async fn look(args: &HostArgs, loaded: &Loaded, settings: &Settings) -> anyhow::Result<Found> {
-    let skip = skipped(args)?;
-    let ssh = ssh(args, settings);
-    let cloud = &loaded.file.cloud;
-    let wanted = Wanted::new(cloud, loaded.components.iter().map(|resolved| &resolved.component));
-    let (ssh, asked) = (&ssh, &wanted);
-    let opened = cloud.present_hosts().map(|(index, host)| async move {
-        let target = Target::new(host);
-        (index, target.name.clone(), Session::open(target, ssh).await)
-    });
-    let opened = future::join_all(opened).await;
-    let reached = opened.iter().filter_map(|(index, _, session)| {
-        let session = session.as_ref().ok()?;
-        Some((*index, session.reached().to_owned()))
-    });
-    let reached = &reached.collect::<BTreeMap<_, _>>();
-    let hosts = opened.into_iter().map(|(index, name, session)| async move {
-        let asked = async {
-            let session = session?;
-            let facts = session.facts(&asked.questions(index, reached)).await?;
-            Ok::<_, HostError>((session, facts))
-        };
-        (index, name, asked.await)
-    });
-    let (mut sessions, mut seen, mut findings) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, name, answer) in future::join_all(hosts).await {
+/// Connects to all hosts at once, asks them, and checks what they say; with the sessions to those that answered, in
+/// the order of [`Found::seen`].
+async fn look(
+    args: &HostArgs,
+    loaded: &Loaded,
+    settings: &Settings,
+) -> anyhow::Result<(Found, Vec<Session>)> {
+    let opened = open(args, &loaded.file.cloud, settings).await;
+    let asked = ask(&opened, loaded).await;
+    let answered: Vec<bool> = asked.iter().map(Result::is_ok).collect();
+    let found = found(&opened, asked, args, loaded).await?;
+    let sessions = opened.sessions.into_iter().zip(answered).filter(|(_, answered)| *answered);
+    Ok((found, sessions.map(|((_, session), _)| session).collect()))
+}
+
+/// The hosts that could be connected to, by their place in `cozy.yaml`, and those that could not.
+pub(super) struct Opened {
+    pub(super) sessions: Vec<(usize, Session)>,
+    refused: Vec<HostError>,
+}
+
+/// Connects to all hosts at once.
+pub(super) async fn open(args: &HostArgs, cloud: &Cloud, settings: &Settings) -> Opened {
+    let ssh = &ssh(args, settings);
+    let all = cloud
+        .present_hosts()
+        .map(|(index, host)| async move { Ok((index, Session::open(Target::new(host), ssh).await?)) });
+    let mut opened = Opened { sessions: Vec::new(), refused: Vec::new() };
+    for answer in future::join_all(all).await {
         match answer {
-            Ok((session, facts)) => {
-                let host = cloud.hosts.get(index);
+            Ok(session) => opened.sessions.push(session),
+            Err(error) => opened.refused.push(error),
+        }
+    }
+    opened
+}
+
+/// Asks all hosts for facts at once.
+pub(super) async fn ask(opened: &Opened, loaded: &Loaded) -> Vec<Result<Facts, HostError>> {
+    let wanted = &wanted(loaded);
+    let reached = opened.sessions.iter().map(|(index, session)| (*index, session.reached().to_owned()));
+    let reached = &reached.collect::<BTreeMap<_, _>>();
+    let all = opened
+        .sessions
+        .iter()
+        .map(|(index, session)| async move { session.facts(&wanted.questions(*index, reached)).await });
+    future::join_all(all).await
+}
+
+/// Checks what hosts said.
+pub(super) async fn found(
+    opened: &Opened,
+    asked: Vec<Result<Facts, HostError>>,
+    args: &HostArgs,
+    loaded: &Loaded,
+) -> anyhow::Result<Found> {
+    let skip = skipped(args)?;
+    let cloud = &loaded.file.cloud;
+    let mut seen = Vec::new();
+    let mut findings: Vec<Finding> = opened.refused.iter().map(unreachable).collect();
+    for ((index, session), facts) in opened.sessions.iter().zip(asked) {
+        match facts {
+            Ok(facts) => {
+                let host = cloud.hosts.get(*index);
                 let named = host.and_then(|host| host.name.as_ref());
-                sessions.push(session);
                 seen.push(Seen {
-                    name: named.map_or(name, ToString::to_string),
+                    name: named.map_or(session.target().name.clone(), ToString::to_string),
                     address: host.and_then(|host| host.address.clone()),
-                    role: cloud.role(index),
+                    role: cloud.role(*index),
                     devices: host.map(preflight::devices).unwrap_or_default(),
                     facts,
                 });
@@ -190,14 +221,19 @@ pub(super) async fn look(args: &HostArgs, loaded: &Loaded, settings: &Settings) 
         }
     }
     let silent = findings.clone();
-    findings.extend(preflight::check(&wanted, &seen));
+    findings.extend(preflight::check(&wanted(loaded), &seen));
     let order: Vec<String> = cloud.present_hosts().map(|(_, host)| Target::new(host).name).collect();
     findings.sort_by_key(|found| order.iter().position(|name| *name == found.host));
     let components = loaded.components.iter().map(|resolved| &resolved.component);
     findings.extend(preflight::cluster::version(&loaded.release.kubernetes, components));
     findings.extend(endpoint(cloud).await);
     let skipped = leave_out(&mut findings, &skip);
-    Ok(Found { sessions, seen, findings, silent, skipped })
+    Ok(Found { seen, findings, silent, skipped })
+}
+
+/// What hosts must have for a cloud.
+fn wanted(loaded: &Loaded) -> Wanted<'_> {
+    Wanted::new(&loaded.file.cloud, loaded.components.iter().map(|resolved| &resolved.component))
 }
 
 /// Whether the name that users reach the cluster by has an address here.
@@ -248,13 +284,19 @@ fn unreachable(error: &HostError) -> Finding {
 }
 
 /// Shows the safe fixes, asks, and applies them; `false`: nothing was done.
-async fn mend(found: &Found, yes: bool, settings: &Settings, ui: &Ui) -> anyhow::Result<bool> {
+async fn mend(
+    found: &Found,
+    sessions: &[Session],
+    yes: bool,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<bool> {
     let fixes: Vec<(&Session, &str)> = found
         .findings
         .iter()
         .filter_map(|finding| {
             let at = found.seen.iter().position(|seen| seen.name == finding.host)?;
-            Some((found.sessions.get(at)?, finding.script.as_deref()?))
+            Some((sessions.get(at)?, finding.script.as_deref()?))
         })
         .collect();
     if fixes.is_empty() {

@@ -2,6 +2,7 @@
 //! checked against what the lock pins, and are kept in the cache. [`Store`]
 //! alone answers without any network.
 
+mod digests;
 mod error;
 mod file;
 pub(crate) mod folder;
@@ -21,6 +22,7 @@ use crate::execute::event::{Event, EventKind, FetchedFrom, Reporter};
 use crate::execute::retry::Retry;
 use crate::model::artefact::{Artefact, Digest, Home, Id, Kind};
 
+pub(crate) use digests::Digests;
 pub(crate) use error::FetchError;
 pub(crate) use file::Held;
 pub(crate) use http::Network;

@@ -322,8 +322,8 @@ fn service(object: &Value) -> Health {
     }
 }
 
-/// Taints of a node that is not up yet, or not any more.
-const NOT_UP: &[&str] = &[
+/// Taints of a node that is not up yet, or not any more: no pods come to it.
+pub(crate) const NOT_UP: &[&str] = &[
     "node.kubernetes.io/not-ready",
     "node.kubernetes.io/unreachable",
     "node.kubernetes.io/network-unavailable",

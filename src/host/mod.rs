@@ -12,6 +12,7 @@ mod ssh;
 mod upload;
 
 pub(crate) use error::{HostError, Trouble};
+pub(crate) use facts::Facts;
 pub(crate) use session::Session;
 pub(crate) use ssh::Ssh;
 pub(crate) use upload::{Content, Upload};

@@ -23,6 +23,9 @@ const ASK: Duration = Duration::from_secs(30);
 /// How long a cluster may take to say who is in it: its servers may have started just now.
 const ASKS: Duration = Duration::from_secs(120);
 
+/// Where hosts have their kubelet.
+const KUBELET: &str = "/usr/local/bin/kubelet";
+
 /// Why nothing is done on hosts.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -70,6 +73,11 @@ impl Runner {
             let probes: Vec<&str> = probes.chain(marks.iter().map(String::as_str)).collect();
             let text = session.sh("looking what is there", &scripts::observe(&probes)).await?;
             let mut found = Found::read(&text).judged(site, node);
+            let kubelet = items.iter().find(|item| item.probe == KUBELET);
+            if found.joined && kubelet.is_some_and(|item| found.digest(KUBELET) != Some(&item.digest)) {
+                let asked = session.run("asking for its release", scripts::RELEASE, &[], ASK).await?;
+                found.kubelet = Some(asked.stdout.trim().to_owned()).filter(|version| !version.is_empty());
+            }
             if found.change.kube_proxy_stays {
                 let there = session.run("looking for kube-proxy", scripts::HAS_KUBE_PROXY, &[], ASK).await?;
                 found.change.kube_proxy_stays = !there.stdout.trim().is_empty();

@@ -8,6 +8,7 @@ use super::documents::ENCRYPTION;
 use super::files::Service;
 use super::settings::Settings;
 use super::{ENDPOINT, Node, PORT, STATE, steps};
+use crate::health::NOT_UP;
 use crate::model::cloud::Role;
 
 /// Says that a host belongs to a cluster; written as the last thing of a phase.
@@ -42,7 +43,6 @@ for unit in containerd cozy-proxy kubelet; do systemctl is-active -q $unit && ec
 for unit in cozy-init cozy-join; do systemctl is-active -q $unit && echo \"working $unit\"; done
 [ -e {JOINED} ] && {{
   echo \"joined $(cat {JOINED})\"
-  version=$(/usr/local/bin/kubelet --version 2>/dev/null) && echo \"kubelet ${{version#Kubernetes }}\"
   /usr/local/bin/cozy host certificates 2>/dev/null | sed 's/^/ends /'
   [ -e {RENEWING} ] && echo renewing
 }}
@@ -54,6 +54,10 @@ true",
         paths.join(" ")
     )
 }
+
+/// Prints the release of Kubernetes that a host's kubelet is of.
+pub(super) const RELEASE: &str =
+    "version=$(/usr/local/bin/kubelet --version 2>/dev/null) && echo \"${version#Kubernetes }\"";
 
 /// Keeps the digests of the files whose paths come on standard input, one a line, for [`observe`]: what they
 /// are, not what they were to be. Somebody else may have written one since it was looked at.
@@ -418,17 +422,23 @@ pub(super) fn approve(names: &[&str]) -> String {
     )
 }
 
-/// Waits until a node is ready.
+/// Waits until a node is ready, and pods may come: its taints go a moment after its condition came.
 pub(super) fn ready_node(name: &str) -> String {
     let name = crate::host::quote(name);
+    let taints = NOT_UP.join("|");
     format!(
         "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
 end=$(($(date +%s) + 900))
 until kubectl get node {name} >/dev/null 2>&1; do sleep 0.2; done
+up() {{
+  kubectl wait --for=condition=Ready --timeout=15m node/{name} &&
+    taints=$(kubectl get node {name} -o jsonpath='{{.spec.taints[*].key}}') &&
+    ! echo \"$taints\" | grep -qwE '{taints}'
+}}
 # An API server that restarts ends a wait, too.
-until kubectl wait --for=condition=Ready --timeout=15m node/{name}; do
+until up; do
   [ \"$(date +%s)\" -lt $end ] || exit 1
-  sleep 1
+  sleep 0.2
 done"
     )
 }

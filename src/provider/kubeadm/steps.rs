@@ -93,7 +93,7 @@ pub(crate) struct Found {
     begun: bool,
     /// Files were put there that do not count yet, with what must be restarted for it.
     unsettled: Option<BTreeSet<Service>>,
-    /// The release of Kubernetes that its kubelet is of.
+    /// The release of Kubernetes that its kubelet is of; `None`: it has none, or it is the very file that is wanted.
     pub(super) kubelet: Option<String>,
     /// How long its certificates last.
     ends: Ends,
@@ -157,7 +157,6 @@ impl Found {
                     found.unsettled.get_or_insert_default().extend(service);
                 }
                 ("renewing", _) => found.ends.interrupted(),
-                ("kubelet", version) => found.kubelet = Some(version.trim().to_owned()),
                 ("ends", line) => found.ends.read(line),
                 (digest, path) => {
                     found
