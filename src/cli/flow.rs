@@ -466,8 +466,13 @@ pub(crate) fn writable(file: &str) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// C7004 when there is nobody to ask.
-pub(crate) fn confirm(question: &str, yes: bool, settings: &Settings) -> anyhow::Result<bool> {
-    prompt::confirm(question, false, yes, settings.interactive)
+pub(crate) async fn confirm(question: &str, yes: bool, settings: &Settings) -> anyhow::Result<bool> {
+    let (question, interactive) = (question.to_owned(), settings.interactive);
+    // Locks that are held are kept while a person thinks.
+    let answer = tokio::task::spawn_blocking(move || prompt::confirm(&question, false, yes, interactive));
+    answer
+        .await
+        .context("cannot ask")?
         .map_err(|error| Problem::new(7004, Exit::Usage, error.to_string(), error.hint()).into())
 }
 

@@ -191,11 +191,10 @@ impl Run<'_> {
     }
 
     /// Shows the plan and asks; `false`: declined.
-    fn confirm(&self, plan: &Plan, facts: &OwnFacts, rehearsal: bool) -> anyhow::Result<bool> {
-        self.show(plan, facts, rehearsal);
+    async fn confirm(&self, plan: &Plan, facts: &OwnFacts) -> anyhow::Result<bool> {
+        self.show(plan, facts, false);
         let question = format!("install this on cloud {}?", self.loaded.file.cloud.name);
-        // A rehearsal touches nothing: there is nothing to confirm.
-        flow::confirm(&question, self.yes || rehearsal, self.settings)
+        flow::confirm(&question, self.yes, self.settings).await
     }
 
     /// Reports to the user, the timeline, and the run's log.
@@ -210,7 +209,8 @@ impl Run<'_> {
 
     fn rehearsed(&self, desired: &Desired, plan: &Plan, faults: Faults) -> anyhow::Result<Exit> {
         let facts = OwnFacts::new(self.loaded, &flow::version(&self.loaded.file.cloud));
-        self.confirm(plan, &facts, true)?;
+        // It touches nothing: there is nothing to confirm.
+        self.show(plan, &facts, true);
         let mut samples = Vec::new();
         for component in &self.loaded.components {
             let found = flow::samples(&component.component, &component.files)
@@ -309,7 +309,7 @@ impl Run<'_> {
             if plan.is_empty() {
                 return self.nothing_to_do(&plan, (inventories, cluster, hosts), &facts).await.map(Err);
             }
-            if !self.confirm(&plan, &facts, false)? {
+            if !self.confirm(&plan, &facts).await? {
                 self.ui.note("declined: nothing was written");
                 return Ok(Err(Exit::Failed));
             }
@@ -334,7 +334,7 @@ impl Run<'_> {
         };
         let Some(plan) = super::hosts::urgent(&runner, self.ui)? else { return Ok(Ok(runner)) };
         let facts = OwnFacts::new(self.loaded, runner.version());
-        if !self.confirm(&plan, &facts, false)? {
+        if !self.confirm(&plan, &facts).await? {
             self.ui.note("declined: nothing was written");
             return Ok(Err(Exit::Failed));
         }

@@ -305,7 +305,7 @@ async fn mend(
     for (session, script) in &fixes {
         ui.note(format!("fix     {}: {script}", session.target().name));
     }
-    let agreed = flow::confirm("apply these fixes?", yes, settings)?;
+    let agreed = flow::confirm("apply these fixes?", yes, settings).await?;
     if agreed {
         for (session, script) in fixes {
             if let Err(error) = session.must("the fix", script, &[], FIXING).await {

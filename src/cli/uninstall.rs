@@ -93,7 +93,7 @@ async fn work(
     }
     if !plan.is_empty() {
         let question = format!("take cloud {name} away from its hosts, with all data in it?");
-        let agreed = flow::confirm(&question, yes, settings)?;
+        let agreed = flow::confirm(&question, yes, settings).await?;
         if !agreed {
             ui.note("declined: nothing was removed");
             return Ok(Exit::Failed);

@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         };
         let state = if held.alive { "It may still be at work: end it first." } else { "It is dead." };
         let question = format!("the lock is held by {}. {state} Take it away?", held.by);
-        let agreed = flow::confirm(&question, args.yes, settings)?;
+        let agreed = flow::confirm(&question, args.yes, settings).await?;
         if !agreed {
             ui.note("declined: the lock is still there");
             return Ok(Exit::Failed);

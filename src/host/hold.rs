@@ -37,7 +37,10 @@ const AGAIN: Duration = Duration::from_secs(SILENCE + 5);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// How long an answer may take, beside the time that is waited for others.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// How long the end of what was at work under a lock is waited for, in seconds.
+const ENDING: u64 = 40;
 
 /// In a folder that no reboot survives.
 const FILE: &str = "/run/cozy.lock";
@@ -232,8 +235,8 @@ async fn answer(child: &mut Child) -> Option<(Answer, Lines)> {
 fn end_scripts() -> String {
     format!(
         r#"end_scripts() {{
-  tries=0
-  while [ $tries -lt 100 ]; do
+  tries=0 begun=$(date +%s)
+  while [ $(($(date +%s) - begun)) -lt 10 ]; do
     left=
     for environ in $(grep -lszxF '{MARK}' /proc/[0-9]*/environ); do
       pid=${{environ#/proc/}} pid=${{pid%/environ}}
@@ -241,7 +244,7 @@ fn end_scripts() -> String {
     done
     [ -n "$left" ] || return 0
     # Asked first, and once, so that they can take away what they were making.
-    if [ $tries = 0 ]; then kill -TERM $left; elif [ $tries -ge 20 ]; then kill -KILL $left; fi 2>/dev/null
+    if [ $tries = 0 ]; then kill -TERM $left; elif [ $(($(date +%s) - begun)) -ge 2 ]; then kill -KILL $left; fi 2>/dev/null
     tries=$((tries + 1))
     sleep 0.1
   done
@@ -254,7 +257,7 @@ fn script(holder: &str, patience: u64, mine: Option<&str>) -> String {
     let since = mine.map_or_else(String::new, |mine| {
         format!(
             "was=$(head -n 1 {FILE})
-case $was in '' | {}) ;; *) echo \"cozy-other $was\"; exit 0 ;; esac\n",
+case ${{was%, ending}} in '' | {}) ;; *) echo \"cozy-other $was\"; exit 0 ;; esac\n",
             quote(mine)
         )
     });
@@ -263,7 +266,9 @@ case $was in '' | {}) ;; *) echo \"cozy-other $was\"; exit 0 ;; esac\n",
 # Start-up files may have printed half a line.
 echo
 exec 9<>{FILE} || exit
-if ! flock -w {patience} 9; then
+# Who had it may be gone already, and what was at work for it is being ended.
+ending() {{ case $(head -n 1 {FILE}) in *', ending') ;; *) false ;; esac; }}
+if ! flock -w {patience} 9 && ! {{ ending && flock -w {ENDING} 9; }}; then
   echo \"cozy-held $(head -n 1 {FILE})\"
   exit 0
 fi
@@ -273,6 +278,7 @@ echo \"$line\" >{FILE}
 end_scripts
 echo \"cozy-holds $line\"
 while read -rt {SILENCE} _; do :; done
+echo \"$line, ending\" >{FILE}
 end_scripts",
         end_scripts(),
         quote(holder)

@@ -9,6 +9,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -26,6 +27,25 @@ pub(crate) struct Ssh {
     pub(crate) config: Option<PathBuf>,
     /// How long a connection may take.
     pub(crate) patience: Duration,
+}
+
+impl Ssh {
+    /// Whether the client knows the options of OpenSSH 8.7. `IgnoreUnknown` would tell an older one to pass over them,
+    /// and override the one in the user's configuration.
+    fn knows_sessions() -> bool {
+        static KNOWS: OnceLock<bool> = OnceLock::new();
+        *KNOWS.get_or_init(|| {
+            let said = std::process::Command::new("ssh").arg("-V").output();
+            said.is_ok_and(|said| release(&String::from_utf8_lossy(&said.stderr)) >= Some((8, 7)))
+        })
+    }
+}
+
+/// The release that a client says it is of: `OpenSSH_9.2p1 Debian-2+deb12u3, …`.
+fn release(said: &str) -> Option<(u32, u32)> {
+    let (major, rest) = said.trim().strip_prefix("OpenSSH_")?.split_once('.')?;
+    let minor: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// What the first command prints when it got all it needs.
@@ -180,10 +200,10 @@ fn command(target: &Target, ssh: &Ssh, socket: &Path, master: bool, remote: &str
     for text in ["RemoteCommand=none", "PermitLocalCommand=no", "ClearAllForwardings=yes"] {
         option(text.to_owned());
     }
-    // The client may be older than these (OpenSSH 8.7).
-    option("IgnoreUnknown=SessionType,StdinNull,ForkAfterAuthentication".to_owned());
-    for text in ["SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"] {
-        option(text.to_owned());
+    if Ssh::knows_sessions() {
+        for text in ["SessionType=default", "StdinNull=no", "ForkAfterAuthentication=no"] {
+            option(text.to_owned());
+        }
     }
     option(format!("StrictHostKeyChecking={}", if ssh.accept_new { "accept-new" } else { "yes" }));
     option(format!("ConnectTimeout={}", ssh.patience.as_secs().max(1)));
@@ -197,4 +217,19 @@ fn command(target: &Target, ssh: &Ssh, socket: &Path, master: bool, remote: &str
     }
     command.arg(remote);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_say_of_which_release_they_are() {
+        assert_eq!(release("OpenSSH_9.2p1 Debian-2+deb12u3, OpenSSL 3.0.15 3 Sep 2024\n"), Some((9, 2)));
+        assert_eq!(release("OpenSSH_10.0p2, LibreSSL 4.1.0"), Some((10, 0)));
+        assert_eq!(release("OpenSSH_8.4p1"), Some((8, 4)));
+        assert!(release("OpenSSH_8.4p1") < Some((8, 7)));
+        assert_eq!(release("dropbear"), None);
+        assert!(release("dropbear") < Some((8, 7)));
+    }
 }

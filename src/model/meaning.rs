@@ -224,6 +224,21 @@ impl Checker<'_> {
         if let Some(Err(problem)) = kubernetes.endpoint.as_deref().map(texts::endpoint) {
             self.add(1224, &["kubernetes", "endpoint"], problem, "write it like `api.example.org:6443`");
         }
+        if kubernetes.etcd.contains_key("external") {
+            let message = "etcd outside the cluster is not supported".to_owned();
+            self.add(
+                1243,
+                &["kubernetes", "etcd", "external"],
+                message,
+                "leave it out: each server has its member",
+            );
+        }
+        let local = kubernetes.etcd.get("local");
+        if local.is_some_and(|local| local.get("dataDir").is_some_and(|folder| folder != "/var/lib/etcd")) {
+            let message = "etcd keeps its data in /var/lib/etcd".to_owned();
+            let hint = "leave `dataDir` out, and mount a disk of etcd's own there";
+            self.add(1243, &["kubernetes", "etcd", "local", "dataDir"], message, hint);
+        }
     }
 
     fn host_texts(&mut self) {

@@ -7,6 +7,10 @@ use super::{Finding, Findings, Seen};
 /// How far a clock may be from the median, in seconds: certificates and leases bear no more.
 const CLOCK: i64 = 30;
 
+/// How far the hosts' clocks may be from this machine's, in seconds: kubeadm's certificates are valid from five minutes
+/// before they were made on.
+const OURS: i64 = 240;
+
 pub(super) fn check(host: &Seen, all: &[Seen]) -> Vec<Finding> {
     let mut findings = Findings::of(host);
     let facts = &host.facts;
@@ -36,7 +40,16 @@ pub(super) fn check(host: &Seen, all: &[Seen]) -> Vec<Finding> {
         );
         findings.mended_by(fix);
     }
-    let off = facts.clock_offset - median(all);
+    let common = median(all);
+    if common.abs() > OURS && all.first().is_some_and(|first| first.name == host.name) {
+        let word = if common > 0 { "ahead of" } else { "behind" };
+        let observed = format!("the hosts' are {} s {word} this machine's", common.abs());
+        let fix =
+            "the hosts' or this machine's is wrong: set it, or certificates are not valid yet".to_owned();
+        let expected = format!("within {OURS} s of this machine's");
+        findings.error("clock", ["clock".to_owned(), observed, expected, fix]);
+    }
+    let off = facts.clock_offset - common;
     if off.abs() > CLOCK {
         let observed = format!("{} s {} the others", off.abs(), if off > 0 { "ahead of" } else { "behind" });
         let fix = "set it, and keep it with chrony or systemd-timesyncd".to_owned();

@@ -34,7 +34,7 @@ systemctl restart ssh
 "#;
 
 /// What a person may have in their own configuration of ssh.
-const CONFIG: &str = "  RequestTTY force\n  RemoteCommand /bin/bash\n  ControlMaster auto\n  ControlPersist 60\n  ControlPath ~/odd-%r@%h\n  \
+const CONFIG: &str = "  IgnoreUnknown UseKeychain\n  UseKeychain yes\n  RequestTTY force\n  RemoteCommand /bin/bash\n  ControlMaster auto\n  ControlPersist 60\n  ControlPath ~/odd-%r@%h\n  \
     LocalForward 127.0.0.1:22 127.0.0.1:22\n  ExitOnForwardFailure yes\n  ForwardAgent yes\n  LogLevel DEBUG\n  SendEnv LANG LC_*\n";
 
 /// Two such hosts, as a person with such a configuration reaches them.

@@ -19,7 +19,8 @@ const FOLDERS: &str = "/etc/kubernetes /etc/containerd /etc/cozy /etc/cni/net.d 
 const SHARED: &str = "/etc/modules-load.d /etc/sysctl.d /usr/local/bin /usr/local/lib /usr/local/share /usr/lib/modules /run/netns";
 
 /// Kernel settings that the files, kubelet, kube-proxy and CNI plugins change.
-const SETTINGS: &str = "net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv4/conf/all/route_localnet \
+const SETTINGS: &str = "net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv6/conf/default/forwarding \
+    net/ipv6/conf/all/accept_ra net/ipv6/conf/default/accept_ra net/ipv4/conf/all/route_localnet \
     net/bridge/bridge-nf-call-iptables net/bridge/bridge-nf-call-ip6tables net/netfilter/nf_conntrack_max \
     net/netfilter/nf_conntrack_tcp_timeout_established net/netfilter/nf_conntrack_tcp_timeout_close_wait \
     vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys \
@@ -36,7 +37,7 @@ pub(super) fn remember() -> String {
         "set -eu
 umask 022
 mkdir -p {STATE}
-if ! [ -e {STATE}/before ]; then
+if ! grep -qx end {STATE}/before 2>/dev/null; then
   {{
     for dir in {FOLDERS} {SHARED}; do
       [ -e \"$dir\" ] && echo \"there $dir\"
@@ -56,7 +57,10 @@ if ! [ -e {STATE}/before ]; then
     done
     nft list tables 2>/dev/null | sed 's/^/firewall /'
     {{ ip -4 route; ip -6 route; }} 2>/dev/null | sed 's/^/route /; s/ *$//'
+    echo end
   }} >{STATE}/before.new || true
+  sync {STATE}/before.new
+  grep -qx end {STATE}/before.new || {{ echo 'what stands here cannot be written down: is the disk full?' >&2; exit 1; }}
   mv {STATE}/before.new {STATE}/before
 fi
 touch {STATE}/placed
@@ -107,7 +111,9 @@ pub(super) fn clean(cloud: &str, pods: &str) -> String {
 [ \"$(cat $state/host 2>/dev/null)\" = {cloud} ] || exit 0
 before=$state/before pods={pods}
 [ -e $before ] || : >$before
-there() {{ grep -qxF -- \"there $1\" $before; }}"
+# Where it is not known what was there, nothing goes but what was put there.
+grep -qx end $before && whole=yes || whole=
+there() {{ [ -z \"$whole\" ] || grep -qxF -- \"there $1\" $before; }}"
         ),
         SERVICES.to_owned(),
         MOUNTS.to_owned(),

@@ -27,6 +27,7 @@ pub(super) fn init(site: &Site<'_>, node: &Node) -> String {
         "kind": "InitConfiguration",
         "localAPIEndpoint": { "advertiseAddress": node.address, "bindPort": PORT },
         "nodeRegistration": registration(site, node),
+        "timeouts": timeouts(),
     });
     let mut documents = vec![init, cluster(site), kubelet(site)];
     documents.extend(proxy(site));
@@ -44,6 +45,7 @@ pub(super) fn join(site: &Site<'_>, node: &Node, credentials: &Credentials) -> S
             "caCertHashes": [credentials.ca],
         } },
         "nodeRegistration": registration(site, node),
+        "timeouts": timeouts(),
     });
     if node.role == Role::Server {
         document["controlPlane"] = json!({
@@ -52,6 +54,11 @@ pub(super) fn join(site: &Site<'_>, node: &Node, credentials: &Credentials) -> S
         });
     }
     join_documents(&[document])
+}
+
+/// kubeadm's own limits that slow machines exceed; a phase has another, which is longer.
+fn timeouts() -> Value {
+    json!({ "kubernetesAPICall": "4m0s", "etcdAPICall": "4m0s", "tlsBootstrap": "8m0s", "discovery": "8m0s" })
 }
 
 fn join_documents(documents: &[Value]) -> String {

@@ -101,6 +101,15 @@ pub(super) fn all(site: &Site<'_>, node: &Node) -> Vec<TextFile> {
         settings
             .push_str("net.bridge.bridge-nf-call-iptables = 1\nnet.bridge.bridge-nf-call-ip6tables = 1\n");
     }
+    // kubeadm wants it where anything in the cluster has an IPv6 address. A host that forwards takes its default route
+    // from no router any more, unless it is told to.
+    let network = &site.cloud.network;
+    if [&network.pods, &network.services, &node.address].iter().any(|text| text.contains(':')) {
+        settings.push_str(
+            "net.ipv6.conf.all.forwarding = 1\nnet.ipv6.conf.default.forwarding = 1\nnet.ipv6.conf.all.accept_ra = 2\n\
+             net.ipv6.conf.default.accept_ra = 2\n",
+        );
+    }
     let mut servers = String::new();
     for server in site.servers() {
         let _ = writeln!(servers, "{}", authority(&server.address));

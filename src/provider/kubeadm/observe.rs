@@ -93,11 +93,19 @@ impl Runner {
         let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
         same_version(nodes, &found, &version).map_err(|error| Refusal::Plan(vec![error]))?;
         let leavers = leavers.into_iter().collect::<Result<Vec<_>, _>>()?;
+        // While API servers let nobody in, or do not answer, nobody can be asked who is in the cluster: that is mended
+        // first, and then it is looked again.
+        let broken = found.iter().any(|found| found.renewal.is_urgent() || found.silent);
+        let leavers = if broken { Vec::new() } else { leavers };
         let strangers = steps::strangers(nodes, &found);
         if !strangers.is_empty() {
             return Err(Refusal::Plan(strangers));
         }
-        let membership = membership(nodes, sessions, &found, &leavers).await?;
+        let membership = if broken {
+            Membership::default()
+        } else {
+            membership(nodes, sessions, &found, &leavers).await?
+        };
         let staying = servers(nodes, &found).any(|(_, found)| found.joined);
         let departures = Departures {
             leaving: leaving(cloud.name.as_str(), &leavers, &membership, staying)
@@ -112,7 +120,7 @@ impl Runner {
             .zip(&found)
             .map(|(node, found)| node.role == Role::Server && found.is_to_join())
             .collect();
-        if staying {
+        if staying && !broken {
             allowed.check(&membership, &names, &joins).map_err(|error| Refusal::Plan(vec![error]))?;
         }
         let planned = steps::steps(nodes, wanted.clone(), &found, allowed);

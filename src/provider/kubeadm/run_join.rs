@@ -19,12 +19,32 @@ impl Runner {
         planned: &Planned,
         say: &dyn Fn(String),
     ) -> Result<(), HostError> {
-        let is = session.sh("looking for a join", &scripts::joining()).await?;
         let Some((_, leader, _)) = self.leader() else { return Ok(()) };
-        if is.trim().is_empty() {
-            // The host may have been away in the middle of an earlier try of this very run.
+        match self.try_join((node, session), leader, planned, say).await {
+            // On a slow machine the patience of kubeadm with etcd, 40 s that nothing changes, may be too short. And one
+            // that was at work already may have been another run's.
+            Err(HostError { trouble: Trouble::Failed { what, detail, .. }, .. }) if what == "phase join" => {
+                say(format!("it failed, and is done once more: {detail}"));
+                self.try_join((node, session), leader, planned, say).await
+            }
+            tried => tried,
+        }
+    }
+
+    async fn try_join(
+        &self,
+        (node, session): (&Node, &Session),
+        leader: &Session,
+        planned: &Planned,
+        say: &dyn Fn(String),
+    ) -> Result<(), HostError> {
+        let is = session.sh("looking for a join", &scripts::joining()).await?;
+        let is = is.trim();
+        if !matches!(is, "working" | "joined") {
+            // The host may have been away in the middle of an earlier try of this very run, or of another's that was
+            // at work when this one looked.
             let again = !self.joins.borrow_mut().insert(node.name.clone());
-            if again || planned.clear || !planned.former.is_empty() {
+            if is == "begun" || again || planned.clear || !planned.former.is_empty() {
                 clear(node, session, leader, say).await?;
             }
             if planned.upload {
@@ -83,7 +103,7 @@ async fn clear(
         let former: Vec<String> = former.into_iter().map(|member| member.id.clone()).collect();
         take_out(leader, &former, say).await?;
     }
-    session.must("clearing what a join left", scripts::CLEAR, &[], PHASE).await?;
+    session.must("clearing what a join left", &scripts::clear(), &[], PHASE).await?;
     // Its kubelet would have brought it back before.
     let script = scripts::delete_node(&node.name);
     soon(leader, "removing the node of a former life", &script).await.map(drop)

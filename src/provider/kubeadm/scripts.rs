@@ -40,7 +40,8 @@ BEGIN {{ while ((getline line <\"{DIGESTS}\") > 0) {{ at = index(line, \" \"); k
   if ($0 in known) print known[$0] \"  \" path
   else print path | \"while read -r path; do sha256sum -- \\\"$path\\\"; done\" }}'
 for unit in containerd cozy-proxy kubelet; do systemctl is-active -q $unit && echo \"active $unit\"; done
-for unit in cozy-init cozy-join; do systemctl is-active -q $unit && echo \"working $unit\"; done
+{STATE_OF}
+for unit in cozy-init cozy-join; do [ \"$(state_of $unit)\" = working ] && echo \"working $unit\"; done
 [ -e {JOINED} ] && {{
   echo \"joined $(cat {JOINED})\"
   /usr/local/bin/cozy host certificates 2>/dev/null | sed 's/^/ends /'
@@ -130,21 +131,39 @@ pub(super) fn import(archive: &str) -> String {
 
 /// Clears what a phase left that was killed, whatever moment that was. kubeadm takes away no data of an etcd whose
 /// manifest is gone already, and asks the API server for a minute if it knows one.
-pub(super) const CLEAR: &str = "rm -f /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf
+const CLEAR: &str = "rm -f /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf
 timeout 300 kubeadm reset --force --kubeconfig /etc/kubernetes/admin.conf --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1 || true
 rm -rf /etc/kubernetes/manifests /etc/kubernetes/pki /etc/kubernetes/*.conf
 if [ -d /var/lib/etcd ]; then find /var/lib/etcd -mindepth 1 -delete; fi";
 
-/// Begins a phase that brings a host into a cluster.
-fn begin() -> String {
+/// Clears what a join left. Only for hosts that etcd does not have as a member any more.
+pub(super) fn clear() -> String {
+    format!("{CLEAR}\nrm -f {BEGUN}")
+}
+
+/// Whether a phase began on a host that does not belong to the cluster.
+fn begun() -> String {
     format!(
-        "if [ -e {BEGUN} ] || [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || \
-  [ -e /etc/kubernetes/manifests ]; then
-  {CLEAR}
-fi
-touch {BEGUN}"
+        "[ -e {BEGUN} ] || [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/bootstrap-kubelet.conf ] || \
+  [ -e /etc/kubernetes/manifests ]"
     )
 }
+
+/// Begins a phase that brings a host into a cluster. `left` is done about what another one left.
+fn begin(left: &str) -> String {
+    // A disk of etcd's own is not empty when it is new, and kubeadm insists on that.
+    format!(
+        "if {}; then
+  {left}
+fi
+rmdir /var/lib/etcd/lost+found 2>/dev/null || true
+touch {BEGUN}",
+        begun()
+    )
+}
+
+/// A script never clears what may be a voter of etcd: who lets the host join takes it out of etcd first.
+const LEFT: &str = "echo 'what an interrupted join left is still here' >&2\n  exit 1";
 
 /// The kubelet of a server asks all API servers, not only its own.
 fn local_endpoint() -> String {
@@ -160,7 +179,7 @@ pub(super) fn init(node: &Node, settings: &Settings) -> String {
         "set -eu
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export PATH
 {}
-if ! [ -e {ENCRYPTION}/config.yaml ]; then
+if ! [ -s {ENCRYPTION}/config.yaml ]; then
   umask 077
   mkdir -p {ENCRYPTION}
   key=$(head -c 32 /dev/urandom | base64 -w 0)
@@ -168,6 +187,7 @@ if ! [ -e {ENCRYPTION}/config.yaml ]; then
 {{\"apiVersion\":\"apiserver.config.k8s.io/v1\",\"kind\":\"EncryptionConfiguration\",\"resources\":[{{\"resources\":[\"secrets\"],\
 \"providers\":[{{\"secretbox\":{{\"keys\":[{{\"name\":\"cozy\",\"secret\":\"$key\"}}]}}}},{{\"identity\":{{}}}}]}}]}}
 END
+  sync {ENCRYPTION}/config.yaml.new
   mv {ENCRYPTION}/config.yaml.new {ENCRYPTION}/config.yaml
   umask 022
 fi
@@ -175,7 +195,7 @@ kubeadm init --skip-token-print --config {STATE}/kubeadm.json
 {}
 {}
 {}",
-        begin(),
+        begin(CLEAR),
         local_endpoint(),
         ready(),
         joined(node, settings)
@@ -245,7 +265,7 @@ trap 'rm -f {STATE}/join.json' EXIT
 kubeadm join --config {STATE}/join.json
 {after}
 {}",
-        begin(),
+        begin(LEFT),
         joined(node, settings)
     )
 }
@@ -466,10 +486,14 @@ printf '%s\\n' \"$said\""
     )
 }
 
-/// Prints what a host is that is to join: at it, or done with it; else nothing.
+/// Prints what a host is that is to join: at it, done with it, or left in the middle; else nothing.
 pub(super) fn joining() -> String {
     format!(
-        "if systemctl is-active -q cozy-join; then echo working; elif [ -e {JOINED} ]; then echo joined; fi"
+        "{STATE_OF}
+if [ \"$(state_of cozy-join)\" = working ]; then echo working
+elif [ -e {JOINED} ]; then echo joined
+elif {}; then echo begun; fi",
+        begun()
     )
 }
 
@@ -506,7 +530,10 @@ pub(super) fn credentials(role: Role) -> String {
 umask 077
 trap 'rm -f {STATE}/upload.json' EXIT
 trap 'exit 143' TERM
-sed '0,/\"kind\": \"InitConfiguration\"/s//\"certificateKey\": \"'$key'\", &/' {STATE}/kubeadm.json >{STATE}/upload.json
+# Not as an argument: anybody on the host can read those.
+sed -f - {STATE}/kubeadm.json >{STATE}/upload.json <<END
+0,/\"kind\": \"InitConfiguration\"/s//\"certificateKey\": \"$key\", \\&/
+END
 kubeadm init phase upload-certs --upload-certs --config {STATE}/upload.json >/dev/null
 echo \"key=$key\"
 "
@@ -522,6 +549,19 @@ echo \"$line\" | sed -n 's/.*--discovery-token-ca-cert-hash \\([^ ]*\\).*/ca=\\1
     )
 }
 
+/// A function of the shell: whether a unit is at work, also while it starts or ends. A system that is too busy to say
+/// is asked again.
+const STATE_OF: &str = "state_of() {
+  [ -d /run/systemd/system ] || return 0
+  while :; do
+    case $(systemctl show -p ActiveState --value $1 2>/dev/null) in
+      inactive | failed) return ;;
+      ?*) echo working; return ;;
+    esac
+    sleep 0.2
+  done
+}";
+
 /// Starts a phase as a transient unit, unless it is at work, and waits for its end.
 /// Its script is in place. Prints the end of what it said; its status is the phase's.
 /// A join that has ended well since it was looked for is not begun again: it would
@@ -533,16 +573,19 @@ pub(super) fn phase(name: &str) -> String {
         "unit=cozy-{name} base={STATE}/phases/{name}
 # Scripts and what they said are nobody else's.
 chmod 0700 {STATE}/phases
+{STATE_OF}
 await() {{
-  pid=$(systemctl show -p MainPID --value $unit)
-  [ \"$pid\" = 0 ] || tail --pid=\"$pid\" -s 0.1 -f /dev/null
+  while [ \"$(state_of $unit)\" = working ]; do
+    pid=$(systemctl show -p MainPID --value $unit)
+    case $pid in '' | 0) sleep 0.1 ;; *) tail --pid=\"$pid\" -s 0.1 -f /dev/null ;; esac
+  done
 }}
-if ! {joins} && systemctl is-active -q $unit; then
+if ! {joins} && [ \"$(state_of $unit)\" = working ]; then
   await
   # Nothing of it runs any more; this waits until its name is free.
   systemctl stop $unit 2>/dev/null
 fi
-if ! systemctl is-active -q $unit; then
+if [ \"$(state_of $unit)\" != working ]; then
   if {joins} && [ -e {JOINED} ]; then exit 0; fi
   rm -f $base.status
   systemctl reset-failed $unit 2>/dev/null

@@ -340,7 +340,7 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::joining(),
         scripts::soon(&scripts::membership(), 60),
         scripts::unsettled(&[files::Service::Kubelet]),
-        scripts::CLEAR.to_owned(),
+        scripts::clear(),
         clean::remember(),
         scripts::settled(true, true),
         scripts::answers(),
@@ -388,6 +388,66 @@ fn files_are_read_again_only_when_they_changed() {
     assert_eq!(found.digest(&names[1]), Some(&*Digest::of(b"CHANGED").to_string()));
     assert_eq!(found.digest(&names[2]), Some(&*Digest::of(b"new it's").to_string()));
     assert_eq!(found.digest(&names[3]), None);
+}
+
+#[test]
+fn no_script_clears_what_may_be_a_voter_of_etcd() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let run = |script: &str| {
+        let places = [
+            ("/etc/kubernetes", "etc"),
+            ("/var/lib/etcd", "etcd"),
+            ("/var/lib/cozy", "cozy"),
+            ("/usr/local/sbin", "bin"),
+        ];
+        let script = places.iter().fold(script.to_owned(), |script, (place, name)| {
+            script.replace(place, path(name).to_str().unwrap())
+        });
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    for name in ["etc", "etcd/member", "cozy", "bin"] {
+        fs_err::create_dir_all(path(name)).unwrap();
+    }
+    let called = path("called");
+    fs_err::write(path("bin/kubeadm"), format!("#!/bin/sh\ntouch {}\nexit 1\n", called.display())).unwrap();
+    fs_err::set_permissions(path("bin/kubeadm"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
+    let join = scripts::join(&nodes[1], &super::settings::Settings::of(&site, &nodes[1]));
+    fs_err::write(path("etc/kubelet.conf"), "").unwrap();
+    assert_eq!(run(&scripts::joining()), (true, "begun\n".to_owned()));
+    assert_eq!(run(&join), (false, String::new()));
+    assert!(!called.exists() && path("etcd/member").exists());
+    // Nothing was left: kubeadm is begun.
+    fs_err::remove_file(path("etc/kubelet.conf")).unwrap();
+    assert_eq!(run(&scripts::joining()), (true, String::new()));
+    assert_eq!(run(&join), (false, String::new()));
+    assert!(called.exists());
+}
+
+#[test]
+fn what_was_written_down_of_a_host_counts_only_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = folder.path().join("before");
+    let remember = clean::remember().replace("/var/lib/cozy", folder.path().to_str().unwrap());
+    let run = || {
+        let done = std::process::Command::new("sh")
+            .args(["-c", &remember])
+            .stdin(std::process::Stdio::null())
+            .status();
+        assert!(done.unwrap().success());
+        fs_err::read_to_string(&before).unwrap()
+    };
+    // The disk was full, or the power went.
+    fs_err::write(&before, "there /cut off").unwrap();
+    let whole = run();
+    assert!(whole.contains("there /usr/local/bin\n") && whole.ends_with("\nend\n"), "{whole}");
+    fs_err::write(&before, "there /else\nend\n").unwrap();
+    assert_eq!(run(), "there /else\nend\n");
 }
 
 #[test]
