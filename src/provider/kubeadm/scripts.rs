@@ -532,7 +532,7 @@ trap 'rm -f {STATE}/upload.json' EXIT
 trap 'exit 143' TERM
 # Not as an argument: anybody on the host can read those.
 sed -f - {STATE}/kubeadm.json >{STATE}/upload.json <<END
-0,/\"kind\": \"InitConfiguration\"/s//\"certificateKey\": \"$key\", \\&/
+0,/\"kind\": \"InitConfiguration\"/s//\"certificateKey\": \"$key\", &/
 END
 kubeadm init phase upload-certs --upload-certs --config {STATE}/upload.json >/dev/null
 echo \"key=$key\"

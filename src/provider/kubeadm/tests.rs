@@ -430,6 +430,38 @@ fn no_script_clears_what_may_be_a_voter_of_etcd() {
 }
 
 #[test]
+fn what_a_join_needs_is_made_on_a_server_with_its_own_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs_err::write(
+        path("kubeadm"),
+        "#!/bin/sh
+case $1$2 in
+  certscertificate-key) echo 0123 ;;
+  initphase) cp \"$6\" \"${0%/*}/given\" ;;
+  tokencreate) echo 'kubeadm join a:1 --token t0.k --discovery-token-ca-cert-hash sha256:ca' ;;
+esac
+",
+    )
+    .unwrap();
+    fs_err::set_permissions(path("kubeadm"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
+    fs_err::write(path("kubeadm.json"), super::documents::init(&site, &nodes[0])).unwrap();
+    let script = scripts::credentials(Role::Server).replace("/var/lib/cozy", folder.path().to_str().unwrap());
+    let way = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let output = std::process::Command::new("sh").args(["-c", &script]).env("PATH", way).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "key=0123\ntoken=t0.k\nca=sha256:ca\n");
+    let given = fs_err::read_to_string(path("given")).unwrap();
+    let documents = given.split("---\n").map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap());
+    let init = documents.into_iter().next().unwrap();
+    assert_eq!((&init["certificateKey"], &init["kind"]), (&json!("0123"), &json!("InitConfiguration")));
+    // It is a secret, and was for kubeadm alone.
+    assert!(!path("upload.json").exists());
+}
+
+#[test]
 fn what_was_written_down_of_a_host_counts_only_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let before = folder.path().join("before");
