@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
 use futures::future;
 use serde_json::json;
 
 use super::artefacts;
 use super::flow::{self, Loaded};
+use super::signals;
 use crate::error::{Exit, Problem};
 use crate::host::{Facts, HostError, Session, Ssh, Target, Trouble};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::finding::Level;
 use crate::preflight::{self, CHECKS, Finding, Seen, Wanted};
-use crate::settings::Settings;
+use crate::settings::{Settings, Switch};
 use crate::ui::{Format, Ui, preflight as draw};
 
 /// How long a connection may take.
@@ -31,7 +31,7 @@ pub(super) struct Args {
     #[arg(long)]
     fix: bool,
     /// Do not ask
-    #[arg(long, env = "COZY_YES", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "COZY_YES", value_parser = Switch)]
     yes: bool,
     #[command(flatten)]
     hosts: HostArgs,
@@ -44,7 +44,7 @@ pub(super) struct HostArgs {
     #[arg(long, value_name = "NAME", env = "COZY_SKIP_CHECK", value_delimiter = ',')]
     skip_check: Vec<String>,
     /// Take the SSH keys of hosts that are not known yet, and store them
-    #[arg(long, env = "COZY_ACCEPT_NEW_HOST_KEYS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "COZY_ACCEPT_NEW_HOST_KEYS", value_parser = Switch)]
     accept_new_host_keys: bool,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct HostArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct WorkArgs {
     /// Take hosts with `state: removed` out of the cluster, and clean them
-    #[arg(long, env = "COZY_REMOVE_HOSTS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "COZY_REMOVE_HOSTS", value_parser = Switch)]
     pub(super) remove_hosts: bool,
     #[command(flatten)]
     pub(super) look: HostArgs,
@@ -85,14 +85,15 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if loaded.file.cloud.kubernetes.provider == Provider::Existing {
         return existing(args, &mut loaded, settings, ui);
     }
-    flow::runtime()?.block_on(async {
+    let work = async {
         let (mut found, sessions) = look(&args.hosts, &loaded, settings).await?;
         if args.fix && mend(&found, &sessions, args.yes, settings, ui).await? {
             (found, _) = look(&args.hosts, &loaded, settings).await?;
         }
         print(&found, &loaded, ui)?;
         Ok(if found.passes() { Exit::Done } else { Exit::Preflight })
-    })
+    };
+    flow::runtime()?.block_on(signals::or_stop(work)).unwrap_or_else(Ok)
 }
 
 /// Looks at a cluster that others made. There is nothing that cozy would mend there.
@@ -105,7 +106,11 @@ fn existing(args: &Args, loaded: &mut Loaded, settings: &Settings, ui: &Ui) -> a
     if let Err(signal) = artefacts::attach(loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy preflight", ui));
     }
-    let mut findings = flow::runtime()?.block_on(super::existing::look(loaded, settings))?;
+    let looked = flow::runtime()?.block_on(signals::or_stop(super::existing::look(loaded, settings)));
+    let mut findings = match looked {
+        Ok(found) => found?,
+        Err(exit) => return Ok(exit),
+    };
     let skipped = leave_out(&mut findings, &skip);
     let found = Found { findings, skipped, ..Found::default() };
     print(&found, loaded, ui)?;

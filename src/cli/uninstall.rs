@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
 use futures::FutureExt as _;
 use futures::future;
 
@@ -15,10 +14,10 @@ use super::signals;
 use crate::error::{Exit, Problem};
 use crate::execute::run::{self, Options, Shared};
 use crate::host::{Session, Target};
-use crate::model::cloud::{HostState, Provider};
+use crate::model::cloud::{Cloud, HostState, Provider};
 use crate::plan::planner::{self, Desired, Observed};
 use crate::provider::kubeadm::Cleaner;
-use crate::settings::Settings;
+use crate::settings::{Settings, Switch};
 use crate::ui::{Format, Ui, plan as draw};
 
 /// Flags of `cozy uninstall`.
@@ -28,7 +27,7 @@ pub(super) struct Args {
     #[arg(long)]
     hosts: bool,
     /// Do not ask
-    #[arg(long, env = "COZY_YES", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "COZY_YES", value_parser = Switch)]
     yes: bool,
     #[command(flatten)]
     reach: HostArgs,
@@ -56,15 +55,8 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     flow::runtime()?.block_on(work(reach, yes, &loaded, settings, ui))
 }
 
-async fn work(
-    reach: &HostArgs,
-    yes: bool,
-    loaded: &Loaded,
-    settings: &Settings,
-    ui: &Ui,
-) -> anyhow::Result<Exit> {
-    let cloud = &loaded.file.cloud;
-    let name = cloud.name.as_str();
+/// The hosts of a cloud, held and ready to be cleaned.
+async fn reached(reach: &HostArgs, cloud: &Cloud, settings: &Settings, ui: &Ui) -> anyhow::Result<Cleaner> {
     let ssh = preflight::ssh(reach, settings);
     let opened =
         future::join_all(cloud.hosts.iter().map(|host| Session::open(Target::new(host), &ssh))).await;
@@ -84,9 +76,25 @@ async fn work(
         return Err(hosts::silent(&silent));
     }
     hosts::hold(&sessions, "cozy uninstall", Duration::ZERO).await?;
-    let cleaner = Cleaner::new(cloud, sessions).await.map_err(|error| hosts::host(&error))?;
+    Cleaner::new(cloud, sessions).await.map_err(|error| hosts::host(&error))
+}
+
+async fn work(
+    reach: &HostArgs,
+    yes: bool,
+    loaded: &Loaded,
+    settings: &Settings,
+    ui: &Ui,
+) -> anyhow::Result<Exit> {
+    let cloud = &loaded.file.cloud;
+    let name = cloud.name.as_str();
+    let cleaner = match signals::or_stop(reached(reach, cloud, settings, ui)).await {
+        Ok(cleaner) => cleaner?,
+        Err(exit) => return Ok(exit),
+    };
     let desired = Desired { hosts: cleaner.steps(), ..Desired::default() };
-    let plan = planner::plan(&desired, &Observed::nothing(false)).map_err(flow::no_plan)?;
+    let plan =
+        planner::plan(&desired, &Observed::nothing(false)).map_err(|errors| flow::no_plan(errors, &[]))?;
     let facts = OwnFacts::new(loaded, &flow::version(cloud));
     if ui.format() == Format::Text {
         ui.note(draw::plan_text(&plan, &facts.borrow(false), ui.width()).trim_end());

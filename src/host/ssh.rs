@@ -6,10 +6,11 @@
 //! command reads standard input: when cozy ends, however it ends, the pipe
 //! closes, the command ends, and the connection with it.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -57,6 +58,37 @@ const LOGIN: Duration = Duration::from_secs(60);
 /// ssh's own exit status, for all that goes wrong before the command.
 const OWN: i32 = 255;
 
+/// Where the folders of control sockets are.
+const SOCKETS: &str = "/tmp";
+
+/// Folders of runs that are gone are looked for once.
+static SWEPT: Once = Once::new();
+
+/// How the names of a process's folders begin. Its number means nothing without the namespace that it is of (`pid_namespaces(7)`).
+fn own(process: u32) -> String {
+    let namespace = fs_err::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
+    format!("cozy-{namespace}-{process}-")
+}
+
+/// Removes what runs left behind that were killed.
+fn sweep() {
+    let Ok(me) = fs_err::metadata("/proc/self") else { return };
+    for entry in fs_err::read_dir(SOCKETS).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.split('-').nth(2)?.parse::<u32>().ok());
+        let Some(process) = process.filter(|process| is_of(&name, *process)) else { continue };
+        // `DirEntry::metadata` follows no links.
+        let mine = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == me.uid());
+        if mine && !Path::new("/proc").join(process.to_string()).exists() {
+            let _ = fs_err::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn is_of(name: &OsStr, process: u32) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(&own(process)))
+}
+
 /// An open connection that further commands use.
 pub(crate) struct Master {
     ssh: Ssh,
@@ -76,7 +108,9 @@ impl Master {
         let fail = |trouble| HostError::new(target, trouble);
         let start = |error: std::io::Error| fail(Trouble::NoClient(error.to_string()));
         // In /tmp, because a socket's path may have 108 bytes at most (unix(7)), of which ssh takes 17.
-        let folder = tempfile::Builder::new().prefix("cozy-").tempdir_in("/tmp").map_err(start)?;
+        SWEPT.call_once(sweep);
+        let folder =
+            tempfile::Builder::new().prefix(&own(std::process::id())).tempdir_in(SOCKETS).map_err(start)?;
         // Without quotes, backslashes and line breaks within: any login shell gives it on as it is.
         let script = format!(
             "LC_ALL=C; export LC_ALL; \
