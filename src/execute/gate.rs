@@ -167,12 +167,12 @@ async fn judge(
         if now >= deadline {
             return Err(not_ready(shared, id, &reason, started).await);
         }
-        let current = (id.clone(), reason);
+        let current = (id.clone(), without_generated(&reason));
         if shown.as_ref() != Some(&current) {
             shared.report(EventKind::Waiting {
                 step: step.id.clone(),
-                object: current.0.to_string(),
-                reason: current.1.clone(),
+                object: id.to_string(),
+                reason,
                 remaining: bench.count_open(),
                 soft_failure: soft,
             });
@@ -180,6 +180,31 @@ async fn judge(
         }
         bench.turn(deadline).await;
     }
+}
+
+/// A reason with `*` in the place of what Kubernetes adds to names that it makes up: each try has another pod's name, and
+/// is the same wait.
+fn without_generated(reason: &str) -> String {
+    let mut text = String::with_capacity(reason.len());
+    for word in reason.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '-') {
+        let end = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()).len();
+        let (mut name, rest) = word.split_at(end);
+        let mut made_up = 0;
+        while let Some((stem, _)) = name.rsplit_once('-').filter(|(_, last)| is_generated(last)) {
+            (name, made_up) = (stem, made_up + 1);
+        }
+        text.push_str(name);
+        text.push_str(&"-*".repeat(made_up));
+        text.push_str(rest);
+    }
+    text
+}
+
+/// Whether a part of a name was made up: five characters, or the eight to ten of a template's hash, of those that
+/// Kubernetes takes (`k8s.io/apimachinery/pkg/util/rand`: no vowels, and nothing that looks like another).
+fn is_generated(part: &str) -> bool {
+    matches!(part.len(), 5 | 8..=10)
+        && part.bytes().all(|byte| b"bcdfghjklmnpqrstvwxz2456789".contains(&byte))
 }
 
 /// A gate that cannot be evaluated, on this object or on any.
@@ -223,5 +248,21 @@ async fn not_ready(shared: &Shared<'_>, id: &ObjectId, reason: &str, started: In
         message: format!("not ready after {took} (gate: {id})"),
         chain: diagnosis.chain,
         hint: Some(format!("{fix}; then run the same command again")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_that_differ_in_made_up_names_only_are_the_same() {
+        for (reason, masked) in [
+            ("pods \"x-557r5b4prg-wldg5\" is forbidden", "pods \"x-*-*\" is forbidden"),
+            ("pods \"x-557r5b4prg-zzz22\" is forbidden", "pods \"x-*-*\" is forbidden"),
+            ("pod web-0 of cert-manager, 1 of 3", "pod web-0 of cert-manager, 1 of 3"),
+        ] {
+            assert_eq!(without_generated(reason), masked);
+        }
     }
 }

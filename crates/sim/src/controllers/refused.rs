@@ -8,6 +8,11 @@ use super::trouble::warn_of_refusal;
 use super::{Objects, work};
 use crate::json as tree;
 
+/// The first pause between two tries, and the longest: each is twice as long as the one before
+/// (`DefaultTypedControllerRateLimiter` of client-go, which begins with milliseconds).
+const FIRST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(1000);
+
 /// Makes a pod of a workload, of which `owner` is its controller; `None`: it is not wanted any more, or there already.
 pub(super) async fn create(
     objects: &Objects<'_>,
@@ -15,6 +20,7 @@ pub(super) async fn create(
     pod: &Value,
 ) -> Option<Value> {
     let mut said = None;
+    let mut pause = FIRST;
     loop {
         match objects.create("v1", "Pod", "pods", pod).await {
             Ok(made) => {
@@ -33,7 +39,8 @@ pub(super) async fn create(
             }
             Err(_) => {}
         }
-        work(Duration::from_secs(1)).await;
+        work(pause).await;
+        pause = (pause * 2).min(LONGEST);
     }
 }
 
