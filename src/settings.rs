@@ -1,12 +1,14 @@
 //! Flags and environment become [`Settings`] once; nothing else reads the
 //! environment.
 
+use std::ffi::OsStr;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
-use clap::{Args, ValueEnum};
+use clap::builder::{Resettable, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::{Arg, Args, Command, ValueEnum};
 
 use crate::cluster::lease::{Holder, Liveness};
 use crate::model::duration::Span;
@@ -33,7 +35,7 @@ pub(crate) struct GlobalArgs {
     #[arg(short, long, global = true, value_name = "FORMAT", default_value = "text", env = "COZY_OUTPUT")]
     output: Output,
     /// Never ask: what needs an answer is an error that names its flag
-    #[arg(long, global = true, env = "COZY_NO_INPUT", value_parser = FalseyValueParser::new())]
+    #[arg(long, global = true, env = "COZY_NO_INPUT", value_parser = Switch)]
     no_input: bool,
     /// Requests in flight at most
     #[arg(long, global = true, value_name = "N", default_value_t = 32, env = "COZY_CONCURRENCY",
@@ -43,10 +45,10 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto", env = "COZY_COLOR")]
     color: When,
     /// Say only what is wrong
-    #[arg(short, long, global = true, env = "COZY_QUIET", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "COZY_QUIET", value_parser = Switch)]
     quiet: bool,
     /// Say more
-    #[arg(short, long, global = true, env = "COZY_VERBOSE", value_parser = FalseyValueParser::new())]
+    #[arg(short, long, global = true, env = "COZY_VERBOSE", value_parser = Switch)]
     verbose: bool,
 }
 
@@ -188,6 +190,40 @@ impl From<GlobalArgs> for Settings {
     }
 }
 
+/// The value of a flag that is there or not, as its variable has it: the words that people use for yes and no.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Switch;
+
+impl TypedValueParser for Switch {
+    type Value = bool;
+
+    fn parse_ref(&self, command: &Command, arg: Option<&Arg>, value: &OsStr) -> Result<bool, clap::Error> {
+        match value.to_string_lossy().to_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Ok(true),
+            "false" | "no" | "off" | "0" => Ok(false),
+            _ => {
+                let variable = arg.and_then(Arg::get_env).map(OsStr::to_string_lossy).unwrap_or_default();
+                let message = format!(
+                    "the variable `{variable}` is `{}`, which is neither yes nor no: write `true` or `false`",
+                    value.to_string_lossy()
+                );
+                Err(clap::Error::raw(ErrorKind::InvalidValue, message).with_cmd(command))
+            }
+        }
+    }
+}
+
+/// The command line without variables that are empty: those mean the same as none at all.
+#[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
+pub(crate) fn without_empty(command: Command) -> Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let command = command.mut_args(|arg| match arg.get_env() {
+        Some(name) if is_empty(name) => arg.env(Resettable::Reset),
+        Some(_) | None => arg,
+    });
+    command.mut_subcommands(without_empty)
+}
+
 /// A duration as a flag's value; none at all is a slip.
 pub(crate) fn span(text: &str) -> Result<Duration, String> {
     match text.parse::<Span>() {
@@ -210,7 +246,12 @@ impl Settings {
         let kubeconfig = self.kubeconfig.iter().map(|path| ("kubeconfig", path.display().to_string()));
         let context = self.context.iter().map(|name| ("context", name.clone()));
         let flags = file.into_iter().chain(catalogues).chain(kubeconfig).chain(context);
-        flags.map(|(name, value)| format!(" --{name} {}", quoted(&value))).collect::<Vec<_>>().concat()
+        let said = flags.map(|(name, value)| match (name, value.as_str()) {
+            // A shell gives it once more what stdin gave.
+            ("file", "-") => " --file - < FILE".to_owned(),
+            _ => format!(" --{name} {}", quoted(&value)),
+        });
+        said.collect()
     }
 }
 

@@ -32,7 +32,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use serde_json::json;
 
 use crate::error::Exit;
-use crate::settings::{GlobalArgs, Settings};
+use crate::settings::{self, GlobalArgs, Settings};
 use crate::ui::{Format, Ui};
 
 /// Turns fresh Linux servers into a cloud: one binary, one file, one command
@@ -41,7 +41,6 @@ use crate::ui::{Format, Ui};
     name = "cozy",
     version,
     max_term_width = 100,
-    disable_help_subcommand = true,
     after_help = "Exit codes: 0 done · 1 failed or declined · 2 wrong use or invalid input · 3 changes pending · \
         4 preflight failed · 5 unhealthy or not ready in time · 6 locked · 130 SIGINT · 143 SIGTERM"
 )]
@@ -98,7 +97,7 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> Exit {
-    let command = Cli::command();
+    let command = settings::without_empty(Cli::command());
     let overview = help::overview(&command);
     let parsed = command.override_help(overview).try_get_matches();
     let cli = match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {

@@ -1,18 +1,17 @@
 //! `cozy unlock`: takes the lock away from a run that is dead.
 
-use clap::builder::FalseyValueParser;
 use serde_json::json;
 
 use super::flow;
 use crate::error::{Exit, Problem};
-use crate::settings::{Settings, ThisMachine};
+use crate::settings::{Settings, Switch, ThisMachine};
 use crate::ui::{Format, Ui};
 
 /// Flags of `cozy unlock`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Do not ask
-    #[arg(long, env = "COZY_YES", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "COZY_YES", value_parser = Switch)]
     yes: bool,
 }
 
