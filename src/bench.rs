@@ -161,6 +161,7 @@ pub fn render_and_plan(input: &Input) -> Planned {
         autoscaled: BTreeSet::new(),
         allowed: Allowed::default(),
         load_balancer_pool: true,
+        unwanted: std::collections::BTreeSet::new(),
     };
     let plan = plan(&desired, &Observed::default()).expect("a constant cloud has a plan");
     Planned { plan, desired }

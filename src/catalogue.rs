@@ -31,6 +31,15 @@ pub(crate) enum CatalogueError {
         #[source]
         source: io::Error,
     },
+    /// A file or folder of a cloud's own component cannot be read.
+    #[error("cannot read the component at `{path}`")]
+    ReadComponent {
+        /// The component's folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// It is no catalogue.
     #[error("`{path}` is no catalogue: it has no files in `templates/` or `bundles/`")]
     Empty {
@@ -55,7 +64,13 @@ pub(crate) enum CatalogueError {
         /// The file.
         path: PathBuf,
     },
-    /// A link, a socket, a pipe: it may lead anywhere.
+    /// A link: it may lead anywhere.
+    #[error("`{path}` is a link: a catalogue holds its own files")]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// A socket, a pipe, a device.
     #[error("`{path}` is neither a file nor a folder: a catalogue holds its own files")]
     NoFile {
         /// What it is.
@@ -114,7 +129,10 @@ pub(crate) fn lock_path(overlays: &[PathBuf], bundle: &BundleName) -> Option<Pat
 /// Lays one component's folder over `files`.
 pub(crate) fn component(name: &ComponentName, path: &Path, files: &mut Files) -> Result<(), CatalogueError> {
     let mut found = Files::new();
-    walk(path, path, &format!("templates/{name}"), &mut found)?;
+    walk(path, path, &format!("templates/{name}"), &mut found).map_err(|error| match error {
+        CatalogueError::Read { path, source } => CatalogueError::ReadComponent { path, source },
+        other => other,
+    })?;
     if found.is_empty() {
         return Err(CatalogueError::NoComponent { path: path.to_owned() });
     }
@@ -158,7 +176,12 @@ fn walk(root: &Path, folder: &Path, prefix: &str, found: &mut Files) -> Result<(
             let bytes = fs_err::read(entry.path()).map_err(failed)?;
             found.insert(path, File { shown: entry.path().display().to_string(), bytes: Cow::Owned(bytes) });
         } else {
-            return Err(CatalogueError::NoFile { path: entry.path() });
+            let path = entry.path();
+            return Err(if kind.is_symlink() {
+                CatalogueError::Link { path }
+            } else {
+                CatalogueError::NoFile { path }
+            });
         }
     }
     Ok(())

@@ -16,7 +16,6 @@ use crate::model::cloud::Artifacts;
 use crate::model::finding::Finding;
 use crate::model::lock::{Lock, Pin};
 use crate::model::names::{BundleName, ComponentName};
-use crate::model::suggest::did_you_mean;
 use crate::render;
 use crate::settings::Settings;
 use crate::ui::table::table;
@@ -151,10 +150,8 @@ fn lint(catalogue: Catalogue, mut findings: Vec<Finding>, ui: &Ui) -> anyhow::Re
 
 fn entries(catalogue: &Catalogue, name: &BundleName) -> anyhow::Result<BTreeMap<ComponentName, BundleEntry>> {
     catalogue.flatten(name).map_err(|problem| {
-        let known = catalogue.bundles.keys().map(BundleName::as_str);
-        let hint = did_you_mean(name.as_str(), known);
-        let hint = if hint.is_empty() { "`cozy bundle list` shows all".to_owned() } else { hint };
-        Problem::new(1208, Exit::Usage, problem.to_string(), hint).into()
+        let hint = problem.hint(catalogue.bundles.keys());
+        Problem::new(problem.code(), Exit::Usage, problem.to_string(), hint).into()
     })
 }
 

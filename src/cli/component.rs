@@ -10,6 +10,7 @@ use crate::model::names::ComponentName;
 use crate::model::suggest::did_you_mean;
 use crate::settings::Settings;
 use crate::ui::table::table;
+use crate::ui::text::clean_block;
 use crate::ui::{Format, Ui};
 
 /// What to show of components.
@@ -84,9 +85,9 @@ fn show(catalogue: &Catalogue, name: &ComponentName, ui: &Ui) -> anyhow::Result<
     let settings = component.settings.as_deref().and_then(text);
     match ui.format() {
         Format::Text => {
-            ui.data(&text("component.yaml").unwrap_or_default())?;
+            ui.data(&clean_block(&text("component.yaml").unwrap_or_default(), false))?;
             if let Some(schema) = settings {
-                ui.data(&format!("---\n# settings\n{schema}"))?;
+                ui.data(&clean_block(&format!("---\n# settings\n{schema}"), false))?;
             }
         }
         Format::Json | Format::Yaml => {

@@ -31,6 +31,8 @@ pub(super) struct Wanted<'a> {
     lost: Vec<ComponentName>,
     /// What the cluster says of itself; `None`: it is still to be made.
     seen: Option<Seen<'a>>,
+    /// The components that it was made from.
+    components: &'a [Resolved],
 }
 
 /// What was asked of a cluster before anything was rendered for it.
@@ -49,12 +51,12 @@ pub(super) fn refuse(loaded: &Loaded) -> anyhow::Result<()> {
     let others = loaded.components.iter().filter(|resolved| resolved.artefact.is_none());
     let others: Vec<Resolved> = others.cloned().collect();
     let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
-    flow::rendered_with(&others, &facts, Missing::Refuse).map(drop)
+    flow::rendered_with((&loaded.file, &others), &facts, Missing::Refuse).map(drop)
 }
 
 /// Renders the components for a cluster, or for one that is still to be made.
 pub(super) async fn wanted<'a>(
-    loaded: &Loaded,
+    loaded: &'a Loaded,
     cluster: Option<&'a Cluster>,
     allowed: Allowed,
 ) -> anyhow::Result<Wanted<'a>> {
@@ -77,7 +79,13 @@ pub(super) async fn wanted<'a>(
     let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
     let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
     let masks = Masks::of_texts(settings.chain(generated));
-    Ok(Wanted { desired: flow::desired(loaded, rendered, allowed), masks, lost, seen })
+    Ok(Wanted {
+        desired: flow::desired(loaded, rendered, allowed),
+        masks,
+        lost,
+        seen,
+        components: &loaded.components,
+    })
 }
 
 /// Puts what a cluster says of itself among the facts that templates see. Returns its version.
@@ -143,7 +151,9 @@ async fn answered(
     loop {
         let rendering = render::render(&loaded.components, facts, &known);
         let (Some(cluster), false) = (cluster, rendering.asked.is_empty()) else {
-            return rendering.result.map_err(|errors| flow::not_rendered(errors, &loaded.components));
+            return rendering
+                .result
+                .map_err(|errors| flow::not_rendered(errors, &loaded.file, &loaded.components));
         };
         rounds += 1;
         if rounds > ROUNDS {
@@ -183,7 +193,7 @@ impl Wanted<'_> {
         }
         let (observed, inventories) = self.observe(concurrency).await?;
         let mut plan = planner::plan(&self.desired, &observed)
-            .map_err(|errors| flow::no_plan_of(errors, &self.masks))?;
+            .map_err(|errors| flow::no_plan_of(errors, self.components, &self.masks))?;
         plan.mask(&self.masks);
         Ok((plan, inventories))
     }

@@ -16,7 +16,7 @@ use crate::execute::event::Failure;
 use crate::execute::failed;
 use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
-use crate::model::component::{Component, GateSpec, Resolved};
+use crate::model::component::{Component, GateSpec, PROVIDED, Resolved};
 use crate::model::finding::{self, Finding};
 use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
@@ -46,12 +46,14 @@ pub(crate) struct Loaded {
     pub(crate) release: Release,
 }
 
+/// What a catalogue is, for those who name something else.
+const CATALOGUE: &str = "a catalogue is a folder with `templates/` and `bundles/`";
+
 /// Reads the catalogue: built in, and the overlays.
 pub(crate) fn files(settings: &Settings) -> anyhow::Result<Files> {
     let mut files = catalogue::built_in();
     for path in &settings.catalogue {
-        catalogue::overlay(path, &mut files)
-            .map_err(|error| unread(error, "a catalogue is a folder with `templates/` and `bundles/`"))?;
+        catalogue::overlay(path, &mut files).map_err(|error| unread(error, CATALOGUE))?;
     }
     Ok(files)
 }
@@ -69,8 +71,16 @@ pub(crate) fn catalogue(settings: &Settings) -> anyhow::Result<(Catalogue, Vec<F
 /// Reads `cozy.yaml` and the catalogue; all mistakes of both at once.
 pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     let (bytes, name) = read(&settings.file)?;
-    let mut files = files(settings)?;
     let (file, mut findings) = CloudFile::read_far(&bytes, &name);
+    let mut files = match files(settings) {
+        Ok(files) => files,
+        Err(error) if findings.is_empty() => return Err(error),
+        Err(error) => {
+            let why = error.chain().skip(1).map(|why| format!(": {why}")).collect::<String>();
+            findings.push(Finding::error(1300, format!("{error}{why}")).hinted(CATALOGUE));
+            return Err(Problem::Findings(findings).into());
+        }
+    };
     if let Some(file) = &file {
         findings.extend(own_components(file, settings, &mut files));
         findings.extend(authorities(file, settings));
@@ -124,7 +134,7 @@ fn own_components(file: &CloudFile, settings: &Settings, files: &mut Files) -> V
             let why = std::error::Error::source(&error).map(|why| format!(": {why}")).unwrap_or_default();
             let place = ["components", name.as_str(), "path"];
             let mistake = file.mistake(1300, &place, format!("{error}{why}"));
-            findings.push(mistake.hinted(format!("it is relative to {}", settings.file)));
+            findings.push(mistake.hinted(relative(settings)));
         }
     }
     findings
@@ -134,8 +144,16 @@ fn own_components(file: &CloudFile, settings: &Settings, files: &mut Files) -> V
 fn authorities(file: &CloudFile, settings: &Settings) -> Option<Finding> {
     let path = settings.base().join(file.cloud.artifacts.ca.as_ref()?);
     let error = fs_err::File::open(&path).map(drop).err()?;
-    let mistake = file.mistake(1239, &["artifacts", "ca"], error.to_string());
-    Some(mistake.hinted(format!("it is relative to {}", settings.file)))
+    let message = format!("cannot read the certificate authorities: {error}");
+    Some(file.mistake(1239, &["artifacts", "ca"], message).hinted(relative(settings)))
+}
+
+/// What paths in the cloud's file are relative to.
+fn relative(settings: &Settings) -> String {
+    match settings.file.as_str() {
+        "-" => "it is relative to the current folder".to_owned(),
+        file => format!("it is relative to {file}"),
+    }
 }
 
 /// Says that a catalogue has mistakes, where they do not stop anything.
@@ -160,18 +178,25 @@ pub(crate) fn only(loaded: &mut Loaded, named: &[ComponentName]) -> anyhow::Resu
 /// Refuses names of components that this cloud does not have.
 pub(crate) fn known(loaded: &Loaded, named: &[ComponentName]) -> anyhow::Result<()> {
     let all = || loaded.components.iter().map(|known| &known.component.name);
-    if let Some(unknown) = named.iter().find(|name| !all().any(|known| known == *name)) {
-        let near = did_you_mean(unknown.as_str(), all().map(ComponentName::as_str));
-        let hint = if near.is_empty() {
-            let own: Vec<&str> = all().map(ComponentName::as_str).collect();
-            format!("its components: {}", own.join(", "))
-        } else {
-            near
-        };
-        let message = format!("component `{unknown}` is not part of this cloud");
-        return Err(Problem::new(7001, Exit::Usage, message, hint).into());
+    let unknown = named.iter().filter(|name| !all().any(|known| known == *name));
+    let mut said: Vec<Said> = unknown
+        .map(|unknown| {
+            let near = did_you_mean(unknown.as_str(), all().map(ComponentName::as_str));
+            let hint = if near.is_empty() {
+                let own: Vec<&str> = all().map(ComponentName::as_str).collect();
+                format!("its components: {}", own.join(", "))
+            } else {
+                near
+            };
+            let message = format!("component `{unknown}` is not part of this cloud");
+            Said { code: crate::error::Code(7001), message, hint: Some(hint) }
+        })
+        .collect();
+    match said.len() {
+        0 => Ok(()),
+        1 => Err(Problem::One(said.remove(0), None, Exit::Usage).into()),
+        _ => Err(Problem::Many(said).into()),
     }
-    Ok(())
 }
 
 /// Says which gates judge nothing: those of objects that this cloud does not have.
@@ -278,22 +303,35 @@ pub(crate) fn version(cloud: &Cloud) -> String {
 
 /// Renders the components of a cloud without a cluster: what charts generate is made up.
 pub(crate) fn rendered(loaded: &Loaded, missing: Missing) -> anyhow::Result<Vec<Rendered>> {
-    rendered_with(&loaded.components, &facts(&loaded.file.cloud, &loaded.components, None), missing)
+    let facts = facts(&loaded.file.cloud, &loaded.components, None);
+    rendered_with((&loaded.file, &loaded.components), &facts, missing)
 }
 
 /// Renders some components with given facts, and without a cluster.
 pub(crate) fn rendered_with(
-    components: &[Resolved],
+    (file, components): (&CloudFile, &[Resolved]),
     facts: &Map<String, Value>,
     missing: Missing,
 ) -> anyhow::Result<Vec<Rendered>> {
     let rendering = render::render(components, facts, &Known::nothing(missing));
-    rendering.result.map_err(|errors| not_rendered(errors, components))
+    rendering.result.map_err(|errors| not_rendered(errors, file, components))
 }
 
 /// Errors of rendering for the user.
-pub(crate) fn not_rendered(errors: Vec<RenderError>, components: &[Resolved]) -> anyhow::Error {
-    Problem::Findings(errors.into_iter().map(|error| error.finding(components)).collect()).into()
+pub(crate) fn not_rendered(
+    errors: Vec<RenderError>,
+    file: &CloudFile,
+    components: &[Resolved],
+) -> anyhow::Error {
+    let findings = errors.into_iter().map(|error| match error.in_cloud.clone() {
+        Some(path) => {
+            let path: Vec<&str> = path.iter().map(String::as_str).collect();
+            let mistake = file.mistake(error.code.0, &path, error.to_string());
+            Finding { hint: error.hint, ..mistake }
+        }
+        None => error.finding(components),
+    });
+    Problem::Findings(findings.collect()).into()
 }
 
 /// A gate, objects for which it holds, and objects for which it does not.
@@ -352,25 +390,101 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
         })
         .collect();
     let load_balancer_pool = !cloud.network.load_balancer.is_empty();
-    let mut desired = Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool };
+    let unwanted = unwanted(loaded);
+    let mut desired =
+        Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool, unwanted };
     send::prepare(&mut desired);
     desired
 }
 
+/// Components of the catalogue that a cloud does not have, and whose names are no capabilities.
+fn unwanted(loaded: &Loaded) -> BTreeSet<ComponentName> {
+    let all = &loaded.catalogue.components;
+    let offered: BTreeSet<&str> = all
+        .values()
+        .flat_map(|known| &known.component.provides.capabilities)
+        .map(String::as_str)
+        .chain(PROVIDED)
+        .collect();
+    let own: BTreeSet<&ComponentName> = loaded.components.iter().map(|one| &one.component.name).collect();
+    let others = all.keys().filter(|name| !own.contains(*name) && !offered.contains(name.as_str()));
+    others.cloned().collect()
+}
+
+/// Refuses components that do not work with the release of Kubernetes that the hosts get. What a cluster that exists has
+/// is seen by preflight.
+///
+/// # Errors
+/// C1241 for each of them.
+pub(crate) fn supported(loaded: &Loaded) -> anyhow::Result<()> {
+    let kubernetes = &loaded.file.cloud.kubernetes;
+    let version = &loaded.release.kubernetes;
+    let (Provider::Kubeadm, Ok(parsed)) =
+        (kubernetes.provider, semver::Version::parse(version.trim_start_matches('v')))
+    else {
+        return Ok(());
+    };
+    let unfit = loaded.components.iter().filter_map(|resolved| {
+        let component = &resolved.component;
+        let text = component.requires.kubernetes.as_ref()?;
+        let range = semver::VersionReq::parse(text).ok().filter(|range| !range.matches(&parsed))?;
+        let name = &component.name;
+        let message = format!("component `{name}` requires Kubernetes {range}, and this cloud gets {version}");
+        let mistake = loaded.file.mistake(1241, &["kubernetes", "version"], message);
+        Some(mistake.hinted(format!(
+            "name a version that it works with as `kubernetes.version`, or leave it out: `components: {{ {name}: {{ enabled: false }} }}`"
+        )))
+    });
+    let unfit: Vec<Finding> = unfit.collect();
+    if unfit.is_empty() { Ok(()) } else { Err(Problem::Findings(unfit).into()) }
+}
+
 /// Errors of the planner for the user.
-pub(crate) fn no_plan(errors: Vec<PlanError>) -> anyhow::Error {
-    no_plan_of(errors, &Masks::default())
+pub(crate) fn no_plan(errors: Vec<PlanError>, components: &[Resolved]) -> anyhow::Error {
+    no_plan_of(errors, components, &Masks::default())
+}
+
+/// Where what an error of the planner is about is written.
+fn place(error: &PlanError, components: &[Resolved]) -> Option<finding::Place> {
+    let of = |name: &ComponentName| components.iter().find(|resolved| resolved.component.name == *name);
+    match error {
+        PlanError::UnknownKind { component, object, .. }
+        | PlanError::UnknownVersion { component, object, .. }
+        | PlanError::Unprovided { component, object, .. }
+        | PlanError::Unanswered { component, object, .. } => render::written(of(component)?, object),
+        PlanError::NoPool { component, object } => render::written(of(component)?, object),
+        PlanError::UnknownNeed { component, need } => render::in_contract(of(component)?, "needs:", need),
+        PlanError::UnknownGate { component, of: what, .. } => {
+            render::in_contract(of(component)?, "gates:", what)
+        }
+        PlanError::Conflict { .. }
+        | PlanError::Fixed { .. }
+        | PlanError::Foreign { .. }
+        | PlanError::Quorum { .. }
+        | PlanError::Stranded { .. }
+        | PlanError::Release { .. }
+        | PlanError::Other { .. }
+        | PlanError::TwoClusters { .. }
+        | PlanError::Cycle { .. } => None,
+    }
 }
 
 /// Errors of the planner for the user, without what nobody is to see: the server's words may quote it.
-pub(crate) fn no_plan_of(errors: Vec<PlanError>, masks: &Masks) -> anyhow::Error {
+pub(crate) fn no_plan_of(errors: Vec<PlanError>, components: &[Resolved], masks: &Masks) -> anyhow::Error {
+    if !errors.iter().any(PlanError::is_of_cluster) {
+        let found = errors.iter().map(|error| {
+            let mistake = Finding::error(error.code().0, masks.mask(&error.to_string()));
+            Finding { place: place(error, components), ..mistake.hinted(error.hint()) }
+        });
+        return Problem::Findings(found.collect()).into();
+    }
     let of_cluster = errors.iter().all(PlanError::is_of_cluster);
     let said: Vec<Said> = errors
         .into_iter()
         .map(|error| Said {
             code: error.code(),
             message: masks.mask(&error.to_string()),
-            hint: Some(error.hint().to_owned()),
+            hint: Some(error.hint().into_owned()),
         })
         .collect();
     if of_cluster {
@@ -450,16 +564,20 @@ fn unwritable(file: &str) -> Problem {
     Problem::new(7009, Exit::Usage, format!("cannot write `{file}`"), hint)
 }
 
-/// Refuses a file whose folder is not there, before the work for it begins.
+/// Refuses a file that cannot be written, before the work for it begins.
 ///
 /// # Errors
 /// C7009.
 pub(crate) fn writable(file: &str) -> anyhow::Result<()> {
-    let folder = Path::new(file).parent().filter(|folder| !folder.as_os_str().is_empty());
-    if Path::new(file).is_dir() || folder.is_some_and(|folder| !folder.is_dir()) {
-        return Err(unwritable(file).into());
-    }
-    Ok(())
+    let path = Path::new(file);
+    let tried = if path.exists() {
+        // Neither made nor changed.
+        fs_err::OpenOptions::new().append(true).open(path).map(drop)
+    } else {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
+    };
+    tried.map_err(|error| unwritable(file).because(error).into())
 }
 
 /// Asks before something is done that cannot be taken back; `yes` answers for the person. `false`: declined.

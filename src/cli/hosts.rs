@@ -123,7 +123,7 @@ pub(super) fn urgent(runner: &Runner, ui: &Ui) -> anyhow::Result<Option<Plan>> {
         "an API server does not answer, and settings changed: they are applied before anything else"
     });
     let desired = Desired { hosts, ..Desired::default() };
-    planner::plan(&desired, &Observed::nothing(false)).map(Some).map_err(flow::no_plan)
+    planner::plan(&desired, &Observed::nothing(false)).map(Some).map_err(|errors| flow::no_plan(errors, &[]))
 }
 
 /// Fetches files of a release. `Err(signal)` inside: interrupted.
@@ -325,7 +325,7 @@ pub(super) fn host(error: &HostError) -> anyhow::Error {
 pub(super) fn refused(refusal: Refusal) -> anyhow::Error {
     match refusal {
         Refusal::Host(error) => host(&error),
-        Refusal::Plan(errors) => flow::no_plan(errors),
+        Refusal::Plan(errors) => flow::no_plan(errors, &[]),
     }
 }
 

@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use clap::builder::FalseyValueParser;
 use futures::FutureExt as _;
 use jiff::Timestamp;
 use serde_json::json;
@@ -35,7 +34,7 @@ use crate::provider::kubeadm::Runner;
 use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
 use crate::rehearsal::{Rehearsal, Script, SimulatedNode};
 use crate::render::Missing;
-use crate::settings::{self, Settings, ThisMachine};
+use crate::settings::{self, Settings, Switch, ThisMachine};
 use crate::ui::diagnosis::Facts;
 use crate::ui::picture::{self, Form, Picture};
 use crate::ui::timeline::Timeline;
@@ -57,7 +56,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "FILE", value_parser = timeline_file, env = "COZY_TIMELINE")]
     timeline: Option<String>,
     /// Do not ask
-    #[arg(long, env = "COZY_YES", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = "COZY_YES", value_parser = Switch)]
     yes: bool,
     /// How long each component may be at work until it is ready, instead of its own deadline; waiting for others does
     /// not count. On hosts: how long each step may take
@@ -90,9 +89,14 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     }
     let injected = injected(inject, rehearse)?;
     timeline.as_deref().map_or(Ok(()), flow::writable)?;
+    if !rehearse && !yes && !settings.interactive {
+        // Not an error yet: there may be nothing to confirm.
+        ui.note("note: nobody can be asked here: without `--yes` nothing is written");
+    }
     let mut loaded = flow::load(settings)?;
     flow::own_version(&loaded.file.cloud)?;
     flow::warn(&loaded, ui);
+    flow::supported(&loaded)?;
     if !rehearse {
         secrets::read(&mut loaded, settings)?;
     }
@@ -114,7 +118,8 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if rehearse {
         let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allowed);
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
-        let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
+        let plan = planner::plan(&desired, &Observed::nothing(existing))
+            .map_err(|errors| flow::no_plan(errors, &loaded.components))?;
         flow::mention_idle_gates(&desired, ui);
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)
@@ -157,7 +162,10 @@ fn injected(texts: &[String], rehearse: bool) -> anyhow::Result<Vec<Injected>> {
 fn said_again(faults: &[String], seed: u64, timeout: Option<Duration>) -> String {
     let faults = faults.iter().map(|fault| format!(" --inject {}", settings::quoted(fault)));
     let seed = (seed > 0).then(|| format!(" --seed {seed}"));
-    let timeout = timeout.map(|timeout| format!(" --timeout {}s", timeout.as_secs()));
+    let timeout = timeout.map(|timeout| match timeout.subsec_millis() {
+        0 => format!(" --timeout {}s", timeout.as_secs()),
+        _ => format!(" --timeout {}ms", timeout.as_millis()),
+    });
     faults.chain(seed).chain(timeout).collect()
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Code, Problem, Said};
 use crate::health::around::Listed;
 use crate::health::cel::{Gate, Verdict};
 use crate::model::catalogue::Catalogue;
-use crate::model::component::{GateSpec, Resolved};
+use crate::model::component::{Component, GateSpec, Resolved};
 use crate::model::finding::Finding;
 use crate::model::names::BundleName;
 use crate::model::object::{GroupKind, split_api_version};
@@ -26,7 +26,7 @@ pub(super) fn lint(catalogue: &Catalogue) -> Vec<Said> {
     let mut found = Vec::new();
     for bundle in catalogue.bundles.keys() {
         match catalogue.flatten(bundle) {
-            Err(problem) => found.push(said(1208, format!("bundle `{bundle}`: {problem}"))),
+            Err(problem) => found.push(said(problem.code(), format!("bundle `{bundle}`: {problem}"))),
             Ok(entries) => {
                 let unknown = entries.keys().filter(|name| !catalogue.components.contains_key(*name));
                 found
@@ -105,6 +105,15 @@ pub(super) struct Planned {
 pub(super) fn planned(mut catalogue: Catalogue) -> anyhow::Result<Planned> {
     let bundles: Vec<BundleName> = catalogue.bundles.keys().cloned().collect();
     let (mut planned, mut known) = (Planned::default(), BTreeSet::new());
+    for Component { name, expect, deadline, .. } in
+        catalogue.components.values().map(|known| &known.component)
+    {
+        if expect > deadline {
+            planned.notes.push(format!(
+                "component `{name}`: it is expected to take {expect}, and may take {deadline}"
+            ));
+        }
+    }
     for bundle in &bundles {
         let (file, components) = match example(&catalogue, bundle) {
             Ok(example) => example,
@@ -125,9 +134,13 @@ pub(super) fn planned(mut catalogue: Catalogue) -> anyhow::Result<Planned> {
                         .filter(|said| known.insert(said.message.clone()))
                         .map(|said| said.of_bundle(bundle)),
                 ),
-                Problem::Findings(found) => planned
-                    .mistakes
-                    .extend(found.into_iter().filter(|found| known.insert(found.message.clone()))),
+                Problem::Findings(found) => {
+                    let new = found.into_iter().filter(|found| known.insert(found.message.clone()));
+                    planned.mistakes.extend(new.map(|found| match found.place {
+                        Some(_) => found,
+                        None => Finding { message: format!("bundle `{bundle}`: {}", found.message), ..found },
+                    }));
+                }
                 other => return Err(other.into()),
             },
         }
@@ -171,7 +184,8 @@ fn graph(loaded: &Loaded, bundle: &BundleName) -> anyhow::Result<Vec<String>> {
             return Ok(needs.collect());
         }
         Err(errors) => {
-            return Err(flow::no_plan(errors.into_iter().filter(|error| !error.may_be_there()).collect()));
+            let errors = errors.into_iter().filter(|error| !error.may_be_there()).collect();
+            return Err(flow::no_plan(errors, &loaded.components));
         }
     };
     let name = |index: usize| plan.steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();

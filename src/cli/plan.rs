@@ -1,13 +1,15 @@
 //! `cozy plan`: what would happen, and why in this order. `install` plans by
 //! the same functions.
 
+use std::path::Path;
+
 use super::allow::Allow;
 use super::artefacts;
 use super::desire;
 use super::flow::{self, Loaded};
 use super::hosts::Purpose;
 use super::preflight::WorkArgs;
-use super::secrets;
+use super::{secrets, signals};
 use crate::cluster::Cluster;
 use crate::cluster::inventory::Inventories;
 use crate::error::{Exit, Problem};
@@ -75,8 +77,10 @@ impl View {
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { diff, graph, exit_code, rehearse, allow, hosts } = args;
+    graph.as_deref().map_or(Ok(()), |file| drawable(file, ui))?;
     let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
+    flow::supported(&loaded)?;
     let view = View::of(&loaded.file.cloud, rehearse, settings);
     if view.is_real() {
         secrets::read(&mut loaded, settings)?;
@@ -98,17 +102,23 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         })?,
         View::Hosts => {
             let found = of_hosts(&hosts, &loaded, allowed, settings, ui);
-            match flow::runtime()?.block_on(found)? {
-                Ok(found) => found,
+            match flow::runtime()?.block_on(signals::or_stop(found)) {
+                Ok(found) => match found? {
+                    Ok(found) => found,
+                    Err(exit) => return Ok(exit),
+                },
                 Err(exit) => return Ok(exit),
             }
         }
     };
     if view == View::Fresh {
-        let cloud = &loaded.file.cloud.name;
+        let cloud = &loaded.file.cloud;
+        let kubeconfig = flow::own_kubeconfig(cloud, settings);
         ui.note(format!(
-            "note: cloud {cloud} was not installed from here yet (there is no `{cloud}.kubeconfig`): this is the plan \
-             for servers with nothing on them; `cozy preflight` looks at them"
+            "note: cloud {} was not installed from here yet (there is no `{}`): this is the plan for servers with \
+             nothing on them; `cozy preflight` looks at them",
+            cloud.name,
+            kubeconfig.display()
         ));
     }
     print(ui, &plan, &facts.borrow(rehearse), diff, graph.as_deref())?;
@@ -121,7 +131,8 @@ fn simulated(loaded: &Loaded, allowed: Allowed, ui: &Ui) -> anyhow::Result<(Plan
     let desired = flow::desired(loaded, flow::rendered(loaded, Missing::StandIn)?, allowed);
     flow::mention_idle_gates(&desired, ui);
     let existing = cloud.kubernetes.provider == Provider::Existing;
-    let plan = planner::plan(&desired, &Observed::nothing(existing)).map_err(flow::no_plan)?;
+    let plan = planner::plan(&desired, &Observed::nothing(existing))
+        .map_err(|errors| flow::no_plan(errors, &loaded.components))?;
     Ok((plan, OwnFacts::new(loaded, &flow::version(cloud))))
 }
 
@@ -174,30 +185,36 @@ pub(super) async fn planned(
     Ok(Planned { plan, facts, inventories, masks })
 }
 
-fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {
-    match to {
-        Some("-") if ui.format() == Format::Text => return Ok(ui.data(&graph::graph_text(plan))?),
-        Some("-") => {
+/// Refuses a graph that could not be written, before the work for it begins.
+///
+/// # Errors
+/// C7002 for a form that there is not, C7009 for a file that cannot be written.
+fn drawable(file: &str, ui: &Ui) -> anyhow::Result<()> {
+    let is_dot = Path::new(file).extension().is_some_and(|extension| extension == "dot");
+    match (file, Form::of(file)) {
+        ("-", _) if ui.format() == Format::Text => Ok(()),
+        ("-", _) => {
             let hint = "the document has every edge with its reason: leave `--graph -` out";
-            return Err(Problem::new(7002, Exit::Usage, "`--graph -` prints text only", hint).into());
+            Err(Problem::new(7002, Exit::Usage, "`--graph -` prints text only", hint).into())
         }
-        Some(file) if std::path::Path::new(file).extension().is_some_and(|extension| extension == "dot") => {
-            flow::written(file, &graph::graph_dot(plan))?;
+        (_, Some(Form::Svg | Form::Html)) => flow::writable(file),
+        _ if is_dot => flow::writable(file),
+        _ => {
+            let hint = "name a file that ends in .svg, .html or .dot, or `-` for text";
+            Err(Problem::new(7002, Exit::Usage, format!("cannot write a graph as `{file}`"), hint).into())
         }
-        Some(file) if matches!(Form::of(file), Some(Form::Svg | Form::Html)) => {
-            let form = Form::of(file).unwrap_or(Form::Svg);
+    }
+}
+
+fn print(ui: &Ui, plan: &Plan, facts: &Facts<'_>, diff: bool, to: Option<&str>) -> anyhow::Result<()> {
+    match (to, to.and_then(Form::of)) {
+        (Some("-"), _) => return Ok(ui.data(&graph::graph_text(plan))?),
+        (Some(file), Some(form @ (Form::Svg | Form::Html))) => {
             flow::written(file, &Picture::new(plan, facts, &Course::expected(plan)).render(form)?)?;
         }
-        Some(file) => {
-            return Err(Problem::new(
-                7002,
-                Exit::Usage,
-                format!("cannot write a graph as `{file}`"),
-                "name a file that ends in .svg, .html or .dot, or `-` for text",
-            )
-            .into());
-        }
-        None => {}
+        // The only other form that was let pass.
+        (Some(file), _) => flow::written(file, &graph::graph_dot(plan))?,
+        (None, _) => {}
     }
     match ui.format() {
         Format::Text => {

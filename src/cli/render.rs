@@ -38,7 +38,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         return Ok(artefacts::interrupted(signal, "cozy render", ui));
     }
     let missing = if stand_in { Missing::StandIn } else { Missing::Refuse };
-    let rendered = flow::rendered_with(&loaded.components, &facts, missing)?;
+    let rendered = flow::rendered_with((&loaded.file, &loaded.components), &facts, missing)?;
     let objects = rendered.iter().flat_map(|component| {
         // The engine's own Secrets hold what is made up here.
         let shown = component.objects.iter().filter(|(stage, _)| *stage != Stage::Generated);

@@ -6,8 +6,10 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use super::flow::Loaded;
-use crate::error::{Code, Problem, Said};
+use crate::error::Problem;
 use crate::model::component::Resolved;
+use crate::model::finding::Finding;
+use crate::model::resolve::CloudFile;
 use crate::model::secret::{Secret, SecretSetting, SecretSource};
 use crate::settings::{self, Settings};
 
@@ -22,23 +24,24 @@ pub(super) fn read(loaded: &mut Loaded, settings: &Settings) -> anyhow::Result<(
         for secret in secrets {
             match value(&secret.source, base) {
                 Ok(value) => secret.value = Some(Secret::new(value)),
-                Err(problem) => missing.push(said(component.name.as_str(), secret, &problem)),
+                Err(problem) => {
+                    missing.push(finding(&loaded.file, component.name.as_str(), secret, &problem))
+                }
             }
         }
     }
-    if missing.is_empty() { Ok(()) } else { Err(Problem::Many(missing).into()) }
+    if missing.is_empty() { Ok(()) } else { Err(Problem::Findings(missing).into()) }
 }
 
-fn said(component: &str, secret: &SecretSetting, problem: &str) -> Said {
+fn finding(file: &CloudFile, component: &str, secret: &SecretSetting, problem: &str) -> Finding {
     let hint = match &secret.source {
         SecretSource::Env(name) => format!("export {name}, or name another variable or file in cozy.yaml"),
         SecretSource::File(_) => "paths in cozy.yaml are relative to it".to_owned(),
     };
-    Said {
-        code: Code(1230),
-        message: format!("component `{component}`, secret setting `{}`: {problem}", secret.name()),
-        hint: Some(hint),
-    }
+    let below = secret.pointer.split('/').skip(1);
+    let path: Vec<&str> = ["components", component, "settings"].into_iter().chain(below).collect();
+    let message = format!("component `{component}`, secret setting `{}`: {problem}", secret.name());
+    file.mistake(1230, &path, message).hinted(hint)
 }
 
 fn value(source: &SecretSource, base: &Path) -> Result<String, String> {

@@ -1,14 +1,16 @@
 //! `cozy validate`: all mistakes in the cloud's file, the catalogue and what they render to.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::artefacts;
 use super::flow;
 use crate::error::{Exit, Problem, Said};
 use crate::model::cloud::Provider;
-use crate::model::finding::Finding;
+use crate::model::finding::{self, Finding};
 use crate::plan::planner::{self, Allowed, Observed};
-use crate::render::{self, Missing};
+use crate::render::{self, Missing, Rendered};
 use crate::settings::Settings;
 use crate::ui::{Format, Ui};
 
@@ -21,26 +23,25 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     let checked = flow::load(settings).and_then(|mut loaded| {
         // Nothing is fetched, so nothing waits for a signal.
         let _ = artefacts::attach(&mut loaded, settings, None)?;
+        flow::supported(&loaded)?;
         let own =
             loaded.components.iter().filter_map(|one| loaded.catalogue.components.get(&one.component.name));
         let mistakes: Vec<Finding> = own.flat_map(render::mistakes).collect();
-        if !mistakes.is_empty() {
-            return Err(Problem::Findings(mistakes).into());
-        }
-        let rendered = flow::rendered(&loaded, Missing::StandIn)?;
+        let rendered = together(mistakes, flow::rendered(&loaded, Missing::StandIn))?;
         let desired = flow::desired(&loaded, rendered, Allowed::default());
         // A cluster that exists may have what no component brings.
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
         let mut errors = planner::plan(&desired, &Observed::nothing(existing)).err().unwrap_or_default();
         errors.retain(|error| !(existing && error.may_be_there()));
         if !errors.is_empty() {
-            return Err(flow::no_plan(errors));
+            return Err(flow::no_plan(errors, &loaded.components));
         }
-        Ok(loaded)
+        Ok((loaded, desired))
     });
     match checked {
-        Ok(loaded) => {
+        Ok((loaded, desired)) => {
             flow::warn(&loaded, ui);
+            flow::mention_idle_gates(&desired, ui);
             if let Err(error) = flow::own_version(&loaded.file.cloud) {
                 ui.note(format!("warning: {error}"));
             }
@@ -59,6 +60,30 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         }
         Err(error) => told(error, ui),
     }
+}
+
+/// What was rendered; or the mistakes that are seen without rendering, and those that are not, each once.
+fn together(
+    mut mistakes: Vec<Finding>,
+    rendered: anyhow::Result<Vec<Rendered>>,
+) -> anyhow::Result<Vec<Rendered>> {
+    match rendered {
+        Ok(rendered) if mistakes.is_empty() => return Ok(rendered),
+        Ok(_) => {}
+        Err(error) => match error.downcast::<Problem>()? {
+            Problem::Findings(found) => {
+                let key = |one: &Finding| {
+                    (one.code, one.place.as_ref().map(|(source, _)| source.name.clone()), one.position())
+                };
+                let known: BTreeSet<_> = mistakes.iter().map(key).collect();
+                let new = |one: &Finding| one.place.is_none() || !known.contains(&key(one));
+                mistakes.extend(found.into_iter().filter(new));
+            }
+            other => return Err(other.into()),
+        },
+    }
+    finding::sort(&mut mistakes);
+    Err(Problem::Findings(mistakes).into())
 }
 
 /// Mistakes as the document that was asked for; the error itself where text was.

@@ -14,6 +14,7 @@ use super::lock::Lock;
 use super::names::{BundleName, ComponentName};
 use super::release::{Release, ReleaseError};
 use super::schema::{FileKind, SettingsSchema};
+use super::suggest::did_you_mean;
 use super::{contract, cross};
 
 /// One file of a catalogue.
@@ -76,6 +77,35 @@ pub(crate) enum NotFlat {
     /// Bundles extend each other.
     #[error("bundles extend each other: {0}")]
     Cycle(String),
+    /// Bundles extend each other over too many levels to be meant.
+    #[error("bundle `{0}` is extended over more than {DEEPEST} levels")]
+    Deep(BundleName),
+}
+
+/// How many levels of bundles may extend each other: people write two or three.
+const DEEPEST: usize = 32;
+
+impl NotFlat {
+    /// The stable code.
+    pub(crate) fn code(&self) -> u16 {
+        match self {
+            Self::Unknown(_) => 1208,
+            Self::Cycle(_) => 1218,
+            Self::Deep(_) => 1240,
+        }
+    }
+
+    /// What to do, if the bundle is one of those that are known.
+    pub(crate) fn hint<'a>(&self, known: impl Iterator<Item = &'a BundleName>) -> String {
+        match self {
+            Self::Unknown(name) => match did_you_mean(name.as_str(), known.map(BundleName::as_str)) {
+                near if near.is_empty() => "`cozy bundle list` shows all".to_owned(),
+                near => near,
+            },
+            Self::Cycle(_) => "take one of them out of `extends`".to_owned(),
+            Self::Deep(_) => "name what it is to hold in fewer bundles".to_owned(),
+        }
+    }
 }
 
 impl Catalogue {
@@ -125,6 +155,10 @@ impl Catalogue {
     fn add_component(&mut self, folder: &str, known: Option<(Known, Tree)>, trees: &mut Trees) {
         match known {
             Some((known, tree)) => {
+                // By its folder's name others may mean it, too.
+                if known.component.name.as_str() != folder {
+                    self.unread.insert(folder.to_owned());
+                }
                 trees.components.insert(known.component.name.clone(), tree);
                 self.components.insert(known.component.name.clone(), known);
             }
@@ -138,6 +172,9 @@ impl Catalogue {
             let (bundle, findings) = bundle(stem, file);
             match bundle {
                 Some(Parsed { value: bundle, tree }) => {
+                    if bundle.name.as_str() != stem {
+                        self.unread.insert(stem.to_owned());
+                    }
                     trees.bundles.insert(bundle.name.clone(), tree);
                     self.bundles.insert(bundle.name.clone(), bundle);
                 }
@@ -157,9 +194,21 @@ impl Catalogue {
 
     /// The components of a bundle with those that it extends.
     pub(crate) fn flatten(&self, name: &BundleName) -> Result<BTreeMap<ComponentName, BundleEntry>, NotFlat> {
-        let mut entries = BTreeMap::new();
-        self.collect(name, &mut Vec::new(), &mut BTreeSet::new(), &mut entries)?;
+        let mut entries: BTreeMap<ComponentName, BundleEntry> = BTreeMap::new();
+        self.walk(name, &mut Vec::new(), &mut BTreeSet::new(), &mut |bundle| {
+            for (component, entry) in &bundle.components {
+                let known = entries.entry(component.clone()).or_default();
+                known.optional = entry.optional;
+                merge(&mut known.settings, &entry.settings);
+                merge(&mut known.values, &entry.values);
+            }
+        })?;
         Ok(entries)
+    }
+
+    /// Whether the bundles that a bundle extends end somewhere.
+    pub(super) fn ends(&self, name: &BundleName) -> Result<(), NotFlat> {
+        self.walk(name, &mut Vec::new(), &mut BTreeSet::new(), &mut |_| {})
     }
 
     /// What the catalogue pins for a bundle: its own lock first, then those of
@@ -183,16 +232,20 @@ impl Catalogue {
         lock
     }
 
-    fn collect<'a>(
+    /// Visits what a bundle extends, and then itself, each once.
+    fn walk<'a>(
         &'a self,
         name: &'a BundleName,
         way: &mut Vec<&'a BundleName>,
         done: &mut BTreeSet<&'a BundleName>,
-        entries: &mut BTreeMap<ComponentName, BundleEntry>,
+        visit: &mut dyn FnMut(&'a Bundle),
     ) -> Result<(), NotFlat> {
         if let Some(first) = way.iter().position(|known| *known == name) {
             let cycle = way.iter().skip(first).copied().chain([name]);
             return Err(NotFlat::Cycle(cycle.map(BundleName::as_str).collect::<Vec<_>>().join(" → ")));
+        }
+        if way.len() > DEEPEST {
+            return Err(NotFlat::Deep(name.clone()));
         }
         // A base that several bundles share counts once, before all of them.
         if !done.insert(name) {
@@ -201,15 +254,10 @@ impl Catalogue {
         let bundle = self.bundles.get(name).ok_or_else(|| NotFlat::Unknown(name.clone()))?;
         way.push(name);
         for base in &bundle.extends {
-            self.collect(base, way, done, entries)?;
+            self.walk(base, way, done, visit)?;
         }
         way.pop();
-        for (component, entry) in &bundle.components {
-            let known = entries.entry(component.clone()).or_default();
-            known.optional = entry.optional;
-            merge(&mut known.settings, &entry.settings);
-            merge(&mut known.values, &entry.values);
-        }
+        visit(bundle);
         Ok(())
     }
 }

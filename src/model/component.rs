@@ -13,6 +13,9 @@ use super::names::{ComponentName, Namespace};
 use super::provided::ProvidedKind;
 use super::secret::SecretSetting;
 
+/// The capabilities that the provider of Kubernetes brings.
+pub(crate) const PROVIDED: [&str; 3] = ["kubernetes", "cni", "dns"];
+
 /// `kind: Component`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -46,6 +46,8 @@ pub(super) fn read(files: &Files, folder: &str, file: &File) -> (Option<(Known, 
     checks.name(folder);
     checks.source();
     checks.files();
+    checks.template_names();
+    checks.times();
     checks.gates();
     checks.ranges();
     let settings = checks.settings(folder_of(file));
@@ -96,6 +98,30 @@ impl Checks<'_> {
                 let message = format!("there is no file `{name}` beside component.yaml");
                 self.add(1214, &path, message, "mend the name, or add the file");
             }
+        }
+    }
+
+    /// Templates have names that say what they are: editors and people know them by these.
+    fn template_names(&mut self) {
+        for (path, name) in named(self.component) {
+            let is_template = path.first().is_some_and(|key| key == "resources")
+                || path.get(1).is_some_and(|key| key == "templates");
+            if is_template && !name.ends_with(".yaml.j2") && !name.ends_with(".yaml") {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let message = format!("`{name}` is not the name of a template");
+                self.add(
+                    1242,
+                    &path,
+                    message,
+                    "templates end in `.yaml.j2`; those without expressions may end in `.yaml`",
+                );
+            }
+        }
+    }
+
+    fn times(&mut self) {
+        if self.component.deadline.0.is_zero() {
+            self.add(1106, &["deadline"], "`deadline` is no time at all", "write it like `10m`");
         }
     }
 

@@ -2,6 +2,7 @@
 //! other, components that bundles and `needs:` name, settings in bundles.
 
 use super::catalogue::{Catalogue, NotFlat, Trees};
+use super::component::PROVIDED;
 use super::file::Tree;
 use super::finding::Finding;
 use super::names::{BundleName, ComponentName};
@@ -9,9 +10,6 @@ use super::suggest::did_you_mean;
 
 /// Stages at which an edge can stop.
 const STAGES: [&str; 6] = ["namespaces", "crds", "objects", "webhooks", "resources", "gates"];
-
-/// What the provider of Kubernetes brings.
-const PROVIDED: [&str; 3] = ["kubernetes", "cni", "dns"];
 
 /// All mistakes between files.
 pub(super) fn check(catalogue: &Catalogue, trees: &Trees, findings: &mut Vec<Finding>) {
@@ -54,10 +52,21 @@ fn bundle(catalogue: &Catalogue, name: &BundleName, tree: &Tree) -> Vec<Finding>
             findings.push(unknown(tree, range, 1208, "bundle", base.as_str(), &known));
         }
     }
-    if let Err(problem @ NotFlat::Cycle(_)) = catalogue.flatten(name) {
-        let range = tree.root.at(["extends"]).range.clone();
-        let finding = Finding::error(1218, problem.to_string()).on(&tree.source, range);
-        findings.push(finding.hinted("take one of them out of `extends`"));
+    if let Err(problem) = catalogue.ends(name) {
+        // Too many levels are too many for all that is above, too: said once.
+        let is_first = match &problem {
+            NotFlat::Unknown(_) => false,
+            NotFlat::Cycle(_) => true,
+            NotFlat::Deep(_) => {
+                let mut bases = bundle.extends.iter();
+                bases.all(|base| !matches!(catalogue.ends(base), Err(NotFlat::Deep(_))))
+            }
+        };
+        if is_first {
+            let range = tree.root.at(["extends"]).range.clone();
+            let finding = Finding::error(problem.code(), problem.to_string()).on(&tree.source, range);
+            findings.push(finding.hinted(problem.hint(catalogue.bundles.keys())));
+        }
     }
     let entries = tree.root.at(["components"]);
     for component in bundle.components.keys() {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::finding::{Finding, MOST, Source};
 use super::schema::FileKind;
+use super::suggest::did_you_mean;
 use super::yaml::{self, Node, NodeValue};
 
 /// How many mistakes that the schema does not see are looked for, one after the other.
@@ -23,6 +24,8 @@ pub(super) struct Tree {
     pub(super) root: Node,
     /// The places of what was left out.
     left_out: Vec<Range<usize>>,
+    /// All that was written.
+    written: Node,
 }
 
 /// A file, and what it says.
@@ -46,6 +49,18 @@ impl Tree {
         });
     }
 
+    /// Whether a key at the top may be missing only because it, or what may have been meant as it, was left out.
+    pub(super) fn is_lost(&self, key: &str) -> bool {
+        let whole = self.source.first_line(&self.written.range);
+        let NodeValue::Map(entries) = &self.written.value else { return true };
+        self.left_out.iter().filter(|left| **left != whole).any(|left| {
+            let holder = entries.iter().find(|(name, node)| {
+                *left == name.range || node.range.start <= left.start && left.end <= node.range.end
+            });
+            holder.is_none_or(|(name, _)| name.text == key || !did_you_mean(&name.text, [key]).is_empty())
+        })
+    }
+
     /// Leaves out what findings are about; `false`: nothing can be left of the file, or nothing went.
     fn leave_out(&mut self, findings: &[Finding]) -> bool {
         let places: Vec<_> =
@@ -60,7 +75,8 @@ impl Tree {
     }
 
     /// Puts values in the place of required keys that are not there.
-    fn stand_in(&mut self, kind: FileKind, name: &str, written: &Node) {
+    fn stand_in(&mut self, kind: FileKind, name: &str) {
+        let written = &self.written;
         let NodeValue::Map(entries) = &mut self.root.value else { return };
         for (key, value) in kind.required(name) {
             if !entries.iter().any(|(known, _)| known.text == key) {
@@ -84,17 +100,18 @@ impl<T: DeserializeOwned> Parsed<T> {
         let yaml::Read { source, root, mut findings, left_out } = yaml::read(bytes, shown);
         let Some(written) = root else { return (None, findings) };
         let Some(root) = written.without(&source, &left_out) else { return (None, findings) };
-        let mut tree = Tree { source, root, left_out };
+        let is_mapping = matches!(root.value, NodeValue::Map(_));
+        let mut tree = Tree { source, root, left_out, written };
         let mut form = kind.check(&tree.source, &tree.root);
         tree.keep_own(&mut form);
         let readable = form.is_empty() || tree.leave_out(&form);
         findings.extend(form);
         // A file that is wrong everywhere is not worth the time.
-        if !readable || findings.len() >= MOST {
+        if !readable || !is_mapping || findings.len() >= MOST {
             return (None, findings);
         }
         for _ in 0..ROUNDS {
-            tree.stand_in(kind, name, &written);
+            tree.stand_in(kind, name);
             let mistake = match serde_path_to_error::deserialize(tree.root.to_json()) {
                 Ok(value) => return (Some(Self { value, tree }), findings),
                 Err(error) => mistake(&error, &tree),

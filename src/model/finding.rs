@@ -36,6 +36,9 @@ impl Source {
     }
 }
 
+/// A file, and a range of bytes in its text.
+pub(crate) type Place = (Arc<Source>, Range<usize>);
+
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,7 +61,7 @@ pub(crate) struct Finding {
     /// The text under the caret, short; may be empty.
     pub(crate) label: String,
     /// Where: a file and a byte range in its text. `None`: the whole input.
-    pub(crate) place: Option<(Arc<Source>, Range<usize>)>,
+    pub(crate) place: Option<Place>,
     /// What to do.
     pub(crate) hint: Option<String>,
 }

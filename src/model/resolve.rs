@@ -14,6 +14,10 @@ use super::meaning;
 use super::names::{BundleName, ComponentName};
 use super::schema::{FileKind, SettingsSchema};
 use super::suggest::did_you_mean;
+use crate::code::Code;
+
+/// The code of a cloud without a server.
+const NO_SERVER: Code = Code(1206);
 
 /// `cozy.yaml`, read.
 #[derive(Debug)]
@@ -41,7 +45,16 @@ impl CloudFile {
         let Some(Parsed { value: cloud, tree }) = parsed else { return (None, findings) };
         let mut file = Self { cloud, warnings: Vec::new(), tree };
         let mut meant = meaning::check(&file.cloud, &file.tree.source, &file.tree.root);
+        let no_server = meant.iter().find(|found| found.code == NO_SERVER).cloned();
         file.tree.keep_own(&mut meant);
+        // It stands at the top, where much else may be missing that has nothing to do with it.
+        if let Some(found) = no_server
+            && !meant.contains(&found)
+            && file.tree.root.key("hosts").is_none()
+            && !["hosts", "kubernetes"].iter().any(|key| file.tree.is_lost(key))
+        {
+            meant.push(found);
+        }
         let wrong = !findings.is_empty() || meant.iter().any(|found| found.level == Level::Error);
         if wrong {
             findings.extend(meant);
@@ -88,10 +101,8 @@ impl Catalogue {
         let mut resolved = Vec::new();
         for name in names {
             let (entry, config) = (bundled.get(name), file.cloud.components.get(name));
-            let Some(known) = self.components.get(name) else {
-                resolving.not_in_the_catalogue(name, entry.is_some());
-                continue;
-            };
+            // Who names it, the bundle or the cloud, has a finding already.
+            let Some(known) = self.components.get(name) else { continue };
             let enabled = config
                 .and_then(|config| config.enabled)
                 .unwrap_or_else(|| entry.map_or(config.is_some(), |entry| !entry.optional));
@@ -146,8 +157,9 @@ impl Resolving<'_> {
 
     /// Components in `cozy.yaml` that nobody knows.
     fn unknown(&mut self) {
-        let names = self.file.cloud.components.keys();
-        let unknown = names.filter(|name| {
+        // With a path it is the cloud's own, and why there is none was found when it was read.
+        let named = self.file.cloud.components.iter().filter(|(_, config)| config.path.is_none());
+        let unknown = named.map(|(name, _)| name).filter(|name| {
             !self.catalogue.components.contains_key(*name) && !self.catalogue.unread.contains(name.as_str())
         });
         for name in unknown.take(MOST) {
@@ -161,16 +173,6 @@ impl Resolving<'_> {
                 finding.place = Some((Arc::clone(&self.file.tree.source), key.range.clone()));
             }
             self.findings.push(finding);
-        }
-    }
-
-    /// A component of the bundle that the catalogue does not have.
-    fn not_in_the_catalogue(&mut self, name: &ComponentName, of_bundle: bool) {
-        if of_bundle && !self.catalogue.unread.contains(name.as_str()) {
-            let bundle = &self.file.cloud.bundle;
-            let message =
-                format!("bundle `{bundle}` names the component `{name}`, which is not in the catalogue");
-            self.findings.push(self.file.mistake(1209, &["bundle"], message));
         }
     }
 
@@ -222,11 +224,14 @@ impl Resolving<'_> {
         if !bundled {
             return;
         }
-        let path = ["components", name.as_str(), "settings"];
+        let below = ["components", name.as_str(), "settings"];
+        // Where the cloud does not name the component, its bundle does.
+        let is_named = root.get("components").is_some_and(|node| node.get(name.as_str()).is_some());
+        let path: &[&str] = if is_named { &below } else { &["bundle"] };
         for setting in schema.missing(merged) {
             let message = format!("component `{name}` lacks the setting `{setting}`");
             let hint = format!("`cozy component show {name}` explains it");
-            self.findings.push(self.file.mistake(1103, &path, message).hinted(hint));
+            self.findings.push(self.file.mistake(1103, path, message).hinted(hint));
         }
     }
 }

@@ -5,9 +5,14 @@ const LONGEST: usize = 100;
 
 /// `did you mean …?`, or nothing where nothing is near.
 pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(written, known).map(|name| format!("did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// The nearest known name, if one is near.
+pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // The distance takes the product of both lengths: nobody mistypes a name for a page.
     if written.len() > LONGEST {
-        return String::new();
+        return None;
     }
     let lower = written.to_lowercase();
     known
@@ -15,8 +20,7 @@ pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
         .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
         .min()
-        .map(|(_, name)| format!("did you mean `{name}`?"))
-        .unwrap_or_default()
+        .map(|(_, name)| name)
 }
 
 #[cfg(test)]

@@ -130,9 +130,15 @@ impl<'a> Mistake<'a> {
         Finding::error(code, message).on(self.source, self.node.range.clone())
     }
 
-    fn rule(&self) -> Option<&str> {
-        let schema = self.schema?;
-        schema.get("x-rule").or_else(|| schema.get("description"))?.as_str()
+    /// What may be written: the schema's rule, or else what the value is for.
+    fn rule(&self) -> Option<String> {
+        let text = |key: &str| self.schema?.get(key)?.as_str();
+        let rule = text("x-rule").map(|rule| format!("write {rule}"));
+        rule.or_else(|| Some(format!("{}: {}", self.what, as_hint(text("description")?))))
+    }
+
+    fn is_secret(&self) -> bool {
+        self.schema.is_some_and(|schema| schema.get("x-secret").is_some())
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -149,11 +155,20 @@ impl<'a> Mistake<'a> {
             ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Format { .. } => {
                 let finding = self.finding(1105, format!("{what} cannot be {found}"));
                 match self.rule() {
-                    Some(rule) => finding.hinted(format!("write {rule}")),
+                    Some(rule) => finding.hinted(rule),
                     None => finding,
                 }
             }
             ValidationErrorKind::PropertyNames { error } => self.bad_name(error),
+            ValidationErrorKind::MaxProperties { .. } | ValidationErrorKind::MinProperties { .. }
+                if self.is_secret() =>
+            {
+                self.finding(1107, format!("{what} is a secret, and must name one of `env` and `file`"))
+                    .hinted(format!(
+                        "write `{0}: {{ env: NAME }}` or `{0}: {{ file: PATH }}`",
+                        what.trim_matches('`')
+                    ))
+            }
             kind => match limit(kind) {
                 Some((code, _)) if found == "empty" => {
                     self.finding(code, format!("{what} must not be empty"))
@@ -210,7 +225,7 @@ impl<'a> Mistake<'a> {
 
     fn wrong_type(&self, kind: &TypeKind) -> Finding {
         let what = &self.what;
-        if self.schema.is_some_and(|schema| schema.get("x-secret").is_some()) {
+        if self.is_secret() {
             let key = what.trim_matches('`');
             return self
                 .finding(1102, format!("{what} is a secret, which cannot stand here itself"))
@@ -271,15 +286,32 @@ fn limit(kind: &ValidationErrorKind) -> Option<(u16, String)> {
         ValidationErrorKind::ExclusiveMaximum { limit } => (1106, format!("be less than {limit}")),
         ValidationErrorKind::MultipleOf { multiple_of } => (1106, format!("be a multiple of {multiple_of}")),
         ValidationErrorKind::MinLength { limit: 1 } => (1107, "not be empty".to_owned()),
-        ValidationErrorKind::MinLength { limit } => (1107, format!("have {limit} characters or more")),
-        ValidationErrorKind::MaxLength { limit } => (1107, format!("have {limit} characters at most")),
-        ValidationErrorKind::MinItems { limit } => (1107, format!("have {limit} entries or more")),
-        ValidationErrorKind::MaxItems { limit } => (1107, format!("have {limit} entries at most")),
-        ValidationErrorKind::MinProperties { limit } => (1107, format!("have {limit} keys or more")),
-        ValidationErrorKind::MaxProperties { limit } => (1107, format!("have {limit} keys at most")),
+        ValidationErrorKind::MinLength { limit } => {
+            (1107, format!("have {} or more", count(*limit, ["character", "characters"])))
+        }
+        ValidationErrorKind::MaxLength { limit } => {
+            (1107, format!("have {} at most", count(*limit, ["character", "characters"])))
+        }
+        ValidationErrorKind::MinItems { limit } => {
+            (1107, format!("have {} or more", count(*limit, ["entry", "entries"])))
+        }
+        ValidationErrorKind::MaxItems { limit } => {
+            (1107, format!("have {} at most", count(*limit, ["entry", "entries"])))
+        }
+        ValidationErrorKind::MinProperties { limit } => {
+            (1107, format!("have {} or more", count(*limit, ["key", "keys"])))
+        }
+        ValidationErrorKind::MaxProperties { limit } => {
+            (1107, format!("have {} at most", count(*limit, ["key", "keys"])))
+        }
         ValidationErrorKind::UniqueItems => (1107, "not have an entry twice".to_owned()),
         _ => return None,
     })
+}
+
+/// A number of things, by the word for one and that for several.
+fn count(number: u64, [one, many]: [&str; 2]) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// A sentence as a hint: in lower case, without a period.
@@ -310,8 +342,8 @@ fn shown(value: &Value) -> String {
         Value::String(text) if text.is_empty() => "empty".to_owned(),
         Value::Bool(_) | Value::Number(_) => format!("`{value}`"),
         Value::String(text) => format!("`{}`", short(text)),
-        Value::Array(items) => format!("a list of {}", items.len()),
-        Value::Object(map) => format!("a mapping of {}", map.len()),
+        Value::Array(items) => format!("a list of {}", count(items.len() as u64, ["entry", "entries"])),
+        Value::Object(map) => format!("a mapping of {}", count(map.len() as u64, ["key", "keys"])),
     }
 }
 

@@ -109,7 +109,11 @@ pub(crate) fn needs(
             // A component without objects has no steps to wait for.
             let there = || {
                 let facility = Facility::Capability(name.to_owned());
-                observed.provided.as_ref().is_none_or(|provided| provided.contains(&facility))
+                match &observed.provided {
+                    Some(provided) => provided.contains(&facility),
+                    // A cluster that nobody looked at has capabilities, and none of our components.
+                    None => !desired.unwanted.iter().any(|unwanted| unwanted.as_str() == name),
+                }
             };
             let nothing_to_wait_for = (providers.contains_key(name) || there()) && stage.is_none();
             if found.is_empty() && !nothing_to_wait_for {

@@ -1,5 +1,7 @@
 //! Why there can be no plan, with the code and what to do.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::facility::Facility;
@@ -18,7 +20,33 @@ pub(crate) enum PlanError {
         /// Whose object.
         component: ComponentName,
         /// The first object of that kind.
-        object: ObjectId,
+        object: Box<ObjectId>,
+        /// The kind that may have been meant.
+        near: Option<String>,
+    },
+    /// A kind is known, and not at this version.
+    #[error("component `{component}`: {object} is written as `{}`, {}", api_version(.object, .version), served_as(.object, .served))]
+    UnknownVersion {
+        /// Whose object.
+        component: ComponentName,
+        /// The first object of that kind and version.
+        object: Box<ObjectId>,
+        /// Its version.
+        version: String,
+        /// The versions at which the kind is served.
+        served: BTreeSet<String>,
+    },
+    /// A gate is to judge a kind that nobody knows.
+    #[error(
+        "component `{component}`: its gate of `{of}` judges a kind that no component provides and the cluster does not serve"
+    )]
+    UnknownGate {
+        /// Whose gate.
+        component: ComponentName,
+        /// What it judges, as it is written.
+        of: String,
+        /// The kind that may have been meant.
+        near: Option<String>,
     },
     /// Nobody provides what a component needs.
     #[error("component `{component}` needs `{need}`, which no enabled component is or provides")]
@@ -162,6 +190,22 @@ fn by(managers: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!(": {} made it", names.join(", ")) }
 }
 
+/// `apiVersion` of an object at a version.
+fn api_version(object: &ObjectId, version: &str) -> String {
+    let group = &object.kind.group;
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
+fn served_as(object: &ObjectId, served: &BTreeSet<String>) -> String {
+    let kind = &object.kind.kind;
+    if served.is_empty() {
+        return format!("and {kind} is served at no version");
+    }
+    let served: Vec<String> =
+        served.iter().map(|version| format!("`{}`", api_version(object, version))).collect();
+    format!("and {kind} is served as {} only", served.join(" and "))
+}
+
 impl PlanError {
     /// Whether what is in the cluster stands in the way, and nothing that was written wrongly.
     pub(crate) fn is_of_cluster(&self) -> bool {
@@ -175,6 +219,8 @@ impl PlanError {
             | Self::Other { .. }
             | Self::TwoClusters { .. } => true,
             Self::UnknownKind { .. }
+            | Self::UnknownVersion { .. }
+            | Self::UnknownGate { .. }
             | Self::UnknownNeed { .. }
             | Self::Unprovided { .. }
             | Self::NoPool { .. }
@@ -185,7 +231,13 @@ impl PlanError {
 
     /// Whether it may be well in a cluster that has more than what the components bring.
     pub(crate) fn may_be_there(&self) -> bool {
-        matches!(self, Self::UnknownKind { .. } | Self::Unprovided { .. } | Self::NoPool { .. })
+        matches!(
+            self,
+            Self::UnknownKind { .. }
+                | Self::UnknownGate { .. }
+                | Self::Unprovided { .. }
+                | Self::NoPool { .. }
+        )
     }
 
     pub(super) fn cycle<'a>(steps: &[Step], cycle: impl Iterator<Item = &'a Edge>) -> Self {
@@ -203,7 +255,8 @@ impl PlanError {
     /// The stable code.
     pub(crate) fn code(&self) -> Code {
         match self {
-            Self::UnknownKind { .. } => Code(2501),
+            Self::UnknownKind { .. } | Self::UnknownVersion { .. } => Code(2501),
+            Self::UnknownGate { .. } => Code(2514),
             Self::UnknownNeed { .. } => Code(2502),
             Self::Cycle { .. } => Code(2503),
             Self::Unprovided { .. } => Code(2504),
@@ -222,10 +275,35 @@ impl PlanError {
     }
 
     /// What to do.
-    pub(crate) fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> Cow<'static, str> {
         match self {
-            Self::UnknownKind { .. } => {
+            Self::UnknownKind { near: Some(near), .. } | Self::UnknownGate { near: Some(near), .. } => {
+                Cow::Owned(format!("did you mean `{near}`?"))
+            }
+            Self::UnknownVersion { object, served, .. } => {
+                // Stable versions come after all others: `v1` is less than `v1beta1` as a text.
+                let best = served.iter().max_by_key(|version| (!version.contains(['a', 'b']), *version));
+                match best {
+                    Some(version) => {
+                        Cow::Owned(format!("write `apiVersion: {}`", api_version(object, version)))
+                    }
+                    None => {
+                        Cow::Borrowed("let one of its versions be served, in its CustomResourceDefinition")
+                    }
+                }
+            }
+            others => Cow::Borrowed(others.fixed_hint()),
+        }
+    }
+
+    /// What to do, where it is always the same.
+    fn fixed_hint(&self) -> &'static str {
+        match self {
+            Self::UnknownKind { .. } | Self::UnknownVersion { .. } => {
                 "enable the component that brings this kind, or install its CustomResourceDefinition"
+            }
+            Self::UnknownGate { .. } => {
+                "write `of: KIND/NAME`, or `KIND.GROUP/NAME`, of an object of this component"
             }
             Self::UnknownNeed { .. } => {
                 "enable that component in cozy.yaml, or mend `needs:` in component.yaml"

@@ -31,6 +31,7 @@ pub(crate) mod send;
 mod stages;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unknown;
 
 use std::fmt;
 use std::sync::Arc;

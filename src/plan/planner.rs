@@ -11,11 +11,10 @@ use serde::Serialize;
 use super::graph::{self, Schedule};
 pub(crate) use super::live::{Observed, Verdict};
 use super::{Blocks, Edge, Milestone, Plan, PlanError, Reason, Stage, Step, StepId};
-use super::{edges, prune, runtime, stages};
+use super::{edges, prune, runtime, stages, unknown};
 use crate::model::component::{GateSpec, Provides};
-use crate::model::kinds;
 use crate::model::names::ComponentName;
-use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::model::object::{Object, ObjectId};
 
 /// How long one object takes to be applied, for the estimate only: 600 objects
 /// a second, a third of what a local API server was measured to take.
@@ -37,6 +36,8 @@ pub(crate) struct Desired {
     pub(crate) allowed: Allowed,
     /// There are addresses for load balancers.
     pub(crate) load_balancer_pool: bool,
+    /// Components that are known and not wanted: no cluster has them under these names.
+    pub(crate) unwanted: BTreeSet<ComponentName>,
 }
 
 /// What is only done when the user says so.
@@ -156,7 +157,8 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         stages::add(component, (desired, observed), &mut steps, &mut edges);
     }
     runtime::add(desired, observed, &mut steps);
-    let mut errors = unknown_kinds(desired, observed);
+    let mut errors = unknown::kinds(desired, observed);
+    errors.extend(unknown::gates(desired, observed));
     errors.extend(refusals(desired, observed));
     errors.extend(edges::needs(desired, observed, &steps, &mut edges));
     errors.extend(edges::inferred(desired, observed, &steps, &mut edges));
@@ -175,13 +177,27 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     }
     let guarded = prune::steps(desired, observed, &mut steps, &mut edges);
     let dropped = graph::drop_soft(steps.len(), &mut edges, |edge| edge.reason.softness(edge.blocks));
-    if let Some(cycle) = graph::cycle(steps.len(), &edges) {
-        errors.push(PlanError::cycle(&steps, cycle.iter().filter_map(|index| edges.get(*index))));
-    }
+    errors.extend(cycles(&steps, &edges));
     if !errors.is_empty() {
         return Err(errors);
     }
     Ok(Plan { guarded, ..finish(desired, steps, edges, dropped) })
+}
+
+/// All cycles that share no step.
+fn cycles(steps: &[Step], edges: &[Edge]) -> Vec<PlanError> {
+    let mut left = edges.to_vec();
+    let mut errors = Vec::new();
+    while let Some(cycle) = graph::cycle(steps.len(), &left) {
+        let own: Vec<&Edge> = cycle.iter().filter_map(|index| left.get(*index)).collect();
+        errors.push(PlanError::cycle(steps, own.iter().copied()));
+        let of: BTreeSet<usize> = own.iter().flat_map(|edge| [edge.from, edge.to]).collect();
+        if of.is_empty() {
+            break;
+        }
+        left.retain(|edge| !of.contains(&edge.from) && !of.contains(&edge.to));
+    }
+    errors
 }
 
 /// The steps on hosts, and the edges between them.
@@ -202,38 +218,6 @@ fn hosts(hosts: &[HostStep], steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
             reason: reason.clone(),
         }));
     }
-}
-
-/// Objects whose kind is neither built in, nor defined or declared by a component, nor served.
-fn unknown_kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
-    let declared = desired.components.iter().flat_map(|component| component.provides.all_kinds());
-    let defined: BTreeSet<GroupKind> = desired
-        .components
-        .iter()
-        .flat_map(|component| &component.objects)
-        .filter_map(|(_, object)| object.defines())
-        .chain(declared.map(|(provided, _)| provided.kind.clone()))
-        .collect();
-    let aggregated: BTreeSet<&str> = desired
-        .components
-        .iter()
-        .flat_map(|component| &component.objects)
-        .filter_map(|(_, object)| object.aggregates())
-        .collect();
-    let mut reported = BTreeSet::new();
-    desired
-        .components
-        .iter()
-        .flat_map(|component| component.objects.iter().map(move |(_, object)| (&component.name, &object.id)))
-        .filter(|(_, id)| {
-            kinds::built_in(&id.kind).is_none()
-                && !defined.contains(&id.kind)
-                && !aggregated.contains(id.kind.group.as_str())
-                && !observed.served.as_ref().is_some_and(|served| served.contains(&id.kind))
-                && reported.insert(id.kind.clone())
-        })
-        .map(|(component, id)| PlanError::UnknownKind { component: component.clone(), object: id.clone() })
-        .collect()
 }
 
 /// What may not be done to objects that exist, unless the user says so.

@@ -70,6 +70,7 @@ pub(crate) fn of(components: Vec<DesiredComponent>) -> Desired {
         autoscaled: std::collections::BTreeSet::new(),
         allowed: Allowed::default(),
         load_balancer_pool: true,
+        unwanted: std::collections::BTreeSet::new(),
     }
 }
 

@@ -106,6 +106,8 @@ pub(crate) fn plan(errors: &[PlanError]) -> Vec<Finding> {
             PlanError::Foreign { .. } => ("leftovers", "nothing of others' that this cloud brings, too"),
             PlanError::Conflict { .. } | PlanError::Fixed { .. } => ("leftovers", "as this cloud wants it"),
             PlanError::UnknownKind { .. }
+            | PlanError::UnknownVersion { .. }
+            | PlanError::UnknownGate { .. }
             | PlanError::UnknownNeed { .. }
             | PlanError::Unprovided { .. }
             | PlanError::Unanswered { .. } => ("provided", "brought by a component, or there already"),
@@ -121,7 +123,7 @@ pub(crate) fn plan(errors: &[PlanError]) -> Vec<Finding> {
             format!("plan [{}]", error.code()),
             error.to_string(),
             expected.to_owned(),
-            error.hint().to_owned(),
+            error.hint().into_owned(),
         ];
         finding(check, Level::Error, words)
     };

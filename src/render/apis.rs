@@ -8,88 +8,14 @@ use serde_json::Value;
 
 use super::Rendered;
 use crate::model::component::Resolved;
+use crate::model::kinds::SERVED;
 use crate::model::object::GroupKind;
-
-/// What Kubernetes 1.36 serves by default, as a kube-apiserver without flags
-/// says it: API version, kinds, the minor version that served them first (31:
-/// every supported one).
-const BUILT_IN: &[(&str, &[&str], u32)] = &[
-    (
-        "v1",
-        &[
-            "Binding",
-            "ComponentStatus",
-            "ConfigMap",
-            "Endpoints",
-            "Event",
-            "LimitRange",
-            "Namespace",
-            "Node",
-            "PersistentVolume",
-            "PersistentVolumeClaim",
-            "Pod",
-            "PodTemplate",
-            "ReplicationController",
-            "ResourceQuota",
-            "Secret",
-            "Service",
-            "ServiceAccount",
-        ],
-        31,
-    ),
-    (
-        "admissionregistration.k8s.io/v1",
-        &[
-            "MutatingWebhookConfiguration",
-            "ValidatingAdmissionPolicy",
-            "ValidatingAdmissionPolicyBinding",
-            "ValidatingWebhookConfiguration",
-        ],
-        31,
-    ),
-    ("admissionregistration.k8s.io/v1", &["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], 36),
-    ("apiextensions.k8s.io/v1", &["CustomResourceDefinition"], 31),
-    ("apiregistration.k8s.io/v1", &["APIService"], 31),
-    ("apps/v1", &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"], 31),
-    ("authentication.k8s.io/v1", &["SelfSubjectReview", "TokenReview"], 31),
-    (
-        "authorization.k8s.io/v1",
-        &[
-            "LocalSubjectAccessReview",
-            "SelfSubjectAccessReview",
-            "SelfSubjectRulesReview",
-            "SubjectAccessReview",
-        ],
-        31,
-    ),
-    ("autoscaling/v1", &["HorizontalPodAutoscaler"], 31),
-    ("autoscaling/v2", &["HorizontalPodAutoscaler"], 31),
-    ("batch/v1", &["CronJob", "Job"], 31),
-    ("certificates.k8s.io/v1", &["CertificateSigningRequest"], 31),
-    ("coordination.k8s.io/v1", &["Lease"], 31),
-    ("discovery.k8s.io/v1", &["EndpointSlice"], 31),
-    ("events.k8s.io/v1", &["Event"], 31),
-    ("flowcontrol.apiserver.k8s.io/v1", &["FlowSchema", "PriorityLevelConfiguration"], 31),
-    ("networking.k8s.io/v1", &["Ingress", "IngressClass", "NetworkPolicy"], 31),
-    ("networking.k8s.io/v1", &["IPAddress", "ServiceCIDR"], 33),
-    ("node.k8s.io/v1", &["RuntimeClass"], 31),
-    ("policy/v1", &["PodDisruptionBudget"], 31),
-    ("rbac.authorization.k8s.io/v1", &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"], 31),
-    ("resource.k8s.io/v1", &["DeviceClass", "ResourceClaim", "ResourceClaimTemplate", "ResourceSlice"], 34),
-    ("scheduling.k8s.io/v1", &["PriorityClass"], 31),
-    (
-        "storage.k8s.io/v1",
-        &["CSIDriver", "CSINode", "CSIStorageCapacity", "StorageClass", "VolumeAttachment"],
-        31,
-    ),
-    ("storage.k8s.io/v1", &["VolumeAttributesClass"], 34),
-];
 
 /// What a version of Kubernetes has built in, `v1.36.3`; an unknown one has what the newest has.
 pub(super) fn built_in(version: &str) -> BTreeSet<String> {
     let mut parts = version.trim_start_matches('v').split('.');
     let minor = parts.nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(u32::MAX);
-    let there = BUILT_IN.iter().filter(|(_, _, since)| *since <= minor);
+    let there = SERVED.iter().filter(|(_, _, since)| *since <= minor);
     there.flat_map(|(version, kinds, _)| kinds.iter().flat_map(|kind| names(version, kind))).collect()
 }
 

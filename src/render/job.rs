@@ -9,10 +9,9 @@ use minijinja::{Environment, ErrorKind};
 use serde_json::{Value, json};
 
 use super::world::Lookup;
-use super::{Known, Missing, Refused, RenderError, Rendered, limits, stand_in, template, yaml};
+use super::{Known, Missing, Refused, RenderError, Rendered, limits, patch, stand_in, template, yaml};
 use crate::code::Code;
 use crate::model::artefact::Digest;
-use crate::model::cloud::ObjectPatch;
 use crate::model::component::{NamespaceSpec, PodSecurity, Resolved};
 use crate::model::kept::Kept;
 use crate::model::mask::Masks;
@@ -63,7 +62,7 @@ impl Job<'_> {
         for name in component.source.templates.iter().flatten() {
             match self.template(name, &context) {
                 Ok(found) => objects.extend(found.into_iter().map(|object| (source_stage(&object), object))),
-                Err(error) => errors.push(error),
+                Err(mut found) => errors.append(&mut found),
             }
         }
         match self.source(traces) {
@@ -88,12 +87,10 @@ impl Job<'_> {
                         stage == Stage::Objects || object.id.kind.kind.ends_with("WebhookConfiguration");
                     (if with_the_others { Stage::Resources } else { stage }, object)
                 })),
-                Err(error) => errors.push(error),
+                Err(mut found) => errors.append(&mut found),
             }
         }
-        if let Err(mut found) = self.patch(&mut objects) {
-            errors.append(&mut found);
-        }
+        errors.extend(patch::apply(self.resolved, &mut objects));
         errors.extend(objects.iter().filter_map(|(_, object)| self.leak(object)));
         let kept = traces.kept.take();
         if !errors.is_empty() {
@@ -134,6 +131,7 @@ impl Job<'_> {
             component: self.resolved.component.name.clone(),
             file: Some(file.to_owned()),
             line,
+            in_cloud: None,
             problem: secret::mask(problem, &self.resolved.secrets),
             hint: None,
         }
@@ -145,47 +143,63 @@ impl Job<'_> {
             .files
             .get(name)
             .ok_or_else(|| self.error(2001, name, None, "the file does not exist".to_owned()))?;
-        std::str::from_utf8(bytes)
-            .map_err(|_| self.error(2002, name, None, "the file is not UTF-8".to_owned()))
+        std::str::from_utf8(bytes).map_err(|error| {
+            let read = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = read.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+            let mut error = self.error(2002, name, Some(line), "the file is not UTF-8".to_owned());
+            error.hint = Some("save it as UTF-8".to_owned());
+            error
+        })
     }
 
-    fn rendered_with(&self, name: &str, context: &minijinja::Value) -> Result<String, RenderError> {
-        let source = self.text(name)?;
-        if let Some(fault) = template::check(source).into_iter().next() {
+    /// A template's text; or all expressions that are glued to others, and why it cannot be rendered.
+    fn rendered_with(&self, name: &str, context: &minijinja::Value) -> Result<String, Vec<RenderError>> {
+        let source = self.text(name).map_err(|error| vec![error])?;
+        let faults = template::check(source).into_iter().map(|fault| {
             let mut error = self.error(2003, name, Some(fault.line as u64), fault.problem);
             error.hint = Some(fault.fix);
-            return Err(error);
+            error
+        });
+        let mut errors: Vec<RenderError> = faults.collect();
+        match self.evaluated(name, source, context) {
+            Ok(text) if errors.is_empty() => Ok(text),
+            Ok(_) => Err(errors),
+            Err(error) => {
+                errors.push(error);
+                Err(errors)
+            }
         }
+    }
+
+    fn evaluated(&self, name: &str, source: &str, context: &minijinja::Value) -> Result<String, RenderError> {
         let failed = |error: &minijinja::Error| {
             let line = error.line().map(|line| line as u64);
             let mut failed = self.error(2004, name, line, message_of(error));
-            if error.kind() == ErrorKind::UndefinedError {
-                failed.hint = Some(
-                    "templates see `cloud`, `cluster`, `network`, `storage`, `components`, `settings`, `namespace` \
-                     and `component`; a setting needs a default in the schema"
-                        .to_owned(),
-                );
-            }
+            failed.hint = hint_of(error).map(str::to_owned);
             failed
+        };
+        let full = |problem: String| {
+            let mut error = self.error(2004, name, None, problem);
+            error.hint = Some("render less: what is this long is read by nobody".to_owned());
+            error
         };
         let template =
             self.environment.template_from_named_str(name, source).map_err(|error| failed(&error))?;
         let mut output = limits::Output::default();
         let written = template.render_captured_to(context, &mut output);
         if output.is_full() {
-            let problem = format!("it renders more than {} MiB", limits::LARGEST >> 20);
-            return Err(self.error(2004, name, None, problem));
+            return Err(full(format!("it renders more than {} MiB", limits::LARGEST >> 20)));
         }
         written.map_err(|error| failed(&error))?;
-        output.text().map_err(|problem| self.error(2004, name, None, problem))
+        output.text().map_err(full)
     }
 
     /// A template's text with what every template sees.
     pub(super) fn rendered_text(&self, name: &str) -> Result<String, RenderError> {
-        self.rendered_with(name, &self.context())
+        self.rendered_with(name, &self.context()).map_err(|mut errors| errors.swap_remove(0))
     }
 
-    fn template(&self, name: &str, context: &minijinja::Value) -> Result<Vec<Object>, RenderError> {
+    fn template(&self, name: &str, context: &minijinja::Value) -> Result<Vec<Object>, Vec<RenderError>> {
         let text = self.rendered_with(name, context)?;
         let documents = yaml::read(&text).map_err(|error| {
             let shown =
@@ -196,9 +210,11 @@ impl Job<'_> {
                 shortened(shown.trim()),
                 error.problem
             );
-            self.error(2005, name, None, problem)
+            let mut error = self.error(2005, name, None, problem);
+            error.hint = Some("check its indentation, and what `{% … %}` leaves out around it".to_owned());
+            vec![error]
         })?;
-        self.objects(name, documents, "of the output")
+        self.objects(name, documents, "of the output").map_err(|error| vec![error])
     }
 
     pub(super) fn objects(
@@ -209,7 +225,12 @@ impl Job<'_> {
     ) -> Result<Vec<Object>, RenderError> {
         let mut objects = Vec::with_capacity(documents.len());
         for yaml::Document { line, value } in documents {
-            let fail = |problem: String| self.error(2006, name, None, format!("line {line} {of}: {problem}"));
+            let fail = |problem: String| {
+                let mut error = self.error(2006, name, None, format!("line {line} {of}: {problem}"));
+                let hint = "each document is one object, with `apiVersion`, `kind` and `metadata.name`";
+                error.hint = Some(hint.to_owned());
+                error
+            };
             let is_list =
                 value.get("kind").and_then(Value::as_str).is_some_and(|kind| kind.ends_with("List"));
             match value {
@@ -234,11 +255,9 @@ impl Job<'_> {
             if let Some(file) = &manifest.file {
                 let found = Digest::of(self.text(file)?.as_bytes()).to_string();
                 if found != manifest.sha256 {
-                    let problem =
-                        format!("its sha256 is {found}, but component.yaml pins {}", manifest.sha256);
-                    let mut error = self.error(2007, file, None, problem);
-                    error.hint =
-                        Some("if the change is wanted, write the new digest into component.yaml".to_owned());
+                    let problem = format!("the sha256 of {file} is {found}, not {}", manifest.sha256);
+                    let mut error = self.error(2007, "component.yaml", self.line_of("sha256:"), problem);
+                    error.hint = Some("if the change is wanted, write the new digest here".to_owned());
                     return Err(error);
                 }
                 let documents = yaml::read(self.text(file)?)
@@ -264,6 +283,12 @@ impl Job<'_> {
         Ok(Sourced::Objects(Vec::new()))
     }
 
+    /// The line of component.yaml that a key stands on.
+    fn line_of(&self, key: &str) -> Option<u64> {
+        let text = std::str::from_utf8(self.resolved.files.get("component.yaml")?).ok()?;
+        text.lines().position(|line| line.contains(key)).map(|line| line as u64 + 1)
+    }
+
     fn not_at_hand(&self, what: &str) -> Result<Sourced, RenderError> {
         match self.known.missing {
             Missing::StandIn => Ok(Sourced::StoodIn(what.to_owned())),
@@ -287,6 +312,7 @@ impl Job<'_> {
             component: self.resolved.component.name.clone(),
             file: None,
             line: None,
+            in_cloud: None,
             problem: format!("the secret setting `{}` ends up in {}", secret.name(), object.id),
             hint: Some("put it into a Secret, and refer to that".to_owned()),
         })
@@ -306,44 +332,6 @@ impl Job<'_> {
             }
         }
     }
-
-    fn patch(&self, objects: &mut [(Stage, Object)]) -> Result<(), Vec<RenderError>> {
-        let mut errors = Vec::new();
-        for (index, patch) in self.resolved.patches.iter().enumerate() {
-            let fail = |problem: String| RenderError {
-                code: Code(2009),
-                component: self.resolved.component.name.clone(),
-                file: None,
-                line: None,
-                problem: format!("patches[{index}]: {problem}"),
-                hint: None,
-            };
-            let operations: json_patch::Patch =
-                match serde_json::from_value(Value::Array(patch.patch.clone())) {
-                    Ok(operations) => operations,
-                    Err(error) => {
-                        errors.push(fail(format!("not a JSON patch (RFC 6902): {error}")));
-                        continue;
-                    }
-                };
-            let mut matched = false;
-            for (_, object) in objects.iter_mut().filter(|(_, object)| targets(patch, object)) {
-                matched = true;
-                if let Err(error) = json_patch::patch(&mut object.value, &operations) {
-                    errors.push(fail(format!("{}: {error}", object.id)));
-                    continue;
-                }
-                match Object::from_value(std::mem::take(&mut object.value)) {
-                    Ok(patched) => *object = patched,
-                    Err(error) => errors.push(fail(format!("{}: {error}", object.id))),
-                }
-            }
-            if !matched {
-                errors.push(fail(format!("matches no object of kind `{}`", patch.target.kind)));
-            }
-        }
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
-    }
 }
 
 enum Sourced {
@@ -351,17 +339,6 @@ enum Sourced {
     StoodIn(String),
     /// A chart's objects, in their stages.
     Staged(Vec<(Stage, Object)>),
-}
-
-fn targets(patch: &ObjectPatch, object: &Object) -> bool {
-    let target = &patch.target;
-    let agrees = |wanted: &Option<String>, found: Option<&str>| {
-        wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
-    };
-    target.kind == object.id.kind.kind
-        && agrees(&target.group, Some(&object.id.kind.group))
-        && agrees(&target.name, Some(&object.id.name))
-        && agrees(&target.namespace, object.id.namespace.as_deref())
 }
 
 /// The stage of an object that comes from a component's source.
@@ -398,6 +375,37 @@ pub(super) fn message_of(error: &minijinja::Error) -> String {
         Some(detail) if refused => detail.to_owned(),
         Some(detail) => format!("{}: {detail}", error.kind()),
         None => error.kind().to_string(),
+    }
+}
+
+/// What to do about a template that cannot be rendered.
+fn hint_of(error: &minijinja::Error) -> Option<&'static str> {
+    let refused = std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<Refused>);
+    if refused {
+        return None;
+    }
+    match error.kind() {
+        ErrorKind::UndefinedError => Some(
+            "templates see `cloud`, `cluster`, `network`, `storage`, `components`, `settings`, `namespace` \
+             and `component`; a setting needs a default in the schema",
+        ),
+        ErrorKind::OutOfFuel => {
+            Some("let loops and macros end sooner: nothing that is read takes that many steps")
+        }
+        ErrorKind::TemplateNotFound | ErrorKind::BadInclude => Some(
+            "a template stands alone, without `include`, `import` and `extends`: write out what it needs",
+        ),
+        ErrorKind::UnknownFunction
+        | ErrorKind::UnknownFilter
+        | ErrorKind::UnknownTest
+        | ErrorKind::UnknownMethod => {
+            Some("templates have what https://docs.rs/minijinja lists, and `fail` and `text`")
+        }
+        ErrorKind::SyntaxError => Some("check `{{`, `{%` and what ends them here and above"),
+        _ if error.detail().is_some_and(|detail| detail.contains("recursion limit")) => {
+            Some("let the macro, or the recursive loop, end")
+        }
+        _ => None,
     }
 }
 

@@ -11,6 +11,7 @@ mod hooks;
 mod job;
 mod limits;
 mod mistakes;
+mod patch;
 mod scope;
 mod stand_in;
 mod template;
@@ -31,7 +32,7 @@ use serde_json::{Map, Value};
 
 pub(crate) use self::apis::served;
 use self::job::{Done, Job};
-pub(crate) use self::mistakes::mistakes;
+pub(crate) use self::mistakes::{in_contract, mistakes, written};
 pub(crate) use self::world::Lookup;
 use crate::code::Code;
 use crate::model::component::Resolved;
@@ -76,6 +77,8 @@ pub(crate) struct RenderError {
     pub(crate) file: Option<String>,
     /// The line in that file, from 1.
     pub(crate) line: Option<u64>,
+    /// The path in the cloud's file, where it is that which is wrong.
+    pub(crate) in_cloud: Option<Vec<String>>,
     /// What is wrong.
     pub(crate) problem: String,
     /// What to do.
@@ -160,20 +163,24 @@ pub(crate) fn render(components: &[Resolved], facts: &Map<String, Value>, known:
             }
         }
     }
-    let mut rendered = Vec::with_capacity(done.len());
+    let (mut rendered, mut of) = (Vec::with_capacity(done.len()), Vec::with_capacity(done.len()));
     let (mut errors, mut asked) = (Vec::new(), BTreeSet::new());
-    for (result, lookups) in done.into_iter().flatten() {
+    for (done, resolved) in done.into_iter().zip(components) {
+        let Some((result, lookups)) = done else { continue };
         asked.extend(lookups);
         match result {
-            Ok(component) => rendered.push(component),
+            Ok(component) => {
+                rendered.push(component);
+                of.push(resolved);
+            }
             Err(mut found) => errors.append(&mut found),
         }
     }
-    let result = if errors.is_empty() {
-        scope::finish(&mut rendered, components).map(|()| rendered)
-    } else {
-        Err(errors)
-    };
+    // What could be rendered may have mistakes of its own.
+    if let Err(mut found) = scope::finish(&mut rendered, &of) {
+        errors.append(&mut found);
+    }
+    let result = if errors.is_empty() { Ok(rendered) } else { Err(errors) };
     Rendering { result, asked }
 }
 
@@ -203,8 +210,31 @@ fn environment() -> Environment<'static> {
     environment.set_syntax(whitespace.expect("the default delimiters are valid"));
     environment.set_auto_escape_callback(|_| AutoEscape::Json);
     environment.add_filter("text", text_filter);
+    environment.add_filter("default", given_or);
+    environment.add_filter("d", given_or);
+    environment.add_test("defined", is_given);
+    environment.add_test("undefined", |value: &minijinja::Value| !is_given(value));
     environment.add_function("fail", fail);
     environment
+}
+
+/// Whether somebody gave a value. A setting that nobody gives and that has no default is null, so that `{% if %}` can ask
+/// for it, and `is defined` says the same as `{% if %}` does.
+fn is_given(value: &minijinja::Value) -> bool {
+    !value.is_undefined() && !value.is_none()
+}
+
+/// Another value in the place of one that was not given; with `lax`, also of one that is empty, false or 0.
+fn given_or(
+    value: &minijinja::Value,
+    other: Option<minijinja::Value>,
+    lax: Option<bool>,
+) -> minijinja::Value {
+    if is_given(value) && (value.is_true() || !lax.unwrap_or(false)) {
+        value.clone()
+    } else {
+        other.unwrap_or_else(|| minijinja::Value::from(""))
+    }
 }
 
 /// What a template says of settings that cannot be rendered, as Helm's `fail`.

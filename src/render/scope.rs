@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::mistakes::places;
 use super::{RenderError, Rendered};
 use crate::code::Code;
 use crate::model::component::Resolved;
@@ -17,7 +18,7 @@ use crate::model::object::{GroupKind, Object, ObjectId};
 /// Gives namespaced objects without a namespace that of their component, and
 /// checks that each object has one owner. A namespace that several components
 /// declare belongs to the first of them.
-pub(crate) fn finish(rendered: &mut [Rendered], components: &[Resolved]) -> Result<(), Vec<RenderError>> {
+pub(crate) fn finish(rendered: &mut [Rendered], components: &[&Resolved]) -> Result<(), Vec<RenderError>> {
     let scopes = custom_scopes(rendered, components);
     let mut errors = Vec::new();
     for (component, resolved) in rendered.iter_mut().zip(components) {
@@ -26,11 +27,14 @@ pub(crate) fn finish(rendered: &mut [Rendered], components: &[Resolved]) -> Resu
         for object in objects.chain(&mut component.idle) {
             let scope = built_in(&object.id.kind).or_else(|| scopes.get(&object.id.kind).copied());
             if let Err(problem) = place(object, scope, namespace) {
-                errors.push(error(&component.component, 2011, format!("{}: {problem}", object.id)));
+                errors.push(RenderError {
+                    hint: Some("write `metadata.namespace`, or `namespace` in component.yaml".to_owned()),
+                    ..error(&component.component, 2011, format!("{}: {problem}", object.id))
+                });
             }
         }
     }
-    let again = repeated(rendered, &mut errors);
+    let again = repeated(rendered, components, &mut errors);
     for (component, object) in again.into_iter().rev() {
         if let Some(component) = rendered.get_mut(component) {
             component.objects.remove(object);
@@ -41,7 +45,11 @@ pub(crate) fn finish(rendered: &mut [Rendered], components: &[Resolved]) -> Resu
 
 /// Objects that were rendered before: namespaces, which are given by place
 /// and are left out, and all others, which are errors.
-fn repeated(rendered: &[Rendered], errors: &mut Vec<RenderError>) -> Vec<(usize, usize)> {
+fn repeated(
+    rendered: &[Rendered],
+    components: &[&Resolved],
+    errors: &mut Vec<RenderError>,
+) -> Vec<(usize, usize)> {
     let count = rendered.iter().map(|component| component.objects.len()).sum();
     let mut owners: HashMap<&ObjectId, &ComponentName> = HashMap::with_capacity(count);
     let mut again = Vec::new();
@@ -58,7 +66,14 @@ fn repeated(rendered: &[Rendered], errors: &mut Vec<RenderError>) -> Vec<(usize,
                     } else {
                         format!("{} is also rendered by component `{}`", object.id, owner.get())
                     };
-                    errors.push(error(component, 2010, problem));
+                    // The last place is the one that is too much.
+                    let place = components.get(at).and_then(|resolved| places(resolved, &object.id).pop());
+                    errors.push(RenderError {
+                        file: place.as_ref().map(|place| place.file.to_owned()),
+                        line: place.map(|place| place.line),
+                        hint: Some("leave one of the two out, or give it another name".to_owned()),
+                        ..error(component, 2010, problem)
+                    });
                 }
             }
         }
@@ -72,6 +87,7 @@ fn error(component: &ComponentName, code: u16, problem: String) -> RenderError {
         component: component.clone(),
         file: None,
         line: None,
+        in_cloud: None,
         problem,
         hint: None,
     }
@@ -105,7 +121,7 @@ fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>
 }
 
 /// The kinds that components declare, and those that rendered CRDs define, which know better, with their scope.
-fn custom_scopes(rendered: &[Rendered], components: &[Resolved]) -> HashMap<GroupKind, Scope> {
+fn custom_scopes(rendered: &[Rendered], components: &[&Resolved]) -> HashMap<GroupKind, Scope> {
     let declared = components.iter().flat_map(|resolved| resolved.component.provides.all_kinds());
     let declared = declared.map(|(provided, scope)| (provided.kind.clone(), scope));
     let defined = rendered.iter().flat_map(|component| &component.objects).filter_map(|(_, object)| {

@@ -22,11 +22,11 @@ pub(crate) struct TemplateFault {
 }
 
 /// Finds every expression that is glued to text, is in a block scalar without
-/// `text`, or uses `text` elsewhere.
+/// `text`, or uses `text` elsewhere. What stands in comments is nobody's value.
 pub(crate) fn check(template: &str) -> Vec<TemplateFault> {
     let mut faults = Vec::new();
     let mut block: Option<usize> = None;
-    for (index, line) in template.lines().enumerate() {
+    for (index, line) in without_comments(template).lines().enumerate() {
         let bare = without_tags(line);
         let indent = line.len() - line.trim_start().len();
         let only_tags = bare.trim_start().is_empty();
@@ -36,18 +36,76 @@ pub(crate) fn check(template: &str) -> Vec<TemplateFault> {
         {
             block = None;
         }
-        for expression in expressions(line) {
-            let fault = if block.is_some() { in_block(&expression) } else { in_value(&expression) };
+        let all = expressions(line);
+        let mut at = 0;
+        while let Some(expression) = all.get(at) {
+            let mut to = at;
+            let fault = if block.is_some() {
+                in_block(expression)
+            } else if is_in_comment(expression.before) {
+                break;
+            } else {
+                while all.get(to + 1).is_some_and(|next| are_one(all.get(to), next)) {
+                    to += 1;
+                }
+                in_value(&all[at..=to])
+            };
             if let Some((problem, fix)) = fault {
-                let columns = expression.before.len()..line.len() - expression.after.len();
+                let after = all.get(to).map_or("", |last| last.after);
+                let columns = expression.before.len()..line.len() - after.len();
                 faults.push(TemplateFault { line: index + 1, columns, problem, fix });
             }
+            at = to + 1;
         }
         if block.is_none() && opens_block_scalar(&bare) {
             block = Some(indent);
         }
     }
     faults
+}
+
+/// A template with spaces in the place of `{# … #}`.
+fn without_comments(template: &str) -> Cow<'_, str> {
+    let Some(mut start) = find(template, *b"{#") else { return Cow::Borrowed(template) };
+    let mut text = template.to_owned();
+    loop {
+        let end = find(&text[start..], *b"#}").map_or(text.len(), |end| start + end + 2);
+        let blank: String =
+            text[start..end].bytes().map(|byte| if byte == b'\n' { '\n' } else { ' ' }).collect();
+        text.replace_range(start..end, &blank);
+        match find(&text[end..], *b"{#") {
+            Some(next) => start = end + next,
+            None => return Cow::Owned(text),
+        }
+    }
+}
+
+/// Whether a comment of YAML begins in what stands before an expression.
+fn is_in_comment(before: &str) -> bool {
+    let (mut quote, mut last) = (None, ' ');
+    for c in before.chars() {
+        match (quote, c) {
+            (None, '#') if last.is_whitespace() => return true,
+            // An apostrophe in a word opens nothing.
+            (None, '"' | '\'') if last.is_whitespace() || "[{,:(".contains(last) => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            _ => {}
+        }
+        last = c;
+    }
+    false
+}
+
+/// Whether two expressions of a line are parts of one value: only text is between them.
+fn are_one(first: Option<&Expression<'_>>, second: &Expression<'_>) -> bool {
+    first.is_some_and(|first| {
+        let between = between(first, second);
+        !between.contains([',', '[', ']', '{', '}']) && !between.contains(": ") && !between.contains(" #")
+    })
+}
+
+fn between<'a>(first: &Expression<'a>, second: &Expression<'a>) -> &'a str {
+    first.after.get(..first.after.len().saturating_sub(second.after.len() + second.width)).unwrap_or_default()
 }
 
 /// Where two ASCII characters stand first. Most lines have none of those that
@@ -61,6 +119,8 @@ struct Expression<'a> {
     before: &'a str,
     inner: &'a str,
     after: &'a str,
+    /// How long it is, with its braces.
+    width: usize,
 }
 
 fn expressions(line: &str) -> Vec<Expression<'_>> {
@@ -69,7 +129,12 @@ fn expressions(line: &str) -> Vec<Expression<'_>> {
     while let Some(start) = find(&line[from..], *b"{{").map(|at| at + from) {
         let Some(end) = find(&line[start..], *b"}}").map(|at| at + start) else { break };
         let inner = line[start + 2..end].trim_matches(['-', '+']).trim();
-        found.push(Expression { before: &line[..start], inner, after: &line[end + 2..] });
+        found.push(Expression {
+            before: &line[..start],
+            inner,
+            after: &line[end + 2..],
+            width: end + 2 - start,
+        });
         from = end + 2;
     }
     found
@@ -123,8 +188,10 @@ fn in_block(expression: &Expression<'_>) -> Option<(String, String)> {
     })
 }
 
-fn in_value(expression: &Expression<'_>) -> Option<(String, String)> {
-    let Expression { before, inner, after } = *expression;
+/// Why expressions with nothing but text between them are no whole value.
+fn in_value(all: &[Expression<'_>]) -> Option<(String, String)> {
+    let (first, last) = (all.first()?, all.last()?);
+    let inner = first.inner;
     if uses_text(inner) {
         return Some((
             format!(
@@ -134,13 +201,13 @@ fn in_value(expression: &Expression<'_>) -> Option<(String, String)> {
         ));
     }
     // The branches of an inline `if` stand for each other.
-    let before = match find(before, *b"{%").and_then(|_| before.find("{% if")) {
-        Some(start) if before.contains("{% el") => &before[..start],
-        _ => before,
+    let before = match find(first.before, *b"{%").and_then(|_| first.before.find("{% if")) {
+        Some(start) if first.before.contains("{% el") => &first.before[..start],
+        _ => first.before,
     };
-    let after = match find(after, *b"{%").and_then(|_| after.rfind("{% endif %}")) {
-        Some(end) if after.trim_start().starts_with("{% el") => &after[end + "{% endif %}".len()..],
-        _ => after,
+    let after = match find(last.after, *b"{%").and_then(|_| last.after.rfind("{% endif %}")) {
+        Some(end) if last.after.trim_start().starts_with("{% el") => &last.after[end + "{% endif %}".len()..],
+        _ => last.after,
     };
     let before = without_tags(before);
     let after = without_tags(after);
@@ -149,29 +216,44 @@ fn in_value(expression: &Expression<'_>) -> Option<(String, String)> {
     let value_ends = trimmed.is_empty()
         || trimmed.starts_with([',', ']', '}', ':'])
         || (trimmed.starts_with('#') && trimmed.len() < after.len());
-    if value_starts && value_ends {
+    if value_starts && value_ends && all.len() == 1 {
         return None;
     }
-    let word = |text: &str| text.split_whitespace().next_back().unwrap_or_default().to_owned();
-    let head = if value_starts { String::new() } else { word(&before) };
-    let tail = if value_ends {
-        String::new()
-    } else {
-        trimmed.split_whitespace().next().unwrap_or_default().to_owned()
-    };
-    let quote = |text: &str| format!("'{}'", text.trim_matches(['"', '\'']));
     let mut parts: Vec<String> = Vec::new();
-    if !head.trim_matches(['"', '\'']).is_empty() {
-        parts.push(quote(&head));
-    }
+    parts.extend(quoted(if value_starts { "" } else { head(&before) }));
     parts.push(inner.to_owned());
-    if !tail.trim_matches(['"', '\'']).is_empty() {
-        parts.push(quote(&tail));
+    for pair in all.windows(2) {
+        let [first, second] = pair else { continue };
+        parts.extend(quoted(between(first, second)));
+        parts.push(second.inner.to_owned());
     }
+    parts.extend(quoted(if value_ends { "" } else { tail(&after) }));
     Some((
         format!("`{{{{ {inner} }}}}` is glued to other text: each expression is a whole value"),
         format!("write `{{{{ {} }}}}`", parts.join(" ~ ")),
     ))
+}
+
+/// The text of the same value before an expression.
+fn head(before: &str) -> &str {
+    let ends = [": ", "[", "{", ","].iter().filter_map(|end| Some(before.rfind(end)? + end.len()));
+    let start = ends.max().unwrap_or_default();
+    let value = before.get(start..).unwrap_or_default().trim_start();
+    value.strip_prefix("- ").unwrap_or(value)
+}
+
+/// The text of the same value after an expression.
+fn tail(after: &str) -> &str {
+    let ends = [": ", "]", "}", ",", " #"].iter().filter_map(|end| after.find(end));
+    let value = after.get(..ends.min().unwrap_or(after.len())).unwrap_or_default().trim_end();
+    value.strip_suffix(':').unwrap_or(value)
+}
+
+/// Text as a string of an expression, without quotes of YAML around it; `None`: there is no more to it.
+fn quoted(text: &str) -> Option<String> {
+    let text = text.trim_matches(['"', '\'']);
+    let quote = if text.contains('\'') { '"' } else { '\'' };
+    (!text.is_empty()).then(|| format!("{quote}{text}{quote}"))
 }
 
 /// Whether a YAML value may start after `before`.
@@ -212,8 +294,32 @@ mod tests {
                 "3: write `{{ name ~ '-x' }}`",
                 "5: write `{{ name | text }}`",
                 "6: leave out `| text`: the value is printed as JSON, which is YAML",
-                "7: write `{{ 'a' ~ b }}`",
+                "7: write `{{ 'a ' ~ b }}`",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_glued_is_one_value_and_comments_are_none() {
+        for (template, fix) in [
+            ("x: {{ a }}{{ a }}", "write `{{ a ~ a }}`"),
+            ("x: {{ a }}-{{ b }} c", "write `{{ a ~ '-' ~ b ~ ' c' }}`"),
+            ("{{ cloud.name }}x: '1'", "write `{{ cloud.name ~ 'x' }}`"),
+            ("- [a-{{ b }}, {{ c }}]", "write `{{ 'a-' ~ b }}`"),
+            ("x: http://h/{{ p }}/q # {{ a }}x", "write `{{ 'http://h/' ~ p ~ '/q' }}`"),
+            ("x: it's {{ b }}", "write `{{ \"it's \" ~ b }}`"),
+            ("x: 'a # {{ b }}'", "write `{{ 'a # ' ~ b }}`"),
+        ] {
+            assert_eq!(fixes(template), [format!("1: {fix}")], "{template}");
+        }
+        for template in [
+            "# {{ a }}x",
+            "x: 1 # {{ a }}x",
+            "x: 1\n{# {{ a }}x\n{{ b }}y #}\n",
+            "{{ k }}: {{ v }}",
+            "a: {{ x }} {# c-{{ y }} #}",
+        ] {
+            assert_eq!(fixes(template), Vec::<String>::new(), "{template}");
+        }
     }
 }

@@ -107,7 +107,7 @@ fn mistakes_of_all_files_are_shown_at_once() {
     C1214 component.yaml:8 there is no file `v.yaml` beside component.yaml
     C1216 s.json:1 not JSON: key must be a string
     C1234 -:null /c/templates/y/: there is no `component.yaml` in this folder
-    C1300 cozy.yaml:11 cannot read the catalogue at `/nowhere`: failed to read directory `/nowhere`: No such file or directory (os error 2)
+    C1300 cozy.yaml:11 cannot read the component at `/nowhere`: failed to read directory `/nowhere`: No such file or directory (os error 2)
     C2003 x.yaml.j2:1 `{{ c }}` is glued to other text: each expression is a whole value
     C2003 x.yaml.j2:2 `{{ e }}` is glued to other text: each expression is a whole value
     C2004 z.yaml.j2:1 syntax error: unexpected end of input, expected end of block
@@ -275,7 +275,7 @@ fn what_nothing_reads_in_a_catalogue_is_said() {
      = help: a folder in `templates/` is a component
 
     error: 2 mistakes in the input
-    error[C1300]: `/templates/x/component.yaml` is neither a file nor a folder: a catalogue holds its own files
+    error[C1300]: `/templates/x/component.yaml` is a link: a catalogue holds its own files
 
     hint: a catalogue is a folder with `templates/` and `bundles/`
     ");

@@ -72,7 +72,13 @@ fn yaml(text: &str) -> String {
 }
 
 fn cloud(rest: &str) -> String {
-    let text = format!("apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\n{rest}\n");
+    // A server, unless the test is about those.
+    let more = if ["host", "kubernetes"].iter().any(|key| rest.contains(key)) {
+        ""
+    } else {
+        "hosts: [{ local: true }]\n"
+    };
+    let text = format!("apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\n{rest}\n{more}");
     said(read_cloud(text.as_bytes(), "cozy.yaml", Some(&load(&[]).0)))
 }
 
