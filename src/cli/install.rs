@@ -387,12 +387,18 @@ impl Run<'_> {
         patience: Instant,
     ) -> Result<Option<Lock>, ClusterError> {
         let soon = Instant::now() + LOCKING;
-        retry::until(soon, async || cluster.ensure_system_namespace().await, |_| {}).await?;
         let locker = cluster.locker()?;
         let holder = settings::holder("cozy install");
-        let taken = retry::until(soon, async || locker.take(&holder, &ThisMachine).await, |_| {}).await;
-        match taken {
-            Ok(lock) if cluster.inventories().await?.state == inventories.state => Ok(Some(lock)),
+        let take = async || match locker.take(&holder, &ThisMachine).await {
+            // The first run on a cluster makes the namespace that the lock is in.
+            Err(error) if error.is_not_found() => {
+                cluster.ensure_system_namespace().await?;
+                locker.take(&holder, &ThisMachine).await
+            }
+            taken => taken,
+        };
+        match retry::until(soon, take, |_| {}).await {
+            Ok(lock) if cluster.inventories_state().await? == inventories.state => Ok(Some(lock)),
             Ok(lock) => lock.release().await.map(|()| None),
             Err(ClusterError::Locked { holder }) if Instant::now() < patience => {
                 self.ui.note(format!("waiting for {holder}"));

@@ -3,13 +3,13 @@
 //! that is too small in parts, whose names tell their content, and a head
 //! that is written last and names them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::io::Read as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::{IndexMap, IndexSet};
-use kube::api::{Api, DynamicObject, ListParams};
+use kube::api::{Api, DynamicObject, ListParams, ObjectMeta};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -66,10 +66,21 @@ impl Entry {
     pub(crate) fn of(desired: &Object, live: &Value) -> Self {
         Self {
             desired: Some(owned::digest(&desired.value)),
-            live: owned::owned(live).as_ref().map(owned::digest),
+            live: owned::digest_of_owned(live),
             fields: Fields::of(live),
             complete: false,
         }
+    }
+
+    /// Shares its set of fields with an equal one: most objects of a kind have the same.
+    pub(crate) fn share(mut self, sets: &mut HashSet<Fields>) -> Self {
+        if let Some(fields) = &mut self.fields {
+            match sets.get(fields) {
+                Some(known) => fields.clone_from(known),
+                None => drop(sets.insert(fields.clone())),
+            }
+        }
+        self
     }
 
     /// The names of the fields that were ours.
@@ -88,10 +99,14 @@ struct Stored {
     objects: Vec<StoredEntry>,
 }
 
+/// An object and what is known of it, all in one map.
 #[derive(Serialize, Deserialize)]
 struct StoredEntry {
-    #[serde(flatten)]
-    id: ObjectId,
+    group: String,
+    kind: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    name: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     desired: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -107,7 +122,8 @@ impl From<Stored> for Inventory {
     fn from(stored: Stored) -> Self {
         let sets: Vec<Fields> = stored.fields.into_iter().map(Fields::from).collect();
         let entry = |stored: StoredEntry| {
-            let StoredEntry { id, desired, live, fields, complete } = stored;
+            let StoredEntry { group, kind, namespace, name, desired, live, fields, complete } = stored;
+            let id = ObjectId { kind: GroupKind { group, kind }, namespace, name };
             let fields = fields.and_then(|index| sets.get(index).cloned());
             (id, Entry { desired, live, fields, complete })
         };
@@ -123,7 +139,10 @@ impl From<&Inventory> for Stored {
             .objects
             .iter()
             .map(|(id, entry)| StoredEntry {
-                id: id.clone(),
+                group: id.kind.group.clone(),
+                kind: id.kind.kind.clone(),
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
                 desired: entry.desired.clone(),
                 live: entry.live.clone(),
                 fields: entry.fields.as_ref().map(|fields| sets.insert_full(fields.as_str()).0),
@@ -367,6 +386,25 @@ impl Cluster {
             }
         }
         Ok(Inventories { all, state })
+    }
+
+    /// In which state of the cluster the inventories are now, without what is in them.
+    pub(crate) async fn inventories_state(&self) -> Result<BTreeMap<String, String>, ClusterError> {
+        let api: Api<DynamicObject> = self.api(&secret_id(String::new()), "v1")?;
+        let mut params = ListParams::default().labels(LABEL).limit(super::PAGE);
+        let mut state = BTreeMap::new();
+        loop {
+            let page = api.list_metadata(&params).await;
+            let page = page.map_err(|error| ClusterError::from_kube("list", "the inventories", error))?;
+            state.extend(page.items.into_iter().map(|secret| {
+                let ObjectMeta { name, resource_version, .. } = secret.metadata;
+                (name.unwrap_or_default(), resource_version.unwrap_or_default())
+            }));
+            params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+            if params.continue_token.is_none() {
+                return Ok(state);
+            }
+        }
     }
 
     /// Writes an inventory; an empty one is deleted. What it refers to is there before its head is.

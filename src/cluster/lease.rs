@@ -113,16 +113,21 @@ impl Locker {
     pub(crate) async fn take(&self, holder: &Holder, liveness: &dyn Liveness) -> Result<Lock, ClusterError> {
         let mut wanted = lease(holder, Timestamp::now());
         let renewed = Instant::now();
-        let written = match self.held(liveness).await? {
-            None => self.api.create(&writing(), &wanted).await,
-            Some(Held { by, alive: true, lease }) if self::holder(&lease).as_ref() != Some(holder) => {
-                return Err(ClusterError::Locked { holder: by });
-            }
-            // Its holder is dead; or it is this run's own: the server did what was asked before, and its answer was lost.
-            Some(Held { lease, .. }) => {
-                wanted.metadata.resource_version = lease.metadata.resource_version;
-                self.api.replace(NAME, &writing(), &wanted).await
-            }
+        let written = match self.api.create(&writing(), &wanted).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => match self.held(liveness).await? {
+                // It was given back just now.
+                None => self.api.create(&writing(), &wanted).await,
+                Some(Held { by, alive: true, lease }) if self::holder(&lease).as_ref() != Some(holder) => {
+                    return Err(ClusterError::Locked { holder: by });
+                }
+                // Its holder is dead; or it is this run's own: the server did what was asked before, and its answer was
+                // lost.
+                Some(Held { lease, .. }) => {
+                    wanted.metadata.resource_version = lease.metadata.resource_version;
+                    self.api.replace(NAME, &writing(), &wanted).await
+                }
+            },
+            written => written,
         };
         match written {
             Ok(lease) => Ok(Lock { api: self.api.clone(), lease, renewed }),

@@ -8,7 +8,7 @@ use super::apply::claim;
 use super::error::{ClusterError, FieldRefusal};
 use super::inventory::Entry;
 use super::observe::unreadable;
-use super::owned::{digest, others, owned};
+use super::owned::{digest, digest_of_owned, others, owned};
 use super::{ApplyMode, Cluster};
 use crate::model::object::{Object, ObjectId};
 use crate::plan::diff;
@@ -36,16 +36,15 @@ impl Cluster {
         if live.pointer("/metadata/deletionTimestamp").is_some() {
             return Ok((Verdict::Going, None));
         }
-        let ours = owned(live);
         let recorded = entry.is_some_and(|entry| {
             entry.desired.is_some()
                 && entry.desired == Some(digest(&object.value))
-                && entry.live == ours.as_ref().map(digest)
+                && entry.live == digest_of_owned(live)
         });
         if recorded {
             return Ok((Verdict::Same, None));
         }
-        let verdict = self.rehearse(object, live, (ours, entry)).await?;
+        let verdict = self.rehearse(object, live, entry).await?;
         let entry = matches!(verdict, Verdict::Same).then(|| Entry::of(object, live));
         Ok((verdict, entry))
     }
@@ -55,7 +54,7 @@ impl Cluster {
         &self,
         object: &Object,
         live: &Value,
-        (ours, entry): (Option<Value>, Option<&Entry>),
+        entry: Option<&Entry>,
     ) -> Result<Verdict, ClusterError> {
         let ask = |force| self.apply(object, ApplyMode { force, dry_run: true });
         let (answer, conflicts) = match ask(false).await {
@@ -66,6 +65,7 @@ impl Cluster {
             Ok(result) => {
                 let changes = diff::changes(live, &result);
                 // Without a change, sending it would still make the fields ours.
+                let ours = owned(live);
                 let same =
                     changes.is_empty() && conflicts.is_empty() && ours.is_some() && ours == owned(&result);
                 Ok(if same { Verdict::Same } else { Verdict::Change { changes, conflicts, refused: None } })

@@ -1,6 +1,7 @@
 //! The requests of one step: the inventory first, then the objects with
 //! bounded concurrency, then what they became.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -100,10 +101,10 @@ impl Writer<'_> {
             .buffer_unordered(self.shared.options.concurrency)
             .collect()
             .await;
-        let mut first_error = None;
+        let (mut first_error, mut sets) = (None, HashSet::new());
         for result in written {
             match result {
-                Ok((id, entry)) => inventory.record(&id, entry),
+                Ok((id, entry)) => inventory.record(&id, entry.share(&mut sets)),
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }

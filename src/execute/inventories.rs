@@ -1,6 +1,6 @@
 //! The inventories of a run, each in the hand of one step at a time, and the Jobs that they are still to remember.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -103,20 +103,31 @@ pub(super) async fn record(
 /// Lets inventories know what the plan says: the objects that are of another component now, with what is known of
 /// them, and what each component waits for. They are written when their steps are run.
 fn hand_over(plan: &Plan, inventories: &mut BTreeMap<ComponentName, Inventory>) {
-    let mut known = BTreeMap::new();
+    let steps = || {
+        plan.steps.iter().filter_map(|step| match &step.id {
+            StepId::Stage(component, stage) if !step.done && *stage != Stage::Prune => {
+                Some((component, step.actions.iter().map(|action| &action.id)))
+            }
+            StepId::Stage(..) | StepId::Host { .. } => None,
+        })
+    };
+    let is_known =
+        |inventory: &Inventory, id: &ObjectId| inventory.get(id).is_some_and(|entry| entry.desired.is_some());
+    let mut news = HashSet::new();
+    for (component, ids) in steps() {
+        let own = inventories.entry(component.clone()).or_default();
+        news.extend(ids.filter(|id| !is_known(own, id)));
+    }
+    let mut known = HashMap::new();
     for (id, entry) in inventories.values().flat_map(Inventory::entries) {
-        if entry.desired.is_some() {
+        if entry.desired.is_some() && news.contains(id) {
             known.insert(id.clone(), entry.clone());
         }
     }
-    for step in &plan.steps {
-        let StepId::Stage(component, stage) = &step.id else { continue };
-        if step.done || *stage == Stage::Prune {
-            continue;
-        }
+    for (component, ids) in steps() {
         let own = inventories.entry(component.clone()).or_default();
-        for id in step.actions.iter().map(|action| &action.id) {
-            if own.get(id).is_none_or(|entry| entry.desired.is_none())
+        for id in ids {
+            if !is_known(own, id)
                 && let Some(entry) = known.get(id)
             {
                 own.take_over(id, entry.clone());

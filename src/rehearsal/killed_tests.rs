@@ -180,6 +180,7 @@ async fn settled(simulated: &cozy_sim::Cluster, round: usize, when: Death) {
     let cluster = Cluster::new(simulated.client()).await.unwrap();
     let mut desired = desired(round);
     let inventories = cluster.inventories().await.unwrap();
+    assert_eq!(cluster.inventories_state().await.unwrap(), inventories.state, "{when:?}");
     for component in &desired.components {
         let known = inventories.all[&component.name].ids().cloned().collect::<BTreeSet<_>>();
         let own = component.objects.iter().map(|(_, object)| object.id.clone()).collect();
