@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 use super::flow::{self, Loaded};
 use crate::cluster::Cluster;
 use crate::cluster::inventory::{Inventories, Inventory};
+use crate::cluster::nodes::About;
+use crate::cluster::observe::Read;
 use crate::error::{Exit, Problem};
 use crate::model::component::Resolved;
 use crate::model::kept::{self, Kept};
@@ -39,25 +41,38 @@ pub(super) struct Wanted<'a> {
 struct Seen<'a> {
     /// The cluster.
     cluster: &'a Cluster,
-    /// The version of Kubernetes.
-    version: String,
+    /// What it said of itself.
+    about: About,
     /// Read before what charts generated: what another run keeps meanwhile shows in their state. `None`: there are no
     /// charts, and nobody needed them yet.
     inventories: Option<Inventories>,
 }
 
-/// Refuses what is wrong whatever a cluster says, before anybody connects to one.
-pub(super) fn refuse(loaded: &Loaded) -> anyhow::Result<()> {
+/// What need not be found out again.
+#[derive(Default)]
+pub(super) struct Before {
+    /// What the cluster said of itself.
+    pub(super) about: Option<About>,
+    /// The components, where they are the same for every cluster.
+    pub(super) rendered: Option<Vec<Rendered>>,
+}
+
+/// Refuses what is wrong whatever a cluster says, before anybody connects to one. Gives the components, where no cluster
+/// can say anything that changes them.
+pub(super) fn refuse(loaded: &Loaded) -> anyhow::Result<Option<Vec<Rendered>>> {
     let others = loaded.components.iter().filter(|resolved| resolved.artefact.is_none());
     let others: Vec<Resolved> = others.cloned().collect();
     let facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
-    flow::rendered_with((&loaded.file, &others), &facts, Missing::Refuse).map(drop)
+    let rendered = flow::rendered_with((&loaded.file, &others), &facts, Missing::Refuse)?;
+    let all = others.len() == loaded.components.len();
+    Ok((all && !render::sees(&others, "cluster")).then_some(rendered))
 }
 
 /// Renders the components for a cluster, or for one that is still to be made.
 pub(super) async fn wanted<'a>(
     loaded: &'a Loaded,
     cluster: Option<&'a Cluster>,
+    before: Before,
     allowed: Allowed,
 ) -> anyhow::Result<Wanted<'a>> {
     let mut facts = flow::facts(&loaded.file.cloud, &loaded.components, None);
@@ -65,16 +80,23 @@ pub(super) async fn wanted<'a>(
     let mut known = Known { now: Some(now), ..Known::nothing(Missing::Refuse) };
     let (mut lost, mut seen) = (Vec::new(), None);
     if let Some(cluster) = cluster {
-        let version = tell(cluster, loaded, &mut facts).await?;
+        let about = match before.about {
+            Some(about) => about,
+            None => cluster.about().await.map_err(flow::cluster)?,
+        };
+        tell(&about, loaded, &mut facts);
         let mut inventories = None;
         if loaded.components.iter().any(Resolved::is_chart) {
             let read = cluster.inventories().await.map_err(flow::cluster)?;
             lost = recall(cluster, loaded, &read, &mut known).await?;
             inventories = Some(read);
         }
-        seen = Some(Seen { cluster, version, inventories });
+        seen = Some(Seen { cluster, about, inventories });
     }
-    let rendered = answered(cluster, loaded, &facts, known).await?;
+    let rendered = match before.rendered {
+        Some(rendered) => rendered,
+        None => answered(cluster, loaded, &facts, known).await?,
+    };
     let settings = loaded.components.iter().flat_map(|resolved| &resolved.secrets);
     let settings = settings.filter_map(|secret| Some(secret.value.as_ref()?.expose().clone()));
     let generated = rendered.iter().filter_map(|component| component.kept.as_ref()).flat_map(Kept::secrets);
@@ -88,26 +110,14 @@ pub(super) async fn wanted<'a>(
     })
 }
 
-/// Puts what a cluster says of itself among the facts that templates see. Returns its version.
-async fn tell(cluster: &Cluster, loaded: &Loaded, facts: &mut Map<String, Value>) -> anyhow::Result<String> {
-    let nodes = async {
-        if !loaded.file.cloud.hosts.is_empty() {
-            return Ok(None);
-        }
-        match cluster.nodes().await {
-            // Who may not list them is no worse off than with one node.
-            Err(error) if error.is_forbidden() => Ok(Some(1)),
-            nodes => nodes.map(|nodes| Some(nodes.len().max(1))),
-        }
-    };
-    let (version, nodes) = futures::try_join!(cluster.version(), nodes).map_err(flow::cluster)?;
-    if let Some(facts) = facts.get_mut("cluster") {
-        facts["version"] = json!(version);
-        if let Some(nodes) = nodes {
-            facts["nodes"] = json!(nodes);
-        }
+/// Puts what a cluster says of itself among the facts that templates see.
+fn tell(about: &About, loaded: &Loaded, facts: &mut Map<String, Value>) {
+    let Some(facts) = facts.get_mut("cluster") else { return };
+    facts["version"] = json!(about.version);
+    if loaded.file.cloud.hosts.is_empty() {
+        // Who may not list them is no worse off than with one node.
+        facts["nodes"] = json!(about.nodes.as_ref().map_or(1, |nodes| nodes.len().max(1)));
     }
-    Ok(version)
 }
 
 /// What charts may know of a cluster: what they generated before, and its APIs. Returns the components whose generated
@@ -200,18 +210,19 @@ impl Wanted<'_> {
 
     /// Looks at the cluster that it was rendered for. On bare servers there is nothing to look at.
     pub(super) async fn observe(&mut self, concurrency: usize) -> anyhow::Result<(Observed, Inventories)> {
-        let Some(Seen { cluster, version: _, inventories }) = self.seen.take() else {
+        let Some(Seen { cluster, about, inventories }) = self.seen.take() else {
             return Ok((Observed::nothing(false), Inventories::default()));
         };
         let inventories = match inventories {
             Some(inventories) => inventories,
             None => cluster.inventories().await.map_err(flow::cluster)?,
         };
-        cluster.observe(&mut self.desired, inventories, concurrency).await.map_err(flow::cluster)
+        let read = Read::new(inventories, about.nodes);
+        cluster.observe(&mut self.desired, read, concurrency).await.map_err(flow::cluster)
     }
 
-    /// The version of the cluster that it was rendered for.
-    pub(super) fn version(&self) -> Option<&str> {
-        Some(&self.seen.as_ref()?.version)
+    /// What the cluster that it was rendered for said of itself.
+    pub(super) fn about(&self) -> Option<&About> {
+        Some(&self.seen.as_ref()?.about)
     }
 }

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde_json::json;
 
 use super::artefacts;
-use super::desire;
+use super::desire::{self, Before};
 use super::flow;
 use super::secrets;
 use crate::cluster::Cluster;
@@ -52,9 +52,9 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
-    desire::refuse(&loaded)?;
+    let before = Before { rendered: desire::refuse(&loaded)?, about: None };
     let (found, files) = runtime.block_on(async {
-        let desired = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?.desired;
+        let desired = desire::wanted(&loaded, Some(&cluster), before, Allowed::default()).await?.desired;
         let all = desired.components.iter();
         let wanted: Vec<&DesiredComponent> =
             all.filter(|known| component.as_ref().is_none_or(|named| *named == known.name)).collect();

@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 use super::allow::Allow;
 use super::artefacts;
-use super::desire;
+use super::desire::{self, Before};
 use super::existing;
 use super::flow::{self, Loaded};
 use super::hosts::Purpose;
-use super::plan::{OwnFacts, Planned, planned};
+use super::plan::{OwnFacts, Place, Planned, planned};
 use super::preflight::{WorkArgs, leave_out, skipped};
 use super::{secrets, signals};
 use crate::cluster::Cluster;
@@ -33,7 +33,7 @@ use crate::plan::planner::{self, Allowed, Desired, Observed};
 use crate::provider::kubeadm::Runner;
 use crate::rehearsal::faults::{self, FaultError, Faults, Injected};
 use crate::rehearsal::{Rehearsal, Script, SimulatedNode};
-use crate::render::Missing;
+use crate::render::{Missing, Rendered};
 use crate::settings::{self, Settings, Switch, ThisMachine};
 use crate::ui::diagnosis::Facts;
 use crate::ui::picture::{self, Form, Picture};
@@ -124,8 +124,8 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)
     } else {
-        desire::refuse(&loaded)?;
-        flow::runtime()?.block_on(run.real(hosts, allowed))
+        let rendered = desire::refuse(&loaded)?;
+        flow::runtime()?.block_on(run.real(hosts, rendered, allowed))
     }
 }
 
@@ -248,26 +248,33 @@ impl Run<'_> {
         self.end(plan, &rehearsed.finished, log.as_deref(), &words)
     }
 
-    async fn real(&self, hosts: &WorkArgs, allowed: Allowed) -> anyhow::Result<Exit> {
+    /// `rendered`: the components, where they are the same for every cluster.
+    async fn real(
+        &self,
+        hosts: &WorkArgs,
+        rendered: Option<Vec<Rendered>>,
+        allowed: Allowed,
+    ) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
-        let (runner, cluster) = if kubeadm {
+        let (runner, cluster, about) = if kubeadm {
             let runner = match self.runner(hosts).await? {
                 Ok(runner) => runner,
                 Err(exit) => return Ok(exit),
             };
             let cluster = runner.cluster(|said| self.ui.note(said)).await.map_err(flow::failure)?;
-            (Some(runner), cluster)
+            (Some(runner), cluster, None)
         } else {
             let cluster = flow::connect(&self.loaded.file.cloud, self.settings).await?;
-            let mut findings = existing::basics(self.loaded, &cluster, self.settings).await?;
+            let (mut findings, about) = existing::basics(self.loaded, &cluster, self.settings).await?;
             let skipped = leave_out(&mut findings, &skipped(&hosts.look)?);
             if let Some(exit) = existing::refused(self.loaded, &findings, skipped, self.ui) {
                 return Ok(exit);
             }
-            (None, Some(cluster))
+            (None, Some(cluster), Some(about))
         };
+        let before = Before { about, rendered };
         let Settled { plan, facts, inventories, masks, mut lock } =
-            match self.settled(cluster.as_ref(), runner.as_ref(), allowed).await? {
+            match self.settled(cluster.as_ref(), runner.as_ref(), before, allowed).await? {
                 Ok(settled) => settled,
                 Err(exit) => return Ok(exit),
             };
@@ -307,13 +314,16 @@ impl Run<'_> {
         &self,
         cluster: Option<&Cluster>,
         runner: Option<&Runner>,
+        mut before: Before,
         allowed: Allowed,
     ) -> anyhow::Result<Result<Settled, Exit>> {
         let hosts: &dyn Hosts = runner.map_or(&Simulated, |runner| runner);
         let patience = Instant::now() + self.wait_lock;
         loop {
+            // Where another run was at work meanwhile, all is found out again.
+            let place = Place { cluster, runner, before: std::mem::take(&mut before) };
             let Planned { plan, facts, inventories, masks } =
-                planned(self.loaded, (cluster, runner), allowed, self.settings, self.ui).await?;
+                planned(self.loaded, place, allowed, self.settings, self.ui).await?;
             if plan.is_empty() {
                 return self.nothing_to_do(&plan, (inventories, cluster, hosts), &facts).await.map(Err);
             }

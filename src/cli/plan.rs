@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::allow::Allow;
 use super::artefacts;
-use super::desire;
+use super::desire::{self, Before};
 use super::flow::{self, Loaded};
 use super::hosts::Purpose;
 use super::preflight::WorkArgs;
@@ -88,20 +88,19 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     if let Err(signal) = artefacts::attach(&mut loaded, settings, view.is_real().then_some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy plan", ui));
     }
-    if view.is_real() {
-        desire::refuse(&loaded)?;
-    }
+    let rendered = if view.is_real() { desire::refuse(&loaded)? } else { None };
+    let before = Before { about: None, rendered };
     let allowed = allow.into();
     let (plan, facts) = match view {
         View::Rehearsal | View::Fresh => simulated(&loaded, allowed, ui)?,
         View::Cluster => flow::runtime()?.block_on(async {
             let cluster = flow::connect(&loaded.file.cloud, settings).await?;
-            let Planned { plan, facts, .. } =
-                planned(&loaded, (Some(&cluster), None), allowed, settings, ui).await?;
+            let place = Place { cluster: Some(&cluster), runner: None, before };
+            let Planned { plan, facts, .. } = planned(&loaded, place, allowed, settings, ui).await?;
             anyhow::Ok((plan, facts))
         })?,
         View::Hosts => {
-            let found = of_hosts(&hosts, &loaded, allowed, settings, ui);
+            let found = of_hosts(&hosts, (&loaded, before), allowed, settings, ui);
             match flow::runtime()?.block_on(signals::or_stop(found)) {
                 Ok(found) => match found? {
                     Ok(found) => found,
@@ -139,7 +138,7 @@ fn simulated(loaded: &Loaded, allowed: Allowed, ui: &Ui) -> anyhow::Result<(Plan
 /// The plan as `install` would make it now. `Err`: preflight failed, and it was said why.
 async fn of_hosts(
     hosts: &WorkArgs,
-    loaded: &Loaded,
+    (loaded, before): (&Loaded, Before),
     allowed: Allowed,
     settings: &Settings,
     ui: &Ui,
@@ -153,8 +152,8 @@ async fn of_hosts(
         return Ok(Ok((plan, OwnFacts::new(loaded, runner.version()))));
     }
     let cluster = runner.cluster(|said| ui.note(said)).await.map_err(flow::failure)?;
-    let from = (cluster.as_ref(), Some(&runner));
-    let Planned { plan, facts, .. } = planned(loaded, from, allowed, settings, ui).await?;
+    let place = Place { cluster: cluster.as_ref(), runner: Some(&runner), before };
+    let Planned { plan, facts, .. } = planned(loaded, place, allowed, settings, ui).await?;
     Ok(Ok((plan, facts)))
 }
 
@@ -167,20 +166,28 @@ pub(super) struct Planned {
     pub(super) masks: Masks,
 }
 
-/// Plans for what is there now: a cluster, hosts, or both.
+/// What is planned for: a cluster, hosts, or both.
+pub(super) struct Place<'a> {
+    pub(super) cluster: Option<&'a Cluster>,
+    pub(super) runner: Option<&'a Runner>,
+    /// What need not be found out again.
+    pub(super) before: Before,
+}
+
+/// Plans for what is there now.
 pub(super) async fn planned(
     loaded: &Loaded,
-    (cluster, runner): (Option<&Cluster>, Option<&Runner>),
+    Place { cluster, runner, before }: Place<'_>,
     allowed: Allowed,
     settings: &Settings,
     ui: &Ui,
 ) -> anyhow::Result<Planned> {
-    let mut wanted = desire::wanted(loaded, cluster, allowed).await?;
+    let mut wanted = desire::wanted(loaded, cluster, before, allowed).await?;
     wanted.desired.hosts = runner.map(Runner::steps).unwrap_or_default();
     let masks = wanted.masks.clone();
     flow::mention_idle_gates(&wanted.desired, ui);
-    let version = runner.map(Runner::version).or(wanted.version()).unwrap_or_default();
-    let facts = OwnFacts::new(loaded, version);
+    let about = wanted.about().map(|about| about.version.as_str());
+    let facts = OwnFacts::new(loaded, runner.map(Runner::version).or(about).unwrap_or_default());
     let (plan, inventories) = wanted.plan(settings.concurrency, ui).await?;
     Ok(Planned { plan, facts, inventories, masks })
 }

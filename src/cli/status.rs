@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::artefacts;
-use super::desire;
+use super::desire::{self, Before};
 use super::flow;
 use super::secrets;
 use crate::cluster::nodes::NodeState;
@@ -40,11 +40,17 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }
-    desire::refuse(&loaded)?;
+    let rendered = desire::refuse(&loaded)?;
     let (desired, observed, version, nodes) = runtime.block_on(async {
-        let mut wanted = desire::wanted(&loaded, Some(&cluster), Allowed::default()).await?;
-        let version = wanted.version().unwrap_or_default().to_owned();
-        let nodes = cluster.nodes().await.map_err(flow::cluster)?;
+        let about = cluster.about().await.map_err(flow::cluster)?;
+        let (version, nodes) = (about.version.clone(), about.nodes.clone());
+        let before = Before { about: Some(about), rendered };
+        let mut wanted = desire::wanted(&loaded, Some(&cluster), before, Allowed::default()).await?;
+        let nodes = match nodes {
+            Some(nodes) => nodes,
+            // This time its refusal is told.
+            None => cluster.nodes().await.map_err(flow::cluster)?,
+        };
         let (observed, _) = wanted.observe(settings.concurrency).await?;
         anyhow::Ok((wanted.desired, observed, version, nodes))
     })?;

@@ -1,4 +1,4 @@
-//! The nodes of a cluster, and whether they are ready.
+//! What a cluster says of itself: its version and its nodes, and whether they are ready.
 
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams};
@@ -20,7 +20,28 @@ pub(crate) struct NodeState {
     pub(crate) unready: Option<String>,
 }
 
+/// What a cluster says of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct About {
+    /// The version of Kubernetes, `v1.36.3`.
+    pub(crate) version: String,
+    /// All nodes, by name; `None`: one may not list them.
+    pub(crate) nodes: Option<Vec<NodeState>>,
+}
+
 impl Cluster {
+    /// Asks for the version and the nodes.
+    pub(crate) async fn about(&self) -> Result<About, ClusterError> {
+        let nodes = async {
+            match self.nodes().await {
+                Err(error) if error.is_forbidden() => Ok(None),
+                nodes => nodes.map(Some),
+            }
+        };
+        let (version, nodes) = futures::try_join!(self.version(), nodes)?;
+        Ok(About { version, nodes })
+    }
+
     /// All nodes, by name.
     pub(crate) async fn nodes(&self) -> Result<Vec<NodeState>, ClusterError> {
         let api: Api<Node> = Api::all(self.client().clone());

@@ -10,6 +10,7 @@ use tokio::sync::{OnceCell, Semaphore};
 
 use super::error::ClusterError;
 use super::inventory::{Entry, Inventories, Inventory};
+use super::nodes::NodeState;
 use super::owned::digest;
 use super::verdict::foreign;
 use super::{ApplyMode, Cluster};
@@ -32,6 +33,26 @@ struct Known<'a> {
     own: Option<&'a Entry>,
     /// Any inventory.
     any: Option<&'a Entry>,
+}
+
+/// What was read of a cluster before it is looked at closer.
+pub(crate) struct Read {
+    inventories: Inventories,
+    /// `None`: nobody asked for them.
+    nodes: Option<Vec<NodeState>>,
+}
+
+impl Read {
+    /// Takes what was read.
+    pub(crate) fn new(inventories: Inventories, nodes: Option<Vec<NodeState>>) -> Self {
+        Self { inventories, nodes }
+    }
+}
+
+impl From<Inventories> for Read {
+    fn from(inventories: Inventories) -> Self {
+        Self { inventories, nodes: None }
+    }
 }
 
 /// What was found of one wanted object.
@@ -62,9 +83,10 @@ impl Cluster {
     pub(crate) async fn observe(
         &self,
         desired: &mut Desired,
-        mut inventories: Inventories,
+        read: impl Into<Read>,
         concurrency: usize,
     ) -> Result<(Observed, Inventories), ClusterError> {
+        let Read { mut inventories, nodes } = read.into();
         self.leave_replicas(desired).await;
         let lists = Lists::new(self);
         let (found, leftovers, provided) = {
@@ -73,7 +95,7 @@ impl Cluster {
             futures::try_join!(
                 self.wanted(desired, all, &index, (&lists, concurrency)),
                 self.leftovers(desired, &index, concurrency),
-                self.provided(desired),
+                self.provided(desired, nodes),
             )?
         };
         let mut objects = BTreeMap::new();

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use serde_json::Value;
 
 use super::Cluster;
 use super::error::ClusterError;
+use super::nodes::NodeState;
 use crate::model::object::{GroupKind, Object, ObjectId};
 use crate::plan::backends::of_webhooks;
 use crate::plan::facility::{Facility, LOAD_BALANCER, provided};
@@ -28,14 +28,24 @@ const AT_ONCE: usize = 8;
 impl Cluster {
     /// Answers what the cluster has. Where cozy did not make the cluster, whatever gives Services addresses there
     /// cannot be seen, and counts as there.
-    pub(crate) async fn provided(&self, desired: &Desired) -> Result<BTreeSet<Facility>, ClusterError> {
+    pub(super) async fn provided(
+        &self,
+        desired: &Desired,
+        nodes: Option<Vec<NodeState>>,
+    ) -> Result<BTreeSet<Facility>, ClusterError> {
         let classes = KINDS.map(|(group, kind)| self.all(group, kind));
         let ids: Vec<ObjectId> = namespaces(desired).chain(backends(desired)).collect();
         let dns = service("kube-system", "kube-dns");
         let there = stream::iter(ids.iter().chain([&dns])).map(|id| self.get(id, "v1"));
         let there = there.buffered(AT_ONCE).try_collect::<Vec<_>>();
+        let nodes = async {
+            match nodes {
+                Some(nodes) => Ok(nodes),
+                None => self.nodes().await,
+            }
+        };
         let (classes, nodes, there) =
-            futures::try_join!(futures::future::try_join_all(classes), self.all("", "Node"), there)?;
+            futures::try_join!(futures::future::try_join_all(classes), nodes, there)?;
         let mut found: BTreeSet<Facility> = classes.iter().flatten().flat_map(provided).collect();
         let mut capability = |name: &str| found.extend([Facility::Capability(name.to_owned())]);
         if classes.iter().flatten().any(|object| object.id.kind.kind == "StorageClass") {
@@ -44,7 +54,8 @@ impl Cluster {
         if desired.hosts.is_empty() {
             capability(LOAD_BALANCER);
         }
-        if nodes.iter().any(|node| is_ready(&node.value)) {
+        // A node is ready once its pods have a network.
+        if nodes.iter().any(|node| node.unready.is_none()) {
             capability("cni");
         }
         if there.last().is_some_and(Option::is_some) {
@@ -104,13 +115,4 @@ fn backends(desired: &Desired) -> BTreeSet<ObjectId> {
 fn service(namespace: &str, name: &str) -> ObjectId {
     let kind = GroupKind::new("", "Service");
     ObjectId { kind, namespace: Some(namespace.to_owned()), name: name.to_owned() }
-}
-
-/// A node is ready once its pods have a network.
-fn is_ready(node: &Value) -> bool {
-    let conditions = node.pointer("/status/conditions").and_then(Value::as_array);
-    conditions
-        .into_iter()
-        .flatten()
-        .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }

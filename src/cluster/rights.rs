@@ -16,16 +16,17 @@ use crate::plan::grants::{Gives, Grant, rights_of};
 use crate::plan::rights::Right;
 
 impl Cluster {
+    /// Whether one may do everything, as administrators may: then nothing more need be asked.
+    pub(crate) async fn may_do_everything(&self) -> Result<bool, ClusterError> {
+        self.may(&Right::everything(), None).await
+    }
+
     /// The rights that one does not have, of those that are needed.
     pub(crate) async fn missing(
         &self,
         needed: BTreeSet<Right>,
         concurrency: usize,
     ) -> Result<BTreeSet<Right>, ClusterError> {
-        // Administrators may do everything, and are asked once.
-        if self.may(&Right::everything(), None).await? {
-            return Ok(BTreeSet::new());
-        }
         let asked = stream::iter(needed).map(|right| async move {
             let may = self.may(&right, None).await?;
             Ok::<_, ClusterError>((!may).then_some(right))
@@ -41,9 +42,6 @@ impl Cluster {
         grants: BTreeSet<Grant>,
         concurrency: usize,
     ) -> Result<BTreeSet<Right>, ClusterError> {
-        if grants.is_empty() || self.may(&Right::everything(), None).await? {
-            return Ok(BTreeSet::new());
-        }
         let asked = stream::iter(grants).map(|grant| async move {
             let may = self.may(&grant.enough, Some(&grant.role)).await? || self.has(&grant).await?;
             Ok::<_, ClusterError>((!may).then_some(grant.enough))

@@ -20,7 +20,7 @@ mod tests;
 mod world;
 pub(crate) mod yaml;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZero;
 use std::sync::Arc;
 
@@ -182,6 +182,26 @@ pub(crate) fn render(components: &[Resolved], facts: &Map<String, Value>, known:
     }
     let result = if errors.is_empty() { Ok(rendered) } else { Err(errors) };
     Rendering { result, asked }
+}
+
+/// Whether any template of the components may see a fact.
+pub(crate) fn sees(components: &[Resolved], fact: &str) -> bool {
+    let environment = environment();
+    components.iter().any(|resolved| {
+        let source = &resolved.component.source;
+        let named =
+            source.templates.iter().flatten().chain(&source.values).chain(&resolved.component.resources);
+        let files =
+            named.filter_map(|name| Some((name, std::str::from_utf8(resolved.files.get(name)?).ok()?)));
+        // Most are plain objects.
+        let mut templates = files.filter(|(_, text)| ["{{", "{%"].iter().any(|begin| text.contains(begin)));
+        templates.any(|(name, text)| {
+            // `debug()` shows all.
+            let shown = |names: HashSet<String>| names.contains(fact) || names.contains("debug");
+            let parsed = environment.template_from_named_str(name, text);
+            parsed.map_or(true, |template| shown(template.undeclared_variables(false)))
+        })
+    })
 }
 
 /// Maps parts of a list on all processors; the answers are in its order.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{Known, Lookup, Missing, Rendering, render};
+use super::{Known, Lookup, Missing, Rendering, render, sees};
 use crate::model::component::Resolved;
 use crate::model::object::ObjectId;
 use crate::plan::Stage;
@@ -282,4 +282,24 @@ fn a_chart_sees_the_kinds_of_components_before_it_and_what_the_cluster_serves_be
         true true false true false v1.35.2
         false false false false true v1.35.2
     ");
+}
+
+#[test]
+fn whether_a_template_sees_a_fact_is_known_without_rendering_it() {
+    let sees = |text: &str| {
+        let mut resolved = things("x");
+        resolved.component.resources = vec!["a.yaml".to_owned()];
+        resolved.files = [("a.yaml".to_owned(), text.as_bytes().to_vec().into())].into();
+        sees(&[resolved], "cluster")
+    };
+    for text in
+        ["a: {{ cluster.nodes }}", "{% if cluster %}\na: 1\n{% endif %}", "a: {{ debug() }}", "a: {{ broken"]
+    {
+        assert!(sees(text), "{text}");
+    }
+    for text in
+        ["host: a.cluster.local", "a: {{ settings.cluster }}", "a: {{ 'cluster' }}", "{# cluster #}\na: 1"]
+    {
+        assert!(!sees(text), "{text}");
+    }
 }
