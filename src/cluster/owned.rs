@@ -29,8 +29,8 @@ pub(crate) fn digest_of_owned(live: &Value) -> Option<String> {
 /// A part of a value, without a copy of it.
 enum Part<'a> {
     Whole(&'a Value),
-    Map(Vec<(&'a str, Part<'a>)>),
-    List(Vec<Part<'a>>),
+    Map(Vec<(&'a str, Self)>),
+    List(Vec<Self>),
 }
 
 impl Part<'_> {
