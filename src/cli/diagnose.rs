@@ -54,13 +54,19 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     }
     let before = Before { rendered: desire::refuse(&loaded)?, about: None };
     let (found, files) = runtime.block_on(async {
-        let desired = desire::wanted(&loaded, Some(&cluster), before, Allowed::default()).await?.desired;
+        let wanted = desire::wanted(&loaded, Some(&cluster), before, Allowed::default()).await?;
+        let (desired, masks) = (wanted.desired, wanted.masks);
         let all = desired.components.iter();
         let wanted: Vec<&DesiredComponent> =
             all.filter(|known| component.as_ref().is_none_or(|named| *named == known.name)).collect();
-        let found = look(&cluster, &desired, &wanted, settings.concurrency).await.map_err(flow::cluster)?;
+        let mut found =
+            look(&cluster, &desired, &wanted, settings.concurrency).await.map_err(flow::cluster)?;
+        let failures = found.iter_mut().flat_map(|component| &mut component.failures);
+        failures.for_each(|failure| failure.mask(&masks));
         let files = match file {
-            Some(_) => archive::collect(&cluster, &wanted).await,
+            Some(_) => archive::collect(&cluster, &wanted, &masks).await.map_err(flow::cluster).context(
+                "no archive is written: it may hold values of Secrets, and they cannot be read to take them out",
+            )?,
             None => BTreeMap::new(),
         };
         anyhow::Ok((found, files))

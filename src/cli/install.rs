@@ -408,8 +408,15 @@ impl Run<'_> {
             taken => taken,
         };
         match retry::until(soon, take, |_| {}).await {
-            Ok(lock) if cluster.inventories_state().await? == inventories.state => Ok(Some(lock)),
-            Ok(lock) => lock.release().await.map(|()| None),
+            Ok(lock) => match cluster.inventories_state().await.map(|now| now == inventories.state) {
+                Ok(true) => Ok(Some(lock)),
+                Ok(false) => lock.release().await.map(|()| None),
+                Err(error) => {
+                    // Else others would wait until it expires. The first error says more than a second one.
+                    let _ = lock.release().await;
+                    Err(error)
+                }
+            },
             Err(ClusterError::Locked { holder }) if Instant::now() < patience => {
                 self.ui.note(format!("waiting for {holder}"));
                 locker.wait(&ThisMachine, patience).await.map(|()| None)

@@ -4,11 +4,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
 
 use super::error::ClusterError;
 use super::inventory::Entry;
+use super::verdict::is_of_others;
 use super::{Cluster, FIELD_MANAGER, segment};
 use crate::model::object::{Object, ObjectId};
 use crate::plan::live::FieldConflict;
@@ -29,13 +30,18 @@ pub(crate) struct ApplyMode {
 /// Says of each conflict whether the inventory says that the field was ours.
 pub(crate) fn claim(conflicts: Vec<FieldConflict>, entry: Option<&Entry>) -> Vec<FieldConflict> {
     let ours = entry.map(Entry::paths).unwrap_or_default();
-    let claimed =
-        |conflict: FieldConflict| FieldConflict { ours: ours.contains(&conflict.field), ..conflict };
+    let claimed = |conflict: FieldConflict| FieldConflict { ours: was_ours(&conflict, &ours), ..conflict };
     conflicts.into_iter().map(claimed).collect()
 }
 
+/// Whether a field was ours, and may be taken back. An autoscaler that nobody saw has taken the replicas over that it
+/// set.
+fn was_ours(conflict: &FieldConflict, ours: &BTreeSet<String>) -> bool {
+    ours.contains(&conflict.field) && !conflict.scaled
+}
+
 fn is_ours(conflict: &FieldConflict, ours: &BTreeSet<String>) -> bool {
-    conflict.manager == HANDOVER_MANAGER || ours.contains(&conflict.field)
+    conflict.manager == HANDOVER_MANAGER || was_ours(conflict, ours)
 }
 
 /// Whether all fields were ours.
@@ -143,15 +149,38 @@ impl Cluster {
         }
     }
 
+    /// Deletes an object that nobody wants any more, but not what others have made in its place. `entry`: what the
+    /// inventory knows of it.
+    ///
+    /// # Errors
+    /// A transient refusal when it is another object than the one that was looked at.
+    pub(crate) async fn prune(&self, id: &ObjectId, entry: Option<&Entry>) -> Result<Pruned, ClusterError> {
+        let Some(live) = self.get(id, "").await? else { return Ok(Pruned::Gone) };
+        if entry.is_some_and(|entry| is_of_others(entry, &live)) {
+            return Ok(Pruned::Foreign);
+        }
+        let exactly = Preconditions { uid: uid(&live).map(str::to_owned), resource_version: None };
+        let params = DeleteParams { preconditions: Some(exactly), ..DeleteParams::background() };
+        Ok(self.delete_with(id, &params).await?.map_or(Pruned::Gone, Pruned::Going))
+    }
+
     /// Deletes an object; it may be gone already. Gives the uid of what is still on its way out.
     pub(crate) async fn delete(&self, id: &ObjectId) -> Result<Option<String>, ClusterError> {
+        self.delete_with(id, &DeleteParams::background()).await
+    }
+
+    async fn delete_with(
+        &self,
+        id: &ObjectId,
+        params: &DeleteParams,
+    ) -> Result<Option<String>, ClusterError> {
         let api = match self.api(id, "") {
             Ok(api) => api,
             // Nothing of a kind that is not served exists.
             Err(ClusterError::NoSuchKind { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        match api.delete(&segment(&id.name), &DeleteParams::background()).await {
+        match api.delete(&segment(&id.name), params).await {
             Ok(answer) => Ok(answer.left().and_then(|object| object.metadata.uid)),
             Err(error) => match ClusterError::from_kube("delete", &id.to_string(), error) {
                 error if error.is_not_found() => Ok(None),
@@ -159,6 +188,17 @@ impl Cluster {
             },
         }
     }
+}
+
+/// What became of an object that nobody wants any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Pruned {
+    /// It is not there.
+    Gone,
+    /// It was deleted, and this uid is still on its way out.
+    Going(String),
+    /// What is there is of others, and was left alone.
+    Foreign,
 }
 
 /// What holds an object that was deleted, for people.
@@ -184,4 +224,106 @@ pub(crate) fn holds(live: &Value) -> Option<String> {
 /// The uid of a live object.
 pub(crate) fn uid(live: &Value) -> Option<&str> {
     live.pointer("/metadata/uid")?.as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use kube::core::Status;
+
+    use super::*;
+    use crate::cluster::ApplyMode;
+    use crate::plan::live::Leftover;
+
+    #[test]
+    fn replicas_that_were_scaled_are_not_taken_back() {
+        let conflicts = |message: &str| {
+            let cause =
+                json!({ "reason": "FieldManagerConflict", "field": ".spec.replicas", "message": message });
+            let status = json!({ "status": "Failure", "code": 409, "reason": "Conflict", "message": "no", "details": { "causes": [cause] } });
+            let status: Status = serde_json::from_value(status).unwrap();
+            match ClusterError::from_kube("patch", "Deployment x/a", kube::Error::Api(Box::new(status))) {
+                ClusterError::Conflict { conflicts, .. } => conflicts,
+                other => panic!("{other}"),
+            }
+        };
+        let fields = Some(r#"{"f:spec":{"f:replicas":{}}}"#.to_owned().into());
+        let entry = Entry { fields, ..Entry::default() };
+        let by_hand = conflicts(r#"conflict with "kubectl" with subresource "scale" using apps/v1"#);
+        let scaled =
+            conflicts(r#"conflict with "kube-controller-manager" with subresource "scale" using apps/v1"#);
+        assert_eq!(scaled[0].manager, "kube-controller-manager");
+        assert!(are_ours(&by_hand, &entry.paths()) && !are_ours(&scaled, &entry.paths()));
+        let claimed = |conflicts| claim(conflicts, Some(&entry))[0].ours;
+        assert_eq!((claimed(by_hand), claimed(scaled)), (true, false));
+    }
+
+    fn config(data: &Value) -> Object {
+        let value = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "namespace": "default" }, "data": data });
+        Object::from_value(value).unwrap()
+    }
+
+    /// Somebody deletes `ConfigMap default/a`, and somebody else makes it anew.
+    async fn made_anew(client: kube::Client) {
+        let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> = kube::Api::namespaced(client, "default");
+        api.delete("a", &DeleteParams::default()).await.unwrap();
+        let theirs = serde_json::from_value(config(&json!({ "theirs": "1" })).value).unwrap();
+        let params = PostParams { field_manager: Some("theirs".to_owned()), ..PostParams::default() };
+        api.create(&params, &theirs).await.unwrap();
+    }
+
+    async fn applied(cluster: &Cluster, data: &Value) -> Entry {
+        let object = config(data);
+        let live = cluster.apply(&object, ApplyMode { force: true, dry_run: false }).await.unwrap();
+        Entry::of(&object, &live)
+    }
+
+    /// Found by reading: what was to go was known by its name alone.
+    #[tokio::test(start_paused = true)]
+    async fn what_others_made_anew_is_not_deleted() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let id = config(&json!({})).id;
+        let entry = applied(&cluster, &json!({ "ours": "1" })).await;
+        assert_eq!(cluster.leftover(&id, &entry).await.unwrap(), None);
+        made_anew(simulated.client()).await;
+        assert_eq!(cluster.leftover(&id, &entry).await.unwrap(), Some(Leftover::Foreign));
+        assert_eq!(cluster.prune(&id, Some(&entry)).await.unwrap(), Pruned::Foreign);
+        assert!(cluster.get(&id, "v1").await.unwrap().is_some());
+        // Ours goes, whoever added to it.
+        let entry = applied(&cluster, &json!({ "ours": "1" })).await;
+        assert!(matches!(cluster.prune(&id, Some(&entry)).await.unwrap(), Pruned::Gone | Pruned::Going(_)));
+        assert_eq!(cluster.get(&id, "v1").await.unwrap(), None);
+        assert_eq!(cluster.prune(&id, Some(&entry)).await.unwrap(), Pruned::Gone);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_made_anew_after_it_was_looked_at_is_looked_at_again() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let (server, others, armed) =
+            (simulated.server(), simulated.client(), Arc::new(AtomicBool::new(false)));
+        let between = Arc::clone(&armed);
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (mut server, others, armed) = (server.clone(), others.clone(), Arc::clone(&between));
+            async move {
+                let reads =
+                    request.method() == http::Method::GET && request.uri().path().ends_with("/configmaps/a");
+                let answer = tower::Service::call(&mut server, request).await?;
+                if reads && armed.swap(false, Ordering::Relaxed) {
+                    made_anew(others).await;
+                }
+                Ok::<_, kube::Error>(answer)
+            }
+        });
+        let cluster = Cluster::new(kube::Client::new(service, "default")).await.unwrap();
+        let id = config(&json!({})).id;
+        let entry = applied(&cluster, &json!({ "ours": "1" })).await;
+        armed.store(true, Ordering::Relaxed);
+        let refused = cluster.prune(&id, Some(&entry)).await.unwrap_err();
+        assert!(refused.is_transient(), "{refused}");
+        assert_eq!(cluster.prune(&id, Some(&entry)).await.unwrap(), Pruned::Foreign);
+        assert!(cluster.get(&id, "v1").await.unwrap().is_some());
+    }
 }

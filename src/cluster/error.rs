@@ -10,6 +10,10 @@ use crate::plan::live::FieldConflict;
 /// The reason that a refusal has here when its namespace is on its way out.
 const NAMESPACE_GOES: &str = "NamespaceTerminating";
 
+/// The reason that a refusal has here when the server does not serve what was to be patched: another one of several
+/// API servers, or this one a moment later, does.
+const NOT_SERVED: &str = "NotServed";
+
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterError {
@@ -126,6 +130,11 @@ fn manager(message: &str) -> String {
     message.split('"').nth(1).unwrap_or(message).to_owned()
 }
 
+/// Whether such a message says that a controller scaled the object: what a person scales by kubectl is drift.
+fn scaled(message: &str) -> bool {
+    message.contains("with subresource \"scale\"") && !manager(message).starts_with("kubectl")
+}
+
 impl ClusterError {
     /// Translates kube's error.
     pub(crate) fn from_kube(verb: &'static str, object: &str, error: kube::Error) -> Self {
@@ -139,6 +148,7 @@ impl ClusterError {
                         field: cause.field.clone(),
                         manager: manager(&cause.message),
                         ours: false,
+                        scaled: scaled(&cause.message),
                     })
                     .collect();
                 if status.code == 409 && !conflicts.is_empty() {
@@ -146,11 +156,19 @@ impl ClusterError {
                 }
                 // What is made in a namespace that is on its way out may be made again when it is gone.
                 let passing = causes().any(|cause| cause.reason == "NamespaceTerminating");
+                // An apply makes what is not there: only its namespace could be missing, and would be named.
+                let unserved = (verb, status.code) == ("patch", 404)
+                    && details.is_none_or(|details| details.name.is_empty());
+                let reason = match (passing, unserved) {
+                    (true, _) => NAMESPACE_GOES.to_owned(),
+                    (false, true) => NOT_SERVED.to_owned(),
+                    (false, false) => status.reason.clone(),
+                };
                 Self::Refused {
                     verb,
                     object: object.to_owned(),
                     code: status.code,
-                    reason: if passing { NAMESPACE_GOES.to_owned() } else { status.reason.clone() },
+                    reason,
                     message: status.message.clone(),
                     causes: causes()
                         .map(|cause| FieldRefusal {
@@ -191,7 +209,7 @@ impl ClusterError {
             Self::Refused { code, reason, message, .. } => {
                 let passes = matches!(code, 429 | 500 | 502 | 503 | 504)
                     || (*code == 409 && matches!(reason.as_str(), "Conflict" | "AlreadyExists"))
-                    || reason == NAMESPACE_GOES;
+                    || [NAMESPACE_GOES, NOT_SERVED].contains(&reason.as_str());
                 passes && !is_untyped(message)
             }
             // A request that cannot be built is never sent.
@@ -288,4 +306,31 @@ fn is_untyped(message: &str) -> bool {
     ["failed to create typed patch object", "failed to convert new object"]
         .iter()
         .any(|words| message.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn refused(verb: &'static str, code: u16, details: Option<Value>) -> ClusterError {
+        let mut status = json!({ "status": "Failure", "reason": "NotFound", "message": "no", "code": code });
+        status["details"] = details.unwrap_or_default();
+        let status: Status = serde_json::from_value(status).unwrap();
+        ClusterError::from_kube(verb, "Thing x/a", kube::Error::Api(Box::new(status)))
+    }
+
+    #[test]
+    fn what_is_not_served_yet_passes_and_what_is_not_there_does_not() {
+        // `the server could not find the requested resource`, and `404 page not found`, which is no Status.
+        for details in [Some(json!({})), Some(json!({ "causes": [] })), None] {
+            assert!(refused("patch", 404, details.clone()).is_transient(), "{details:?}");
+            assert!(!refused("get", 404, details.clone()).is_transient(), "{details:?}");
+            assert!(refused("patch", 404, details).is_not_found());
+        }
+        assert!(!refused("patch", 404, Some(json!({ "name": "x", "kind": "namespaces" }))).is_transient());
+        assert!(!refused("patch", 403, Some(json!({}))).is_transient());
+    }
 }

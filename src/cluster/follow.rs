@@ -11,7 +11,8 @@ use futures::StreamExt as _;
 use kube::api::{Api, DynamicObject, ListParams, WatchEvent, WatchParams};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::PAGE;
+use super::capped::TooLarge;
+use super::{PAGE, SMALL_PAGE};
 
 /// How long one watch lasts, in seconds: the server ends it then.
 const PERIOD: u32 = 30;
@@ -36,8 +37,8 @@ pub(super) trait Sink: Send {
     fn now(&mut self, object: DynamicObject);
     /// An object was deleted in this state.
     fn gone(&mut self, object: DynamicObject);
-    /// The list that began is whole: what it does not have is not there.
-    fn whole(&mut self);
+    /// The list that began is whole: what it does not have was not there at this version of the cluster.
+    fn whole(&mut self, version: &str);
     /// The cluster does not answer; `None`: it does again.
     fn trouble(&mut self, what: Option<String>);
 }
@@ -107,13 +108,22 @@ impl Followed {
         loop {
             let limit = Duration::from_secs(PERIOD.into()) + SLACK;
             let page = timeout(limit, self.api.list(&params)).await;
-            let page = page.map_err(|_| "no answer in time".to_owned())?.map_err(|error| said(&error))?;
+            let page = match page.map_err(|_| "no answer in time".to_owned())? {
+                // Some objects are as large as objects may be: fewer of them at a time.
+                Err(error) if TooLarge::is_in(&error) && params.limit > Some(SMALL_PAGE) => {
+                    params.limit = Some(SMALL_PAGE);
+                    continue;
+                }
+                page => page.map_err(|error| said(&error))?,
+            };
             page.items.into_iter().for_each(|object| sink.now(object));
             params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
             if params.continue_token.is_none() {
-                sink.whole();
+                let version = page.metadata.resource_version;
+                let version = version.ok_or_else(|| "the list has no version".to_owned())?;
+                sink.whole(&version);
                 sink.trouble(None);
-                return page.metadata.resource_version.ok_or_else(|| "the list has no version".to_owned());
+                return Ok(version);
             }
         }
     }

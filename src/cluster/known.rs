@@ -114,23 +114,37 @@ impl Known {
         };
         if self.wants(id) && self.objects.get(id).is_none_or(is_news) && self.last.get(id).is_none_or(is_news)
         {
+            // What another object of this name was like says nothing of this one.
+            if self.last.get(id).is_some_and(|last| uid(last) != uid(&value)) {
+                self.last.remove(id);
+            }
             self.objects.insert(id.clone(), Arc::new(value));
             self.touch(&Piece::Object(id.clone()));
         }
     }
 
-    /// A wanted object was deleted in this state.
+    /// A wanted object was deleted in this state. What a late watch tells of an older one of the same name says nothing
+    /// of the one that has been made since.
     pub(super) fn delete(&mut self, id: &ObjectId, last: Arc<Value>) {
-        if self.wants(id) {
+        let known = self.objects.get(id);
+        let is_older = known.is_some_and(|known| match (version(known), version(&last)) {
+            (Some(known), Some(gone)) => gone < known,
+            (None, _) | (_, None) => uid(known) != uid(&last),
+        });
+        if self.wants(id) && !is_older {
             self.last.insert(id.clone(), last);
             self.objects.remove(id);
             self.touch(&Piece::Object(id.clone()));
         }
     }
 
-    /// A list of a kind is whole: wanted objects that it does not have are gone.
-    pub(super) fn wanted_are_whole(&mut self, kind: &GroupKind, listed: &BTreeSet<ObjectId>) {
+    /// A list of a kind, taken `at` a version of the cluster, is whole: wanted objects that it does not have are gone,
+    /// but for those that were written since.
+    pub(super) fn wanted_are_whole(&mut self, kind: &GroupKind, listed: &BTreeSet<ObjectId>, at: &str) {
+        let at: Option<u64> = at.parse().ok();
+        let is_newer = |value: &Value| version(value).zip(at).is_some_and(|(own, at)| own > at);
         let gone = self.objects.iter().filter(|(id, _)| id.kind == *kind && !listed.contains(id));
+        let gone = gone.filter(|(_, value)| !is_newer(value));
         let gone: Vec<_> = gone.map(|(id, value)| (id.clone(), Arc::clone(value))).collect();
         for (id, last) in gone {
             self.delete(&id, last);
@@ -206,6 +220,10 @@ impl Known {
 /// An object's version: a number that grows with every change of it.
 fn version(object: &Value) -> Option<u64> {
     object.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
+}
+
+fn uid(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/uid")?.as_str()
 }
 
 /// What is known, for watches and listeners.

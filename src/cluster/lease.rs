@@ -11,12 +11,13 @@ use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::watch_object;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::error::ClusterError;
-use super::{Cluster, FIELD_MANAGER, SYSTEM_NAMESPACE};
+use super::{Cluster, FIELD_MANAGER, SYSTEM_NAMESPACE, time};
 
 /// The Lease's name.
 const NAME: &str = "cozy";
@@ -38,6 +39,9 @@ const RENEW: Duration = Duration::from_secs(10);
 
 /// How long one try to renew it may take.
 const ONE_TRY: Duration = Duration::from_secs(5);
+
+/// How often it is given back, where a renewal that was cut off changes it meanwhile.
+const GIVES: usize = 3;
 
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,17 +153,21 @@ impl Locker {
     async fn judge(&self, lease: Lease, liveness: &dyn Liveness) -> Held {
         let holder = holder(&lease);
         let dead = holder.as_ref().is_some_and(|holder| liveness.is_dead(holder));
-        let alive = !dead && !is_expired(&lease, self.server_time().await);
+        // By no other clock: a lock whose age nobody knows is alive.
+        let alive = !dead && self.server_time().await.is_none_or(|now| !is_expired(&lease, now));
         Held { by: describe(&lease, holder.as_ref()), alive, lease }
     }
 
-    /// The API server's time, from an object that is not created; this machine's, if it does not say.
-    async fn server_time(&self) -> Timestamp {
+    /// The API server's time, from an object that is not created, or else from an answer's head; `None`: it does not
+    /// say.
+    async fn server_time(&self) -> Option<Timestamp> {
         let mut question = Lease::default();
         question.metadata.generate_name = Some(format!("{NAME}-clock-"));
         let answer = self.api.create(&PostParams { dry_run: true, ..writing() }, &question).await;
-        let made = answer.ok().and_then(|lease| lease.metadata.creation_timestamp);
-        made.map_or_else(Timestamp::now, |time| time.0)
+        match answer.ok().and_then(|lease| lease.metadata.creation_timestamp) {
+            Some(time) => Some(time.0),
+            None => time(&self.api.clone().into_client()).await,
+        }
     }
 
     /// Waits until the lock may be had, at most until `end`.
@@ -167,7 +175,8 @@ impl Locker {
     /// # Errors
     /// [`ClusterError::Locked`] when it is still held then.
     pub(crate) async fn wait(&self, liveness: &dyn Liveness, end: Instant) -> Result<(), ClusterError> {
-        let mut changes = pin!(watch_object(self.api.clone(), NAME));
+        // Where it may not be watched, it is looked at all the same.
+        let mut changes = pin!(watch_object(self.api.clone(), NAME).default_backoff());
         let mut by = "another run".to_owned();
         while Instant::now() < end {
             // Its end shows as a change, and its holder's death as nothing at all.
@@ -262,14 +271,22 @@ impl Lock {
             && found.metadata.annotations == self.lease.metadata.annotations
     }
 
-    /// Gives the lock back.
+    /// Gives the lock back; it may be somebody else's by now.
     pub(crate) async fn release(self) -> Result<(), ClusterError> {
-        match self.api.delete(NAME, &exactly(&self.lease)).await {
-            Ok(_) => Ok(()),
-            // Somebody else's by now.
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-            Err(error) => Err(failed("delete")(error)),
+        let mut seen = self.lease.clone();
+        for left in (0..GIVES).rev() {
+            match self.api.delete(NAME, &exactly(&seen)).await {
+                Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+                Err(kube::Error::Api(status)) if status.code == 409 && left > 0 => {}
+                answer => return answer.map(drop).map_err(failed("delete")),
+            }
+            // A renewal that was cut off may have been done all the same.
+            match self.api.get_opt(NAME).await.map_err(failed("get"))? {
+                Some(found) if self.is_ours(&found) => seen = found,
+                Some(_) | None => return Ok(()),
+            }
         }
+        Ok(())
     }
 }
 
@@ -366,6 +383,100 @@ mod tests {
             Some(vec![ManagedFieldsEntry { time: Some(Time(later(10))), ..ManagedFieldsEntry::default() }]);
         assert_eq!((is_expired(&lease, later(40)), is_expired(&lease, later(41))), (false, true));
         assert!(is_expired(&Lease::default(), now));
+    }
+
+    /// Nobody is known to be dead.
+    struct Unknown;
+
+    impl Liveness for Unknown {
+        fn is_dead(&self, _: &Holder) -> bool {
+            false
+        }
+    }
+
+    fn run(pid: u32) -> Holder {
+        holder(&held(pid, Timestamp::UNIX_EPOCH)).unwrap()
+    }
+
+    fn refusal(verb: &str, code: u16) -> cozy_sim::Refusal {
+        cozy_sim::Refusal {
+            verb: Some(verb.to_owned()),
+            object: "leases".to_owned(),
+            code,
+            reason: "Refused".to_owned(),
+            message: "no".to_owned(),
+            ..cozy_sim::Refusal::default()
+        }
+    }
+
+    /// The embedded cluster, which says in the heads of its answers that it is this late.
+    async fn bed(date: Option<&'static str>) -> (cozy_sim::Cluster, Locker) {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let server = simulated.server();
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let mut server = server.clone();
+            async move {
+                let mut answer = tower::Service::call(&mut server, request).await?;
+                if let Some(date) = date {
+                    answer.headers_mut().insert(http::header::DATE, http::HeaderValue::from_static(date));
+                }
+                Ok::<_, kube::Error>(answer)
+            }
+        });
+        let cluster = Cluster::new(kube::Client::new(service, "default")).await.unwrap();
+        cluster.ensure_system_namespace().await.unwrap();
+        (simulated, cluster.locker().unwrap())
+    }
+
+    /// Found by reading: its holder stopped to renew it just when the server had done so, and took it for another's.
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_is_given_back_whatever_became_of_its_last_renewal() {
+        let (_, locker) = bed(None).await;
+        let lock = locker.take(&run(7), &Unknown).await.unwrap();
+        let mut cut_off = Lock { api: lock.api.clone(), lease: lock.lease.clone(), renewed: lock.renewed };
+        cut_off.renew(Timestamp::now()).await.unwrap();
+        assert_ne!(cut_off.lease.metadata.resource_version, lock.lease.metadata.resource_version);
+        lock.release().await.unwrap();
+        assert!(locker.held(&Unknown).await.unwrap().is_none());
+        // Another's stays.
+        let lock = locker.take(&run(7), &Unknown).await.unwrap();
+        let before = locker.held(&Unknown).await.unwrap().unwrap();
+        assert!(locker.remove(&before).await.unwrap());
+        locker.take(&run(8), &Unknown).await.unwrap();
+        lock.release().await.unwrap();
+        assert!(locker.held(&Unknown).await.unwrap().is_some());
+    }
+
+    /// Found by reading: without the server's time, this machine's was taken for it.
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_whose_age_nobody_tells_is_alive() {
+        // The embedded cluster's clock begins with 2026, this machine's is later, or wrong.
+        for (date, alive) in [
+            (None, true),
+            (Some("yesterday"), true),
+            (Some("Thu, 01 Jan 2026 00:00:20 GMT"), true),
+            (Some("Thu, 01 Jan 2026 00:01:00 GMT"), false),
+        ] {
+            let (simulated, locker) = bed(date).await;
+            locker.take(&run(7), &Unknown).await.unwrap();
+            simulated.refuse(cozy_sim::Refusal { object: String::new(), ..refusal("create", 403) });
+            let held = locker.held(&Unknown).await.unwrap().unwrap();
+            assert_eq!(held.alive, alive, "{date:?}");
+        }
+    }
+
+    /// Found by reading: where Leases may be read and not watched, the server was asked without a pause.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_lock_does_not_flood_the_server() {
+        let (simulated, locker) = bed(None).await;
+        locker.take(&run(7), &Unknown).await.unwrap();
+        simulated.refuse(refusal("list", 403));
+        simulated.refuse(refusal("watch", 403));
+        let end = Instant::now() + Duration::from_secs(20);
+        let refused = locker.wait(&Unknown, end).await.unwrap_err();
+        assert!(matches!(refused, ClusterError::Locked { .. }), "{refused}");
+        let asked = simulated.requests().reads();
+        assert!((3..40).contains(&asked), "{asked} requests in 20 s");
     }
 
     #[test]

@@ -98,10 +98,7 @@ impl Cluster {
 
     /// The API server's time, to the second, as its answers tell it; `None`: they do not.
     pub(crate) async fn time(&self) -> Option<Timestamp> {
-        let request = http::Request::get("/version").body(Vec::new()).ok()?;
-        let answer = self.client().send(request.map(kube::client::Body::from)).await.ok()?;
-        let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
-        Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp())
+        time(self.client()).await
     }
 
     /// Asks again what the cluster serves.
@@ -272,6 +269,14 @@ impl Cluster {
     }
 }
 
+/// The API server's time, to the second, as its answers tell it; `None`: they do not.
+async fn time(client: &kube::Client) -> Option<Timestamp> {
+    let request = http::Request::get("/version").body(Vec::new()).ok()?;
+    let answer = client.send(request.map(kube::client::Body::from)).await.ok()?;
+    let date = answer.headers().get(http::header::DATE)?.to_str().ok()?;
+    Some(jiff::fmt::rfc2822::parse(date).ok()?.timestamp())
+}
+
 /// The requests of a kind that is served, in a namespace if it has any.
 fn requests((resource, scope): &(ApiResource, Scope), namespace: Option<&str>) -> Request {
     let namespace = namespace.filter(|_| *scope == Scope::Namespaced);
@@ -354,6 +359,11 @@ impl Cluster {
         let id =
             ObjectId { kind: kind.clone(), namespace: namespace.map(str::to_owned), name: String::new() };
         self.api(&id, "").ok()
+    }
+
+    /// All Secrets of a namespace.
+    pub(crate) async fn secrets(&self, namespace: &str) -> Result<Vec<Value>, ClusterError> {
+        self.list((&GroupKind::new("", "Secret"), Some(namespace)), "v1", Some).await
     }
 
     /// What a container wrote.

@@ -1,7 +1,7 @@
 //! Looks at a cluster before the plan: what is served, which of the wanted
 //! objects exist, and what applying them would change. Writes nothing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -64,18 +64,22 @@ struct Found {
 
 impl Cluster {
     /// Leaves replicas to the autoscalers that are in the cluster.
-    async fn leave_replicas(&self, desired: &mut Desired) {
-        let lists = Lists::new(self);
-        let needs: Vec<Need> =
-            send::scalers().filter(|kind| self.plural(kind).is_some()).map(Need::Whole).collect();
-        let found = lists.around(&needs).await;
-        let scalers = found
-            .whole
-            .values()
-            .flat_map(|all| all.iter())
-            .filter_map(|live| Object::from_value((**live).clone()).ok());
-        let scaled = scalers.filter_map(|scaler| send::scaled(&scaler)).collect();
+    async fn leave_replicas(&self, desired: &mut Desired) -> Result<(), ClusterError> {
+        let mut objects = desired.components.iter().flat_map(|component| &component.objects);
+        if !objects.any(|(_, object)| object.value.pointer("/spec/replicas").is_some()) {
+            return Ok(());
+        }
+        let mut scaled = BTreeSet::new();
+        for kind in send::scalers() {
+            let keep = |live| send::scaled(&Object::from_value(live).ok()?);
+            match self.list((&kind, None), "", keep).await {
+                Ok(found) => scaled.extend(found),
+                Err(ClusterError::NoSuchKind { .. }) => {}
+                Err(error) => drop(unreadable(&kind, error)?),
+            }
+        }
         send::leave_replicas(desired, &scaled);
+        Ok(())
     }
 
     /// Observes everything that the plan of `desired` depends on. The inventories that it gives know more of objects
@@ -87,7 +91,7 @@ impl Cluster {
         concurrency: usize,
     ) -> Result<(Observed, Inventories), ClusterError> {
         let Read { mut inventories, nodes } = read.into();
-        self.leave_replicas(desired).await;
+        self.leave_replicas(desired).await?;
         let lists = Lists::new(self);
         let (found, leftovers, provided) = {
             let all = &inventories.all;
@@ -468,6 +472,36 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::plan::tests::{component, of};
+
+    /// Found by reading: that nobody could say who scales what was taken for "nobody does".
+    #[tokio::test(start_paused = true)]
+    async fn replicas_are_not_taken_from_autoscalers_that_cannot_be_listed() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let metadata = json!({ "name": "d", "namespace": "default" });
+        let wanted = |spec: Value| {
+            let value =
+                json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec });
+            of(vec![component("a", vec![(Stage::Objects, Arc::new(Object::from_value(value).unwrap()))])])
+        };
+        let (mut scaled, mut unscaled) = (wanted(json!({ "replicas": 3 })), wanted(json!({})));
+        assert!(cluster.observe(&mut scaled, Inventories::default(), 4).await.is_ok());
+        simulated.refuse(cozy_sim::Refusal {
+            verb: Some("list".to_owned()),
+            object: "horizontalpodautoscalers".to_owned(),
+            code: 503,
+            reason: "ServiceUnavailable".to_owned(),
+            message: "not now".to_owned(),
+            ..cozy_sim::Refusal::default()
+        });
+        let refused = cluster.observe(&mut scaled, Inventories::default(), 4).await.err().unwrap();
+        assert!(
+            refused.is_transient() && refused.to_string().contains("HorizontalPodAutoscaler"),
+            "{refused}"
+        );
+        assert!(cluster.observe(&mut unscaled, Inventories::default(), 4).await.is_ok());
+    }
 
     #[test]
     fn objects_of_other_namespaces_are_not_taken_for_ours() {

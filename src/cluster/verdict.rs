@@ -94,13 +94,20 @@ impl Cluster {
             Err(error) => return unreadable(&id.kind, error).map(|_| None),
         };
         let Some(live) = live else { return Ok(Some(Leftover::Gone)) };
-        // Killed before it was recorded; with nothing but a name it would have no fields, of nobody.
-        if entry.desired.is_none() && owned(&live).is_none() && !others(&live).is_empty() {
+        if is_of_others(entry, &live) {
             return Ok(Some(Leftover::Foreign));
         }
         let annotation = live.pointer("/metadata/annotations").and_then(|all| all.get(KEEP.0));
         Ok((annotation.and_then(Value::as_str) == Some(KEEP.1)).then_some(Leftover::Marked))
     }
+}
+
+/// Whether what is there is not what was applied: others have fields in it, and cozy has none. A run may have been killed
+/// before it applied it, or somebody deleted it and others made it anew. What has nothing but a name never had fields
+/// of ours.
+pub(super) fn is_of_others(entry: &Entry, live: &Value) -> bool {
+    let had_fields = entry.desired.is_none() || entry.fields.is_some();
+    had_fields && owned(live).is_none() && !others(live).is_empty()
 }
 
 fn refused(conflicts: Vec<FieldConflict>, message: String) -> Verdict {

@@ -109,7 +109,7 @@ impl Sink for Keeper {
         });
     }
 
-    fn whole(&mut self) {
+    fn whole(&mut self, version: &str) {
         let listed = self.listed.take().unwrap_or_default();
         self.shared.change(|known| {
             for keep in &self.keeps {
@@ -119,7 +119,7 @@ impl Sink for Keeper {
                     Keep::Whole => known.all_are_whole(&self.kind, &listed),
                 }
             }
-            known.wanted_are_whole(&self.kind, &listed);
+            known.wanted_are_whole(&self.kind, &listed, version);
         });
     }
 

@@ -15,9 +15,10 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
+use super::capped::TooLarge;
 use super::known::Shared;
 use super::watch::{Listener, Watches};
-use super::{ApplyMode, Cluster};
+use super::{ApplyMode, Cluster, SMALL_PAGE};
 use crate::health::around::{Around as _, By, Need};
 use crate::model::object::{GroupKind, Object};
 
@@ -48,18 +49,35 @@ struct Bed {
     cluster: Cluster,
     /// Kills the watches that are under way; others are not touched.
     dead: Arc<std::sync::Mutex<Arc<AtomicBool>>>,
+    /// Holds the answers to lists back until it is opened.
+    held: tokio::sync::watch::Sender<bool>,
+    /// Lists of more objects at a time are too large.
+    most: Arc<std::sync::Mutex<Option<u32>>>,
 }
 
 impl Bed {
     async fn new() -> Self {
         let simulated = cozy_sim::Cluster::new(Options::default());
         let dead: Arc<std::sync::Mutex<Arc<AtomicBool>>> = Arc::default();
+        let held = tokio::sync::watch::Sender::new(false);
+        let most: Arc<std::sync::Mutex<Option<u32>>> = Arc::default();
         let (server, fuse) = (simulated.server(), Arc::clone(&dead));
+        let (hold, limit) = (held.clone(), Arc::clone(&most));
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (mut server, fuse) = (server.clone(), Arc::clone(&fuse));
+            let (mut hold, limit) = (hold.subscribe(), Arc::clone(&limit));
             async move {
-                let is_watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+                let query = request.uri().query().unwrap_or_default().to_owned();
+                let is_watch = query.contains("watch=true");
+                let asked =
+                    query.split('&').find_map(|part| part.strip_prefix("limit=")?.parse::<u32>().ok());
+                if asked.is_some_and(|asked| limit.lock().unwrap().is_some_and(|most| asked > most)) {
+                    return Err(kube::Error::Service(TooLarge.into()));
+                }
                 let response = tower::Service::call(&mut server, request).await?;
+                if asked.is_some() && !is_watch {
+                    hold.wait_for(|held| !held).await.unwrap();
+                }
                 Ok::<_, kube::Error>(response.map(|body| {
                     let inner = body.map_err(|never| match never {}).boxed_unsync();
                     let dead = if is_watch { Arc::clone(&fuse.lock().unwrap()) } else { Arc::default() };
@@ -68,7 +86,7 @@ impl Bed {
             }
         });
         let cluster = Cluster::new(kube::Client::new(service, "default")).await.unwrap();
-        Self { simulated, cluster, dead }
+        Self { simulated, cluster, dead, held, most }
     }
 
     /// All watches under way say nothing more.
@@ -259,6 +277,83 @@ async fn a_late_watch_does_not_bring_an_older_state_back() {
     }
     seen.dedup();
     assert_eq!(seen, ["new"]);
+}
+
+/// Found by reading: what was made while the list came in is not in it, and counted as deleted; and the watch, which
+/// told of it, told nothing new.
+#[tokio::test(start_paused = true)]
+async fn what_is_made_while_its_kind_is_listed_is_there() {
+    let bed = Bed::new().await;
+    let watches = Watches::new();
+    let known = watches.listen();
+    let a = config("a", "1");
+    bed.held.send_replace(true);
+    watches.expect(&bed.cluster, &a);
+    // The server has made the list, and its answer is on the way.
+    while bed.count("list") == 0 {
+        let _ = timeout(Duration::from_millis(1), known.changed()).await;
+    }
+    let live = bed.cluster.apply(&a, ApplyMode::default()).await.unwrap();
+    watches.told(&a.id, &live);
+    bed.held.send_replace(false);
+    let quiet = timeout(Duration::from_secs(5), async {
+        loop {
+            assert_eq!(data(known.view(0).get(&a.id)).as_deref(), Some("1"));
+            known.changed().await;
+        }
+    });
+    assert!(quiet.await.is_err());
+    assert_eq!((bed.count("list"), data(known.view(0).last(&a.id))), (1, None));
+    bed.apply(&config("a", "2")).await;
+    until(&known, || data(known.view(0).get(&a.id)).as_deref() == Some("2")).await;
+}
+
+/// Found by reading: a Job was replaced, and that the old one was deleted was told last.
+#[tokio::test(start_paused = true)]
+async fn that_an_older_one_was_deleted_says_nothing_of_the_one_that_is_there() {
+    let bed = Bed::new().await;
+    let watches = Watches::new();
+    let known = watches.listen();
+    let (a, other) = (config("a", "old"), config("other", "x"));
+    bed.apply(&a).await;
+    bed.apply(&other).await;
+    watches.want(&bed.cluster, &a).await.unwrap();
+    bed.apply(&config("other", "y")).await;
+    watches.want(&bed.cluster, &other).await.unwrap();
+    // The watch says nothing more, and comes back later.
+    bed.kill_watches();
+    bed.cluster.delete(&a.id).await.unwrap();
+    let live = bed.cluster.apply(&config("a", "new"), ApplyMode::default()).await.unwrap();
+    watches.told(&a.id, &live);
+    bed.apply(&config("other", "z")).await;
+    let mut seen = Vec::new();
+    let _ = timeout(Duration::from_secs(60), async {
+        loop {
+            seen.push(data(known.view(0).get(&a.id)));
+            known.changed().await;
+        }
+    })
+    .await;
+    seen.dedup();
+    assert_eq!(data(known.view(0).get(&other.id)).as_deref(), Some("z"), "the watch came back");
+    assert_eq!(seen, [Some("new".to_owned())]);
+    // Its own deletion counts, and what is remembered is its last state.
+    bed.cluster.delete(&a.id).await.unwrap();
+    until(&known, || known.view(0).get(&a.id).is_none()).await;
+    assert_eq!(data(known.view(0).last(&a.id)).as_deref(), Some("new"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_objects_are_listed_few_at_a_time() {
+    let bed = Bed::new().await;
+    *bed.most.lock().unwrap() = Some(SMALL_PAGE);
+    let watches = Watches::new();
+    let known = watches.listen();
+    let kind = GroupKind::new("", "ConfigMap");
+    bed.apply(&config("a", "1")).await;
+    watches.look_around(&bed.cluster, &Need::Whole(kind.clone())).unwrap();
+    let took = until(&known, || known.view(0).whole(&kind).is_some()).await;
+    assert!(took < Duration::from_secs(1), "{took:?}");
 }
 
 #[test]

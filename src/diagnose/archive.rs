@@ -8,27 +8,31 @@ use serde_json::{Value, json};
 
 use super::look::Look;
 use crate::cluster::Cluster;
+use crate::cluster::error::ClusterError;
 use crate::model::mask::{MASK, Masks};
 use crate::model::object::GroupKind;
 use crate::plan::planner::DesiredComponent;
 
-/// Collects the files of an archive: name and contents, in order.
+/// Collects the files of an archive: name and contents, in order. `masks`: what they must not say besides.
+///
+/// # Errors
+/// Where Secrets cannot be read: then nobody knows what must not be said.
 pub(crate) async fn collect(
     cluster: &Cluster,
     components: &[&DesiredComponent],
-) -> BTreeMap<String, Vec<u8>> {
+    masks: &Masks,
+) -> Result<BTreeMap<String, Vec<u8>>, ClusterError> {
     let look = Look::new(cluster);
     let namespaces: BTreeSet<&str> = components
         .iter()
         .flat_map(|component| &component.objects)
         .filter_map(|(_, object)| object.id.namespace.as_deref())
         .collect();
-    let mut secrets = Vec::new();
-    for namespace in &namespaces {
-        secrets
-            .extend(look.list(&GroupKind::new("", "Secret"), Some(namespace), ListParams::default()).await);
+    let (found, unread) = look.masks(&namespaces).await;
+    if let Some(error) = unread {
+        return Err(error);
     }
-    let masks = Masks::of(&secrets);
+    let masks = found.and(masks);
     let mut files = BTreeMap::new();
     for component in components {
         for (_, object) in &component.objects {
@@ -54,7 +58,7 @@ pub(crate) async fn collect(
             );
         }
     }
-    files
+    Ok(files)
 }
 
 fn pretty(value: &Value) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! Reads what a diagnosis needs. A look-up that fails is left out: it must
 //! not hide the failure behind another.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,6 +10,8 @@ use serde_json::Value;
 use tokio::sync::OnceCell;
 
 use crate::cluster::Cluster;
+use crate::cluster::error::ClusterError;
+use crate::model::mask::Masks;
 use crate::model::object::{GroupKind, ObjectId};
 
 /// How many objects of a kind are looked at: the first that is not well tells enough.
@@ -70,6 +73,18 @@ impl<'a> Look<'a> {
                 object
             })
             .collect()
+    }
+
+    /// What must not be shown of what is in some namespaces; and, where that is not all, why.
+    pub(super) async fn masks(&self, namespaces: &BTreeSet<&str>) -> (Masks, Option<ClusterError>) {
+        let (mut secrets, mut unread) = (Vec::new(), None);
+        for namespace in namespaces {
+            match self.cluster.secrets(namespace).await {
+                Ok(found) => secrets.extend(found),
+                Err(error) => unread = Some(error),
+            }
+        }
+        (Masks::of(&secrets), unread)
     }
 
     /// The newest event of an object that is a warning.

@@ -4,6 +4,7 @@
 use kube::api::ListParams;
 use serde_json::Value;
 
+use super::LOG;
 use super::walk::{Walk, conditions, text, worst};
 use crate::health::{Health, pods};
 use crate::model::object::{GroupKind, ObjectId};
@@ -138,9 +139,10 @@ impl Walk<'_> {
             let reason = text(failed, "/reason").unwrap_or("Error");
             let log = self.look.log(namespace, pod_name, name, true).await;
             self.found(format!("container {name}"), format!("{reason}, exit {code}"));
-            let words = text(failed, "/message").map(str::to_owned).into_iter().chain(log);
-            for line in words {
-                self.more(&format!("last log  {line}"));
+            let words: Vec<String> =
+                text(failed, "/message").map(str::to_owned).into_iter().chain(log).collect();
+            for line in words.iter().flat_map(|words| words.lines()) {
+                self.more(&format!("{LOG}{line}"));
             }
             self.advise(if reason == "OOMKilled" {
                 format!("container {name} needs more memory than limits.memory allows: raise it")

@@ -12,7 +12,7 @@ use super::failed::failed;
 use super::hosts;
 use super::run::Shared;
 use crate::cluster::ApplyMode;
-use crate::cluster::apply::{holds, uid};
+use crate::cluster::apply::{Pruned, holds, uid};
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::{Entry, Inventory};
 use crate::model::names::ComponentName;
@@ -146,13 +146,10 @@ impl Writer<'_> {
 
     async fn prune(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
         for turns in self.step.actions.chunk_by(|a, b| turn(&a.id.kind) == turn(&b.id.kind)) {
+            let known = &*inventory;
             stream::iter(turns)
                 .filter(|action| std::future::ready(action.verb == Verb::Delete))
-                .map(|action| async move {
-                    self.remove(&action.id).await?;
-                    self.wrote(&action.id, Verb::Delete);
-                    Ok::<(), ClusterError>(())
-                })
+                .map(|action| self.prune_one(&action.id, known.get(&action.id)))
                 .buffer_unordered(self.shared.options.concurrency)
                 .try_collect::<()>()
                 .await?;
@@ -161,6 +158,25 @@ impl Writer<'_> {
             }
         }
         self.save(inventory).await
+    }
+
+    /// Deletes what nobody wants any more, and waits until it is gone. What others have made in its place is left alone.
+    async fn prune_one(&self, id: &ObjectId, entry: Option<&Entry>) -> Result<(), ClusterError> {
+        let act = async || {
+            let _permit = self.shared.requests.acquire().await;
+            self.shared.cluster()?.prune(id, entry).await
+        };
+        match self.insist(&id.to_string(), act).await? {
+            Pruned::Foreign => {
+                let message = format!("{id} is kept: what is there now was made by others");
+                self.shared.report(EventKind::Warning { message });
+                return Ok(());
+            }
+            Pruned::Going(uid) => self.until_gone(id, &uid).await?,
+            Pruned::Gone => {}
+        }
+        self.wrote(id, Verb::Delete);
+        Ok(())
     }
 
     /// Deletes hooks that have succeeded. The inventory remembers that they ran.
@@ -182,17 +198,24 @@ impl Writer<'_> {
             let _permit = self.shared.requests.acquire().await;
             self.shared.cluster()?.delete(id).await
         };
-        let Some(going) = self.insist(&id.to_string(), act).await? else { return Ok(()) };
+        match self.insist(&id.to_string(), act).await? {
+            Some(going) => self.until_gone(id, &going).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until an object that was deleted is gone.
+    async fn until_gone(&self, id: &ObjectId, going: &str) -> Result<(), ClusterError> {
         // Most are gone by now, though the server's answer still shows them.
         let act = async || self.shared.cluster()?.get(id, "").await;
         let live = self.insist(&id.to_string(), act).await?;
-        if live.as_ref().and_then(uid) != Some(going.as_str()) {
+        if live.as_ref().and_then(uid) != Some(going) {
             return Ok(());
         }
         let watches = &self.shared.watches;
         let act = async || watches.want_named(self.shared.cluster()?, id, "").await;
         self.insist(&id.to_string(), act).await?;
-        let gone = self.gone(id, &going).await;
+        let gone = self.gone(id, going).await;
         watches.forget(id);
         gone
     }

@@ -203,11 +203,7 @@ impl EventKind {
         match self {
             Self::Waiting { reason, .. } | Self::Retry { reason, .. } => mask(reason),
             Self::Warning { message } => mask(message),
-            Self::ComponentFailed { failure, .. } => {
-                mask(&mut failure.message);
-                failure.chain.iter_mut().for_each(|cause| mask(&mut cause.message));
-                failure.hint.iter_mut().for_each(mask);
-            }
+            Self::ComponentFailed { failure, .. } => failure.mask(masks),
             Self::RunStarted { .. }
             | Self::StepStarted { .. }
             | Self::Object { .. }
@@ -260,6 +256,16 @@ pub(crate) struct Failure {
     pub(crate) chain: Vec<Cause>,
     /// What to do.
     pub(crate) hint: Option<String>,
+}
+
+impl Failure {
+    /// Takes what nobody is to see out of the words of others.
+    pub(crate) fn mask(&mut self, masks: &Masks) {
+        let mask = |text: &mut String| *text = masks.mask(text);
+        mask(&mut self.message);
+        self.chain.iter_mut().for_each(|cause| mask(&mut cause.message));
+        self.hint.iter_mut().for_each(mask);
+    }
 }
 
 /// One level of a diagnosis.

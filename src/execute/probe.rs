@@ -17,7 +17,7 @@ use crate::code::Code;
 use crate::health::admission::{self, Webhook};
 use crate::model::duration::human;
 use crate::model::object::{GroupKind, Object, ObjectId};
-use crate::plan::Plan;
+use crate::plan::{Plan, StepId};
 
 /// How long one look at discovery is tried.
 const DISCOVERY: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ impl Probe<'_> {
     fn waits(&self) -> &'static str {
         match self {
             Self::Served(..) => "established, not served in discovery yet",
-            Self::Group(..) => "available, but it does not answer yet",
+            Self::Group(..) => "available, but it does not answer, or is not in discovery yet",
             Self::Webhooks(_) => "its webhook does not answer a dry-run yet",
         }
     }
@@ -46,7 +46,7 @@ impl Probe<'_> {
 /// Asks about all objects of a step, until each answer is there.
 pub(super) async fn ask(
     shared: &Shared<'_>,
-    (plan, step): (&Plan, &crate::plan::StepId),
+    (plan, step): (&Plan, &StepId),
     objects: &[&Object],
     deadline: Instant,
 ) -> Result<(), Failure> {
@@ -55,6 +55,14 @@ pub(super) async fn ask(
         .iter()
         .flat_map(|object| probes(object).into_iter().map(move |probe| (*object, probe)))
         .collect();
+    let refresh = async || shared.cluster()?.discover().await;
+    if probes
+        .iter()
+        .any(|(object, probe)| matches!(probe, Probe::Served(..)) && is_written(plan, step, object))
+    {
+        // What was known before it was written may be of another definition by the same name.
+        let _ = retry::until(deadline.min(Instant::now() + DISCOVERY), refresh, |_| {}).await;
+    }
     for (index, (object, probe)) in probes.iter().enumerate() {
         let act = async || answer(shared.cluster()?, plan, probe, &object.id).await;
         let report = |retry: retry::Retry<'_>| {
@@ -80,6 +88,12 @@ pub(super) async fn ask(
         })?;
     }
     Ok(())
+}
+
+/// Whether this run has written an object of a step.
+fn is_written(plan: &Plan, step: &StepId, object: &Object) -> bool {
+    let own = plan.steps.iter().filter(|known| known.id == *step).flat_map(|step| &step.actions);
+    own.into_iter().any(|action| action.verb.writes() && action.id == object.id)
 }
 
 fn probes(object: &Object) -> Vec<Probe<'_>> {
@@ -117,19 +131,16 @@ async fn answer(
     of: &ObjectId,
 ) -> Result<(), ClusterError> {
     match probe {
-        Probe::Served(kind, version) => {
-            if !cluster.serves(kind, version) {
-                // Discovery is several requests: that one of them failed says nothing of the kind.
-                let soon = Instant::now() + DISCOVERY;
-                retry::until(soon, async || cluster.discover().await, |_| {}).await?;
-            }
-            if cluster.serves(kind, version) {
-                Ok(())
-            } else {
-                Err(ClusterError::NoSuchKind { object: of.to_string() })
-            }
+        Probe::Served(kind, version) => is_served(cluster, &[(kind, version, of)]).await,
+        Probe::Group(group, version) => {
+            cluster.answers(group, version).await?;
+            // The API server asks it for its kinds by and by.
+            let theirs: Vec<(&GroupKind, &str, &ObjectId)> = planned(plan)
+                .map(|object| (&object.id.kind, object.version.as_str(), &object.id))
+                .filter(|(kind, of, _)| kind.group == *group && of == version)
+                .collect();
+            is_served(cluster, &theirs).await
         }
-        Probe::Group(group, version) => cluster.answers(group, version).await,
         Probe::Webhooks(webhooks) => {
             for webhook in webhooks {
                 called(cluster, plan, webhook).await?;
@@ -139,12 +150,29 @@ async fn answer(
     }
 }
 
+/// The objects of a plan.
+fn planned(plan: &Plan) -> impl Iterator<Item = &Object> {
+    plan.steps.iter().flat_map(|step| &step.actions).filter_map(|action| action.object.as_deref())
+}
+
+/// Whether discovery has all of these kinds, each at a version, and for the sake of an object.
+async fn is_served(cluster: &Cluster, all: &[(&GroupKind, &str, &ObjectId)]) -> Result<(), ClusterError> {
+    let missing = || all.iter().find(|(kind, version, _)| !cluster.serves(kind, version));
+    if missing().is_some() {
+        // Discovery is several requests: that one of them failed says nothing of the kind.
+        let soon = Instant::now() + DISCOVERY;
+        retry::until(soon, async || cluster.discover().await, |_| {}).await?;
+    }
+    match missing() {
+        None => Ok(()),
+        Some((.., object)) => Err(ClusterError::NoSuchKind { object: object.to_string() }),
+    }
+}
+
 /// Sends the first object of the plan that a webhook judges, as a dry-run.
 /// That the webhook refuses it is an answer, too.
 async fn called(cluster: &Cluster, plan: &Plan, webhook: &Webhook<'_>) -> Result<(), ClusterError> {
-    let planned =
-        plan.steps.iter().flat_map(|step| &step.actions).filter_map(|action| action.object.as_deref());
-    for object in planned {
+    for object in planned(plan) {
         let Some(plural) = cluster.plural(&object.id.kind) else { continue };
         if !webhook.judges(object, &plural) {
             continue;

@@ -50,6 +50,8 @@ pub(crate) struct Shared<'a> {
     /// What no event says.
     masks: Masks,
     counts: Mutex<Counts>,
+    /// When what the cluster serves was asked for last; held while it is.
+    discovered: tokio::sync::Mutex<Option<Instant>>,
     /// Whether the run is to stop.
     stop: watch::Sender<bool>,
 }
@@ -74,6 +76,7 @@ impl<'a> Shared<'a> {
             operators: Operators::default(),
             masks: Masks::default(),
             counts: Mutex::default(),
+            discovered: tokio::sync::Mutex::default(),
             stop: watch::Sender::new(false),
         }
     }
@@ -131,8 +134,19 @@ impl<'a> Shared<'a> {
         step: Option<&StepId>,
         object: &str,
         deadline: Instant,
-        act: impl AsyncFnMut() -> Result<T, ClusterError>,
+        mut act: impl AsyncFnMut() -> Result<T, ClusterError>,
     ) -> Result<T, ClusterError> {
+        let mut unknown = None;
+        let act = async || {
+            if let Some(since) = unknown.take() {
+                self.discover(since).await;
+            }
+            let result = act().await;
+            if matches!(result, Err(ClusterError::NoSuchKind { .. })) {
+                unknown = Some(Instant::now());
+            }
+            result
+        };
         let report = |retry: retry::Retry<'_>| {
             self.report(EventKind::Retry {
                 step: step.cloned(),
@@ -143,6 +157,19 @@ impl<'a> Shared<'a> {
             });
         };
         retry::until_stopped(deadline, async || self.stopped().await, act, report).await
+    }
+
+    /// Asks again what the cluster serves, unless somebody has done so `since`. Many wait for one kind: one asks for all.
+    async fn discover(&self, since: Instant) {
+        let Ok(cluster) = self.cluster() else { return };
+        let mut discovered = self.discovered.lock().await;
+        if discovered.is_none_or(|begun| begun < since) {
+            let begun = Instant::now();
+            // That it failed shows in what is still not served.
+            if cluster.discover().await.is_ok() {
+                *discovered = Some(begun);
+            }
+        }
     }
 
     /// From now on nothing is tried again, and nothing that goes is waited for.

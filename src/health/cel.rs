@@ -6,11 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use cel::common::ast::{EntryExpr, Expr, LiteralValue};
-use cel::{Context, ExecutionError, IdedExpr, Program, Value as CelValue};
+use cel::{Context, Env, ExecutionError, IdedExpr, Value as CelValue};
 use serde_json::Value;
 
 use super::around::Around;
 use super::cel_type::is_never_bool;
+use super::current;
 use super::fuel::{self, Tank, Unbounded};
 use super::quantity;
 use crate::model::object::GroupKind;
@@ -38,7 +39,6 @@ const FUNCTIONS: &[&str] = &[
     "none",
     "of",
     "ofNonZeroValue",
-    "optMap",
     "or",
     "orValue",
     "size",
@@ -116,8 +116,8 @@ impl Gate {
         if expression.len() > LONGEST || depth.1 > DEEPEST {
             return Err(GateError::TooLarge);
         }
-        // The crate's parser is generated, and not proved free of panics.
-        let program = catch_unwind(AssertUnwindSafe(|| Program::compile(expression)))
+        // The crate's parser is generated, and not proved free of panics. `Program::compile` knows no optional syntax.
+        let program = catch_unwind(AssertUnwindSafe(|| Env::stdlib().compile(expression)))
             .map_err(|_| GateError::Syntax("the parser gave up".to_owned()))?
             .map_err(|error| GateError::Syntax(error.to_string()))?;
         let references = program.references();
@@ -155,7 +155,7 @@ impl Gate {
     /// Evaluates it on an object.
     pub(crate) fn evaluate(&self, object: &Value, around: &dyn Around) -> Verdict {
         let mut context = Context::default();
-        if let Err(error) = context.add_variable("object", signed(object)) {
+        if let Err(error) = context.add_variable("object", signed(&current(object))) {
             return Verdict::Error(error.to_string());
         }
         if let Err(error) = quantity::add_to(&mut context) {
@@ -186,12 +186,41 @@ impl Gate {
         match context.resolve(&self.expression) {
             Ok(CelValue::Bool(true)) => Verdict::True,
             Ok(CelValue::Bool(false)) => Verdict::False,
+            Ok(CelValue::Null) => Verdict::Missing("the result is null".to_owned()),
             Ok(other) => Verdict::Error(format!("the result is {other:?}, not a bool")),
-            Err(ExecutionError::NoSuchKey(key)) => Verdict::Missing(format!("no field `{key}`")),
-            Err(error) => Verdict::Error(error.to_string()),
+            Err(error) => match missing(&error) {
+                Some(what) => Verdict::Missing(what),
+                None => Verdict::Error(error.to_string()),
+            },
         }
     }
 }
+
+/// What is not there yet, where that is why an evaluation failed: a field, an element of a list, or a value that is
+/// `null` so far.
+fn missing(error: &ExecutionError) -> Option<String> {
+    let null = || Some("a value that it reads is null".to_owned());
+    match error {
+        ExecutionError::NoSuchKey(key) => Some(format!("no field `{key}`")),
+        ExecutionError::IndexOutOfBounds(CelValue::Int(index)) if *index >= 0 => {
+            Some(format!("no element {index} in a list"))
+        }
+        ExecutionError::NoSuchOverload(call) if call.argument_types().iter().any(|name| name == NULL) => {
+            null()
+        }
+        ExecutionError::UnexpectedType { got, .. } if got == NULL => null(),
+        ExecutionError::ValuesNotComparable(left, right)
+        | ExecutionError::UnsupportedBinaryOperator(_, left, right)
+            if [left, right].contains(&&CelValue::Null) =>
+        {
+            null()
+        }
+        _ => None,
+    }
+}
+
+/// The name of `null`'s type.
+const NULL: &str = "null_type";
 
 /// The objects in a namespace (empty: in all) whose labels a selector takes; `None`: it is no selector.
 fn select(objects: &[Arc<Value>], namespace: &str, selector: &str) -> Option<CelValue> {
@@ -200,7 +229,7 @@ fn select(objects: &[Arc<Value>], namespace: &str, selector: &str) -> Option<Cel
         let own = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
         (namespace.is_empty() || own == namespace) && selector.takes(object.pointer("/metadata/labels"))
     });
-    Some(CelValue::from(here.map(|object| signed(object)).collect::<Vec<_>>()))
+    Some(CelValue::from(here.map(|object| signed(&current(object))).collect::<Vec<_>>()))
 }
 
 /// What is found in an expression.
@@ -256,9 +285,13 @@ fn entry_asks(entry: &EntryExpr, asked: &mut Asked) -> Result<(), GateError> {
     }
 }
 
+/// The macros that bind a variable.
+const BINDING: [&str; 8] =
+    [".all(", ".exists(", ".exists_one(", ".existsOne(", ".filter(", ".map(", ".optMap(", ".optFlatMap("];
+
 /// Whether a macro such as `exists(c, …)` binds a variable.
 fn is_bound(expression: &str, name: &str) -> bool {
-    [".all(", ".exists(", ".exists_one(", ".filter(", ".map("].iter().any(|call| {
+    BINDING.iter().any(|call| {
         expression.match_indices(call).any(|(at, _)| {
             let arguments = expression.get(at + call.len()..).unwrap_or_default();
             arguments.split(',').next().is_some_and(|first| first.trim() == name)
@@ -370,6 +403,56 @@ mod tests {
         assert_eq!(verdict("has(object.spec.size) && object.spec.size == 3", &object), Verdict::True);
         assert!(matches!(verdict(available, &json!({ "spec": {} })), Verdict::Missing(_)));
         assert!(matches!(verdict("object.spec.size", &object), Verdict::Error(_)));
+    }
+
+    #[test]
+    fn what_is_empty_or_null_so_far_is_waited_for() {
+        let object = json!({ "metadata": { "generation": 2 }, "spec": { "n": 2 },
+            "status": { "addresses": [], "phase": null, "load": null, "list": [1] } });
+        for expression in [
+            "object.status.addresses[0].value != ''",
+            "object.status.list[1] == 1",
+            "object.status.load.ingress.size() > 0",
+            "has(object.status.load.ingress)",
+            "object.status.load[0] == 1",
+            "object.status.phase.startsWith('R')",
+            "object.status.phase > 2",
+            "object.status.phase + 1 > 2",
+            "object.status.load.exists(x, x == 1)",
+            "size(object.status.load) > 0",
+            "object.status.phase",
+        ] {
+            assert!(
+                matches!(verdict(expression, &object), Verdict::Missing(_)),
+                "{expression}: {:?}",
+                verdict(expression, &object)
+            );
+        }
+        assert_eq!(verdict("object.status.phase == null", &object), Verdict::True);
+        assert_eq!(verdict("object.status.phase == 'Ready'", &object), Verdict::False);
+        for expression in
+            ["object.status.list[-1] == 1", "object.spec.n.startsWith('R')", "object.spec.n + 'a' == ''"]
+        {
+            assert!(
+                matches!(verdict(expression, &object), Verdict::Error(_)),
+                "{expression}: {:?}",
+                verdict(expression, &object)
+            );
+        }
+    }
+
+    #[test]
+    fn every_macro_may_bind_a_variable() {
+        let object = json!({ "status": { "list": [1, 2], "phase": "Ready" } });
+        for expression in [
+            "object.status.list.existsOne(x, x == 2)",
+            "object.status.list.exists_one(x, x == 2)",
+            "object.?status.?phase.optMap(p, p == 'Ready').orValue(false)",
+            "object.?status.optFlatMap(s, s.?phase).orValue('') == 'Ready'",
+            "!object.?spec.optMap(s, s == 1).hasValue()",
+        ] {
+            assert_eq!(verdict(expression, &object), Verdict::True, "{expression}");
+        }
     }
 
     #[test]

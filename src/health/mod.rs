@@ -18,6 +18,7 @@ mod storage;
 mod tests;
 mod workloads;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -159,19 +160,25 @@ pub(crate) fn is_gated(group: &str, kind: &str) -> bool {
     !UNGATED.contains(&(group, kind))
 }
 
-/// Judges an object.
-pub(crate) fn health(object: &Value, context: Context<'_>) -> Health {
+/// What is not ready whatever its kind and its gates say; `None`: those decide.
+fn general(object: &Value) -> Option<Health> {
+    let holds = |name| condition(object, name).is_some_and(|condition| condition.is_true());
     if object.pointer("/metadata/deletionTimestamp").is_some() {
-        return Health::Progressing("it is being deleted".to_owned());
+        return Some(Health::Progressing("it is being deleted".to_owned()));
     }
     if let Some(reason) = stale(object) {
-        return Health::Progressing(reason);
+        return Some(Health::Progressing(reason));
     }
-    if condition(object, "Stalled").is_some_and(|condition| condition.is_true()) {
-        return Health::Failed(said(object, "Stalled"));
+    if holds("Stalled") {
+        return Some(Health::Failed(said(object, "Stalled")));
     }
-    if condition(object, "Reconciling").is_some_and(|condition| condition.is_true()) {
-        return Health::Progressing(said(object, "Reconciling"));
+    holds("Reconciling").then(|| Health::Progressing(said(object, "Reconciling")))
+}
+
+/// Judges an object.
+pub(crate) fn health(object: &Value, context: Context<'_>) -> Health {
+    if let Some(health) = general(object) {
+        return health;
     }
     let api_version = text(object, "/apiVersion").unwrap_or_default();
     let (group, _) = crate::model::object::split_api_version(api_version);
@@ -204,12 +211,9 @@ pub(crate) fn health(object: &Value, context: Context<'_>) -> Health {
             Some(_) => Health::Ready,
             None => Health::Progressing("not observed by its controller yet".to_owned()),
         },
+        ("autoscaling", "HorizontalPodAutoscaler") if is_observed(object) => Health::Ready,
         ("autoscaling", "HorizontalPodAutoscaler") => {
-            let observed = object.pointer("/status/conditions").and_then(Value::as_array);
-            match observed {
-                Some(conditions) if !conditions.is_empty() => Health::Ready,
-                _ => Health::Progressing("not observed by its controller yet".to_owned()),
-            }
+            Health::Progressing("not observed by its controller yet".to_owned())
         }
         ("networking.k8s.io", "Ingress") => {
             if first_ingress(object) {
@@ -223,7 +227,7 @@ pub(crate) fn health(object: &Value, context: Context<'_>) -> Health {
     }
 }
 
-/// Judges an object by its own gates, each with the name that people know it
+/// Judges an object by what holds for all and its own gates, each with the name that people know it
 /// by; without any, by its health rule. `Err`: a gate cannot be evaluated.
 pub(crate) fn judge<'a>(
     object: &Value,
@@ -233,6 +237,9 @@ pub(crate) fn judge<'a>(
     let mut gates = gates.into_iter().peekable();
     if gates.peek().is_none() {
         return Ok(health(object, context));
+    }
+    if let Some(health) = general(object) {
+        return Ok(health);
     }
     for (of, gate) in gates {
         match gate.evaluate(object, context.around) {
@@ -339,6 +346,17 @@ fn node(object: &Value) -> Health {
     }
 }
 
+/// Whether an autoscaler's controller has said anything of it. `autoscaling/v1` has its conditions, as JSON, in an
+/// annotation only (`k8s.io/kubernetes/pkg/apis/autoscaling/v1/conversion.go`).
+fn is_observed(autoscaler: &Value) -> bool {
+    let said = text(autoscaler, "/metadata/annotations/autoscaling.alpha.kubernetes.io~1conditions");
+    let said = said.and_then(|said| serde_json::from_str::<Value>(said).ok());
+    [autoscaler.pointer("/status/conditions"), said.as_ref()]
+        .into_iter()
+        .flatten()
+        .any(|conditions| conditions.as_array().is_some_and(|conditions| !conditions.is_empty()))
+}
+
 fn gateway(object: &Value) -> Health {
     match by_condition(object, "Programmed") {
         Health::Ready => {
@@ -385,14 +403,31 @@ impl Condition<'_> {
 fn condition<'a>(object: &'a Value, name: &str) -> Option<Condition<'a>> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     let found = conditions.iter().find(|condition| text(condition, "/type") == Some(name))?;
-    let observed = number(found, "/observedGeneration");
-    let generation = number(object, "/metadata/generation");
     Some(Condition {
         status: text(found, "/status").unwrap_or_default(),
         reason: text(found, "/reason").unwrap_or_default(),
         message: text(found, "/message").unwrap_or_default(),
-        stale: matches!((observed, generation), (Some(observed), Some(generation)) if observed != generation),
+        stale: is_stale(found, object),
     })
+}
+
+/// Whether a condition speaks of an older generation of its object.
+fn is_stale(condition: &Value, object: &Value) -> bool {
+    let observed = number(condition, "/observedGeneration");
+    observed.zip(number(object, "/metadata/generation")).is_some_and(|(observed, now)| observed != now)
+}
+
+/// An object without the conditions that speak of an older generation.
+fn current(object: &Value) -> Cow<'_, Value> {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    if !conditions.into_iter().flatten().any(|condition| is_stale(condition, object)) {
+        return Cow::Borrowed(object);
+    }
+    let mut current = object.clone();
+    if let Some(conditions) = current.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
+        conditions.retain(|condition| !is_stale(condition, object));
+    }
+    Cow::Owned(current)
 }
 
 /// A condition in words: `Ready=False: NotYet: waiting for x`.

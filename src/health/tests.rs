@@ -105,3 +105,60 @@ fn fields_of_wrong_types_count_as_missing() {
         }
     }
 }
+
+#[test]
+fn an_autoscaler_of_any_version_is_ready_once_it_is_observed() {
+    let scaler = |version: &str, annotations: Value, status: Value| {
+        let metadata = json!({ "annotations": annotations });
+        json!({ "apiVersion": version, "kind": "HorizontalPodAutoscaler", "metadata": metadata, "status": status })
+    };
+    let waits = "progressing: not observed by its controller yet";
+    // A fresh one has zeros, and the conditions of v1 are an annotation.
+    let zeros = json!({ "currentReplicas": 0, "desiredReplicas": 0 });
+    assert_eq!(of(scaler("autoscaling/v1", json!({}), zeros.clone())), waits);
+    let said = |text: &str| json!({ "autoscaling.alpha.kubernetes.io/conditions": text });
+    assert_eq!(of(scaler("autoscaling/v1", said("[]"), zeros.clone())), waits);
+    let observed = r#"[{"type":"AbleToScale","status":"True"}]"#;
+    assert_eq!(of(scaler("autoscaling/v1", said(observed), zeros)), "ready");
+    let conditions = |list: Value| scaler("autoscaling/v2", json!({}), json!({ "conditions": list }));
+    assert_eq!(of(conditions(json!([]))), waits);
+    assert_eq!(of(conditions(json!([{ "type": "AbleToScale", "status": "False" }]))), "ready");
+}
+
+/// Found by reading: with a gate of its own nothing else was asked, and a Certificate whose spec had just changed was
+/// ready by what was said of the one before.
+#[test]
+fn what_holds_for_all_holds_for_objects_with_gates_too() {
+    let gate =
+        cel::Gate::parse("object.status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')");
+    let gate = gate.unwrap();
+    let judged = |metadata: Value, mut status: Value, more: Value| {
+        if let Some(conditions) = status["conditions"].as_array_mut() {
+            conditions.extend(more.as_array().cloned().unwrap_or_default());
+        }
+        let object =
+            json!({ "apiVersion": "x.example/v1", "kind": "Thing", "metadata": metadata, "status": status });
+        judge(&object, [("Thing", &gate)], Context { may_be_empty: false, around: &Nothing })
+    };
+    let ready = || json!({ "conditions": [{ "type": "Ready", "status": "True" }] });
+    let progressing = |words: &str| Ok(Health::Progressing(words.to_owned()));
+    let second = || json!({ "generation": 2 });
+    assert_eq!(judged(second(), ready(), json!([])), Ok(Health::Ready));
+    let mut of_first = ready();
+    of_first["observedGeneration"] = json!(1);
+    assert_eq!(
+        judged(second(), of_first, json!([])),
+        progressing("generation 2 not observed yet (status is of 1)")
+    );
+    let going = json!({ "generation": 2, "deletionTimestamp": "2026-01-01T00:00:00Z" });
+    assert_eq!(judged(going, ready(), json!([])), progressing("it is being deleted"));
+    let stalled = json!([{ "type": "Stalled", "status": "True", "reason": "No" }]);
+    assert_eq!(judged(second(), ready(), stalled), Ok(Health::Failed("Stalled=True: No".to_owned())));
+    let at_work = json!([{ "type": "Reconciling", "status": "True" }]);
+    assert_eq!(judged(second(), ready(), at_work), progressing("Reconciling=True"));
+    // Of the condition itself, too: only what is said of this generation counts.
+    let old = json!({ "conditions": [{ "type": "Ready", "status": "True", "observedGeneration": 1 }] });
+    assert_eq!(judged(second(), old, json!([])), progressing("the gate of Thing does not hold yet"));
+    let new = json!({ "conditions": [{ "type": "Ready", "status": "True", "observedGeneration": 2 }] });
+    assert_eq!(judged(second(), new, json!([])), Ok(Health::Ready));
+}

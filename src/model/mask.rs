@@ -49,6 +49,11 @@ impl Masks {
         Self::new(texts.into_iter().flat_map(|text| [vec![encoded(&text)], lines(&text)].concat()).collect())
     }
 
+    /// These and others.
+    pub(crate) fn and(&self, others: &Self) -> Self {
+        Self::new([self.0.as_slice(), &others.0].concat())
+    }
+
     fn new(mut values: Vec<String>) -> Self {
         values.retain(|value| value.len() >= SHORTEST);
         values.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -73,5 +78,7 @@ mod tests {
         let masks = Masks::of(&[json!({ "data": { "password": encoded, "short": STANDARD.encode("yes") } })]);
         let text = format!("login hunter2-canary failed, {encoded}, second-line, yes");
         assert_eq!(masks.mask(&text), "login [secret] failed, [secret]=, [secret], yes");
+        let both = masks.and(&Masks::of_texts(["of-the-user".to_owned()]));
+        assert_eq!(both.mask("second-line of-the-user"), "[secret] [secret]");
     }
 }

@@ -127,6 +127,9 @@ pub(crate) struct FieldConflict {
     pub(crate) manager: String,
     /// The inventory says that it was ours.
     pub(crate) ours: bool,
+    /// They set it by scaling the object, as autoscalers do.
+    #[serde(skip)]
+    pub(crate) scaled: bool,
 }
 
 impl FieldConflict {
@@ -150,7 +153,7 @@ impl fmt::Display for FieldConflict {
 pub(crate) enum Leftover {
     /// It is not there.
     Gone,
-    /// It was never applied, and what is there now is somebody else's.
+    /// What is there now is somebody else's: it was never applied, or others made it anew.
     Foreign,
     /// It says of itself that it is to be kept.
     Marked,

@@ -125,7 +125,7 @@ fn data_and_what_is_marked_is_kept_and_named() {
     insta::assert_debug_snapshot!(actions(&made), @r#"
         [
             "old/prune Delete Namespace x",
-            "old/prune Forget ConfigMap x/foreign: it was never applied, and what is there is of others",
+            "old/prune Forget ConfigMap x/foreign: what is there now was made by others",
             "old/prune Forget ConfigMap x/gone: it is gone already",
             "old/prune Delete ConfigMap x/mine",
         ]
@@ -163,8 +163,12 @@ fn what_the_user_must_allow_is_refused_all_at_once() {
     let job = named("batch/v1", "Job", Some("x"), "job");
     let objects = [&taken, &ours, &set, &theirs, &job].map(|object| (Stage::Objects, Arc::clone(object)));
     let mut desired = of(vec![component("app", objects.into())]);
-    let conflict =
-        |field: &str, ours| FieldConflict { field: field.to_owned(), manager: "hand".to_owned(), ours };
+    let conflict = |field: &str, ours| FieldConflict {
+        field: field.to_owned(),
+        manager: "hand".to_owned(),
+        ours,
+        scaled: false,
+    };
     let change = |conflicts| Live {
         verdict: Verdict::Change { changes: Vec::new(), conflicts, refused: None },
         ready: true,

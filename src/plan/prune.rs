@@ -126,7 +126,7 @@ fn fate(
     match observed.leftovers.get(id) {
         Some(Leftover::Gone) => Fate::Act(Verb::Forget, Some("it is gone already".to_owned())),
         Some(Leftover::Foreign) => {
-            Fate::Act(Verb::Forget, Some("it was never applied, and what is there is of others".to_owned()))
+            Fate::Act(Verb::Forget, Some("what is there now was made by others".to_owned()))
         }
         Some(Leftover::Marked) if !desired.allowed.data_loss => Fate::Guarded(Guard::Marked),
         None | Some(Leftover::Marked) if wanted.uses(id) => Fate::Guarded(Guard::Used),

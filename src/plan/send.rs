@@ -77,6 +77,11 @@ fn write_secret(object: &mut Object) {
         return;
     }
     let Some(map) = object.value.as_object_mut() else { return };
+    let is_map = |key: &str| matches!(map.get(key), None | Some(Value::Null | Value::Object(_)));
+    if !is_map("data") || !is_map("stringData") {
+        // The server refuses it, in its own words.
+        return;
+    }
     let text = map.shift_remove("stringData");
     let Some(Value::Object(text)) = text else { return };
     let data = map.entry("data").or_insert(Value::Null);
@@ -168,6 +173,13 @@ mod tests {
         let secret = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" },
             "data": { "a": "YQ==", "b": "old" }, "stringData": { "b": "c", "none": null } });
         assert_eq!(sent(&[secret], &[])[0]["data"], json!({ "a": "YQ==", "b": "Yw==" }));
+        // What is no map is left to the server's refusal.
+        for (data, text) in
+            [(json!(""), json!({ "a": "b" })), (json!([]), json!({ "a": "b" })), (json!({}), json!("a"))]
+        {
+            let odd = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "data": data, "stringData": text });
+            assert_eq!(sent(std::slice::from_ref(&odd), &[])[0], odd);
+        }
         let other = json!({ "apiVersion": "x.example/v1", "kind": "Secret", "metadata": { "name": "s" }, "stringData": { "b": "c" } });
         assert_eq!(sent(std::slice::from_ref(&other), &[])[0], other);
     }

@@ -450,8 +450,8 @@ esac
     let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
     fs_err::write(path("kubeadm.json"), super::documents::init(&site, &nodes[0])).unwrap();
     let script = scripts::credentials(Role::Server).replace("/var/lib/cozy", folder.path().to_str().unwrap());
-    let way = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-    let output = std::process::Command::new("sh").args(["-c", &script]).env("PATH", way).output().unwrap();
+    let script = format!("PATH={}:$PATH\n{script}", folder.path().display());
+    let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "key=0123\ntoken=t0.k\nca=sha256:ca\n");
     let given = fs_err::read_to_string(path("given")).unwrap();
     let documents = given.split("---\n").map(|text| serde_json::from_str::<serde_json::Value>(text).unwrap());
