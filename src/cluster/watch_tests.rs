@@ -62,10 +62,10 @@ impl Bed {
         let held = tokio::sync::watch::Sender::new(false);
         let most: Arc<std::sync::Mutex<Option<u32>>> = Arc::default();
         let (server, fuse) = (simulated.server(), Arc::clone(&dead));
-        let (hold, limit) = (held.clone(), Arc::clone(&most));
+        let (gate, limit) = (held.clone(), Arc::clone(&most));
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
             let (mut server, fuse) = (server.clone(), Arc::clone(&fuse));
-            let (mut hold, limit) = (hold.subscribe(), Arc::clone(&limit));
+            let (mut gate, limit) = (gate.subscribe(), Arc::clone(&limit));
             async move {
                 let query = request.uri().query().unwrap_or_default().to_owned();
                 let is_watch = query.contains("watch=true");
@@ -76,7 +76,7 @@ impl Bed {
                 }
                 let response = tower::Service::call(&mut server, request).await?;
                 if asked.is_some() && !is_watch {
-                    hold.wait_for(|held| !held).await.unwrap();
+                    gate.wait_for(|shut| !shut).await.unwrap();
                 }
                 Ok::<_, kube::Error>(response.map(|body| {
                     let inner = body.map_err(|never| match never {}).boxed_unsync();

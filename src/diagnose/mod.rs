@@ -154,11 +154,8 @@ mod tests {
         let (simulated, cluster, pod) = bed().await;
         let told = async || {
             let found = diagnose(&cluster, &pod, "it does not run", &Operators::default()).await;
-            found
-                .chain
-                .iter()
-                .map(|cause| format!("{}: {}\n", cause.object, cause.message))
-                .collect::<String>()
+            let causes = found.chain.iter().map(|cause| format!("{}: {}", cause.object, cause.message));
+            causes.collect::<Vec<_>>().join("\n")
         };
         let masked = told().await;
         assert!(masked.contains("last log  bad token\nlast log  [secret]"), "{masked}");
