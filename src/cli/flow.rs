@@ -76,7 +76,7 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
         Ok(files) => files,
         Err(error) if findings.is_empty() => return Err(error),
         Err(error) => {
-            let why = error.chain().skip(1).map(|why| format!(": {why}")).collect::<String>();
+            let why = error.chain().skip(1).fold(String::new(), |all, why| format!("{all}: {why}"));
             findings.push(Finding::error(1300, format!("{error}{why}")).hinted(CATALOGUE));
             return Err(Problem::Findings(findings).into());
         }

@@ -25,7 +25,7 @@ pub(super) fn read(loaded: &mut Loaded, settings: &Settings) -> anyhow::Result<(
             match value(&secret.source, base) {
                 Ok(value) => secret.value = Some(Secret::new(value)),
                 Err(problem) => {
-                    missing.push(finding(&loaded.file, component.name.as_str(), secret, &problem))
+                    missing.push(finding(&loaded.file, component.name.as_str(), secret, &problem));
                 }
             }
         }

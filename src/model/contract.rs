@@ -106,7 +106,7 @@ impl Checks<'_> {
         for (path, name) in named(self.component) {
             let is_template = path.first().is_some_and(|key| key == "resources")
                 || path.get(1).is_some_and(|key| key == "templates");
-            if is_template && !name.ends_with(".yaml.j2") && !name.ends_with(".yaml") {
+            if is_template && ![".yaml.j2", ".yaml"].iter().any(|end| name.ends_with(end)) {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 let message = format!("`{name}` is not the name of a template");
                 self.add(

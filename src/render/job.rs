@@ -145,7 +145,7 @@ impl Job<'_> {
             .ok_or_else(|| self.error(2001, name, None, "the file does not exist".to_owned()))?;
         std::str::from_utf8(bytes).map_err(|error| {
             let read = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = read.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+            let line = read.split(|byte| *byte == b'\n').count() as u64;
             let mut error = self.error(2002, name, Some(line), "the file is not UTF-8".to_owned());
             error.hint = Some("save it as UTF-8".to_owned());
             error
