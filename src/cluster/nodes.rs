@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use super::Cluster;
 use super::error::ClusterError;
-use crate::health::NOT_UP;
 
 /// What `status` shows of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,12 +55,8 @@ impl Cluster {
 fn state(node: Node) -> NodeState {
     let status = node.status.unwrap_or_default();
     let ready = status.conditions.iter().flatten().find(|condition| condition.type_ == "Ready");
-    let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
-    let not_up = taints.iter().find(|taint| NOT_UP.contains(&taint.key.as_str()));
     let unready = match ready {
-        Some(condition) if condition.status == "True" => {
-            not_up.map(|taint| format!("it has the taint {}", taint.key))
-        }
+        Some(condition) if condition.status == "True" => None,
         Some(condition) => {
             let words = [condition.reason.as_deref(), condition.message.as_deref()];
             let words: Vec<&str> = words.into_iter().flatten().collect();

@@ -75,6 +75,8 @@ impl Cluster {
             match self.list((&kind, None), "", keep).await {
                 Ok(found) => scaled.extend(found),
                 Err(ClusterError::NoSuchKind { .. }) => {}
+                // Who may not see them overrules none: replicas that a controller has set are never taken for ours.
+                Err(error) if error.is_forbidden() => {}
                 Err(error) => drop(unreadable(&kind, error)?),
             }
         }
