@@ -374,10 +374,7 @@ fn no_state() -> Said {
 /// How a command ends that a signal interrupted.
 pub(super) fn interrupted(signal: Signal, command: &str, ui: &Ui) -> Exit {
     ui.note(format!("interrupted: what is in the cache stays there, and `{command}` goes on from here"));
-    match signal {
-        Signal::Interrupt => Exit::Interrupted,
-        Signal::Terminate => Exit::Terminated,
-    }
+    signals::exit(signal)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::flow::{self, Loaded};
+use super::unplanned;
 use crate::cluster::Cluster;
 use crate::cluster::inventory::{Inventories, Inventory};
 use crate::cluster::nodes::About;
@@ -163,7 +164,7 @@ async fn answered(
         let (Some(cluster), false) = (cluster, rendering.asked.is_empty()) else {
             return rendering
                 .result
-                .map_err(|errors| flow::not_rendered(errors, &loaded.file, &loaded.components));
+                .map_err(|errors| unplanned::not_rendered(errors, &loaded.file, &loaded.components));
         };
         rounds += 1;
         if rounds > ROUNDS {
@@ -203,7 +204,7 @@ impl Wanted<'_> {
         }
         let (observed, inventories) = self.observe(concurrency).await?;
         let mut plan = planner::plan(&self.desired, &observed)
-            .map_err(|errors| flow::no_plan_of(errors, self.components, &self.masks))?;
+            .map_err(|errors| unplanned::no_plan_of(errors, self.components, &self.masks))?;
         plan.mask(&self.masks);
         Ok((plan, inventories))
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
+use super::unplanned;
 use crate::catalogue::{self, CatalogueError};
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
@@ -18,16 +19,15 @@ use crate::model::catalogue::{Catalogue, Files};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, PROVIDED, Resolved};
 use crate::model::finding::{self, Finding};
-use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::model::release::{Release, ReleaseError};
 use crate::model::resolve::CloudFile;
 use crate::model::suggest::did_you_mean;
 use crate::model::texts::MINORS;
 use crate::plan::planner::{self, Allowed, Desired, DesiredComponent};
-use crate::plan::{PlanError, send};
+use crate::plan::send;
 use crate::provider::kubeadm::{self, steps};
-use crate::render::{self, Known, Missing, RenderError, Rendered};
+use crate::render::{self, Known, Missing, Rendered};
 use crate::settings::Settings;
 use crate::ui::{Ui, prompt};
 
@@ -314,24 +314,7 @@ pub(crate) fn rendered_with(
     missing: Missing,
 ) -> anyhow::Result<Vec<Rendered>> {
     let rendering = render::render(components, facts, &Known::nothing(missing));
-    rendering.result.map_err(|errors| not_rendered(errors, file, components))
-}
-
-/// Errors of rendering for the user.
-pub(crate) fn not_rendered(
-    errors: Vec<RenderError>,
-    file: &CloudFile,
-    components: &[Resolved],
-) -> anyhow::Error {
-    let findings = errors.into_iter().map(|error| match error.in_cloud.clone() {
-        Some(path) => {
-            let path: Vec<&str> = path.iter().map(String::as_str).collect();
-            let mistake = file.mistake(error.code.0, &path, error.to_string());
-            Finding { hint: error.hint, ..mistake }
-        }
-        None => error.finding(components),
-    });
-    Problem::Findings(findings.collect()).into()
+    rendering.result.map_err(|errors| unplanned::not_rendered(errors, file, components))
 }
 
 /// A gate, objects for which it holds, and objects for which it does not.
@@ -409,89 +392,6 @@ fn unwanted(loaded: &Loaded) -> BTreeSet<ComponentName> {
     let own: BTreeSet<&ComponentName> = loaded.components.iter().map(|one| &one.component.name).collect();
     let others = all.keys().filter(|name| !own.contains(*name) && !offered.contains(name.as_str()));
     others.cloned().collect()
-}
-
-/// Refuses components that do not work with the release of Kubernetes that the hosts get. What a cluster that exists has
-/// is seen by preflight.
-///
-/// # Errors
-/// C1241 for each of them.
-pub(crate) fn supported(loaded: &Loaded) -> anyhow::Result<()> {
-    let kubernetes = &loaded.file.cloud.kubernetes;
-    let version = &loaded.release.kubernetes;
-    let (Provider::Kubeadm, Ok(parsed)) =
-        (kubernetes.provider, semver::Version::parse(version.trim_start_matches('v')))
-    else {
-        return Ok(());
-    };
-    let unfit = loaded.components.iter().filter_map(|resolved| {
-        let component = &resolved.component;
-        let text = component.requires.kubernetes.as_ref()?;
-        let range = semver::VersionReq::parse(text).ok().filter(|range| !range.matches(&parsed))?;
-        let name = &component.name;
-        let message = format!("component `{name}` requires Kubernetes {range}, and this cloud gets {version}");
-        let mistake = loaded.file.mistake(1241, &["kubernetes", "version"], message);
-        Some(mistake.hinted(format!(
-            "name a version that it works with as `kubernetes.version`, or leave it out: `components: {{ {name}: {{ enabled: false }} }}`"
-        )))
-    });
-    let unfit: Vec<Finding> = unfit.collect();
-    if unfit.is_empty() { Ok(()) } else { Err(Problem::Findings(unfit).into()) }
-}
-
-/// Errors of the planner for the user.
-pub(crate) fn no_plan(errors: Vec<PlanError>, components: &[Resolved]) -> anyhow::Error {
-    no_plan_of(errors, components, &Masks::default())
-}
-
-/// Where what an error of the planner is about is written.
-fn place(error: &PlanError, components: &[Resolved]) -> Option<finding::Place> {
-    let of = |name: &ComponentName| components.iter().find(|resolved| resolved.component.name == *name);
-    match error {
-        PlanError::UnknownKind { component, object, .. }
-        | PlanError::UnknownVersion { component, object, .. }
-        | PlanError::Unprovided { component, object, .. }
-        | PlanError::Unanswered { component, object, .. } => render::written(of(component)?, object),
-        PlanError::NoPool { component, object } => render::written(of(component)?, object),
-        PlanError::UnknownNeed { component, need } => render::in_contract(of(component)?, "needs:", need),
-        PlanError::UnknownGate { component, of: what, .. } => {
-            render::in_contract(of(component)?, "gates:", what)
-        }
-        PlanError::Conflict { .. }
-        | PlanError::Fixed { .. }
-        | PlanError::Foreign { .. }
-        | PlanError::Quorum { .. }
-        | PlanError::Stranded { .. }
-        | PlanError::Release { .. }
-        | PlanError::Other { .. }
-        | PlanError::TwoClusters { .. }
-        | PlanError::Cycle { .. } => None,
-    }
-}
-
-/// Errors of the planner for the user, without what nobody is to see: the server's words may quote it.
-pub(crate) fn no_plan_of(errors: Vec<PlanError>, components: &[Resolved], masks: &Masks) -> anyhow::Error {
-    if !errors.iter().any(PlanError::is_of_cluster) {
-        let found = errors.iter().map(|error| {
-            let mistake = Finding::error(error.code().0, masks.mask(&error.to_string()));
-            Finding { place: place(error, components), ..mistake.hinted(error.hint()) }
-        });
-        return Problem::Findings(found.collect()).into();
-    }
-    let of_cluster = errors.iter().all(PlanError::is_of_cluster);
-    let said: Vec<Said> = errors
-        .into_iter()
-        .map(|error| Said {
-            code: error.code(),
-            message: masks.mask(&error.to_string()),
-            hint: Some(error.hint().into_owned()),
-        })
-        .collect();
-    if of_cluster {
-        let summary = "what is in the cluster stands in the way: nothing was written".to_owned();
-        return Problem::Several { said, summary, exit: Exit::Failed }.into();
-    }
-    Problem::Many(said).into()
 }
 
 /// Where the kubeconfig of a cluster on hosts is kept: beside `cozy.yaml`.

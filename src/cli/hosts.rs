@@ -11,8 +11,9 @@ use futures::FutureExt as _;
 use futures::future::{self, Either};
 
 use super::artefacts;
-use super::flow::{self, Loaded};
+use super::flow::Loaded;
 use super::preflight::{self, HostArgs, WorkArgs};
+use super::unplanned;
 use crate::cluster::lease::Holder;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::run::Signal;
@@ -123,7 +124,9 @@ pub(super) fn urgent(runner: &Runner, ui: &Ui) -> anyhow::Result<Option<Plan>> {
         "an API server does not answer, and settings changed: they are applied before anything else"
     });
     let desired = Desired { hosts, ..Desired::default() };
-    planner::plan(&desired, &Observed::nothing(false)).map(Some).map_err(|errors| flow::no_plan(errors, &[]))
+    planner::plan(&desired, &Observed::nothing(false))
+        .map(Some)
+        .map_err(|errors| unplanned::no_plan(errors, &[]))
 }
 
 /// Fetches files of a release. `Err(signal)` inside: interrupted.
@@ -325,7 +328,7 @@ pub(super) fn host(error: &HostError) -> anyhow::Error {
 pub(super) fn refused(refusal: Refusal) -> anyhow::Error {
     match refusal {
         Refusal::Host(error) => host(&error),
-        Refusal::Plan(errors) => flow::no_plan(errors, &[]),
+        Refusal::Plan(errors) => unplanned::no_plan(errors, &[]),
     }
 }
 

@@ -16,7 +16,7 @@ use super::flow::{self, Loaded};
 use super::hosts::Purpose;
 use super::plan::{OwnFacts, Place, Planned, planned};
 use super::preflight::{WorkArgs, leave_out, skipped};
-use super::{secrets, signals};
+use super::{secrets, signals, unplanned};
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventories;
@@ -96,7 +96,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let mut loaded = flow::load(settings)?;
     flow::own_version(&loaded.file.cloud)?;
     flow::warn(&loaded, ui);
-    flow::supported(&loaded)?;
+    unplanned::supported(&loaded)?;
     if !rehearse {
         secrets::read(&mut loaded, settings)?;
     }
@@ -119,7 +119,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
         let desired = flow::desired(&loaded, flow::rendered(&loaded, Missing::StandIn)?, allowed);
         let existing = loaded.file.cloud.kubernetes.provider == Provider::Existing;
         let plan = planner::plan(&desired, &Observed::nothing(existing))
-            .map_err(|errors| flow::no_plan(errors, &loaded.components))?;
+            .map_err(|errors| unplanned::no_plan(errors, &loaded.components))?;
         flow::mention_idle_gates(&desired, ui);
         let faults = Faults::new(&injected, seed, &plan).map_err(|error| no_fault(&error))?;
         run.rehearsed(&desired, &plan, faults)

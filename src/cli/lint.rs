@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::flow::{self, Loaded, samples};
+use super::unplanned;
 use crate::error::{Code, Problem, Said};
 use crate::health::around::Listed;
 use crate::health::cel::{Gate, Verdict};
@@ -185,7 +186,7 @@ fn graph(loaded: &Loaded, bundle: &BundleName) -> anyhow::Result<Vec<String>> {
         }
         Err(errors) => {
             let errors = errors.into_iter().filter(|error| !error.may_be_there()).collect();
-            return Err(flow::no_plan(errors, &loaded.components));
+            return Err(unplanned::no_plan(errors, &loaded.components));
         }
     };
     let name = |index: usize| plan.steps.get(index).map(|step| step.id.to_string()).unwrap_or_default();

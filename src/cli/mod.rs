@@ -26,6 +26,7 @@ mod signals;
 mod status;
 mod uninstall;
 mod unlock;
+mod unplanned;
 mod validate;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};

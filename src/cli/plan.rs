@@ -9,7 +9,7 @@ use super::desire::{self, Before};
 use super::flow::{self, Loaded};
 use super::hosts::Purpose;
 use super::preflight::WorkArgs;
-use super::{secrets, signals};
+use super::{secrets, signals, unplanned};
 use crate::cluster::Cluster;
 use crate::cluster::inventory::Inventories;
 use crate::error::{Exit, Problem};
@@ -80,7 +80,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     graph.as_deref().map_or(Ok(()), |file| drawable(file, ui))?;
     let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
-    flow::supported(&loaded)?;
+    unplanned::supported(&loaded)?;
     let view = View::of(&loaded.file.cloud, rehearse, settings);
     if view.is_real() {
         secrets::read(&mut loaded, settings)?;
@@ -131,7 +131,7 @@ fn simulated(loaded: &Loaded, allowed: Allowed, ui: &Ui) -> anyhow::Result<(Plan
     flow::mention_idle_gates(&desired, ui);
     let existing = cloud.kubernetes.provider == Provider::Existing;
     let plan = planner::plan(&desired, &Observed::nothing(existing))
-        .map_err(|errors| flow::no_plan(errors, &loaded.components))?;
+        .map_err(|errors| unplanned::no_plan(errors, &loaded.components))?;
     Ok((plan, OwnFacts::new(loaded, &flow::version(cloud))))
 }
 

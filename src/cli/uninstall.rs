@@ -10,7 +10,7 @@ use super::flow::{self, Loaded};
 use super::hosts;
 use super::plan::OwnFacts;
 use super::preflight::{self, HostArgs};
-use super::signals;
+use super::{signals, unplanned};
 use crate::error::{Exit, Problem};
 use crate::execute::run::{self, Options, Shared};
 use crate::host::{Session, Target};
@@ -93,8 +93,8 @@ async fn work(
         Err(exit) => return Ok(exit),
     };
     let desired = Desired { hosts: cleaner.steps(), ..Desired::default() };
-    let plan =
-        planner::plan(&desired, &Observed::nothing(false)).map_err(|errors| flow::no_plan(errors, &[]))?;
+    let plan = planner::plan(&desired, &Observed::nothing(false))
+        .map_err(|errors| unplanned::no_plan(errors, &[]))?;
     let facts = OwnFacts::new(loaded, &flow::version(cloud));
     if ui.format() == Format::Text {
         ui.note(draw::plan_text(&plan, &facts.borrow(false), ui.width()).trim_end());

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::artefacts;
 use super::flow;
+use super::unplanned;
 use crate::error::{Exit, Problem, Said};
 use crate::model::cloud::Provider;
 use crate::model::finding::{self, Finding};
@@ -23,7 +24,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     let checked = flow::load(settings).and_then(|mut loaded| {
         // Nothing is fetched, so nothing waits for a signal.
         let _ = artefacts::attach(&mut loaded, settings, None)?;
-        flow::supported(&loaded)?;
+        unplanned::supported(&loaded)?;
         let own =
             loaded.components.iter().filter_map(|one| loaded.catalogue.components.get(&one.component.name));
         let mistakes: Vec<Finding> = own.flat_map(render::mistakes).collect();
@@ -34,7 +35,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
         let mut errors = planner::plan(&desired, &Observed::nothing(existing)).err().unwrap_or_default();
         errors.retain(|error| !(existing && error.may_be_there()));
         if !errors.is_empty() {
-            return Err(flow::no_plan(errors, &loaded.components));
+            return Err(unplanned::no_plan(errors, &loaded.components));
         }
         Ok((loaded, desired))
     });

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 use tokio::sync::Notify;
 
+use super::apply::uid;
 use crate::health::around::{Around, By, Kept};
 use crate::model::object::{GroupKind, ObjectId};
 
@@ -220,10 +221,6 @@ impl Known {
 /// An object's version: a number that grows with every change of it.
 fn version(object: &Value) -> Option<u64> {
     object.pointer("/metadata/resourceVersion")?.as_str()?.parse().ok()
-}
-
-fn uid(object: &Value) -> Option<&str> {
-    object.pointer("/metadata/uid")?.as_str()
 }
 
 /// What is known, for watches and listeners.

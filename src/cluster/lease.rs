@@ -399,14 +399,7 @@ mod tests {
     }
 
     fn refusal(verb: &str, code: u16) -> cozy_sim::Refusal {
-        cozy_sim::Refusal {
-            verb: Some(verb.to_owned()),
-            object: "leases".to_owned(),
-            code,
-            reason: "Refused".to_owned(),
-            message: "no".to_owned(),
-            ..cozy_sim::Refusal::default()
-        }
+        cozy_sim::Refusal::of(verb, "leases", code, "Refused", "no")
     }
 
     /// The embedded cluster, which says in the heads of its answers that it is this late.

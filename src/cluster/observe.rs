@@ -489,14 +489,8 @@ mod tests {
         };
         let (mut scaled, mut unscaled) = (wanted(json!({ "replicas": 3 })), wanted(json!({})));
         assert!(cluster.observe(&mut scaled, Inventories::default(), 4).await.is_ok());
-        simulated.refuse(cozy_sim::Refusal {
-            verb: Some("list".to_owned()),
-            object: "horizontalpodautoscalers".to_owned(),
-            code: 503,
-            reason: "ServiceUnavailable".to_owned(),
-            message: "not now".to_owned(),
-            ..cozy_sim::Refusal::default()
-        });
+        let scalers = "horizontalpodautoscalers";
+        simulated.refuse(cozy_sim::Refusal::of("list", scalers, 503, "ServiceUnavailable", "not now"));
         let refused = cluster.observe(&mut scaled, Inventories::default(), 4).await.err().unwrap();
         assert!(
             refused.is_transient() && refused.to_string().contains("HorizontalPodAutoscaler"),

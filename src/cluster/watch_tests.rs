@@ -200,13 +200,8 @@ async fn a_server_that_refuses_is_asked_again_and_named_meanwhile() {
     let watches = Watches::new();
     let known = watches.listen();
     let refusal = |verb: &str| Refusal {
-        verb: Some(verb.to_owned()),
-        object: "configmaps".to_owned(),
-        code: 503,
-        reason: "ServiceUnavailable".to_owned(),
-        message: "etcd is restarting".to_owned(),
         times: Some(4),
-        ..Refusal::default()
+        ..Refusal::of(verb, "configmaps", 503, "ServiceUnavailable", "etcd is restarting")
     };
     bed.simulated.refuse(refusal("list"));
     bed.simulated.refuse(refusal("watch"));

@@ -138,14 +138,7 @@ mod tests {
     }
 
     fn no_secrets() -> cozy_sim::Refusal {
-        cozy_sim::Refusal {
-            verb: Some("list".to_owned()),
-            object: "secrets".to_owned(),
-            code: 403,
-            reason: "Forbidden".to_owned(),
-            message: "secrets is forbidden".to_owned(),
-            ..cozy_sim::Refusal::default()
-        }
+        cozy_sim::Refusal::of("list", "secrets", 403, "Forbidden", "secrets is forbidden")
     }
 
     /// Found by reading: only the first 200 Secrets were known, and none where they could not be listed.

@@ -64,29 +64,27 @@ const SOCKETS: &str = "/tmp";
 /// Folders of runs that are gone are looked for once.
 static SWEPT: Once = Once::new();
 
-/// How the names of a process's folders begin. Its number means nothing without the namespace that it is of (`pid_namespaces(7)`).
-fn own(process: u32) -> String {
+/// How the names of folders begin; then comes the number of their process, which means nothing without the namespace
+/// that it is of (`pid_namespaces(7)`).
+fn prefix() -> String {
     let namespace = fs_err::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
-    format!("cozy-{namespace}-{process}-")
+    format!("cozy-{namespace}-")
 }
 
 /// Removes what runs left behind that were killed.
 fn sweep() {
     let Ok(me) = fs_err::metadata("/proc/self") else { return };
+    let prefix = prefix();
+    let process_of =
+        |name: &OsStr| name.to_str()?.strip_prefix(&prefix)?.split('-').next()?.parse::<u32>().ok();
     for entry in fs_err::read_dir(SOCKETS).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.split('-').nth(2)?.parse::<u32>().ok());
-        let Some(process) = process.filter(|process| is_of(&name, *process)) else { continue };
+        let Some(process) = process_of(&entry.file_name()) else { continue };
         // `DirEntry::metadata` follows no links.
         let mine = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == me.uid());
         if mine && !Path::new("/proc").join(process.to_string()).exists() {
             let _ = fs_err::remove_dir_all(entry.path());
         }
     }
-}
-
-fn is_of(name: &OsStr, process: u32) -> bool {
-    name.to_str().is_some_and(|name| name.starts_with(&own(process)))
 }
 
 /// An open connection that further commands use.
@@ -109,8 +107,8 @@ impl Master {
         let start = |error: std::io::Error| fail(Trouble::NoClient(error.to_string()));
         // In /tmp, because a socket's path may have 108 bytes at most (unix(7)), of which ssh takes 17.
         SWEPT.call_once(sweep);
-        let folder =
-            tempfile::Builder::new().prefix(&own(std::process::id())).tempdir_in(SOCKETS).map_err(start)?;
+        let own = format!("{}{}-", prefix(), std::process::id());
+        let folder = tempfile::Builder::new().prefix(&own).tempdir_in(SOCKETS).map_err(start)?;
         // Without quotes, backslashes and line breaks within: any login shell gives it on as it is.
         let script = format!(
             "LC_ALL=C; export LC_ALL; \

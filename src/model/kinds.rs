@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::object::{GroupKind, split_api_version};
+use super::object::{GroupKind, api_version};
 
 /// Where objects of a kind live.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,11 +14,51 @@ pub(crate) enum Scope {
     Cluster,
 }
 
-/// Built-in kinds by group (Kubernetes 1.31 to 1.36, the stable APIs):
-/// group, namespaced kinds, cluster-scoped kinds.
-const BUILT_IN: &[(&str, &[&str], &[&str])] = &[
-    (
-        "",
+/// Kinds that an API version has.
+pub(crate) struct Served {
+    /// The group; empty: core.
+    group: &'static str,
+    version: &'static str,
+    /// The minor version of Kubernetes that served them first; 31: every supported one.
+    pub(crate) since: u32,
+    /// Kinds whose objects live in namespaces.
+    namespaced: &'static [&'static str],
+    /// Kinds whose objects live in no namespace.
+    cluster: &'static [&'static str],
+    /// Kinds of which nothing is kept: questions, and what is derived from others.
+    unkept: &'static [&'static str],
+}
+
+impl Served {
+    /// `apps/v1`.
+    pub(crate) fn api_version(&self) -> String {
+        api_version(self.group, self.version)
+    }
+
+    /// All kinds.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &'static str> {
+        self.namespaced.iter().chain(self.cluster).chain(self.unkept).copied()
+    }
+
+    /// The kinds whose objects are kept, as everything that components bring is.
+    fn kept(&self) -> impl Iterator<Item = &'static str> {
+        self.namespaced.iter().chain(self.cluster).copied()
+    }
+}
+
+const fn row(
+    (group, version, since): (&'static str, &'static str, u32),
+    namespaced: &'static [&'static str],
+    cluster: &'static [&'static str],
+    unkept: &'static [&'static str],
+) -> Served {
+    Served { group, version, since, namespaced, cluster, unkept }
+}
+
+/// What Kubernetes 1.36 serves by default, as a kube-apiserver without flags says it.
+pub(crate) const SERVED: &[Served] = &[
+    row(
+        ("", "v1", 31),
         &[
             "ConfigMap",
             "Endpoints",
@@ -34,115 +74,77 @@ const BUILT_IN: &[(&str, &[&str], &[&str])] = &[
             "ServiceAccount",
         ],
         &["Namespace", "Node", "PersistentVolume"],
+        &["Binding", "ComponentStatus"],
     ),
-    (
-        "admissionregistration.k8s.io",
+    row(
+        ("admissionregistration.k8s.io", "v1", 31),
         &[],
         &[
-            "MutatingAdmissionPolicy",
-            "MutatingAdmissionPolicyBinding",
             "MutatingWebhookConfiguration",
             "ValidatingAdmissionPolicy",
             "ValidatingAdmissionPolicyBinding",
             "ValidatingWebhookConfiguration",
         ],
+        &[],
     ),
-    ("apiextensions.k8s.io", &[], &["CustomResourceDefinition"]),
-    ("apiregistration.k8s.io", &[], &["APIService"]),
-    ("apps", &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"], &[]),
-    ("autoscaling", &["HorizontalPodAutoscaler"], &[]),
-    ("batch", &["CronJob", "Job"], &[]),
-    ("certificates.k8s.io", &[], &["CertificateSigningRequest"]),
-    ("coordination.k8s.io", &["Lease"], &[]),
-    ("discovery.k8s.io", &["EndpointSlice"], &[]),
-    ("events.k8s.io", &["Event"], &[]),
-    ("flowcontrol.apiserver.k8s.io", &[], &["FlowSchema", "PriorityLevelConfiguration"]),
-    ("networking.k8s.io", &["Ingress", "NetworkPolicy"], &["IPAddress", "IngressClass", "ServiceCIDR"]),
-    ("node.k8s.io", &[], &["RuntimeClass"]),
-    ("policy", &["PodDisruptionBudget"], &[]),
-    ("rbac.authorization.k8s.io", &["Role", "RoleBinding"], &["ClusterRole", "ClusterRoleBinding"]),
-    ("resource.k8s.io", &["ResourceClaim", "ResourceClaimTemplate"], &["DeviceClass", "ResourceSlice"]),
-    ("scheduling.k8s.io", &[], &["PriorityClass"]),
-    (
-        "storage.k8s.io",
-        &["CSIStorageCapacity"],
-        &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment", "VolumeAttributesClass"],
+    row(
+        ("admissionregistration.k8s.io", "v1", 36),
+        &[],
+        &["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"],
+        &[],
     ),
-];
-
-/// What Kubernetes 1.36 serves by default, as a kube-apiserver without flags
-/// says it: API version, kinds, the minor version that served them first (31:
-/// every supported one).
-pub(crate) const SERVED: &[(&str, &[&str], u32)] = &[
-    (
-        "v1",
-        &[
-            "Binding",
-            "ComponentStatus",
-            "ConfigMap",
-            "Endpoints",
-            "Event",
-            "LimitRange",
-            "Namespace",
-            "Node",
-            "PersistentVolume",
-            "PersistentVolumeClaim",
-            "Pod",
-            "PodTemplate",
-            "ReplicationController",
-            "ResourceQuota",
-            "Secret",
-            "Service",
-            "ServiceAccount",
-        ],
-        31,
+    row(("apiextensions.k8s.io", "v1", 31), &[], &["CustomResourceDefinition"], &[]),
+    row(("apiregistration.k8s.io", "v1", 31), &[], &["APIService"], &[]),
+    row(
+        ("apps", "v1", 31),
+        &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"],
+        &[],
+        &[],
     ),
-    (
-        "admissionregistration.k8s.io/v1",
-        &[
-            "MutatingWebhookConfiguration",
-            "ValidatingAdmissionPolicy",
-            "ValidatingAdmissionPolicyBinding",
-            "ValidatingWebhookConfiguration",
-        ],
-        31,
-    ),
-    ("admissionregistration.k8s.io/v1", &["MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"], 36),
-    ("apiextensions.k8s.io/v1", &["CustomResourceDefinition"], 31),
-    ("apiregistration.k8s.io/v1", &["APIService"], 31),
-    ("apps/v1", &["ControllerRevision", "DaemonSet", "Deployment", "ReplicaSet", "StatefulSet"], 31),
-    ("authentication.k8s.io/v1", &["SelfSubjectReview", "TokenReview"], 31),
-    (
-        "authorization.k8s.io/v1",
+    row(("authentication.k8s.io", "v1", 31), &[], &[], &["SelfSubjectReview", "TokenReview"]),
+    row(
+        ("authorization.k8s.io", "v1", 31),
+        &[],
+        &[],
         &[
             "LocalSubjectAccessReview",
             "SelfSubjectAccessReview",
             "SelfSubjectRulesReview",
             "SubjectAccessReview",
         ],
-        31,
     ),
-    ("autoscaling/v1", &["HorizontalPodAutoscaler"], 31),
-    ("autoscaling/v2", &["HorizontalPodAutoscaler"], 31),
-    ("batch/v1", &["CronJob", "Job"], 31),
-    ("certificates.k8s.io/v1", &["CertificateSigningRequest"], 31),
-    ("coordination.k8s.io/v1", &["Lease"], 31),
-    ("discovery.k8s.io/v1", &["EndpointSlice"], 31),
-    ("events.k8s.io/v1", &["Event"], 31),
-    ("flowcontrol.apiserver.k8s.io/v1", &["FlowSchema", "PriorityLevelConfiguration"], 31),
-    ("networking.k8s.io/v1", &["Ingress", "IngressClass", "NetworkPolicy"], 31),
-    ("networking.k8s.io/v1", &["IPAddress", "ServiceCIDR"], 33),
-    ("node.k8s.io/v1", &["RuntimeClass"], 31),
-    ("policy/v1", &["PodDisruptionBudget"], 31),
-    ("rbac.authorization.k8s.io/v1", &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"], 31),
-    ("resource.k8s.io/v1", &["DeviceClass", "ResourceClaim", "ResourceClaimTemplate", "ResourceSlice"], 34),
-    ("scheduling.k8s.io/v1", &["PriorityClass"], 31),
-    (
-        "storage.k8s.io/v1",
-        &["CSIDriver", "CSINode", "CSIStorageCapacity", "StorageClass", "VolumeAttachment"],
-        31,
+    row(("autoscaling", "v1", 31), &["HorizontalPodAutoscaler"], &[], &[]),
+    row(("autoscaling", "v2", 31), &["HorizontalPodAutoscaler"], &[], &[]),
+    row(("batch", "v1", 31), &["CronJob", "Job"], &[], &[]),
+    row(("certificates.k8s.io", "v1", 31), &[], &["CertificateSigningRequest"], &[]),
+    row(("coordination.k8s.io", "v1", 31), &["Lease"], &[], &[]),
+    row(("discovery.k8s.io", "v1", 31), &["EndpointSlice"], &[], &[]),
+    row(("events.k8s.io", "v1", 31), &["Event"], &[], &[]),
+    row(("flowcontrol.apiserver.k8s.io", "v1", 31), &[], &["FlowSchema", "PriorityLevelConfiguration"], &[]),
+    row(("networking.k8s.io", "v1", 31), &["Ingress", "NetworkPolicy"], &["IngressClass"], &[]),
+    row(("networking.k8s.io", "v1", 33), &[], &["IPAddress", "ServiceCIDR"], &[]),
+    row(("node.k8s.io", "v1", 31), &[], &["RuntimeClass"], &[]),
+    row(("policy", "v1", 31), &["PodDisruptionBudget"], &[], &[]),
+    row(
+        ("rbac.authorization.k8s.io", "v1", 31),
+        &["Role", "RoleBinding"],
+        &["ClusterRole", "ClusterRoleBinding"],
+        &[],
     ),
-    ("storage.k8s.io/v1", &["VolumeAttributesClass"], 34),
+    row(
+        ("resource.k8s.io", "v1", 34),
+        &["ResourceClaim", "ResourceClaimTemplate"],
+        &["DeviceClass", "ResourceSlice"],
+        &[],
+    ),
+    row(("scheduling.k8s.io", "v1", 31), &[], &["PriorityClass"], &[]),
+    row(
+        ("storage.k8s.io", "v1", 31),
+        &["CSIStorageCapacity"],
+        &["CSIDriver", "CSINode", "StorageClass", "VolumeAttachment"],
+        &[],
+    ),
+    row(("storage.k8s.io", "v1", 34), &[], &["VolumeAttributesClass"], &[]),
 ];
 
 /// Groups of which alpha and beta versions can be turned on (`--runtime-config` of the API server, Kubernetes 1.31 to
@@ -163,30 +165,22 @@ pub(crate) fn versions(kind: &GroupKind, wanted: &str) -> Option<BTreeSet<String
     if is_early && GROWING.contains(&kind.group.as_str()) {
         return None;
     }
-    let of = SERVED.iter().filter_map(|(api_version, kinds, _)| {
-        let (group, version) = split_api_version(api_version);
-        (group == kind.group && kinds.contains(&kind.kind.as_str())).then(|| version.to_owned())
-    });
+    let of = SERVED.iter().filter(|row| row.group == kind.group && row.kept().any(|own| own == kind.kind));
+    let of = of.map(|row| row.version.to_owned());
     Some(of.collect()).filter(|versions: &BTreeSet<String>| !versions.is_empty())
 }
 
-/// Every built-in kind.
+/// Every built-in kind, at all its versions.
 pub(crate) fn all_built_in() -> impl Iterator<Item = GroupKind> {
-    BUILT_IN.iter().flat_map(|(group, namespaced, cluster)| {
-        namespaced.iter().chain(*cluster).map(|kind| GroupKind::new(*group, *kind))
-    })
+    SERVED.iter().flat_map(|row| row.kept().map(|kind| GroupKind::new(row.group, kind)))
 }
 
 /// Where objects of a built-in kind live; `None` for every other kind.
 pub(crate) fn built_in(kind: &GroupKind) -> Option<Scope> {
-    let (_, namespaced, cluster) = BUILT_IN.iter().find(|(group, ..)| *group == kind.group)?;
-    if namespaced.contains(&kind.kind.as_str()) {
-        Some(Scope::Namespaced)
-    } else if cluster.contains(&kind.kind.as_str()) {
-        Some(Scope::Cluster)
-    } else {
-        None
-    }
+    let has = |kinds: &[&str]| kinds.contains(&kind.kind.as_str());
+    SERVED.iter().filter(|row| row.group == kind.group).find_map(|row| {
+        if has(row.namespaced) { Some(Scope::Namespaced) } else { has(row.cluster).then_some(Scope::Cluster) }
+    })
 }
 
 /// The resource name that API conventions give a kind: `networkpolicies` for `NetworkPolicy`.

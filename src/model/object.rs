@@ -132,6 +132,11 @@ impl Object {
     }
 }
 
+/// `apps/v1` of a group and a version; the core group is empty.
+pub(crate) fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
+}
+
 /// Splits `apps/v1` into group and version; the core group is empty.
 pub(crate) fn split_api_version(api_version: &str) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))

@@ -286,27 +286,28 @@ fn limit(kind: &ValidationErrorKind) -> Option<(u16, String)> {
         ValidationErrorKind::ExclusiveMaximum { limit } => (1106, format!("be less than {limit}")),
         ValidationErrorKind::MultipleOf { multiple_of } => (1106, format!("be a multiple of {multiple_of}")),
         ValidationErrorKind::MinLength { limit: 1 } => (1107, "not be empty".to_owned()),
-        ValidationErrorKind::MinLength { limit } => {
-            (1107, format!("have {} or more", count(*limit, ["character", "characters"])))
-        }
-        ValidationErrorKind::MaxLength { limit } => {
-            (1107, format!("have {} at most", count(*limit, ["character", "characters"])))
-        }
-        ValidationErrorKind::MinItems { limit } => {
-            (1107, format!("have {} or more", count(*limit, ["entry", "entries"])))
-        }
-        ValidationErrorKind::MaxItems { limit } => {
-            (1107, format!("have {} at most", count(*limit, ["entry", "entries"])))
-        }
-        ValidationErrorKind::MinProperties { limit } => {
-            (1107, format!("have {} or more", count(*limit, ["key", "keys"])))
-        }
-        ValidationErrorKind::MaxProperties { limit } => {
-            (1107, format!("have {} at most", count(*limit, ["key", "keys"])))
-        }
+        ValidationErrorKind::MinLength { limit } => least(*limit, CHARACTERS),
+        ValidationErrorKind::MaxLength { limit } => most(*limit, CHARACTERS),
+        ValidationErrorKind::MinItems { limit } => least(*limit, ENTRIES),
+        ValidationErrorKind::MaxItems { limit } => most(*limit, ENTRIES),
+        ValidationErrorKind::MinProperties { limit } => least(*limit, KEYS),
+        ValidationErrorKind::MaxProperties { limit } => most(*limit, KEYS),
         ValidationErrorKind::UniqueItems => (1107, "not have an entry twice".to_owned()),
         _ => return None,
     })
+}
+
+/// The words for one and for several of what texts, lists and mappings have.
+const CHARACTERS: [&str; 2] = ["character", "characters"];
+const ENTRIES: [&str; 2] = ["entry", "entries"];
+const KEYS: [&str; 2] = ["key", "keys"];
+
+fn least(limit: u64, of: [&str; 2]) -> (u16, String) {
+    (1107, format!("have {} or more", count(limit, of)))
+}
+
+fn most(limit: u64, of: [&str; 2]) -> (u16, String) {
+    (1107, format!("have {} at most", count(limit, of)))
 }
 
 /// A number of things, by the word for one and that for several.
@@ -342,8 +343,8 @@ fn shown(value: &Value) -> String {
         Value::String(text) if text.is_empty() => "empty".to_owned(),
         Value::Bool(_) | Value::Number(_) => format!("`{value}`"),
         Value::String(text) => format!("`{}`", short(text)),
-        Value::Array(items) => format!("a list of {}", count(items.len() as u64, ["entry", "entries"])),
-        Value::Object(map) => format!("a mapping of {}", count(map.len() as u64, ["key", "keys"])),
+        Value::Array(items) => format!("a list of {}", count(items.len() as u64, ENTRIES)),
+        Value::Object(map) => format!("a mapping of {}", count(map.len() as u64, KEYS)),
     }
 }
 

@@ -51,6 +51,12 @@ pub(crate) fn gate_is_of(gate: &GateSpec, id: &ObjectId) -> bool {
     names(&gate.of, id)
 }
 
+/// Whether `KIND` or `KIND.GROUP` names a kind.
+pub(super) fn names_kind(pattern: &str, known: &GroupKind) -> bool {
+    let (kind, group) = pattern.split_once('.').map_or((pattern, None), |(kind, group)| (kind, Some(group)));
+    kind.eq_ignore_ascii_case(&known.kind) && group.is_none_or(|group| group == known.group)
+}
+
 /// Whether `KIND/NAME`, `KIND.GROUP/NAME` or `KIND/NAMESPACE/NAME` names an object.
 pub(crate) fn names(pattern: &str, id: &ObjectId) -> bool {
     let parts: Vec<&str> = pattern.split('/').collect();
@@ -59,9 +65,7 @@ pub(crate) fn names(pattern: &str, id: &ObjectId) -> bool {
         [kind, namespace, name] => (*kind, Some(*namespace), *name),
         _ => return false,
     };
-    let (kind, group) = kind.split_once('.').map_or((kind, None), |(kind, group)| (kind, Some(group)));
-    kind.eq_ignore_ascii_case(&id.kind.kind)
-        && group.is_none_or(|group| group == id.kind.group)
+    names_kind(kind, &id.kind)
         && namespace.is_none_or(|namespace| id.namespace.as_deref() == Some(namespace))
         && name == id.name
 }

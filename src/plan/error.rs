@@ -9,7 +9,7 @@ use super::live::FieldConflict;
 use super::{Edge, Step};
 use crate::code::Code;
 use crate::model::names::ComponentName;
-use crate::model::object::ObjectId;
+use crate::model::object::{ObjectId, api_version};
 
 /// Why there can be no plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub(crate) enum PlanError {
         near: Option<String>,
     },
     /// A kind is known, and not at this version.
-    #[error("component `{component}`: {object} is written as `{}`, {}", api_version(.object, .version), served_as(.object, .served))]
+    #[error("component `{component}`: {object} is written as `{}`, {}", api_version(&.object.kind.group, .version), served_as(.object, .served))]
     UnknownVersion {
         /// Whose object.
         component: ComponentName,
@@ -190,19 +190,13 @@ fn by(managers: &[String]) -> String {
     if names.is_empty() { String::new() } else { format!(": {} made it", names.join(", ")) }
 }
 
-/// `apiVersion` of an object at a version.
-fn api_version(object: &ObjectId, version: &str) -> String {
-    let group = &object.kind.group;
-    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
-}
-
 fn served_as(object: &ObjectId, served: &BTreeSet<String>) -> String {
     let kind = &object.kind.kind;
     if served.is_empty() {
         return format!("and {kind} is served at no version");
     }
     let served: Vec<String> =
-        served.iter().map(|version| format!("`{}`", api_version(object, version))).collect();
+        served.iter().map(|version| format!("`{}`", api_version(&object.kind.group, version))).collect();
     format!("and {kind} is served as {} only", served.join(" and "))
 }
 
@@ -284,9 +278,10 @@ impl PlanError {
                 // Stable versions come after all others: `v1` is less than `v1beta1` as a text.
                 let best = served.iter().max_by_key(|version| (!version.contains(['a', 'b']), *version));
                 match best {
-                    Some(version) => {
-                        Cow::Owned(format!("write `apiVersion: {}`", api_version(object, version)))
-                    }
+                    Some(version) => Cow::Owned(format!(
+                        "write `apiVersion: {}`",
+                        api_version(&object.kind.group, version)
+                    )),
                     None => {
                         Cow::Borrowed("let one of its versions be served, in its CustomResourceDefinition")
                     }

@@ -1,6 +1,7 @@
 //! The planner: from what is wanted and what is there to what will be done.
 //! A pure function, so that every decision can be tested without a cluster.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -157,8 +158,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
         stages::add(component, (desired, observed), &mut steps, &mut edges);
     }
     runtime::add(desired, observed, &mut steps);
-    let mut errors = unknown::kinds(desired, observed);
-    errors.extend(unknown::gates(desired, observed));
+    let mut errors = unknown::errors(desired, observed);
     errors.extend(refusals(desired, observed));
     errors.extend(edges::needs(desired, observed, &steps, &mut edges));
     errors.extend(edges::inferred(desired, observed, &steps, &mut edges));
@@ -186,7 +186,7 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
 
 /// All cycles that share no step.
 fn cycles(steps: &[Step], edges: &[Edge]) -> Vec<PlanError> {
-    let mut left = edges.to_vec();
+    let mut left = Cow::Borrowed(edges);
     let mut errors = Vec::new();
     while let Some(cycle) = graph::cycle(steps.len(), &left) {
         let own: Vec<&Edge> = cycle.iter().filter_map(|index| left.get(*index)).collect();
@@ -195,7 +195,7 @@ fn cycles(steps: &[Step], edges: &[Edge]) -> Vec<PlanError> {
         if of.is_empty() {
             break;
         }
-        left.retain(|edge| !of.contains(&edge.from) && !of.contains(&edge.to));
+        left.to_mut().retain(|edge| !of.contains(&edge.from) && !of.contains(&edge.to));
     }
     errors
 }

@@ -83,10 +83,17 @@ fn served(definition: &Object) -> Option<BTreeSet<String>> {
     Some(served.filter_map(|version| Some(version.get("name")?.as_str()?.to_owned())).collect())
 }
 
+/// All that nobody knows.
+pub(super) fn errors(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
+    let known = Known::new(desired, observed);
+    let mut errors = kinds(desired, &known);
+    errors.extend(gates(desired, &known));
+    errors
+}
+
 /// Objects whose kind is neither built in, nor defined or declared by a component, nor served; and those of a version
 /// at which their kind is not served. The first of each.
-pub(super) fn kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
-    let known = Known::new(desired, observed);
+fn kinds(desired: &Desired, known: &Known<'_>) -> Vec<PlanError> {
     let mut reported = BTreeSet::new();
     let mut errors = Vec::new();
     for component in &desired.components {
@@ -113,11 +120,10 @@ pub(super) fn kinds(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
 
 /// Gates of kinds that nobody knows: they would judge nothing, whatever comes. Stand-ins are not all that their
 /// components bring.
-pub(super) fn gates(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
-    let known = Known::new(desired, observed);
+fn gates(desired: &Desired, known: &Known<'_>) -> Vec<PlanError> {
     let own = desired.components.iter().filter(|component| !component.stood_in);
     let unknown = own.flat_map(|component| {
-        let gates = component.gates.iter().filter(|gate| !judges(&known, component, gate));
+        let gates = component.gates.iter().filter(|gate| !judges(known, component, gate));
         gates.map(|gate| {
             let kind = gate.of.split('/').next().unwrap_or_default();
             PlanError::UnknownGate {
@@ -133,15 +139,12 @@ pub(super) fn gates(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
 /// Whether a gate's kind is known, or that of an object of the component.
 fn judges(known: &Known<'_>, component: &DesiredComponent, gate: &GateSpec) -> bool {
     let kind = gate.of.split('/').next().unwrap_or_default();
-    let (kind, group) = kind.split_once('.').map_or((kind, None), |(kind, group)| (kind, Some(group)));
-    let is_it = |known: &GroupKind| {
-        known.kind.eq_ignore_ascii_case(kind) && group.is_none_or(|group| group == known.group)
-    };
+    let is_it = |known: &GroupKind| edges::names_kind(kind, known);
     known.own.keys().any(is_it)
         || known.served.into_iter().flatten().any(is_it)
         || kinds::all_built_in().any(|kind| is_it(&kind))
-        || match group {
-            Some(group) => known.aggregated.contains(group),
+        || match kind.split_once('.') {
+            Some((_, group)) => known.aggregated.contains(group),
             None => !known.aggregated.is_empty(),
         }
         || component.objects.iter().any(|(_, object)| edges::gate_is_of(gate, &object.id))

@@ -9,14 +9,14 @@ use serde_json::Value;
 use super::Rendered;
 use crate::model::component::Resolved;
 use crate::model::kinds::SERVED;
-use crate::model::object::GroupKind;
+use crate::model::object::{GroupKind, api_version};
 
 /// What a version of Kubernetes has built in, `v1.36.3`; an unknown one has what the newest has.
 pub(super) fn built_in(version: &str) -> BTreeSet<String> {
     let mut parts = version.trim_start_matches('v').split('.');
     let minor = parts.nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(u32::MAX);
-    let there = SERVED.iter().filter(|(_, _, since)| *since <= minor);
-    there.flat_map(|(version, kinds, _)| kinds.iter().flat_map(|kind| names(version, kind))).collect()
+    let there = SERVED.iter().filter(|row| row.since <= minor);
+    there.flat_map(|row| row.kinds().flat_map(|kind| names(&row.api_version(), kind))).collect()
 }
 
 /// An API version, alone and with a kind.
@@ -28,12 +28,7 @@ fn names(api_version: &str, kind: &str) -> [String; 2] {
 pub(crate) fn served<'a>(kinds: impl IntoIterator<Item = (&'a GroupKind, &'a str)>) -> BTreeSet<String> {
     kinds
         .into_iter()
-        .flat_map(|(kind, version)| {
-            let group = &kind.group;
-            let api_version =
-                if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-            names(&api_version, &kind.kind)
-        })
+        .flat_map(|(kind, version)| names(&api_version(&kind.group, version), &kind.kind))
         .collect()
 }
 

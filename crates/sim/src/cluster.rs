@@ -69,6 +69,21 @@ pub struct Refusal {
     pub times: Option<u32>,
 }
 
+impl Refusal {
+    /// Refuses all requests of a verb about objects whose path ends so.
+    #[must_use]
+    pub fn of(verb: &str, object: &str, code: u16, reason: &str, message: &str) -> Self {
+        Self {
+            verb: Some(verb.to_owned()),
+            object: object.to_owned(),
+            code,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
 /// How many requests there were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requests {

@@ -5,7 +5,7 @@
 //! - `upkeep`: the same on hosts that belong to the cluster: settings, certificates. Pure
 //! - `members`, `leave`: who belongs to the cluster, and who may leave it. Pure
 //! - `settings`: what changed of them since a host joined. Pure
-//! - `scripts`: the phases that run on hosts as transient units
+//! - `scripts`, `scripts_upkeep`: what runs on hosts, the phases as transient units
 //! - `certificates`: when they are renewed, and what is approved. Pure
 //! - `clean`: a host as it was before
 //! - `observe`: looks what is there
@@ -24,6 +24,7 @@ mod run;
 mod run_join;
 mod run_upkeep;
 mod scripts;
+mod scripts_upkeep;
 mod settings;
 pub(crate) mod steps;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::members::{Known, Membership};
 use super::run::{Gone, Parts, Runner};
 use super::settings::Part;
 use super::steps::{self, Found, Supplies};
-use super::{Node, Site, scripts, settings};
+use super::{Node, Site, scripts, scripts_upkeep, settings};
 use crate::host::{HostError, Session};
 use crate::model::cloud::Role;
 use crate::model::release::Release;
@@ -79,7 +79,8 @@ impl Runner {
                 found.kubelet = Some(asked.stdout.trim().to_owned()).filter(|version| !version.is_empty());
             }
             if found.change.kube_proxy_stays {
-                let there = session.run("looking for kube-proxy", scripts::HAS_KUBE_PROXY, &[], ASK).await?;
+                let there =
+                    session.run("looking for kube-proxy", scripts_upkeep::HAS_KUBE_PROXY, &[], ASK).await?;
                 found.change.kube_proxy_stays = !there.stdout.trim().is_empty();
             }
             if found.change.has(Part::ControlPlane) || found.change.has(Part::Names) {

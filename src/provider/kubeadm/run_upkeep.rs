@@ -5,7 +5,7 @@ use super::certificates::{Asked, Renewal};
 use super::run::{Runner, SETTLE, UPLOADING, phase, settled, soon};
 use super::settings::{Part, Settings, label_and_taint};
 use super::steps::Planned;
-use super::{Node, scripts};
+use super::{Node, scripts, scripts_upkeep};
 use crate::host::{Content, HostError, Session, Trouble, Upload};
 use crate::model::cloud::Role;
 
@@ -28,24 +28,24 @@ impl Runner {
         session.sh("noting what is about to change", &change.forgotten()).await?;
         if change.has(Part::ControlPlane) {
             say("writing the control plane's manifests".to_owned());
-            phase(session, "configure", &scripts::control_plane()).await?;
+            phase(session, "configure", &scripts_upkeep::control_plane()).await?;
             settled(session, false, true, say).await?;
         }
         if change.has(Part::Names) {
             say("making a new certificate for the API server".to_owned());
-            phase(session, "configure", &scripts::new_names(&self.site().endpoint())).await?;
+            phase(session, "configure", &scripts_upkeep::new_names(&self.site().endpoint())).await?;
         }
         if change.is_shared() {
             soon(leader, UPLOADING, &scripts::upload_settings()).await?;
         }
         if change.has(Part::Kubelet) {
             say("writing the kubelet's configuration".to_owned());
-            soon(session, "configuring the kubelet", scripts::KUBELET_CONFIG).await?;
+            soon(session, "configuring the kubelet", scripts_upkeep::KUBELET_CONFIG).await?;
             settled(session, true, false, say).await?;
         }
         if change.has(Part::KubeProxy) {
             say("writing kube-proxy's configuration".to_owned());
-            soon(session, "configuring kube-proxy", scripts::KUBE_PROXY).await?;
+            soon(session, "configuring kube-proxy", scripts_upkeep::KUBE_PROXY).await?;
         }
         if change.has(Part::Node) {
             say("setting labels and taints".to_owned());
@@ -71,20 +71,20 @@ impl Runner {
         let Some((_, leader, _)) = self.leader() else { return Ok(()) };
         if leaves.is_some() {
             say("renewing certificates, and restarting the control plane".to_owned());
-            phase(session, "certify", &scripts::renew()).await?;
+            phase(session, "certify", &scripts_upkeep::renew()).await?;
             settled(session, false, node.role == Role::Server, say).await?;
         }
         if client {
             say("making a new certificate for the kubelet".to_owned());
             let what = "making a certificate for the kubelet";
-            let text = leader.sh(what, &scripts::kubelet_kubeconfig(&node.name)).await?;
+            let text = leader.sh(what, &scripts_upkeep::kubelet_kubeconfig(&node.name)).await?;
             let content = Content::Bytes(text.as_bytes());
             let path = "/etc/kubernetes/kubelet.conf";
             session.upload(Upload { path, content, mode: 0o600 }).await?;
-            session.must("restarting kubelet", scripts::NEW_CLIENT, &[], SETTLE).await?;
+            session.must("restarting kubelet", scripts_upkeep::NEW_CLIENT, &[], SETTLE).await?;
         }
         if again {
-            session.must("restarting kubelet", &scripts::ask_again(), &[], SETTLE).await?;
+            session.must("restarting kubelet", &scripts_upkeep::ask_again(), &[], SETTLE).await?;
         }
         if serving {
             serve(node, session, leader, say).await?;
@@ -104,12 +104,12 @@ async fn serve(
     for look in 0..LOOKS {
         approve(node, leader).await?;
         let what = "waiting for the kubelet's certificate";
-        if session.run(what, &scripts::served(), &[], SETTLE).await?.status == 0 {
+        if session.run(what, &scripts_upkeep::served(), &[], SETTLE).await?.status == 0 {
             return Ok(());
         }
         if look == 0 {
             // Its request may be lost, or it may not know that its certificate is: it asks when it starts.
-            session.must("restarting kubelet", &scripts::ask_again(), &[], SETTLE).await?;
+            session.must("restarting kubelet", &scripts_upkeep::ask_again(), &[], SETTLE).await?;
         }
     }
     let trouble = "its kubelet asks for no serving certificate, or takes none".to_owned();
@@ -119,7 +119,7 @@ async fn serve(
 /// Approves what a kubelet asks for, if it is nothing but what its node is.
 async fn approve(node: &Node, leader: &Session) -> Result<(), HostError> {
     let what = format!("waiting for a request of {}'s kubelet", node.name);
-    let text = leader.must(&what, &scripts::asked(&node.name), &[], SETTLE).await?;
+    let text = leader.must(&what, &scripts_upkeep::asked(&node.name), &[], SETTLE).await?;
     let all: Vec<Asked> = text.lines().filter_map(Asked::read).collect();
     let (good, bad): (Vec<&Asked>, Vec<&Asked>) = all.iter().partition(|one| one.judge(node).is_ok());
     if let Some(why) = bad.first().filter(|_| good.is_empty()).and_then(|one| one.judge(node).err()) {
@@ -131,5 +131,5 @@ async fn approve(node: &Node, leader: &Session) -> Result<(), HostError> {
     }
     let names: Vec<&str> = good.iter().map(|one| one.name.as_str()).collect();
     let what = format!("approving the certificate of {}'s kubelet", node.name);
-    soon(leader, &what, &scripts::approve(&names)).await.map(drop)
+    soon(leader, &what, &scripts_upkeep::approve(&names)).await.map(drop)
 }

@@ -7,7 +7,7 @@ use super::documents::merge;
 use super::leave::{self, Answer, Departures, Leaver};
 use super::members::{Known, Membership};
 use super::steps::{Found, rehearsed};
-use super::{Node, Site, clean, files, scripts, steps, toml};
+use super::{Node, Site, clean, files, scripts, scripts_upkeep, steps, toml};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::resolve::CloudFile;
@@ -319,15 +319,15 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::join(&nodes[0], &settings),
         scripts::join(&nodes[3], &settings),
         scripts::upload_settings(),
-        scripts::control_plane(),
-        scripts::new_names("cloud.example.org"),
-        scripts::KUBE_PROXY.to_owned(),
-        scripts::HAS_KUBE_PROXY.to_owned(),
+        scripts_upkeep::control_plane(),
+        scripts_upkeep::new_names("cloud.example.org"),
+        scripts_upkeep::KUBE_PROXY.to_owned(),
+        scripts_upkeep::HAS_KUBE_PROXY.to_owned(),
         super::settings::label_and_taint(&site, &nodes[0], "label it's=x\ntaint a=b:NoSchedule\n"),
-        scripts::KUBELET_CONFIG.to_owned(),
-        scripts::renew(),
-        scripts::asked("h1"),
-        scripts::served(),
+        scripts_upkeep::KUBELET_CONFIG.to_owned(),
+        scripts_upkeep::renew(),
+        scripts_upkeep::asked("h1"),
+        scripts_upkeep::served(),
         scripts::credentials(Role::Server),
         scripts::credentials(Role::Agent),
         scripts::phase("init"),

@@ -5,7 +5,7 @@ use insta::assert_snapshot;
 use super::leave::Departures;
 use super::steps::Found;
 use super::tests::{CLOUD, CLUSTER, cloud, departures, leaver, nodes};
-use super::{Node, Site, scripts, steps, upkeep};
+use super::{Node, Site, scripts_upkeep, steps, upkeep};
 use crate::model::artefact::Digest;
 use crate::model::cloud::Role;
 use crate::model::resolve::CloudFile;
@@ -61,7 +61,7 @@ fn control_planes_are_renewed_one_after_the_other_and_ended_ones_first_of_all() 
         h3 certify: renew kubeadm's certificates, which ended, restart etcd and the control plane []
     ");
     // A member of etcd does not talk to one whose certificate has ended: who waited for health here waited in vain.
-    assert!(!scripts::renew().contains("readyz"));
+    assert!(!scripts_upkeep::renew().contains("readyz"));
 }
 
 #[test]
