@@ -2,6 +2,7 @@
 
 mod certificates;
 mod printf;
+mod schemas;
 mod yaml;
 
 use crate::{Chart, Environment, Error, File, Limits, Release, Standalone, ValueSource, Values, render};
