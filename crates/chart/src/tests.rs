@@ -1,6 +1,7 @@
 //! Corners in which Helm is found only by what its libraries do: each test holds what Helm 4.3.1 answers.
 
 mod certificates;
+mod dependencies;
 mod printf;
 mod schemas;
 mod yaml;
