@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cozy_chart::{
@@ -18,6 +19,9 @@ use crate::fetch::folder::{self, FolderError};
 use crate::model::cloud::Artifacts;
 use crate::settings::Settings;
 use crate::ui::Ui;
+
+/// How long the server of a schema is asked again. Helm asks once; nothing is installed here that would be worth a wait.
+const SCHEMAS: Duration = Duration::from_secs(5);
 
 /// Flags of `cozy render --chart`; those of `helm template`.
 #[derive(Debug, clap::Args)]
@@ -117,7 +121,7 @@ pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -
     let mut world = World(BTreeMap::new());
     if let Some(bundle) = lock.filter(|_| !args.skip_schema_validation) {
         let artifacts = Artifacts { ca: args.ca_file.clone(), ..Artifacts::default() };
-        let (base, patience) = (Path::new(""), artefacts::PATIENCE);
+        let (base, patience) = (Path::new(""), SCHEMAS);
         let wanted = Wanted { bundle: &bundle, artifacts: &artifacts, base, patience, schemas: true };
         match artefacts::schemas_of(&loaded, &wanted, settings, ui)? {
             Ok(schemas) => world.0 = schemas,

@@ -1,6 +1,8 @@
 //! Schemas that the schema of a chart's values refers to by URLs: fetched with
 //! the chart, pinned, and found again without a network.
 
+use std::time::{Duration, Instant};
+
 use insta::assert_snapshot;
 
 use crate::render::render;
@@ -89,6 +91,20 @@ fn a_schema_that_is_not_there_is_said_with_a_way_out() {
     }
     let said = render(&cloud, &["--chart", "shop"]).said(&cloud);
     assert!(said.contains("it is not JSON") && said.contains("C2020"), "{said}");
+}
+
+/// Nothing listens at port 1: what refuses connections is not asked for a minute.
+#[test]
+fn a_server_of_schemas_that_is_not_there_is_given_up_within_seconds() {
+    let cloud = Cloud::new("templates: []");
+    for (path, content) in files("http://127.0.0.1:1") {
+        cloud.write(&format!("shop/{path}"), content);
+    }
+    let began = Instant::now();
+    let refused = render(&cloud, &["--chart", "shop"]);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let problem = "refers to http://127.0.0.1:1/defs/port.json, which is not at hand";
+    assert!(refused.code == Some(2) && refused.stderr.contains(problem), "{}", refused.stderr);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 pub use ignore::IgnoreRules;
 pub(crate) use ignore::path_matches;
-pub(crate) use metadata::{Dependency, Import, Metadata, text as scalar_text};
+pub(crate) use metadata::{Dependency, Metadata, text as scalar_text};
 
 use crate::error::Error;
 use crate::limits::Limits;

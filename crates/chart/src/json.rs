@@ -45,14 +45,8 @@ fn put(value: &Value, style: Style, depth: usize, out: &mut String) -> Result<()
         Value::Float(number) => return Err(format!("json: unsupported value: {}", number::general(*number))),
         Value::Text(text) => string(text, style.html, out),
         Value::Raw(bytes) => {
-            // Go writes one replacement character for each byte that is wrong.
-            let mut text = String::new();
-            for chunk in bytes.utf8_chunks() {
-                text.push_str(chunk.valid());
-                text.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
-            }
             let mut escaped = String::new();
-            string(&text, style.html, &mut escaped);
+            string(&replaced(bytes), style.html, &mut escaped);
             out.push_str(&escaped.replace('\u{fffd}', "\\ufffd"));
         }
         Value::Bytes(bytes) => string(&crate::funcs::encoding::base64(bytes), style.html, out),
@@ -111,6 +105,16 @@ fn sequence(items: &[Value], style: Style, depth: usize, out: &mut String) -> Re
     line(style, depth, out);
     out.push(']');
     Ok(())
+}
+
+/// Bytes as text; Go writes one replacement character for each byte that is wrong.
+pub(crate) fn replaced(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend(chunk.invalid().iter().map(|_| '\u{fffd}'));
+    }
+    text
 }
 
 /// Writes a string with Go's escapes.

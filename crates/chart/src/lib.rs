@@ -65,6 +65,8 @@ mod number;
 mod object;
 mod render;
 mod template;
+#[cfg(test)]
+mod tests;
 mod value;
 mod values;
 mod yaml;

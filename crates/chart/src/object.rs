@@ -199,6 +199,22 @@ impl Object {
         })
     }
 
+    /// The fields of a struct as Go's `fmt` finds them, private ones too.
+    pub(crate) fn own_fields(&self) -> Vec<(&'static str, Value)> {
+        match self {
+            Self::Kube(version) => vec![
+                ("Version", Value::text(&version.version)),
+                ("normalizedVersion", Value::text(&version.normalized)),
+                ("Major", Value::text(&version.major)),
+                ("Minor", Value::text(&version.minor)),
+            ],
+            Self::Helm(all) => all.iter().map(|(name, value)| (*name, Value::text(value))).collect(),
+            Self::Version(version) => version.own_fields(),
+            Self::Capabilities { .. } | Self::Certificate { .. } => self.struct_fields().unwrap_or_default(),
+            Self::Versions(_) | Self::Files(_) | Self::Time(_) | Self::Duration(_) => Vec::new(),
+        }
+    }
+
     /// As Go's JSON writes it.
     pub(crate) fn as_json(&self) -> Value {
         match self {

@@ -328,7 +328,7 @@ fn broken_charts_say_what_is_wrong() {
 
         a: found in Chart.yaml, but missing in charts/ directory: b; `helm dependency build` fetches them
 
-        shop: values.yaml: yaml: line 2: a flow collection does not end: did not find expected node content
+        shop: values.yaml: yaml: line 1: a flow collection does not end: did not find expected node content
 
         shop: values.yaml: values are to be a map, not slice
 

@@ -1,5 +1,7 @@
 //! The stream, its documents, and block collections.
 
+use std::borrow::Cow;
+
 use crate::cursor::Cursor;
 use crate::flow::LONGEST_KEY;
 use crate::{Error, Properties, Style, Visitor, scalar};
@@ -10,7 +12,12 @@ pub(crate) struct Reader<'a, 'v, V> {
     pub(crate) visitor: &'v mut V,
     /// How much deeper collections may nest.
     pub(crate) depth: usize,
+    /// Where the flow collection began that is being read.
+    pub(crate) began: Place,
 }
+
+/// A line and a column, from 1.
+pub(crate) type Place = (u64, u64);
 
 /// Where a node starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +29,7 @@ enum Start {
 }
 
 /// A node on its way, after its properties.
-struct Place<'a> {
+struct Found<'a> {
     /// The column of the collection that it is in.
     parent: isize,
     /// The column at which it starts.
@@ -78,19 +85,15 @@ pub(crate) fn stream<'a, V: Visitor<'a>>(reader: &mut Reader<'a, '_, V>) -> Resu
         reader.visitor.document(line);
         let root = (start == Start::Line && !matches!(reader.cursor.peek(), b'[' | b'{' | b'"' | b'\''))
             .then(|| reader.cursor.column());
+        // After `---` on the same line there is no key.
+        let key = (start == Start::Line).then_some((reader.cursor.line, reader.cursor.at));
         if reader.at_end() {
             reader.nothing(Properties::default())?;
         } else {
             reader.node(-1, start)?;
         }
         reader.gap(true)?;
-        if matches!(reader.cursor.peek(), b'@' | b'`') {
-            return Err(reader.cursor.error("found character that cannot start any token"));
-        }
-        // After a scalar of several lines, which cannot be a key.
-        if reader.cursor.peek() == b':' && reader.cursor.is_blank_or_end(1) {
-            return Err(reader.cursor.error("mapping values are not allowed in this context"));
-        }
+        reader.scan_on(key)?;
         // What stands in a collection's column is to be its next item.
         if root == Some(reader.cursor.column()) && !reader.cursor.is_end() && !reader.cursor.is_marker() {
             return Err(reader.cursor.error("did not find expected key or '-' indicator"));
@@ -108,19 +111,30 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
         tell(self.visitor).map_err(|problem| self.cursor.error(problem))
     }
 
+    /// Hands a scalar to the visitor, which may refuse it: then at the place where it began.
+    pub(crate) fn told(
+        &mut self,
+        place: Place,
+        text: Cow<'a, str>,
+        style: Style,
+        properties: Properties<'a>,
+    ) -> Result<(), Error> {
+        self.visitor.scalar(text, style, properties).map_err(|problem| Error::at(place, problem))
+    }
+
     /// Enters a collection.
     pub(crate) fn deeper(&mut self) -> Result<(), Error> {
         self.depth = self.depth.checked_sub(1).ok_or_else(|| self.cursor.error("nested too deep"))?;
         Ok(())
     }
 
-    fn at_end(&self) -> bool {
+    pub(crate) fn at_end(&self) -> bool {
         self.cursor.is_end() || self.cursor.is_marker()
     }
 
     /// Moves over white space, comments and line breaks; says whether a line
     /// ended. Tabs may stand within a line only, never where they would indent.
-    fn gap(&mut self, tabs: bool) -> Result<bool, Error> {
+    pub(crate) fn gap(&mut self, tabs: bool) -> Result<bool, Error> {
         let mut ended = false;
         loop {
             match self.cursor.peek() {
@@ -138,7 +152,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     }
 
     /// Reads `%YAML` and `%TAG` lines; says whether there were any.
-    fn directives(&mut self) -> Result<bool, Error> {
+    pub(crate) fn directives(&mut self) -> Result<bool, Error> {
         let mut found = false;
         while self.cursor.peek() == b'%' && self.cursor.column() == 0 {
             let from = self.cursor.at;
@@ -164,7 +178,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     }
 
     /// The name after `&` or `*`.
-    fn name(&mut self) -> Result<&'a str, Error> {
+    pub(crate) fn name(&mut self) -> Result<&'a str, Error> {
         self.cursor.skip(1);
         let from = self.cursor.at;
         while matches!(self.cursor.peek(), b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-') {
@@ -178,7 +192,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
         Ok(self.cursor.slice(from, self.cursor.at))
     }
 
-    fn tag(&mut self) -> Result<String, Error> {
+    pub(crate) fn tag(&mut self) -> Result<String, Error> {
         self.cursor.skip(1);
         let from = self.cursor.at;
         if self.cursor.peek() == b'<' {
@@ -251,12 +265,12 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
                 return self.nothing(properties);
             }
         }
-        self.content(Place { parent, column, collections: start == Start::Line, outer }, properties)
+        self.content(Found { parent, column, collections: start == Start::Line, outer }, properties)
     }
 
     /// Reads what stands after the properties of a node.
-    fn content(&mut self, place: Place<'a>, properties: Properties<'a>) -> Result<(), Error> {
-        let Place { parent, column, collections, outer } = place;
+    fn content(&mut self, found: Found<'a>, properties: Properties<'a>) -> Result<(), Error> {
+        let Found { parent, column, collections, outer } = found;
         match self.cursor.peek() {
             b'-' if self.is_entry() => {
                 if !collections || properties != Properties::default() {
@@ -273,7 +287,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             b':' if collections && properties != Properties::default() && self.cursor.is_blank_or_end(1) => {
                 self.mapping(column, outer, properties)
             }
-            b'[' | b'{' | b'*' | b'"' | b'\'' if collections && self.key_ahead() => {
+            b'[' | b'{' | b'*' | b'"' | b'\'' if collections && self.key_ahead(false) => {
                 self.mapping(column, outer, properties)
             }
             b'[' | b'{' => {
@@ -285,19 +299,20 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
                 self.alias(&properties)
             }
             b'|' | b'>' => {
-                let wanted = self.visitor.wants_text();
+                let (place, wanted) = (self.cursor.place(), self.visitor.wants_text());
                 let (text, style) = scalar::block(&mut self.cursor, parent, wanted)?;
                 let properties = self.merged(outer, properties)?;
-                self.tell(|visitor| visitor.scalar(text, style, properties))
+                self.told(place, text, style, properties)
             }
             b'"' | b'\'' => {
+                let place = self.cursor.place();
                 let (text, style, _) = scalar::quoted(&mut self.cursor)?;
                 let properties = self.merged(outer, properties)?;
-                self.tell(|visitor| visitor.scalar(text, style, properties))?;
+                self.told(place, text, style, properties)?;
                 self.no_key_here()
             }
             _ if scalar::starts_plain(&self.cursor, false) => {
-                self.plain(Place { parent, column, collections, outer }, properties)
+                self.plain(Found { parent, column, collections, outer }, properties)
             }
             b'}' | b']' | b',' => Err(self.cursor.error("did not find expected node content")),
             _ => Err(self.cursor.error("found character that cannot start any token")),
@@ -305,8 +320,9 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     }
 
     /// Reads a plain scalar, or a mapping whose first key is one.
-    fn plain(&mut self, place: Place<'a>, properties: Properties<'a>) -> Result<(), Error> {
-        let Place { parent, column, collections, outer } = place;
+    fn plain(&mut self, found: Found<'a>, properties: Properties<'a>) -> Result<(), Error> {
+        let Found { parent, column, collections, outer } = found;
+        let place = self.cursor.place();
         let (text, ended) = scalar::plain(&mut self.cursor, false, usize::try_from(parent + 1).unwrap_or(0))?;
         if collections && !ended && self.is_value() {
             if text.len() > LONGEST_KEY {
@@ -314,14 +330,23 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             }
             self.deeper()?;
             self.tell(|visitor| visitor.mapping(outer))?;
-            self.tell(|visitor| visitor.scalar(text, Style::Plain, properties))?;
+            self.told(place, text, Style::Plain, properties)?;
             self.entries(column, Key::Simple)?;
             self.depth += 1;
             return Ok(());
         }
         let properties = self.merged(outer, properties)?;
-        self.tell(|visitor| visitor.scalar(text, Style::Plain, properties))?;
+        self.told(place, text, Style::Plain, properties)?;
         if ended { Ok(()) } else { self.no_key_here() }
+    }
+
+    /// Why a key is refused that has no `:`: libyaml notices when it has read on to another line.
+    fn no_value(&mut self, place: Place, line: u64) -> Error {
+        if self.cursor.line == line {
+            // What is wrong there is not said: the key comes first.
+            let _ = self.gap(true);
+        }
+        Error::at(place, "could not find expected ':'").noticed(&self.cursor)
     }
 
     /// Refuses a `:` after a scalar that is no key.
@@ -419,10 +444,10 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             if self.cursor.column() > column || self.is_entry() {
                 return Err(self.cursor.error("did not find expected key"));
             }
-            let mut properties = Properties::default();
+            let (place, mut properties) = (self.cursor.place(), Properties::default());
             while self.property(&mut properties)? {
                 if self.gap(true)? {
-                    return Err(self.cursor.error("could not find expected ':'"));
+                    return Err(self.no_value(place, self.cursor.line));
                 }
             }
             key = self.key(column, properties)?;
@@ -433,7 +458,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     /// Reads a key; afterwards the cursor is at its `:`, or after an explicit
     /// key where there is none.
     fn key(&mut self, column: usize, properties: Properties<'a>) -> Result<Key, Error> {
-        let line = self.cursor.line;
+        let (line, place) = (self.cursor.line, self.cursor.place());
         match self.cursor.peek() {
             b'?' if self.cursor.is_blank_or_end(1) => {
                 self.cursor.skip(1);
@@ -457,19 +482,20 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             b'*' => self.alias(&properties)?,
             b'"' | b'\'' => {
                 let (text, style, _) = scalar::quoted(&mut self.cursor)?;
-                self.tell(|visitor| visitor.scalar(text, style, properties))?;
+                self.told(place, text, style, properties)?;
             }
             _ if scalar::starts_plain(&self.cursor, false) => {
                 let (text, _) = scalar::plain(&mut self.cursor, false, column + 1)?;
                 if text.len() > LONGEST_KEY {
                     return Err(self.cursor.error("a key must be on one line, and short"));
                 }
-                self.tell(|visitor| visitor.scalar(text, Style::Plain, properties))?;
+                self.told(place, text, Style::Plain, properties)?;
             }
             _ => return Err(self.cursor.error("did not find expected key")),
         }
+        // A key without a `:` is told where it is, though it is known on a later line only.
         if self.cursor.line != line || !self.is_value() {
-            return Err(self.cursor.error("could not find expected ':'"));
+            return Err(self.no_value(place, line));
         }
         Ok(Key::Simple)
     }

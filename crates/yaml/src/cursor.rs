@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::Error;
+use crate::block::Place;
 
 /// A place in a text.
 #[derive(Debug, Clone)]
@@ -44,11 +45,7 @@ impl<'a> Cursor<'a> {
             };
             if !allowed {
                 let line = self.bytes.get(..at).unwrap_or_default().split(|byte| *byte == b'\n').count();
-                return Err(Error {
-                    line: line as u64,
-                    column: 1,
-                    problem: Cow::Borrowed("control characters are not allowed"),
-                });
+                return Err(Error::at((line as u64, 1), "control characters are not allowed"));
             }
             at += 1;
         }
@@ -142,7 +139,17 @@ impl<'a> Cursor<'a> {
             && self.is_blank_or_end(3)
     }
 
+    /// The line and the column of what comes next, from 1.
+    pub(crate) fn place(&self) -> Place {
+        (self.line + 1, self.column() as u64 + 1)
+    }
+
+    /// Whether nothing but blanks stands before what comes next on its line.
+    pub(crate) fn is_first(&self) -> bool {
+        self.slice(self.line_start, self.at).bytes().all(|byte| matches!(byte, b' ' | b'\t'))
+    }
+
     pub(crate) fn error(&self, problem: impl Into<Cow<'static, str>>) -> Error {
-        Error { line: self.line + 1, column: self.column() as u64 + 1, problem: problem.into() }
+        Error::at(self.place(), problem)
     }
 }

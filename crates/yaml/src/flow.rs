@@ -16,12 +16,14 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
     pub(crate) fn flow(&mut self, properties: Properties<'a>) -> Result<(), Error> {
         self.deeper()?;
         let sequence = self.cursor.peek() == b'[';
+        let outer = std::mem::replace(&mut self.began, self.cursor.place());
         self.cursor.skip(1);
         if sequence {
             self.flow_sequence(properties)?;
         } else {
             self.flow_mapping(properties)?;
         }
+        self.began = outer;
         self.depth += 1;
         Ok(())
     }
@@ -36,7 +38,7 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             if self.cursor.peek() == b'?' {
                 self.cursor.skip(1);
                 self.pair(true)?;
-            } else if self.key_ahead() {
+            } else if self.key_ahead(true) {
                 self.pair(false)?;
             } else {
                 self.flow_node()?;
@@ -112,17 +114,18 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
         while self.property(&mut properties)? {
             self.flow_gap(NODE)?;
         }
+        let place = self.cursor.place();
         match self.cursor.peek() {
             b'[' | b'{' => self.flow(properties),
             b'*' => self.alias(&properties),
             b'\'' | b'"' => {
                 let (text, style, _) = scalar::quoted(&mut self.cursor)?;
-                self.tell(|visitor| visitor.scalar(text, style, properties))
+                self.told(place, text, style, properties)
             }
             b',' | b']' | b'}' | b':' if properties != Properties::default() => self.nothing(properties),
             _ if scalar::starts_plain(&self.cursor, true) => {
                 let (text, _) = scalar::plain(&mut self.cursor, true, 0)?;
-                self.tell(|visitor| visitor.scalar(text, Style::Plain, properties))
+                self.told(place, text, Style::Plain, properties)
             }
             _ => Err(self.cursor.error("did not find expected node content")),
         }
@@ -142,15 +145,15 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
             }
         }
         if self.cursor.is_end() || self.cursor.is_marker() {
-            return Err(self
-                .cursor
-                .error(format!("a flow collection does not end: did not find expected {expected}")));
+            let problem = format!("a flow collection does not end: did not find expected {expected}");
+            return Err(Error::at(self.began, problem).noticed(&self.cursor));
         }
         Ok(())
     }
 
-    /// Whether the node that starts here ends on this line, and a `:` follows.
-    pub(crate) fn key_ahead(&self) -> bool {
+    /// Whether the node that starts here ends on this line, and a `:` follows; outside of flow collections with a blank
+    /// behind it.
+    pub(crate) fn key_ahead(&self, flow: bool) -> bool {
         let mut ahead = self.cursor.clone();
         let start = ahead.at;
         let (mut open, mut quote) = (0_usize, 0_u8);
@@ -177,13 +180,16 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
                 b'[' | b'{' => open += 1,
                 b']' | b'}' | b',' if open == 0 => return false,
                 b']' | b'}' => open -= 1,
-                b'#' if matches!(self.cursor.slice(ahead.at - 2, ahead.at - 1), " " | "\t") => return false,
+                // A comment, which may be glued to the end of a collection.
+                b'#' if matches!(self.cursor.slice(ahead.at - 2, ahead.at - 1), " " | "\t" | "]" | "}") => {
+                    return false;
+                }
                 b':' if open == 0 => {
                     let after_json = matches!(
                         ahead.at.checked_sub(2).map(|at| ahead.slice(at, at + 1)),
                         Some("\"" | "'" | "]" | "}")
                     );
-                    if after_json || ahead.is_blank_or_end(0) {
+                    if flow && after_json || ahead.is_blank_or_end(0) {
                         return true;
                     }
                 }

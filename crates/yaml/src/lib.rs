@@ -10,6 +10,7 @@ mod block;
 mod build;
 mod cursor;
 mod flow;
+mod rest;
 mod scalar;
 
 use std::borrow::Cow;
@@ -27,6 +28,21 @@ pub struct Error {
     pub column: u64,
     /// What is wrong there.
     pub problem: Cow<'static, str>,
+    /// The line, from 1, up to which was read when it was noticed: that a key has no `:` is noticed after it. The end of
+    /// the text is on a line of its own.
+    pub noticed: u64,
+}
+
+impl Error {
+    fn at((line, column): block::Place, problem: impl Into<Cow<'static, str>>) -> Self {
+        Self { line, column, problem: problem.into(), noticed: line }
+    }
+
+    /// The same, noticed at another place.
+    fn noticed(self, cursor: &Cursor<'_>) -> Self {
+        let ended = cursor.is_end() && cursor.column() > 0;
+        Self { noticed: cursor.line + 1 + u64::from(ended), ..self }
+    }
 }
 
 impl fmt::Display for Error {
@@ -93,5 +109,5 @@ pub trait Visitor<'a> {
 pub fn read<'a>(text: &'a str, depth: usize, visitor: &mut impl Visitor<'a>) -> Result<(), Error> {
     let cursor = Cursor::new(text);
     cursor.check_characters()?;
-    block::stream(&mut block::Reader { cursor, visitor, depth })
+    block::stream(&mut block::Reader { cursor, visitor, depth, began: (1, 1) })
 }

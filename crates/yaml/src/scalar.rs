@@ -172,7 +172,7 @@ fn unchanged<'a>(cursor: &mut Cursor<'a>, quote: u8) -> Option<&'a str> {
 pub(crate) fn quoted<'a>(cursor: &mut Cursor<'a>) -> Result<(Cow<'a, str>, Style, bool), Error> {
     let single = cursor.peek() == b'\'';
     let style = if single { Style::SingleQuoted } else { Style::DoubleQuoted };
-    let quote = cursor.peek();
+    let (quote, place) = (cursor.peek(), cursor.place());
     cursor.skip(1);
     let line = cursor.line;
     // Most need no change.
@@ -188,7 +188,10 @@ pub(crate) fn quoted<'a>(cursor: &mut Cursor<'a>) -> Result<(Cow<'a, str>, Style
         loop {
             let from = cursor.at;
             match cursor.peek() {
-                0 if cursor.is_end() => return Err(cursor.error("a quoted scalar does not end")),
+                0 if cursor.is_end() => {
+                    let error = Error::at(place, "a quoted scalar does not end");
+                    return Err(Error { noticed: cursor.line + 1, ..error });
+                }
                 b'\'' if single && cursor.peek_at(1) == b'\'' => {
                     text.push('\'');
                     cursor.skip(2);

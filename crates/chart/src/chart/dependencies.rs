@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use super::{Chart, Dependency, Import};
+use super::{Chart, Dependency};
 use crate::error::Error;
 use crate::funcs::semver::{Constraint, Version};
 use crate::value::{Entries, Value};
@@ -120,11 +120,7 @@ fn import(chart: &mut Chart) -> Result<(), Error> {
     let mut taken = Value::map(Entries::new());
     for dependency in &dependencies {
         for import in &dependency.imports {
-            let (child, parent) = match import {
-                Import::Exported(name) => (format!("exports.{name}"), "."),
-                Import::Moved { child, parent } => (child.clone(), parent.as_str()),
-                Import::Other(_) => continue,
-            };
+            let Some((child, parent)) = import.places() else { continue };
             let table = path(&values, &format!("{}.{child}", dependency.name));
             let Some(table) = table.filter(|table| table.as_map().is_some()) else { continue };
             taken = coalesce::tables(taken, nested(parent, table), true);

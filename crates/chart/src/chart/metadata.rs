@@ -1,6 +1,7 @@
 //! `Chart.yaml` (Helm's `chart/v2/metadata.go`), read as Go reads YAML into a
 //! struct: numbers become strings where strings are wanted.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
@@ -57,8 +58,19 @@ pub(crate) enum Import {
     Exported(String),
     /// A table, to another place.
     Moved { child: String, parent: String },
-    /// What Helm does not know and leaves.
-    Other(Value),
+    /// What Helm does not know, and drops.
+    Other,
+}
+
+impl Import {
+    /// The table of the subchart's values, and its place in the parent's; nothing for what Helm does not know.
+    pub(crate) fn places(&self) -> Option<(Cow<'_, str>, &str)> {
+        match self {
+            Self::Exported(name) => Some((Cow::Owned(format!("exports.{name}")), ".")),
+            Self::Moved { child, parent } => Some((Cow::Borrowed(child), parent)),
+            Self::Other => None,
+        }
+    }
 }
 
 /// A map whose keys are found as Go's JSON finds fields: exactly, or else in
@@ -297,11 +309,14 @@ fn import(value: &Value) -> Import {
     match value {
         Value::Text(name) => Import::Exported(name.to_string()),
         Value::Map(map) => {
-            let part =
-                |key: &str| map.get(key).map_or_else(|| "<nil>".to_owned(), |value| format::text(&value));
+            // Numbers of JSON are `float64`.
+            let part = |key: &str| {
+                let value = map.get(key).map(|value| Value::from(value.to_json_value()));
+                format::text(&value.unwrap_or(Value::Nil))
+            };
             Import::Moved { child: part("child"), parent: part("parent") }
         }
-        other => Import::Other(other.clone()),
+        _ => Import::Other,
     }
 }
 
@@ -322,12 +337,11 @@ impl Dependency {
     }
 
     fn to_value(&self) -> Value {
-        let imports = self.imports.iter().map(|import| match import {
-            Import::Exported(name) => Value::text(name),
-            Import::Moved { child, parent } => {
-                Value::map_from([("child", Value::text(child)), ("parent", Value::text(parent))])
-            }
-            Import::Other(value) => value.clone(),
+        // Once Helm has imported values, all imports are maps of texts (`processImportValues`).
+        let imports = self.imports.iter().filter_map(Import::places).map(|(child, parent)| {
+            let entries = [("child", Value::text(child)), ("parent", Value::text(parent))];
+            let entries = entries.into_iter().map(|(key, value)| (Rc::from(key), value));
+            Value::map_of(MapKind::Text, entries.collect())
         });
         Value::map_from([
             ("Name", Value::text(&self.name)),

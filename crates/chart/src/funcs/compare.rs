@@ -21,7 +21,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     open_walking("println", &[], Any, |_, a| Ok(Value::from_bytes(format::sprintln(a)))),
     open_walking("printf", &[Text], Any, |engine, a| {
         let (first, rest) = a.split_first().ok_or("wrong number of args for printf")?;
-        let out = format::sprintf(&first.string_text().unwrap_or_default(), rest, engine.left());
+        let out = format::sprintf(first.string_bytes().unwrap_or_default(), rest, engine.left());
         let out = out.ok_or_else(|| engine.too_long())?;
         engine.spend(out.len())?;
         Ok(Value::from_bytes(out))

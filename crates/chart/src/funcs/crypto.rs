@@ -3,6 +3,7 @@
 
 mod certificates;
 mod keys;
+mod x509;
 
 pub use certificates::validity;
 

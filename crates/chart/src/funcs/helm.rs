@@ -159,52 +159,7 @@ fn made(engine: &mut Engine<'_>, value: Value) -> Answer {
 const YAML_MISMATCH: &str = "error unmarshaling JSON: while decoding JSON: ";
 
 fn read_yaml(text: &str) -> Result<Value, String> {
-    yaml::read(text)
-        .map_err(|problem| format!("error converting YAML to JSON: {}", in_words_of_go(text, &problem)))
-}
-
-/// What goyaml's parser says, not its scanner, whose lines it counts from 0.
-const PARSER: &[&str] = &[
-    "did not find expected ',' or ']'",
-    "did not find expected ',' or '}'",
-    "did not find expected '-' indicator",
-    "did not find expected key",
-    "did not find expected node content",
-    "did not find expected <document start>",
-    "found undefined tag handle",
-];
-
-/// An error of the reader as goyaml says it: templates may look at it.
-fn in_words_of_go(text: &str, problem: &str) -> String {
-    let Some((line, words)) = problem.strip_prefix("yaml: line ").and_then(|rest| rest.split_once(": "))
-    else {
-        return problem.to_owned();
-    };
-    let line: usize = line.parse().unwrap_or(0);
-    let (words, at_end) = match words {
-        "a quoted scalar does not end" => ("found unexpected end of stream", true),
-        other => match other.strip_prefix("a flow collection does not end: ") {
-            Some(expected) => (expected, true),
-            None => (other, false),
-        },
-    };
-    let words = match words {
-        "did not find expected key or '-' indicator" => "did not find expected '-' indicator",
-        "did not find expected hexadecimal number" => "did not find expected hexdecimal number",
-        other => other,
-    };
-    let words = words.replacen("cannot decode `", "cannot decode !!str `", 1);
-    let words = words.as_str();
-    // A key is missed when what follows it is read.
-    let line = line + usize::from(words == "could not find expected ':'");
-    // The end of a text is on a line of its own.
-    let line = if at_end && !text.ends_with('\n') && PARSER.contains(&words) { line + 1 } else { line };
-    let line = if PARSER.contains(&words) { line.saturating_sub(1) } else { line };
-    match line {
-        0 => format!("yaml: {words}"),
-        1 if !PARSER.contains(&words) => format!("yaml: {words}"),
-        line => format!("yaml: line {line}: {words}"),
-    }
+    yaml::read_as_go(text).map_err(|problem| format!("error converting YAML to JSON: {problem}"))
 }
 
 /// A map, or one with the key `Error`.

@@ -35,6 +35,21 @@ pub(crate) struct Version {
     original: String,
 }
 
+impl Version {
+    /// The fields of Go's struct.
+    pub(crate) fn own_fields(&self) -> Vec<(&'static str, Value)> {
+        let number = |number| Value::Uint(number, 64);
+        vec![
+            ("major", number(self.major)),
+            ("minor", number(self.minor)),
+            ("patch", number(self.patch)),
+            ("pre", Value::text(&self.pre)),
+            ("metadata", Value::text(&self.metadata)),
+            ("original", Value::text(&self.original)),
+        ]
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.major, self.minor, self.patch)?;

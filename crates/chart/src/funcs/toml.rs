@@ -214,8 +214,11 @@ fn bare(key: &str) -> String {
 
 /// Reads a document.
 pub(super) fn read(text: &str) -> Result<Value, String> {
-    let table: ::toml::Table =
-        text.parse().map_err(|error: ::toml::de::Error| format!("toml: {}", error.message()))?;
+    // The words are not those of BurntSushi/toml; the line is.
+    let table: ::toml::Table = text.parse().map_err(|error: ::toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or(text);
+        format!("toml: line {}: {}", before.matches('\n').count() + 1, error.message())
+    })?;
     Ok(Value::map(table.into_iter().map(|(key, value)| (Rc::from(key), convert(value))).collect::<Entries>()))
 }
 

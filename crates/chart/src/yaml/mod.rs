@@ -3,9 +3,11 @@
 mod encoding;
 mod pretty;
 mod read;
+mod shape;
+mod words;
 mod write;
 
 pub(crate) use encoding::{decoded, is_utf16};
 pub(crate) use pretty::write as write_pretty;
-pub(crate) use read::{DEEPEST, is_finite, is_key, is_text, read, read_typed, scalar};
+pub(crate) use read::{DEEPEST, is_finite, is_key, is_text, read, read_as_go, read_typed, scalar};
 pub(crate) use write::write;

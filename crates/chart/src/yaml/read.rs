@@ -1,10 +1,12 @@
 //! Reading: goyaml.v2's types, then JSON's, so that every number is a `float64`.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::rc::Rc;
 
 use cozy_yaml::{Alias, Builder, Values, is_float};
 
+use super::words;
 use crate::number;
 use crate::value::{Entries, Value};
 
@@ -32,33 +34,79 @@ pub(crate) fn read(text: &str) -> Result<Value, String> {
     read_typed(text, false)
 }
 
+/// Reads the first document, with errors in goyaml's words.
+pub(crate) fn read_as_go(text: &str) -> Result<Value, String> {
+    first(text, false).map_err(|wrong| match wrong {
+        Wrong::Yaml(error) => words::of_go(&error),
+        Wrong::Json(problem) => problem,
+    })
+}
+
 /// Reads the first document; with `integers`, whole numbers stay `int`, as
 /// goyaml has them before JSON.
 pub(crate) fn read_typed(text: &str, integers: bool) -> Result<Value, String> {
-    let mut builder = Builder::new(Goyaml { integers }, MOST_ALIASED);
+    first(text, integers).map_err(|wrong| match wrong {
+        Wrong::Yaml(error) => format!("yaml: {error}"),
+        Wrong::Json(problem) => problem,
+    })
+}
+
+/// Why a text cannot be read.
+enum Wrong {
+    /// It is not YAML.
+    Yaml(cozy_yaml::Error),
+    /// It has what JSON does not have.
+    Json(String),
+}
+
+fn first(text: &str, integers: bool) -> Result<Value, Wrong> {
+    let odd = Cell::new(false);
+    let mut builder = Builder::new(Goyaml { integers, odd: &odd }, MOST_ALIASED);
     let read = cozy_yaml::read(text, DEEPEST, &mut builder);
     match read {
         // goyaml reads the first document only, and what follows may be broken.
-        Err(error) if builder.ended == 0 => Err(format!("yaml: line {}: {}", error.line, error.problem)),
+        Err(error) if builder.ended == 0 => Err(Wrong::Yaml(error)),
         Ok(()) | Err(_) => {
             let first = builder.documents.into_iter().next();
-            Ok(first.and_then(|(_, value)| value).unwrap_or(Value::Nil))
+            let value = first.and_then(|(_, value)| value).unwrap_or(Value::Nil);
+            if odd.get() {
+                check_numbers(&value).map_err(Wrong::Json)?;
+            }
+            Ok(value)
         }
     }
 }
 
-/// Go's values of YAML.
-struct Goyaml {
-    integers: bool,
+/// Refuses numbers that JSON does not have.
+fn check_numbers(value: &Value) -> Result<(), String> {
+    match value {
+        Value::Float(number) if !number.is_finite() => {
+            Err(format!("json: unsupported value: {}", number::general(*number)))
+        }
+        Value::List(list) => list.items.iter().try_for_each(check_numbers),
+        Value::Map(map) => map.with(|entries| entries.values().try_for_each(check_numbers)),
+        _ => Ok(()),
+    }
 }
 
-impl Values for Goyaml {
+/// Go's values of YAML.
+struct Goyaml<'a> {
+    integers: bool,
+    /// Whether there was a number that JSON does not have: as a key it is a text.
+    odd: &'a Cell<bool>,
+}
+
+impl Values for Goyaml<'_> {
     type Value = Value;
     type Map = Entries;
     type Key = Rc<str>;
 
     fn scalar(&self, text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Value, String> {
-        tagged(&text, tag, plain, self.integers)
+        let value = tagged(&text, tag, plain, self.integers)?;
+        if matches!(value, Value::Float(number) if !number.is_finite()) {
+            self.odd.set(true);
+        }
+        Ok(value)
     }
 
     fn list(items: Vec<Value>) -> Value {
@@ -117,8 +165,20 @@ fn key_text(value: Value) -> Result<Rc<str>, String> {
     }
 }
 
+/// How goyaml writes the numbers that JSON does not have.
+pub(super) fn not_finite(number: f64) -> &'static str {
+    match number {
+        f64::INFINITY => ".inf",
+        f64::NEG_INFINITY => "-.inf",
+        _ => ".nan",
+    }
+}
+
 /// Whole numbers were integers; others are written as `float32`.
 fn key_of_float(number: f64) -> String {
+    if !number.is_finite() {
+        return not_finite(number).to_owned();
+    }
     if number.fract() == 0.0 && number.abs() < 1e15 {
         return format!("{number}");
     }
@@ -146,7 +206,12 @@ fn merge(entries: &mut Entries, value: &Value) -> Result<(), String> {
 
 /// A scalar without a tag, whose whole numbers stay `int`.
 pub(crate) fn scalar(text: &str, plain: bool) -> Result<Value, String> {
-    tagged(text, None, plain, true)
+    match tagged(text, None, plain, true)? {
+        Value::Float(number) if !number.is_finite() => {
+            Err(format!("json: unsupported value: {}", number::general(number)))
+        }
+        value => Ok(value),
+    }
 }
 
 /// Whether a plain scalar is a string.
@@ -158,8 +223,7 @@ pub(crate) fn is_text(text: &str) -> bool {
 pub(crate) fn is_key(text: &str) -> bool {
     match resolve(text) {
         Resolved::Null | Resolved::Uint(_) => false,
-        Resolved::Float(number) => number.is_finite(),
-        Resolved::Bool(_) | Resolved::Int(_) | Resolved::Time | Resolved::Text => true,
+        Resolved::Bool(_) | Resolved::Int(_) | Resolved::Float(_) | Resolved::Time | Resolved::Text => true,
     }
 }
 
@@ -180,10 +244,7 @@ fn tagged(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<
             Resolved::Uint(number) if integers => Value::Uint(number, 64),
             Resolved::Int(number) => Value::Float(number as f64),
             Resolved::Uint(number) => Value::Float(number as f64),
-            Resolved::Float(number) if number.is_finite() => Value::Float(number),
-            Resolved::Float(number) => {
-                return Err(format!("json: unsupported value: {}", number::general(number)));
-            }
+            Resolved::Float(number) => Value::Float(number),
             Resolved::Time | Resolved::Text => string(),
         })
     };

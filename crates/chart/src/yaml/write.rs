@@ -3,7 +3,9 @@
 
 use std::cmp::Ordering;
 
-use super::read::{Resolved, resolve};
+use super::read::{Resolved, read, resolve};
+use super::shape::{Goyaml, Shape, Style, escape, is_break, is_plain, marked, wanted};
+use crate::json;
 use crate::number;
 use crate::value::{Entries, Value};
 
@@ -38,8 +40,8 @@ impl Emitter {
     }
 
     fn line(&mut self, indent: usize) {
-        // A block of text may have ended its line itself.
-        if !self.out.ends_with('\n') {
+        // A block of text may have ended its line itself, and not with `\n` only.
+        if !self.out.ends_with(is_break) {
             self.out.push('\n');
         }
         self.out.extend(std::iter::repeat_n(' ', indent));
@@ -48,7 +50,7 @@ impl Emitter {
 
     fn document(&mut self, value: &Value) -> Result<(), String> {
         self.node(value, 0, Context::Root)?;
-        if !self.out.ends_with('\n') {
+        if !self.out.ends_with(is_break) {
             self.out.push('\n');
         }
         Ok(())
@@ -115,6 +117,7 @@ impl Emitter {
     }
 
     fn entry(&mut self, key: &str, value: &Value, own: usize) -> Result<(), String> {
+        check_key(key)?;
         // goyaml writes keys of more than 128 bytes, or of several lines, with `? `.
         let simple = key.len() <= 128 && !key.contains(is_break);
         if !simple {
@@ -137,10 +140,15 @@ impl Emitter {
             },
             _ => false,
         };
-        if !block {
+        if !block || !simple {
             self.put(" ");
         }
-        self.node(value, own, Context::Value)
+        // After a key with `? ` a collection begins on the line of the `:`.
+        if block && !simple {
+            self.node(value, own + 2, Context::Item)
+        } else {
+            self.node(value, own, Context::Value)
+        }
     }
 
     fn scalar(&mut self, value: &Value, place: Place) -> Result<(), String> {
@@ -154,7 +162,7 @@ impl Emitter {
                 return Err(format!("json: unsupported value: {}", number::general(*number)));
             }
             Value::Text(text) => self.checked_text(text, place)?,
-            Value::Raw(_) => self.checked_text(&value.string_text().unwrap_or_default(), place)?,
+            Value::Raw(bytes) => self.checked_text(&json::replaced(bytes), place)?,
             Value::Bytes(bytes) => self.text(&crate::funcs::encoding::base64(bytes), place),
             Value::List(_) | Value::Map(_) | Value::Object(_) => {}
         }
@@ -173,12 +181,20 @@ impl Emitter {
         {
             return Err("yaml: control characters are not allowed".to_owned());
         }
-        self.text(text, place);
+        // JSON does not escape U+0085 either, which is read as the end of a line.
+        if !usual && text.contains(NEXT_LINE) {
+            let mut json = String::new();
+            json::string(text, true, &mut json);
+            let folded = read(&json)?;
+            self.text(&folded.string_text().unwrap_or_default(), place);
+        } else {
+            self.text(text, place);
+        }
         Ok(())
     }
 
     fn text(&mut self, text: &str, place: Place) {
-        match Shape::of(text).style(wanted(text), text, place.key) {
+        match Shape::of(text, Goyaml::V2).style(wanted(text), text, place.key) {
             Style::Plain => self.folded(text, place),
             Style::Single => {
                 self.put("'");
@@ -220,11 +236,11 @@ impl Emitter {
 
     /// The inside of single quotes.
     fn single(&mut self, text: &str, place: Place) {
-        if self.fits(text, place) && !text.contains('\'') {
+        if self.fits(text, place) && text.is_ascii() && !text.contains('\'') {
             return self.put(text);
         }
         let last = text.chars().count().saturating_sub(1);
-        let mut after_space = false;
+        let (mut after_space, mut after_break) = (false, false);
         let mut characters = text.chars().enumerate().peekable();
         while let Some((index, character)) = characters.next() {
             if character == ' ' {
@@ -241,7 +257,15 @@ impl Emitter {
                     self.put(" ");
                 }
                 after_space = true;
+            } else if is_break(character) {
+                // U+2028 or U+2029: goyaml takes it for the end of the line, and indents what follows.
+                self.out.push(character);
+                after_break = true;
             } else {
+                if std::mem::take(&mut after_break) {
+                    self.out.extend(std::iter::repeat_n(' ', place.indent));
+                    self.column = place.indent;
+                }
                 if character == '\'' {
                     self.put("'");
                 }
@@ -250,20 +274,13 @@ impl Emitter {
                 after_space = false;
             }
         }
+        if after_break {
+            self.column = 0;
+        }
     }
 
     fn double(&mut self, text: &str, place: Place) {
-        if text.starts_with('\u{feff}') {
-            // goyaml escapes all that follows a byte order mark.
-            let escaped: String = text
-                .chars()
-                .map(|c| {
-                    escape(c).unwrap_or_else(|| {
-                        let code = u32::from(c);
-                        if code <= 0xff { format!("\\x{code:02X}") } else { format!("\\u{code:04X}") }
-                    })
-                })
-                .collect();
+        if let Some(escaped) = marked(text) {
             self.put(&format!("\"{escaped}\""));
             return;
         }
@@ -272,27 +289,24 @@ impl Emitter {
         let mut after_space = false;
         let mut characters = text.char_indices().peekable();
         while let Some((at, character)) = characters.next() {
-            match escape(character) {
-                Some(escaped) => {
-                    self.put(&escaped);
-                    after_space = false;
-                }
-                None if character == ' ' => {
-                    if !place.key && !after_space && self.column > WIDTH && at > 0 && at + 1 < length {
-                        self.line(place.indent);
-                        if characters.peek().is_some_and(|(_, next)| *next == ' ') {
-                            self.put("\\");
-                        }
-                    } else {
-                        self.put(" ");
+            if character == ' ' {
+                if !place.key && !after_space && self.column > WIDTH && at > 0 && at + 1 < length {
+                    self.line(place.indent);
+                    if characters.peek().is_some_and(|(_, next)| *next == ' ') {
+                        self.put("\\");
                     }
-                    after_space = true;
+                } else {
+                    self.put(" ");
                 }
-                None => {
+                after_space = true;
+            } else {
+                if is_plain(character) {
                     self.out.push(character);
                     self.column += 1;
-                    after_space = false;
+                } else {
+                    self.put(&escape(character));
                 }
+                after_space = false;
             }
         }
         self.put("\"");
@@ -304,36 +318,46 @@ impl Emitter {
     }
 }
 
-/// The style that goyaml asks for: quotes for what would be read as another
-/// type. Dates went through JSON as text, and goyaml sees them as dates again.
-pub(super) fn wanted(text: &str) -> Style {
-    if text.contains('\n') {
-        Style::Literal
-    } else if resolve(text) != Resolved::Text || is_base60(text) {
-        Style::Double
-    } else {
-        Style::Plain
-    }
-}
-
 /// Writes a literal block: its header with the hints, and its lines.
 pub(super) fn literal(text: &str, indent: usize, out: &mut String) {
     out.push('|');
-    if text.starts_with([' ', '\n']) {
+    if text.starts_with(|first| first == ' ' || is_break(first)) {
         out.push('2');
     }
-    if !text.ends_with('\n') {
-        out.push('-');
-    } else if text.ends_with("\n\n") || text == "\n" {
-        out.push('+');
+    let mut ends = text.chars().rev();
+    match (ends.next().is_some_and(is_break), ends.next().is_none_or(is_break)) {
+        (false, _) => out.push('-'),
+        (true, true) => out.push('+'),
+        (true, false) => {}
     }
     out.push('\n');
-    for line in text.split_inclusive('\n') {
-        if line != "\n" {
+    // U+2028 and U+2029 end lines, too.
+    for line in text.split_inclusive(is_break) {
+        if !line.starts_with(is_break) {
             out.extend(std::iter::repeat_n(' ', indent.max(2)));
         }
         out.push_str(line);
     }
+}
+
+/// U+0085, a line break of YAML 1.1.
+const NEXT_LINE: char = '\u{85}';
+
+/// The longest key that goyaml reads in JSON, in characters, with quotes and escapes.
+const LONGEST_KEY: usize = 1024;
+
+/// Values are written as JSON first, in which goyaml takes no keys that are longer, or have several lines.
+fn check_key(key: &str) -> Result<(), String> {
+    // An escape has six characters at most.
+    if key.len() < LONGEST_KEY / 6 - 1 && (key.is_ascii() || !key.contains(NEXT_LINE)) {
+        return Ok(());
+    }
+    let mut json = String::new();
+    json::string(key, true, &mut json);
+    if json.chars().count() > LONGEST_KEY || json.contains(NEXT_LINE) {
+        return Err("yaml: did not find expected ',' or '}'".to_owned());
+    }
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -346,138 +370,8 @@ enum Context {
     Value,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
-    Plain,
-    Single,
-    Double,
-    Literal,
-}
-
-/// What a text allows (libyaml's `yaml_emitter_analyze_scalar`).
-#[derive(Debug, Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "libyaml's own flags")]
-pub(super) struct Shape {
-    multiline: bool,
-    plain: bool,
-    single: bool,
-    block: bool,
-}
-
-impl Shape {
-    pub(super) fn of(text: &str) -> Self {
-        if text.is_empty() {
-            return Self { multiline: false, plain: true, single: true, block: false };
-        }
-        let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
-        if text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(usual) {
-            return Self { multiline: false, plain: true, single: true, block: true };
-        }
-        let mut indicators = text.starts_with("---") || text.starts_with("...");
-        let (mut breaks, mut special) = (false, false);
-        let (mut break_space, mut space_break) = (false, false);
-        let (mut previous_space, mut previous_break) = (false, false);
-        let mut preceded = true;
-        let mut characters = text.chars().peekable();
-        let mut first = true;
-        while let Some(character) = characters.next() {
-            let followed = characters.peek().is_none_or(|next| is_blank(*next));
-            if first {
-                indicators |= match character {
-                    '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%'
-                    | '@' | '`' => true,
-                    '?' | ':' | '-' => followed,
-                    _ => false,
-                };
-            } else {
-                indicators |= character == ':' && followed || character == '#' && preceded;
-            }
-            special |= !is_printable(character) || character == '\u{feff}';
-            if character == ' ' {
-                break_space |= previous_break;
-                (previous_space, previous_break) = (true, false);
-            } else if is_break(character) {
-                breaks = true;
-                space_break |= previous_space;
-                (previous_space, previous_break) = (false, true);
-            } else {
-                (previous_space, previous_break) = (false, false);
-            }
-            preceded = is_blank(character) || is_break(character);
-            first = false;
-        }
-        let edge = |character: Option<char>| character.is_some_and(|c| c == ' ' || is_break(c));
-        let edges = edge(text.chars().next()) || edge(text.chars().next_back());
-        let awkward = break_space || space_break || special;
-        Self {
-            multiline: breaks,
-            plain: !(edges || awkward || breaks || indicators),
-            single: !awkward,
-            block: !(text.ends_with(' ') || space_break || special),
-        }
-    }
-
-    pub(super) fn style(self, wanted: Style, text: &str, key: bool) -> Style {
-        let mut style = if key && self.multiline { Style::Double } else { wanted };
-        if style == Style::Plain && (!self.plain || text.is_empty() && key) {
-            style = Style::Single;
-        }
-        if style == Style::Single && !self.single {
-            style = Style::Double;
-        }
-        if style == Style::Literal && (!self.block || key) {
-            style = Style::Double;
-        }
-        style
-    }
-}
-
-fn is_blank(character: char) -> bool {
-    matches!(character, ' ' | '\t')
-}
-
-fn is_break(character: char) -> bool {
-    matches!(character, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
-}
-
-/// goyaml's printable characters: those beyond the basic plane are not.
-fn is_printable(character: char) -> bool {
-    matches!(character, '\n' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}')
-        && character != '\u{feff}'
-}
-
-/// How double quotes write a character; `None`: as it is.
-pub(super) fn escape(character: char) -> Option<String> {
-    let short = match character {
-        '\0' => "\\0",
-        '\x07' => "\\a",
-        '\x08' => "\\b",
-        '\t' => "\\t",
-        '\n' => "\\n",
-        '\x0b' => "\\v",
-        '\x0c' => "\\f",
-        '\r' => "\\r",
-        '\x1b' => "\\e",
-        '"' => "\\\"",
-        '\\' => "\\\\",
-        '\u{85}' => "\\N",
-        '\u{2028}' => "\\L",
-        '\u{2029}' => "\\P",
-        character if is_printable(character) => return None,
-        character => {
-            let code = u32::from(character);
-            return Some(match code {
-                0..=0xff => format!("\\x{code:02X}"),
-                0x100..=0xffff => format!("\\u{code:04X}"),
-                _ => format!("\\U{code:08X}"),
-            });
-        }
-    };
-    Some(short.to_owned())
-}
-
 /// A number as JSON writes it, and goyaml reads and writes again.
-pub(super) fn json_number(float: f64) -> String {
+fn json_number(float: f64) -> String {
     if let Some(whole) = number::whole(float) {
         return whole.to_string();
     }
@@ -487,29 +381,6 @@ pub(super) fn json_number(float: f64) -> String {
         Resolved::Uint(number) => number.to_string(),
         _ => number::general(float),
     }
-}
-
-/// goyaml's `^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$`.
-pub(super) fn is_base60(text: &str) -> bool {
-    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let mut parts = unsigned.split(':');
-    let Some(first) = parts.next() else { return false };
-    if !first.starts_with(|c: char| c.is_ascii_digit())
-        || !first.bytes().all(|b| b.is_ascii_digit() || b == b'_')
-    {
-        return false;
-    }
-    let rest: Vec<&str> = parts.collect();
-    let Some((last, middle)) = rest.split_last() else { return false };
-    let sixty = |part: &str| match part.as_bytes() {
-        [digit] => digit.is_ascii_digit(),
-        [tens, ones] => (b'0'..=b'5').contains(tens) && ones.is_ascii_digit(),
-        _ => false,
-    };
-    let (whole, fraction) = last.split_once('.').unwrap_or((last, ""));
-    middle.iter().all(|part| sixty(part))
-        && sixty(whole)
-        && fraction.bytes().all(|b| b.is_ascii_digit() || b == b'_')
 }
 
 /// goyaml's order of keys: letters after others, digits as numbers.

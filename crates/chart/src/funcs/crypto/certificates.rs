@@ -1,19 +1,17 @@
 //! Certificates as sprig makes them with Go's `crypto/x509`.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration as Span, SystemTime, UNIX_EPOCH};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, RsaKeySize, SanType, SerialNumber,
-};
-use time::{Duration, OffsetDateTime};
+use rcgen::{KeyPair, RsaKeySize};
 
+use super::x509::{Certificate, Issuer};
 use super::{KEY, keys};
 use crate::environment::Environment;
 use crate::exec::{Engine, Stop};
 use crate::format;
-use crate::funcs::{Answer, arg, encoding, int, printed, text};
+use crate::funcs::{Answer, arg, bytes, encoding, int, printed};
 use crate::object::Object;
 use crate::value::Value;
 
@@ -53,24 +51,27 @@ fn key_or_new(given: Option<&str>) -> Result<KeyPair, String> {
 }
 
 /// sprig's `getBaseCertTemplate`.
-fn template(environment: &mut dyn Environment, name: &str, days: i64) -> Result<CertificateParams, String> {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, name);
+fn template<'a>(
+    environment: &mut dyn Environment,
+    name: &'a [u8],
+    days: i64,
+) -> Result<Certificate<'a>, String> {
+    /// A day in Go's unit of durations, nanoseconds, of which 292 years are too many.
+    const DAY: i64 = 86_400_000_000_000;
     let mut serial = [0; 16];
     environment.random(&mut serial)?;
-    params.serial_number = Some(SerialNumber::from_slice(&serial));
     let since = environment.issued().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let seconds = i64::try_from(since.as_secs()).unwrap_or(0);
-    let now = OffsetDateTime::from_unix_timestamp(seconds).map_err(|error| error.to_string())?;
-    params.not_before = now;
-    let end = Duration::seconds(days.saturating_mul(86_400));
-    params.not_after = now.checked_add(end).ok_or("the certificate ends after the year 9999")?;
-    params.key_usages = vec![KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    params.is_ca = IsCa::ExplicitNoCa;
-    Ok(params)
+    let begins = i64::try_from(since.as_secs()).unwrap_or(0);
+    let ends = begins.saturating_add(days.wrapping_mul(DAY).div_euclid(1_000_000_000));
+    let (hosts, addresses) = (Vec::new(), Vec::new());
+    Ok(Certificate { name, serial, begins, ends, hosts, addresses, is_authority: false })
+}
+
+/// Certificate and key as they are kept.
+fn packed(cert: &Certificate<'_>, key: &KeyPair, issuer: Option<&Issuer>) -> Result<Vec<u8>, String> {
+    let cert =
+        cert.signed(key, issuer).map_err(|problem| format!("error creating certificate: {problem}"))?;
+    Ok([keys::pem("CERTIFICATE", &cert).as_bytes(), &[MARK], keys::pem_of(key)?.as_bytes()].concat())
 }
 
 /// `genCA` and `genCAWithKey`
@@ -80,22 +81,13 @@ pub(super) fn authority(
     a: &[Value],
     key: Option<&str>,
 ) -> Answer {
-    let (name, days) = (text(a, 0).into_owned(), int(a, 1));
     let cost = if key.is_some() { SIGNATURE } else { KEY };
     let kept = engine.generated(function, printed(a), cost, |environment| {
         let pair = key_or_new(key)?;
-        let mut params = template(environment, &name, days)?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages.push(KeyUsagePurpose::KeyCertSign);
-        let cert =
-            params.self_signed(&pair).map_err(|error| format!("error creating certificate: {error}"))?;
-        Ok([cert_pem(&cert).as_bytes(), &[MARK], keys::pem_of(&pair)?.as_bytes()].concat())
+        let cert = template(environment, bytes(a, 0), int(a, 1))?;
+        packed(&Certificate { is_authority: true, ..cert }, &pair, None)
     })?;
     Ok(unpacked(&kept))
-}
-
-fn cert_pem(cert: &rcgen::Certificate) -> String {
-    keys::pem("CERTIFICATE", cert.der())
 }
 
 /// `genSelfSignedCert`, `genSignedCert`, and those with a key.
@@ -106,18 +98,12 @@ pub(super) fn leaf(
     signer: Option<&Value>,
     key: Option<&str>,
 ) -> Answer {
-    let (name, days) = (text(a, 0).into_owned(), int(a, 3));
     let cost = if key.is_some() { SIGNATURE } else { KEY };
-    let mut names = Vec::new();
-    for address in texts(arg(a, 1), "error parsing ip")? {
-        let parsed = address.parse().map_err(|_| Stop::Failed(format!("error parsing ip: {address}")))?;
-        names.push(SanType::IpAddress(parsed));
-    }
-    for host in texts(arg(a, 2), "error processing alternate dns name")? {
-        let host =
-            host.as_str().try_into().map_err(|_| Stop::Failed(format!("{host:?} is not a DNS name")))?;
-        names.push(SanType::DnsName(host));
-    }
+    let addresses: Vec<IpAddr> = texts(arg(a, 1), "error parsing ip")?
+        .iter()
+        .map(|address| address.parse().map_err(|_| Stop::Failed(format!("error parsing ip: {address}"))))
+        .collect::<Result<_, _>>()?;
+    let hosts = texts(arg(a, 2), "error processing alternate dns name")?;
     let signer = match signer {
         Some(Value::Object(object)) => match object.as_ref() {
             Object::Certificate { cert, key } => Some((cert.clone(), key.clone())),
@@ -127,23 +113,9 @@ pub(super) fn leaf(
     };
     let kept = engine.generated(function, printed(a), cost, |environment| {
         let pair = key_or_new(key)?;
-        let mut params = template(environment, &name, days)?;
-        params.subject_alt_names = names;
-        let cert = match &signer {
-            None => params.self_signed(&pair),
-            Some((cert, key)) => {
-                let (label, _) = keys::first_block(cert).ok_or("unable to decode certificate")?;
-                if label != "CERTIFICATE" {
-                    return Err("unable to decode certificate".to_owned());
-                }
-                let issuer = Issuer::from_ca_cert_pem(cert, keys::read(key)?)
-                    .map_err(|error| format!("error parsing certificate: {error}"))?;
-                params.use_authority_key_identifier_extension = true;
-                params.signed_by(&pair, &issuer)
-            }
-        };
-        let cert = cert.map_err(|error| format!("error creating certificate: {error}"))?;
-        Ok([cert_pem(&cert).as_bytes(), &[MARK], keys::pem_of(&pair)?.as_bytes()].concat())
+        let issuer = signer.map(|(cert, key)| Issuer::read(&cert, &key)).transpose()?;
+        let cert = template(environment, bytes(a, 0), int(a, 3))?;
+        packed(&Certificate { hosts, addresses, ..cert }, &pair, issuer.as_ref())
     })?;
     Ok(unpacked(&kept))
 }

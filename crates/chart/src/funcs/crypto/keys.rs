@@ -8,11 +8,12 @@ use crate::funcs::encoding;
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 
-const INTEGER: u8 = 0x02;
-const OCTETS: u8 = 0x04;
-const NULL: u8 = 0x05;
-const IDENTIFIER: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+pub(super) const INTEGER: u8 = 0x02;
+pub(super) const OCTETS: u8 = 0x04;
+pub(super) const NULL: u8 = 0x05;
+pub(super) const IDENTIFIER: u8 = 0x06;
+pub(super) const SEQUENCE: u8 = 0x30;
+pub(super) const BITS: u8 = 0x03;
 const PARAMETERS: u8 = 0xa0;
 
 /// sprig's `genPrivateKey`, as PEM; what it cannot do is said in its place.
@@ -86,7 +87,7 @@ fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
 }
 
 /// Writes an element of DER.
-fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+pub(super) fn der(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut out = vec![tag];
     if let Ok(short @ 0..0x80) = u8::try_from(length) {
@@ -126,7 +127,7 @@ pub(super) fn pem_of(pair: &KeyPair) -> Result<String, String> {
                 der(INTEGER, version),
                 der(OCTETS, secret),
                 der(PARAMETERS, parameters),
-                der(0xa1, &der(0x03, &public)),
+                der(0xa1, &der(BITS, &public)),
             ]
             .concat();
             Ok(pem("EC PRIVATE KEY", &der(SEQUENCE, &body)))
