@@ -7,6 +7,9 @@ mod run;
 
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 
 use self::costs::Costs;
 pub(crate) use self::costs::{ELEMENT, ENTRY, LIST, TEXT};
@@ -54,12 +57,12 @@ pub(crate) struct Engine<'e> {
     parsed: HashMap<Rc<str>, Vec<Rc<Template>>>,
     /// Tokens that templates may still have.
     tokens: usize,
-    /// `$`, which every template has as its first variable.
-    root: Rc<str>,
     pub(crate) environment: &'e mut dyn Environment,
     limits: &'e Limits,
     costs: Costs,
     depth: usize,
+    /// Memory that texts were rendered to, for the next ones.
+    spare: Vec<Vec<u8>>,
     /// The file that is rendered.
     file: Rc<str>,
     /// Calls of functions that make random values.
@@ -80,11 +83,11 @@ impl<'e> Engine<'e> {
             layers: vec![Templates::new()],
             parsed: HashMap::new(),
             tokens: limits.tokens,
-            root: Rc::from("$"),
             environment,
             limits,
             costs: Costs::default(),
             depth: 0,
+            spare: Vec::new(),
             file: Rc::from(""),
             occurrences: HashMap::new(),
         }
@@ -118,7 +121,7 @@ impl<'e> Engine<'e> {
         self.file = Rc::clone(file);
         self.occurrences.clear();
         let Some(template) = self.find(file) else { return Ok(Vec::new()) };
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(template.source.len());
         match self.execute(&template, data, &mut out) {
             Ok(()) | Err(Stop::Break | Stop::Continue) => Ok(out),
             Err(Stop::Placed(error)) => Err(*error),
@@ -126,13 +129,14 @@ impl<'e> Engine<'e> {
         }
     }
 
-    fn execute(&mut self, template: &Rc<Template>, data: &Value, out: &mut Vec<u8>) -> Result<(), Stop> {
+    fn execute(&mut self, template: &Template, data: &Value, out: &mut Vec<u8>) -> Result<(), Stop> {
         self.depth += 1;
         if self.depth > self.limits.depth {
             self.depth -= 1;
             return Err(Stop::Failed("exceeded the deepest nesting of templates".to_owned()));
         }
-        let variables = vec![(Rc::clone(&self.root), data.clone())];
+        // `$`, which every template has as its first variable.
+        let variables = vec![("$", data.clone())];
         let mut run = Run { engine: self, template, variables };
         let result = stacker::maybe_grow(RED_ZONE, STACK, || run.list(&template.body, data, out));
         self.depth -= 1;
@@ -152,10 +156,25 @@ impl<'e> Engine<'e> {
             return Err(Stop::Failed(format!("template {name:?} includes itself without end")));
         }
         template.including.set(count + 1);
-        let mut out = Vec::new();
-        let result = self.execute(&template, data, &mut out);
+        let made = self.value(&template, data, |out| out);
         template.including.set(count);
-        result.map(|()| Value::from_bytes(out))
+        made
+    }
+
+    /// Executes a template to a value.
+    fn value(
+        &mut self,
+        template: &Template,
+        data: &Value,
+        finish: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    ) -> Result<Value, Stop> {
+        let mut out = self.spare.pop().unwrap_or_default();
+        self.execute(template, data, &mut out)?;
+        let mut out = finish(out);
+        let value = Value::from_bytes(&out);
+        out.clear();
+        self.spare.push(out);
+        Ok(value)
     }
 
     /// Helm's `tpl`: what it defines is known within it only.
@@ -181,12 +200,11 @@ impl<'e> Engine<'e> {
             self.layers.push(Templates::new());
             self.add(defined.to_vec());
         }
-        let mut out = Vec::new();
-        let result = self.execute(main, data, &mut out);
+        let made = self.value(main, data, without_no_value);
         if layered {
             self.layers.pop();
         }
-        result.map(|()| without_no_value(out)).map(Value::from_bytes)
+        made
     }
 
     /// A value that is generated once for each place that asks for it. It is
@@ -213,10 +231,10 @@ impl<'e> Engine<'e> {
 /// Go prints `<no value>` for nil, and Helm takes it out again.
 pub(crate) fn without_no_value(out: Vec<u8>) -> Vec<u8> {
     const MARK: &[u8] = b"<no value>";
+    static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(MARK));
     let mut kept = Vec::new();
     let mut rest = out.as_slice();
-    let finder = memchr::memmem::Finder::new(MARK);
-    while let Some(at) = finder.find(rest) {
+    while let Some(at) = FINDER.find(rest) {
         kept.extend_from_slice(rest.get(..at).unwrap_or_default());
         rest = rest.get(at + MARK.len()..).unwrap_or_default();
     }

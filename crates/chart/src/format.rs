@@ -4,6 +4,8 @@ mod sprintf;
 
 pub(crate) use sprintf::sprintf;
 
+use std::io::Write as _;
+
 use crate::number;
 use crate::object::Object;
 use crate::value::Value;
@@ -13,8 +15,8 @@ pub(crate) fn print(value: &Value, out: &mut Vec<u8>) {
     match value {
         Value::Nil | Value::Null => out.extend_from_slice(b"<nil>"),
         Value::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-        Value::Int(number) | Value::Int64(number) => out.extend_from_slice(number.to_string().as_bytes()),
-        Value::Uint(number, _) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::Int(number) | Value::Int64(number) => integer(number, out),
+        Value::Uint(number, _) => integer(number, out),
         Value::Float(number) => out.extend_from_slice(number::general(*number).as_bytes()),
         Value::Text(text) => out.extend_from_slice(text.as_bytes()),
         Value::Raw(bytes) => out.extend_from_slice(bytes),
@@ -24,7 +26,7 @@ pub(crate) fn print(value: &Value, out: &mut Vec<u8>) {
                 if index > 0 {
                     out.push(b' ');
                 }
-                out.extend_from_slice(byte.to_string().as_bytes());
+                integer(byte, out);
             }
             out.push(b']');
         }
@@ -62,11 +64,16 @@ pub(crate) fn print(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
+fn integer(number: impl std::fmt::Display, out: &mut Vec<u8>) {
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{number}");
+}
+
 /// A value as sprig's `strval` sees it: `[]byte` is its text.
 pub(crate) fn string(value: &Value) -> Value {
     match value {
         Value::Text(_) | Value::Raw(_) => value.clone(),
-        Value::Bytes(bytes) => Value::from_bytes(bytes.to_vec()),
+        Value::Bytes(bytes) => Value::from_bytes(bytes),
         other => {
             let mut out = Vec::new();
             print(other, &mut out);
@@ -117,6 +124,14 @@ fn quote_with(bytes: &[u8], mark: char, ascii: bool) -> String {
     use std::fmt::Write as _;
     let mut out = String::with_capacity(bytes.len() + 2);
     out.push(mark);
+    let usual = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\' && char::from(byte) != mark;
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && text.bytes().all(usual)
+    {
+        out.push_str(text);
+        out.push(mark);
+        return out;
+    }
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             match character {

@@ -16,9 +16,9 @@ pub(crate) struct Style {
     pub(crate) pretty: bool,
 }
 
-/// Writes a value; an error where JSON has no such value.
-pub(crate) fn write(value: &Value, style: Style) -> Result<String, String> {
-    let mut out = String::new();
+/// Writes a value of about so many bytes; an error where JSON has no such value.
+pub(crate) fn write(value: &Value, style: Style, length: usize) -> Result<String, String> {
+    let mut out = String::with_capacity(length);
     put(value, style, 0, &mut out)?;
     Ok(out)
 }

@@ -3,9 +3,12 @@
 
 mod head;
 
+use std::rc::Rc;
+
 use self::head::Head;
 use crate::chart::path_matches;
 use crate::error::Error;
+use crate::yaml;
 
 /// A document that is part of the release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,17 +119,17 @@ impl Rendered {
     /// # Errors
     /// Where a template of `--show-only` is not there.
     pub fn print(&self, printed: &Printed) -> Result<String, Error> {
-        let mut release = String::new();
+        let lengths = self.manifests.iter().map(|manifest| manifest.path.len() + manifest.text.len() + 32);
+        let mut out = String::with_capacity(lengths.sum());
         if printed.crds {
             for crd in &self.crds {
-                document(&mut release, &crd.path, &crd.text);
+                document(&mut out, &crd.path, &crd.text);
             }
         }
         for manifest in &self.manifests {
-            document(&mut release, &manifest.path, &manifest.text);
+            document(&mut out, &manifest.path, &manifest.text);
         }
-        let mut out = String::with_capacity(release.len() + 1);
-        out.push_str(release.trim());
+        out.truncate(out.trim_end().len());
         out.push('\n');
         if !printed.no_hooks {
             let shown =
@@ -183,15 +186,15 @@ fn source(document: &str) -> Option<&str> {
 pub(crate) fn split(text: &str) -> Vec<&str> {
     let text = text.trim_start_matches(char::is_whitespace);
     let mut pieces = Vec::new();
-    let (mut start, mut line_start) = (0, 0);
+    let (mut start, mut line) = (0, 0);
     loop {
-        let line = text.get(line_start..).unwrap_or_default();
-        if let Some(rest) = line.strip_prefix("---") {
-            pieces.push(text.get(start..line_start).unwrap_or_default());
+        let rest = text.get(line..).unwrap_or_default();
+        if let Some(rest) = rest.strip_prefix("---") {
+            pieces.push(text.get(start..line).unwrap_or_default());
             start = text.len() - rest.trim_start_matches([' ', '\t']).len();
         }
-        match line.find('\n') {
-            Some(end) => line_start += end + 1,
+        match yaml::next_separator(rest) {
+            Some(ahead) => line += ahead,
             None => break,
         }
     }
@@ -245,15 +248,15 @@ const ORDER: &[&str] = &[
     "ValidatingWebhookConfiguration",
 ];
 
-fn rank(kind: &str) -> (usize, &str) {
+fn rank(kind: &str) -> (usize, String) {
     match ORDER.iter().position(|known| *known == kind) {
-        Some(rank) => (rank, ""),
-        None => (ORDER.len(), kind),
+        Some(rank) => (rank, String::new()),
+        None => (ORDER.len(), kind.to_owned()),
     }
 }
 
 /// Reads the documents of rendered files, which are sorted by path.
-pub(crate) fn sort(files: &[(String, String)]) -> Result<(Vec<Manifest>, Vec<Hook>), Error> {
+pub(crate) fn sort(files: &[(Rc<str>, String)]) -> Result<(Vec<Manifest>, Vec<Hook>), Error> {
     let (mut manifests, mut hooks) = (Vec::new(), Vec::new());
     for (path, content) in files {
         let file = path.rsplit('/').next().unwrap_or(path);
@@ -261,9 +264,9 @@ pub(crate) fn sort(files: &[(String, String)]) -> Result<(Vec<Manifest>, Vec<Hoo
             continue;
         }
         for text in split(content) {
-            let head = Head::read(text).map_err(|problem| Error::Rendered { file: path.clone(), problem })?;
+            let head = Head::read(text).map_err(|problem| Error::Rendered { file: path.to_string(), problem })?;
             let manifest = Manifest {
-                path: path.clone(),
+                path: path.to_string(),
                 text: text.to_owned(),
                 api_version: head.api_version,
                 kind: head.kind,
@@ -286,7 +289,7 @@ pub(crate) fn sort(files: &[(String, String)]) -> Result<(Vec<Manifest>, Vec<Hoo
             hooks.push(Hook { manifest, events, weight, delete_policies });
         }
     }
-    manifests.sort_by(|a, b| rank(&a.kind).cmp(&rank(&b.kind)));
-    hooks.sort_by(|a, b| rank(&a.manifest.kind).cmp(&rank(&b.manifest.kind)));
+    manifests.sort_by_cached_key(|manifest| rank(&manifest.kind));
+    hooks.sort_by_cached_key(|hook| rank(&hook.manifest.kind));
     Ok((manifests, hooks))
 }

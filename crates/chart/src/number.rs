@@ -111,8 +111,7 @@ pub(crate) fn general(float: f64) -> String {
     if float == 0.0 {
         return if float.is_sign_negative() { "-0" } else { "0" }.to_owned();
     }
-    let (_, power) = digits(float);
-    if (-4..6).contains(&power) { format!("{float}") } else { exponent(float) }
+    if (1e-4..1e6).contains(&float.abs()) { format!("{float}") } else { exponent(float) }
 }
 
 /// A whole number, where it is one far below 2^63.

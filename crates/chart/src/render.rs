@@ -6,6 +6,7 @@ mod schema;
 pub use schema::schema_weight;
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -97,7 +98,7 @@ pub fn render(
     let crds = std::mem::take(&mut scope.crds);
     let mut files = execute(scope.templates, environment, &release.limits)?;
     let notes_path = format!("{}/templates/NOTES.txt", chart.name());
-    let notes = files.iter().find(|(path, _)| *path == notes_path).map(|(_, text)| text.clone());
+    let notes = files.iter().find(|(path, _)| **path == *notes_path).map(|(_, text)| text.clone());
     files.retain(|(path, _)| !path.ends_with("NOTES.txt"));
     let (manifests, hooks) = manifest::sort(&files)?;
     Ok(Rendered { crds, manifests, hooks, notes: notes.unwrap_or_default() })
@@ -144,14 +145,14 @@ fn check_kube(chart: &Chart, capabilities: &Capabilities) -> Result<(), Error> {
 struct Renderable {
     source: Rc<[u8]>,
     data: Value,
-    base: String,
+    base: Value,
 }
 
 /// Collects the templates of a chart and its subcharts.
 struct Scope {
     release: Value,
     capabilities: Value,
-    templates: BTreeMap<String, Renderable>,
+    templates: BTreeMap<Rc<str>, Renderable>,
     crds: Vec<Crd>,
 }
 
@@ -196,6 +197,7 @@ impl Scope {
                 map.set(subchart.name(), below);
             }
         }
+        let base = Value::text(format!("{path}/templates"));
         let is_library = chart.metadata.kind.eq_ignore_ascii_case("library");
         for template in &chart.templates {
             let file = template.path.rsplit('/').next().unwrap_or_default();
@@ -205,9 +207,9 @@ impl Scope {
             let renderable = Renderable {
                 source: Rc::clone(&template.data),
                 data: data.clone(),
-                base: format!("{path}/templates"),
+                base: base.clone(),
             };
-            self.templates.insert(format!("{path}/{}", template.path), renderable);
+            self.templates.insert(Rc::from(format!("{path}/{}", template.path)), renderable);
         }
         data
     }
@@ -215,15 +217,13 @@ impl Scope {
 
 /// Executes all templates; answers the files that they render, by path.
 fn execute(
-    templates: BTreeMap<String, Renderable>,
+    templates: BTreeMap<Rc<str>, Renderable>,
     environment: &mut dyn Environment,
     limits: &Limits,
-) -> Result<Vec<(String, String)>, Error> {
-    let mut order: Vec<(Rc<str>, Renderable)> =
-        templates.into_iter().map(|(path, renderable)| (Rc::from(path), renderable)).collect();
-    // The deepest first, so that a chart's definitions win over its subcharts'.
-    let depth = |path: &str| path.matches('/').count();
-    order.sort_by(|(a, _), (b, _)| depth(b).cmp(&depth(a)).then_with(|| b.cmp(a)));
+) -> Result<Vec<(Rc<str>, String)>, Error> {
+    // The deepest first, so that a chart's definitions win over its subcharts'; else the last by name.
+    let mut order: Vec<(Rc<str>, Renderable)> = templates.into_iter().rev().collect();
+    order.sort_by_cached_key(|(path, _)| Reverse(path.matches('/').count()));
     let mut engine = Engine::new(environment, limits);
     // Bytes that are not UTF-8 are read as U+FFFD. They may stand in comments,
     // but not in what is rendered.
@@ -233,15 +233,18 @@ fn execute(
         damaged |= matches!(source, Cow::Owned(_));
         engine.read(path, &source)?;
     }
+    let [template, name, base] = ["Template", "Name", "BasePath"].map(Rc::<str>::from);
     let mut files = Vec::new();
     for (path, renderable) in &order {
         if path.rsplit('/').next().is_some_and(|file| file.starts_with('_')) {
             continue;
         }
         if let Some(map) = renderable.data.as_map() {
-            let own = [("Name", Value::text(path)), ("BasePath", Value::text(&renderable.base))];
-            let own = own.into_iter().map(|(key, value)| (Rc::from(key), value)).collect();
-            map.set("Template", Value::map_of(MapKind::Values, own));
+            let own = [
+                (Rc::clone(&base), renderable.base.clone()),
+                (Rc::clone(&name), Value::Text(Rc::clone(path))),
+            ];
+            map.set(Rc::clone(&template), Value::map_of(MapKind::Values, own.into_iter().collect()));
         }
         let out = without_no_value(engine.render(path, &renderable.data)?);
         let text = match String::from_utf8(out) {
@@ -254,7 +257,7 @@ fn execute(
                 return Err(Error::Rendered { file: path.to_string(), problem });
             }
         };
-        files.push((path.to_string(), text));
+        files.push((Rc::clone(path), text));
     }
     files.sort_by(|(a, _), (b, _)| a.cmp(b));
     Ok(files)

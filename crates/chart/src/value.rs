@@ -157,10 +157,10 @@ impl Value {
     }
 
     /// A string of any bytes.
-    pub(crate) fn from_bytes(bytes: Vec<u8>) -> Self {
-        match String::from_utf8(bytes) {
-            Ok(text) => Self::Text(Rc::from(text)),
-            Err(error) => Self::Raw(Rc::from(error.into_bytes())),
+    pub(crate) fn from_bytes(bytes: impl AsRef<[u8]>) -> Self {
+        match std::str::from_utf8(bytes.as_ref()) {
+            Ok(text) => Self::text(text),
+            Err(_) => Self::Raw(Rc::from(bytes.as_ref())),
         }
     }
 

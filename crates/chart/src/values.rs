@@ -4,6 +4,7 @@
 pub(crate) mod coalesce;
 mod set;
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 pub use set::{Lookup, Set};
@@ -64,7 +65,7 @@ impl Values {
     /// # Errors
     /// With words, where they hold what JSON cannot: not a number, infinity.
     pub fn to_json(&self) -> Result<String, String> {
-        json::write(&self.0, json::Style { html: false, pretty: false })
+        json::write(&self.0, json::Style { html: false, pretty: false }, 0)
     }
 
     /// Values from JSON, which is a map.
@@ -80,11 +81,8 @@ impl Values {
 /// Reads a value file: documents are merged, the later ones over the earlier.
 pub(crate) fn read_documents(content: &[u8]) -> Result<Value, String> {
     let mut merged = Value::map(Entries::new());
-    let documents = if yaml::is_utf16(content) {
-        vec![one_document(content)?]
-    } else {
-        documents(&yaml::decoded(content)?)?
-    };
+    let text = if yaml::is_utf16(content) { one_document(content)?.into() } else { yaml::decoded(content)? };
+    let documents = if yaml::is_utf16(content) { vec![text] } else { documents(&text)? };
     for document in documents {
         let read = yaml::read(&document)?;
         match read {
@@ -108,28 +106,33 @@ fn one_document(content: &[u8]) -> Result<String, String> {
 }
 
 /// Splits documents as apimachinery's `YAMLReader` does: at lines that start
-/// with `---`.
-fn documents(text: &str) -> Result<Vec<String>, String> {
+/// with `---`. The last line is ended, if it is not.
+fn documents(text: &str) -> Result<Vec<Cow<'_, str>>, String> {
     let mut all = Vec::new();
-    let mut current = String::new();
-    for line in text.split_inclusive('\n') {
-        if let Some(rest) = line.strip_prefix("---") {
-            let rest = rest.trim();
-            if !rest.is_empty() && !rest.starts_with('#') {
-                return Err(format!("invalid document separator: {rest}"));
+    // Where the document starts, and the line.
+    let (mut from, mut at) = (0, 0);
+    loop {
+        let rest = text.get(at..).unwrap_or_default();
+        if let Some(rest) = rest.strip_prefix("---") {
+            let line = rest.split_inclusive('\n').next().unwrap_or_default();
+            let said = line.trim();
+            if !said.is_empty() && !said.starts_with('#') {
+                return Err(format!("invalid document separator: {said}"));
             }
-            if !current.is_empty() {
-                all.push(std::mem::take(&mut current));
-                continue;
+            if at > from {
+                all.push(Cow::Borrowed(text.get(from..at).unwrap_or_default()));
+                from = at + "---".len() + line.len();
             }
         }
-        current.push_str(line);
+        match yaml::next_separator(rest) {
+            Some(ahead) => at += ahead,
+            None => break,
+        }
     }
-    if !current.is_empty() {
-        if !current.ends_with('\n') {
-            current.push('\n');
-        }
-        all.push(current);
+    match text.get(from..).unwrap_or_default() {
+        "" => {}
+        last if last.ends_with('\n') => all.push(Cow::Borrowed(last)),
+        last => all.push(Cow::Owned(format!("{last}\n"))),
     }
     Ok(all)
 }
@@ -162,7 +165,7 @@ pub(crate) fn method(values: &Value, name: &str, arguments: &[Value]) -> Option<
         "AsMap" => Ok(Value::map(values.as_map()?.entries().into_iter().collect())),
         "YAML" => Extent::of(values, LARGEST)
             .map_err(|problem| problem.words().to_owned())
-            .and_then(|extent| extent.with_stack(|| yaml::write(values)))
+            .and_then(|extent| extent.with_stack(|| yaml::write(values, extent.written())))
             .map(Value::text),
         "Table" => at().and_then(|keys| match path(values, &keys) {
             Some(table @ Value::Map(_)) => Ok(table.as_values()),

@@ -376,11 +376,11 @@ impl<'a, V: Visitor<'a>> Reader<'a, '_, V> {
 
     /// Moves over blanks to a `:` that makes what stood before a key.
     fn is_value(&mut self) -> bool {
-        let mut ahead = self.cursor.clone();
-        ahead.skip_blanks();
-        let found = ahead.peek() == b':' && ahead.is_blank_or_end(1);
-        if found {
-            self.cursor = ahead;
+        let before = self.cursor.at;
+        self.cursor.skip_blanks();
+        let found = self.cursor.peek() == b':' && self.cursor.is_blank_or_end(1);
+        if !found {
+            self.cursor.at = before;
         }
         found
     }

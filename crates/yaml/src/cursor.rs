@@ -26,30 +26,31 @@ impl<'a> Cursor<'a> {
 
     /// Refuses what libyaml's reader refuses: control characters.
     pub(crate) fn check_characters(&self) -> Result<(), Error> {
-        const USUAL: usize = 32;
-        let mut at = self.at;
-        while let Some(&byte) = self.bytes.get(at) {
-            // Without a branch for each byte, so that many are looked at together.
-            let usual =
-                |chunk: &[u8]| chunk.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~' | b'\n'));
-            if self.bytes.get(at..at + USUAL).is_some_and(usual) {
-                at += USUAL;
-                continue;
+        const MANY: usize = 32;
+        let (chunks, rest) = self.bytes.get(self.at..).unwrap_or_default().as_chunks::<MANY>();
+        // Without a branch for each byte, so that many are looked at together.
+        let usual =
+            |chunk: &[u8; MANY]| chunk.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~' | b'\n'));
+        for (index, chunk) in chunks.iter().enumerate() {
+            if !usual(chunk) {
+                self.check_each(self.at + index * MANY, MANY)?;
             }
-            let allowed = match byte {
-                b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..=0xc1 | 0xc3..=0xee | 0xf0..=0xff => true,
-                0xc2 => self.byte(at + 1) >= 0xa0 || self.byte(at + 1) == 0x85,
-                // U+FFFE and U+FFFF; goyaml allows a byte order mark anywhere.
-                0xef => !matches!((self.byte(at + 1), self.byte(at + 2)), (0xbf, 0xbe | 0xbf)),
-                _ => false,
-            };
-            if !allowed {
-                let line = self.bytes.get(..at).unwrap_or_default().split(|byte| *byte == b'\n').count();
-                return Err(Error::at((line as u64, 1), "control characters are not allowed"));
-            }
-            at += 1;
         }
-        Ok(())
+        self.check_each(self.bytes.len() - rest.len(), rest.len())
+    }
+
+    /// Refuses control characters among so many bytes.
+    fn check_each(&self, from: usize, count: usize) -> Result<(), Error> {
+        let allowed = |at: &usize| match self.byte(*at) {
+            b'\t' | b'\n' | b'\r' | b' '..=b'~' | 0x80..=0xc1 | 0xc3..=0xee | 0xf0..=0xff => true,
+            0xc2 => self.byte(at + 1) >= 0xa0 || self.byte(at + 1) == 0x85,
+            // U+FFFE and U+FFFF; goyaml allows a byte order mark anywhere.
+            0xef => !matches!((self.byte(at + 1), self.byte(at + 2)), (0xbf, 0xbe | 0xbf)),
+            _ => false,
+        };
+        let Some(at) = (from..from + count).find(|at| !allowed(at)) else { return Ok(()) };
+        let line = self.bytes.get(..at).unwrap_or_default().split(|byte| *byte == b'\n').count();
+        Err(Error::at((line as u64, 1), "control characters are not allowed"))
     }
 
     fn byte(&self, at: usize) -> u8 {
@@ -118,10 +119,17 @@ impl<'a> Cursor<'a> {
         self.at += bytes;
     }
 
+    /// Moves over bytes of the same line.
+    pub(crate) fn skip_while(&mut self, usual: impl Fn(u8) -> bool) {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        self.at += rest.iter().position(|byte| !usual(*byte)).unwrap_or(rest.len());
+    }
+
     /// Moves to the end of the line.
     pub(crate) fn skip_line(&mut self) {
         while !self.is_end() && !self.is_break() {
             self.at += 1;
+            self.skip_while(|byte| !matches!(byte, b'\n' | b'\r' | 0xc2 | 0xe2));
         }
     }
 

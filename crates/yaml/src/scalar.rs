@@ -91,11 +91,23 @@ fn plain_part(cursor: &mut Cursor<'_>, flow: bool) -> usize {
             0xc2 | 0xe2 if cursor.is_break() => return end,
             _ => {
                 cursor.skip(1);
+                cursor.skip_while(|byte| !MAY_END.get(usize::from(byte)).is_some_and(|may| *may));
                 end = cursor.at;
             }
         }
     }
 }
+
+/// Bytes at which a part of a plain scalar may end.
+const MAY_END: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut rest: &[u8] = b" \t\n\r:,[]{}?\0\xc2\xe2";
+    while let [first, after @ ..] = rest {
+        table[*first as usize] = true;
+        rest = after;
+    }
+    table
+};
 
 /// Whether an indicator ends a plain scalar.
 fn ends(cursor: &Cursor<'_>, ahead: usize, flow: bool) -> bool {
@@ -117,6 +129,10 @@ pub(crate) fn plain<'a>(
     let start = cursor.at;
     let mut end = plain_part(cursor, flow);
     let mut text = Cow::Borrowed(cursor.slice(start, end));
+    // Most keys end right at their colon.
+    if cursor.at == end && cursor.peek() == b':' {
+        return Ok((text, false));
+    }
     let mut several = false;
     loop {
         let mut ahead = cursor.clone();

@@ -8,67 +8,58 @@ use crate::error::{Error, Frame};
 use crate::format;
 use crate::funcs::{Function, Type};
 use crate::object::{Member, Object};
-use crate::template::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, Position, Template};
+use crate::template::ast::{Branch, Command, Node, Number, Operand, OperandKind, Pipe, Span, Template};
 use crate::value::{Extent, MapKind, Value};
 use crate::values;
 
 /// The execution of one template.
 pub(super) struct Run<'r, 'e> {
     pub(super) engine: &'r mut Engine<'e>,
-    pub(super) template: &'r Rc<Template>,
-    pub(super) variables: Vec<(Rc<str>, Value)>,
+    pub(super) template: &'r Template,
+    pub(super) variables: Vec<(&'r str, Value)>,
 }
 
-impl Run<'_, '_> {
+impl<'r> Run<'r, '_> {
+    /// A part of the template's text.
+    fn text(&self, span: Span) -> &'r str {
+        self.template.text(span)
+    }
+
+    /// A place, for an error.
+    fn frame(&self, span: Span) -> Frame {
+        let (line, column) = self.template.place(span.at);
+        Frame {
+            file: self.template.file.to_string(),
+            line,
+            column,
+            template: self.template.name.to_string(),
+            expression: shortened(self.text(span)),
+        }
+    }
+
     /// Adds this place to an error.
-    fn placed<T>(
-        &self,
-        result: Result<T, Stop>,
-        position: Position,
-        expression: &dyn std::fmt::Display,
-    ) -> Result<T, Stop> {
-        let frame = || {
-            let (line, column) = self.template.place(position);
-            Frame {
-                file: self.template.file.to_string(),
-                line,
-                column,
-                template: self.template.name.to_string(),
-                expression: shortened(&expression.to_string()),
-            }
-        };
+    fn placed<T>(&self, result: Result<T, Stop>, span: Span) -> Result<T, Stop> {
         match result {
             Err(Stop::Failed(problem)) => {
-                Err(Stop::Placed(Box::new(Error::Execute { frames: vec![frame()], problem })))
+                let frames = vec![self.frame(span)];
+                Err(Stop::Placed(Box::new(Error::Execute { frames, problem })))
             }
             other => other,
         }
     }
 
     /// Adds the place of a call to an error from within it.
-    fn called<T>(
-        &self,
-        result: Result<T, Stop>,
-        position: Position,
-        expression: &dyn std::fmt::Display,
-    ) -> Result<T, Stop> {
+    fn called<T>(&self, result: Result<T, Stop>, span: Span) -> Result<T, Stop> {
         match result {
             Err(Stop::Placed(mut error)) => {
                 if let Error::Execute { frames, .. } = error.as_mut()
                     && frames.len() < 12
                 {
-                    let (line, column) = self.template.place(position);
-                    frames.push(Frame {
-                        file: self.template.file.to_string(),
-                        line,
-                        column,
-                        template: self.template.name.to_string(),
-                        expression: shortened(&expression.to_string()),
-                    });
+                    frames.push(self.frame(span));
                 }
                 Err(Stop::Placed(error))
             }
-            other => self.placed(other, position, expression),
+            other => self.placed(other, span),
         }
     }
 
@@ -81,8 +72,8 @@ impl Run<'_, '_> {
             return self.stopped(stop, node);
         }
         match node {
-            Node::Text { position, length } => {
-                let text = self.template.text(*position, *length);
+            Node::Text(span) => {
+                let text = self.text(*span);
                 if let Err(stop) = self.engine.spend(text.len()) {
                     return self.stopped(stop, node);
                 }
@@ -109,18 +100,17 @@ impl Run<'_, '_> {
                 self.variables.truncate(scope);
                 result
             }
-            Node::Template { position, name, pipe } => {
+            Node::Template { span, name, pipe } => {
                 let data = match pipe {
                     Some(pipe) => self.pipe(pipe, dot)?,
                     None => Value::Nil,
                 };
-                let shown = Invoked(name);
                 let Some(template) = self.engine.find(name) else {
                     let missing = Err(Stop::Failed(format!("template {name:?} not defined")));
-                    return self.placed(missing, *position, &shown);
+                    return self.placed(missing, *span);
                 };
                 let result = self.engine.execute(&template, &data, out);
-                self.called(result, *position, &shown)
+                self.called(result, *span)
             }
             Node::Break(_) => Err(Stop::Break),
             Node::Continue(_) => Err(Stop::Continue),
@@ -138,7 +128,7 @@ impl Run<'_, '_> {
             value => {
                 let extent = match self.engine.extent(&value) {
                     Ok(extent) => extent,
-                    Err(stop) => return self.placed(Err(stop), pipe.position, pipe),
+                    Err(stop) => return self.placed(Err(stop), pipe.span),
                 };
                 extent.with_stack(|| format::print(&value, out));
             }
@@ -149,14 +139,13 @@ impl Run<'_, '_> {
     /// A limit that was reached at a node.
     fn stopped(&self, stop: Stop, node: &Node) -> Result<(), Stop> {
         match node {
-            Node::Text { position, .. } => self.placed(Err(stop), *position, &"text"),
-            Node::Action(pipe) => self.placed(Err(stop), pipe.position, pipe),
+            Node::Action(pipe) => self.placed(Err(stop), pipe.span),
             Node::If(branch) | Node::With(branch) | Node::Range(branch) => {
-                self.placed(Err(stop), branch.pipe.position, &branch.pipe)
+                self.placed(Err(stop), branch.pipe.span)
             }
-            Node::Template { position, name, .. } => self.placed(Err(stop), *position, &Invoked(name)),
-            Node::Break(position) => self.placed(Err(stop), *position, &"break"),
-            Node::Continue(position) => self.placed(Err(stop), *position, &"continue"),
+            Node::Text(span) | Node::Template { span, .. } | Node::Break(span) | Node::Continue(span) => {
+                self.placed(Err(stop), *span)
+            }
         }
     }
 
@@ -180,14 +169,14 @@ impl Run<'_, '_> {
         // The variables exist before the first round.
         if !pipe.assigns {
             for name in &pipe.variables {
-                self.variables.push((Rc::clone(name), value.clone()));
+                self.variables.push((self.text(*name), value.clone()));
             }
         }
         let mark = self.variables.len();
         // The elements are copied: templates may change a map meanwhile.
         let held = copied(&value);
         let counted = self.engine.hold(held);
-        self.placed(counted, pipe.position, pipe)?;
+        self.placed(counted, pipe.span)?;
         let pairs = match pairs(&value) {
             // Go counts, but has no keys for that.
             Ok(_) if pipe.variables.len() > 1 && is_number(&value) => {
@@ -197,7 +186,7 @@ impl Run<'_, '_> {
         };
         let pairs = match pairs {
             Ok(pairs) => pairs,
-            Err(problem) => return self.placed(Err(Stop::Failed(problem)), pipe.position, pipe),
+            Err(problem) => return self.placed(Err(Stop::Failed(problem)), pipe.span),
         };
         let mut any = false;
         for pair in pairs {
@@ -205,10 +194,10 @@ impl Run<'_, '_> {
             let (key, element) = pair;
             match pipe.variables.as_slice() {
                 [] => {}
-                [one] => self.set(one, element.clone(), pipe.assigns, mark, 1),
+                [one] => self.set(*one, element.clone(), pipe.assigns, mark, 1),
                 [first, second, ..] => {
-                    self.set(second, element.clone(), pipe.assigns, mark, 1);
-                    self.set(first, key, pipe.assigns, mark, 2);
+                    self.set(*second, element.clone(), pipe.assigns, mark, 1);
+                    self.set(*first, key, pipe.assigns, mark, 2);
                 }
             }
             let result = self.list(&branch.body, &element, out);
@@ -219,7 +208,7 @@ impl Run<'_, '_> {
                 Err(other) => return Err(other),
             }
             let step = self.engine.step();
-            self.placed(step, pipe.position, pipe)?;
+            self.placed(step, pipe.span)?;
         }
         self.engine.release(held);
         match &branch.otherwise {
@@ -229,7 +218,7 @@ impl Run<'_, '_> {
     }
 
     /// Sets a variable of `range`: one of its own, or one from outside.
-    fn set(&mut self, name: &Rc<str>, value: Value, assigns: bool, mark: usize, from_top: usize) {
+    fn set(&mut self, name: Span, value: Value, assigns: bool, mark: usize, from_top: usize) {
         if assigns {
             self.assign(name, value);
         } else if let Some(slot) = self.variables.get_mut(mark - from_top) {
@@ -237,8 +226,9 @@ impl Run<'_, '_> {
         }
     }
 
-    fn assign(&mut self, name: &str, value: Value) {
-        if let Some(slot) = self.variables.iter_mut().rev().find(|(known, _)| **known == *name) {
+    fn assign(&mut self, name: Span, value: Value) {
+        let name = self.text(name);
+        if let Some(slot) = self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
             slot.1 = value;
         }
     }
@@ -248,85 +238,90 @@ impl Run<'_, '_> {
         let value = self.commands(pipe, dot)?;
         for name in &pipe.variables {
             if pipe.assigns {
-                self.assign(name, value.clone());
+                self.assign(*name, value.clone());
             } else {
-                self.variables.push((Rc::clone(name), value.clone()));
+                self.variables.push((self.text(*name), value.clone()));
             }
         }
         Ok(value)
     }
 
     fn commands(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, Stop> {
-        let mut value = None;
-        for command in &pipe.commands {
-            let found = self.command(command, dot, value)?;
-            // Go takes the value out of its interface here.
-            value = Some(if matches!(found, Value::Null) { Value::Nil } else { found });
+        let mut value = taken_out(self.command(&pipe.first, dot, None)?);
+        for command in &pipe.rest {
+            value = taken_out(self.command(command, dot, Some(value))?);
         }
-        Ok(value.unwrap_or(Value::Nil))
+        Ok(value)
     }
 
     fn command(&mut self, command: &Command, dot: &Value, last: Option<Value>) -> Result<Value, Stop> {
         self.engine.step()?;
-        let Some((first, arguments)) = command.operands.split_first() else { return Ok(Value::Nil) };
-        let result = match &first.kind {
-            OperandKind::Field(names) => self.chain(dot.clone(), names, arguments, dot, last),
-            OperandKind::Variable(name, names) => match names.as_slice() {
-                [] => Self::no_arguments(first, arguments, last.as_ref()).map(|()| self.variable(name)),
-                names => self.chain(self.variable(name), names, arguments, dot, last),
+        let Command { span, operand, arguments } = command;
+        let result = match &operand.kind {
+            OperandKind::Field => self.chain(dot.clone(), self.text(operand.span), arguments, dot, last),
+            OperandKind::Variable => match self.variable(operand.span) {
+                (value, "") => self.no_arguments(command, last.as_ref()).map(|()| value),
+                (value, names) => self.chain(value, names, arguments, dot, last),
             },
             OperandKind::Chain(inner, names) => match self.bare(inner, dot) {
-                Ok(value) => self.chain(value, names, arguments, dot, last),
+                Ok(value) => self.chain(value, self.text(*names), arguments, dot, last),
                 Err(error) => Err(error),
             },
             OperandKind::Function(function) => {
                 let result = self.call(function, arguments, dot, last);
-                return self.called(result, first.position, command);
+                return self.called(result, *span);
             }
             OperandKind::Pipe(pipe) => {
-                Self::no_arguments(first, arguments, last.as_ref()).and_then(|()| self.pipe(pipe, dot))
+                self.no_arguments(command, last.as_ref()).and_then(|()| self.pipe(pipe, dot))
             }
             OperandKind::Nil => Err(Stop::from("nil is not a command")),
-            OperandKind::Dot | OperandKind::Bool(_) | OperandKind::Number(..) | OperandKind::Text(..) => {
-                Self::no_arguments(first, arguments, last.as_ref()).and_then(|()| self.bare(first, dot))
+            OperandKind::Dot | OperandKind::Bool(_) | OperandKind::Number(_) | OperandKind::Text(_) => {
+                self.no_arguments(command, last.as_ref()).and_then(|()| self.bare(operand, dot))
             }
         };
-        self.placed(result, first.position, first)
+        self.placed(result, operand.span)
     }
 
-    fn no_arguments(first: &Operand, arguments: &[Operand], last: Option<&Value>) -> Result<(), Stop> {
-        if arguments.is_empty() && last.is_none() {
+    fn no_arguments(&self, command: &Command, last: Option<&Value>) -> Result<(), Stop> {
+        if command.arguments.is_empty() && last.is_none() {
             return Ok(());
         }
-        Err(Stop::Failed(format!("can't give argument to non-function {first}")))
+        let shown = self.text(command.operand.span);
+        Err(Stop::Failed(format!("can't give argument to non-function {shown}")))
     }
 
-    fn variable(&self, name: &str) -> Value {
-        let found = self.variables.iter().rev().find(|(known, _)| **known == *name);
-        found.map_or(Value::Nil, |(_, value)| value.clone())
+    /// The value of a variable, and the fields that are asked of it: `.a.b` of `$x.a.b`.
+    fn variable(&self, written: Span) -> (Value, &'r str) {
+        let written = self.text(written);
+        let (name, names) = written.split_at(written.find('.').unwrap_or(written.len()));
+        let found = self.variables.iter().rev().find(|(known, _)| *known == name);
+        (found.map_or(Value::Nil, |(_, value)| value.clone()), names)
     }
 
-    /// Fields one after the other; the last one may be a method with arguments.
+    /// Fields one after the other, `.a.b`; the last one may be a method with arguments.
     fn chain(
         &mut self,
         mut value: Value,
-        names: &[Rc<str>],
+        names: &str,
         arguments: &[Operand],
         dot: &Value,
         last: Option<Value>,
     ) -> Result<Value, Stop> {
-        let Some((end, before)) = names.split_last() else { return Ok(value) };
+        let Some((before, end)) = names.rsplit_once('.') else { return Ok(value) };
         // No value at all: Go gives none for each of its fields, too.
         if matches!(value, Value::Nil) {
             return Ok(Value::Nil);
         }
-        for (index, name) in before.iter().enumerate() {
+        let mut asked = 0;
+        for name in before.split('.').skip(1) {
             self.engine.can_ask(&value, name, &[])?;
-            value = field(&value, name, None).map_err(|stop| without_value(stop, &value, names, index))?;
+            let path = || before.get(..asked).unwrap_or_default();
+            value = field(&value, name, None).map_err(|stop| without_value(stop, &value, path()))?;
+            asked += 1 + name.len();
         }
         if arguments.is_empty() && last.is_none() {
             self.engine.can_ask(&value, end, &[])?;
-            return field(&value, end, None).map_err(|stop| without_value(stop, &value, names, before.len()));
+            return field(&value, end, None).map_err(|stop| without_value(stop, &value, before));
         }
         let mut values = Vec::with_capacity(arguments.len() + 1);
         for argument in arguments {
@@ -343,19 +338,20 @@ impl Run<'_, '_> {
             OperandKind::Dot => Ok(dot.clone()),
             OperandKind::Nil => Ok(Value::Nil),
             OperandKind::Bool(value) => Ok(Value::Bool(*value)),
-            OperandKind::Number(number, written) => constant(*number, written),
-            OperandKind::Text(text, _) => Ok(Value::Text(Rc::clone(text))),
-            OperandKind::Field(names) => {
-                let result = self.chain(dot.clone(), names, &[], dot, None);
-                self.placed(result, operand.position, operand)
+            OperandKind::Number(number) => constant(**number, self.text(operand.span)),
+            OperandKind::Text(text) => Ok(Value::Text(Rc::clone(text))),
+            OperandKind::Field => {
+                let result = self.chain(dot.clone(), self.text(operand.span), &[], dot, None);
+                self.placed(result, operand.span)
             }
-            OperandKind::Variable(name, names) => {
-                let result = self.chain(self.variable(name), names, &[], dot, None);
-                self.placed(result, operand.position, operand)
+            OperandKind::Variable => {
+                let (value, names) = self.variable(operand.span);
+                let result = self.chain(value, names, &[], dot, None);
+                self.placed(result, operand.span)
             }
             OperandKind::Function(function) => {
                 let result = self.call(function, &[], dot, None);
-                self.called(result, operand.position, operand)
+                self.called(result, operand.span)
             }
             OperandKind::Pipe(pipe) => self.pipe(pipe, dot),
             OperandKind::Chain(inner, names) => {
@@ -363,8 +359,8 @@ impl Run<'_, '_> {
                     return Err(Stop::from("indirection through explicit nil"));
                 }
                 let value = self.bare(inner, dot)?;
-                let result = self.chain(value, names, &[], dot, None);
-                self.placed(result, operand.position, operand)
+                let result = self.chain(value, self.text(*names), &[], dot, None);
+                self.placed(result, operand.span)
             }
         }
     }
@@ -385,7 +381,7 @@ impl Run<'_, '_> {
         for (index, argument) in arguments.iter().enumerate() {
             match self.argument(argument, function.type_at(index), dot) {
                 Ok(value) => values.push(value),
-                Err(stop) => return self.placed(Err(stop), argument.position, argument),
+                Err(stop) => return self.placed(Err(stop), argument.span),
             }
         }
         if let Some(last) = last {
@@ -436,21 +432,22 @@ impl Run<'_, '_> {
 
     /// Evaluates an argument for a parameter of a type.
     fn argument(&mut self, operand: &Operand, wanted: Type, dot: &Value) -> Result<Value, Stop> {
+        let written = || self.text(operand.span);
         let literal = match (&operand.kind, wanted) {
-            (OperandKind::Number(number, _), Type::Int) => match number.int {
+            (OperandKind::Number(number), Type::Int) => match number.int {
                 Some(number) => Value::Int(number),
-                None => return Err(Stop::Failed(format!("expected integer; found {operand}"))),
+                None => return Err(Stop::Failed(format!("expected integer; found {}", written()))),
             },
-            (OperandKind::Number(number, _), Type::Uint32) => match number.uint {
+            (OperandKind::Number(number), Type::Uint32) => match number.uint {
                 Some(number) => Value::Uint(number, 32),
-                None => return Err(Stop::Failed(format!("expected unsigned integer; found {operand}"))),
+                None => return Err(Stop::Failed(format!("expected unsigned integer; found {}", written()))),
             },
-            (OperandKind::Number(number, _), Type::Float) => Value::Float(number.float),
-            (OperandKind::Number(number, written), Type::Any) => constant(*number, written)?,
-            (OperandKind::Text(text, _), Type::Text | Type::Any) => Value::Text(Rc::clone(text)),
+            (OperandKind::Number(number), Type::Float) => Value::Float(number.float),
+            (OperandKind::Number(number), Type::Any) => constant(**number, written())?,
+            (OperandKind::Text(text), Type::Text | Type::Any) => Value::Text(Rc::clone(text)),
             (OperandKind::Bool(value), Type::Bool | Type::Any) => Value::Bool(*value),
-            (OperandKind::Number(..) | OperandKind::Text(..) | OperandKind::Bool(_), _) => {
-                return Err(Stop::Failed(format!("expected {}; found {operand}", wanted.name())));
+            (OperandKind::Number(_) | OperandKind::Text(_) | OperandKind::Bool(_), _) => {
+                return Err(Stop::Failed(format!("expected {}; found {}", wanted.name(), written())));
             }
             (OperandKind::Nil, Type::Any | Type::Map | Type::List) => Value::Nil,
             (OperandKind::Nil, _) => {
@@ -468,7 +465,7 @@ impl Run<'_, '_> {
 /// A value for a parameter of a type, as Go's assignability has it.
 fn checked(value: Value, wanted: Type) -> Result<Value, Stop> {
     if wanted.takes(&value) {
-        return Ok(if matches!(value, Value::Null) { Value::Nil } else { value });
+        return Ok(taken_out(value));
     }
     Err(Stop::Failed(if value.is_nil() {
         format!("invalid value; expected {}", wanted.name())
@@ -486,12 +483,16 @@ fn constant(number: Number, written: &str) -> Result<Value, Stop> {
     }
 }
 
-/// Adds what it was that has no value to the error of asking it for a field.
-fn without_value(stop: Stop, value: &Value, names: &[Rc<str>], index: usize) -> Stop {
+/// What a command gives, or an argument: Go takes it out of its interface here.
+fn taken_out(value: Value) -> Value {
+    if matches!(value, Value::Null) { Value::Nil } else { value }
+}
+
+/// Adds what it was that has no value, `.a.b`, to the error of asking it for a field.
+fn without_value(stop: Stop, value: &Value, path: &str) -> Stop {
     match stop {
-        Stop::Failed(problem) if value.is_nil() && index > 0 => {
-            let path = names.get(..index).unwrap_or_default().join(".");
-            Stop::Failed(format!("{problem}: .{path} has no value"))
+        Stop::Failed(problem) if value.is_nil() && !path.is_empty() => {
+            Stop::Failed(format!("{problem}: {path} has no value"))
         }
         other => other,
     }
@@ -529,18 +530,10 @@ fn field(value: &Value, name: &str, arguments: Option<&[Value]>) -> Result<Value
     }
 }
 
-/// `template "name"`
-struct Invoked<'a>(&'a str);
-
-impl std::fmt::Display for Invoked<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "template {:?}", self.0)
-    }
-}
-
 /// An expression on one line, and not too long.
 fn shortened(expression: &str) -> String {
-    let line: String = expression.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let lines: Vec<&str> = expression.lines().map(str::trim).collect();
+    let line: String = lines.join(" ").chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     match line.char_indices().nth(80) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line,

@@ -216,7 +216,7 @@ fn decrypted(password: &[u8], sealed: &[u8]) -> Answer {
         .checked_sub(padding)
         .and_then(|kept| open.get(..kept))
         .ok_or("slice bounds out of range")?;
-    Ok(Value::from_bytes(kept.to_vec()))
+    Ok(Value::from_bytes(kept))
 }
 
 /// The Master Password algorithm.

@@ -111,7 +111,8 @@ fn decoded_base32(text: &[u8]) -> Value {
 }
 
 fn hex(bytes: &[u8]) -> Value {
-    Value::text(data_encoding::HEXLOWER.encode(bytes))
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    Value::text(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect::<String>())
 }
 
 fn adler32(bytes: &[u8]) -> u32 {

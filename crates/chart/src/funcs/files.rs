@@ -29,7 +29,7 @@ pub(crate) fn method(
     }
     let file = |path: &str| all.get(path).cloned().unwrap_or_default();
     Ok(Some(match name {
-        "Get" => Value::from_bytes(file(&text(0)?).to_vec()),
+        "Get" => Value::from_bytes(file(&text(0)?)),
         "GetBytes" => Value::Bytes(file(&text(0)?)),
         "Glob" => {
             let pattern = glob(&text(0)?);
@@ -47,14 +47,14 @@ pub(crate) fn method(
             let whole = String::from_utf8_lossy(&bytes);
             Value::texts(whole.strip_suffix('\n').unwrap_or(&whole).split('\n'))
         }
-        "AsConfig" => Value::text(yaml(all, |bytes| Value::from_bytes(bytes.to_vec()))),
+        "AsConfig" => Value::text(yaml(all, |bytes| Value::from_bytes(bytes))),
         _ => Value::text(yaml(all, |bytes| Value::text(encoding::base64(bytes)))),
     }))
 }
 
 fn yaml(all: &Files, value: fn(&[u8]) -> Value) -> String {
     let entries = all.iter().map(|(path, bytes)| (Rc::from(encoding::base(path)), value(bytes))).collect();
-    let written = crate::yaml::write(&Value::map_of(MapKind::Text, entries)).unwrap_or_default();
+    let written = crate::yaml::write(&Value::map_of(MapKind::Text, entries), 0).unwrap_or_default();
     written.strip_suffix('\n').unwrap_or(&written).to_owned()
 }
 

@@ -30,7 +30,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("toYaml", &[Any], |engine, a| written(engine, a, yaml::write, Must::No)),
     fixed("mustToYaml", &[Any], |engine, a| written(engine, a, yaml::write, Must::Yes)),
     walking("toYamlPretty", &[Any], |engine, a| {
-        written(engine, a, |value| Ok(yaml::write_pretty(value)), Must::No)
+        written(engine, a, |value, _| Ok(yaml::write_pretty(value)), Must::No)
     }),
     fixed("fromYaml", &[Text], |engine, a| {
         read(engine, a, |text| map_or_error(read_yaml(text), YAML_MISMATCH))
@@ -53,20 +53,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
             toml::read(text).unwrap_or_else(|problem| Value::map_from([("Error", Value::text(problem))]))
         })
     }),
-    fixed("toJson", &[Any], |engine, a| written(engine, a, |value| json::write(value, COMPACT), Must::No)),
-    fixed("mustToJson", &[Any], |engine, a| {
-        written(engine, a, |value| json::write(value, COMPACT), Must::Yes)
-    }),
-    fixed("toPrettyJson", &[Any], |engine, a| {
-        written(engine, a, |value| json::write(value, PRETTY), Must::No)
-    }),
-    fixed("mustToPrettyJson", &[Any], |engine, a| {
-        written(engine, a, |value| json::write(value, PRETTY), Must::Yes)
-    }),
-    fixed("toRawJson", &[Any], |engine, a| written(engine, a, |value| json::write(value, RAW), Must::Yes)),
-    fixed("mustToRawJson", &[Any], |engine, a| {
-        written(engine, a, |value| json::write(value, RAW), Must::Yes)
-    }),
+    fixed("toJson", &[Any], |engine, a| json(engine, a, COMPACT, Must::No)),
+    fixed("mustToJson", &[Any], |engine, a| json(engine, a, COMPACT, Must::Yes)),
+    fixed("toPrettyJson", &[Any], |engine, a| json(engine, a, PRETTY, Must::No)),
+    fixed("mustToPrettyJson", &[Any], |engine, a| json(engine, a, PRETTY, Must::Yes)),
+    fixed("toRawJson", &[Any], |engine, a| json(engine, a, RAW, Must::Yes)),
+    fixed("mustToRawJson", &[Any], |engine, a| json(engine, a, RAW, Must::Yes)),
     fixed("fromJson", &[Text], |engine, a| read(engine, a, |text| map_or_error(json::read(text), ""))),
     fixed("mustFromJson", &[Text], |engine, a| {
         let text = source(engine, a)?;
@@ -104,14 +96,14 @@ enum Must {
 fn written(
     engine: &mut Engine<'_>,
     arguments: &[Value],
-    write: impl FnOnce(&Value) -> Result<String, String>,
+    write: impl FnOnce(&Value, usize) -> Result<String, String>,
     must: Must,
 ) -> Answer {
     let value = arg(arguments, 0);
     let text = match engine.finite(value)? {
         Some(extent) => {
             engine.can_indent(extent)?;
-            extent.with_stack(|| write(value))
+            extent.with_stack(|| write(value, extent.written()))
         }
         None => Err(CYCLE.to_owned()),
     };
@@ -122,6 +114,10 @@ fn written(
     };
     engine.spend(text.len())?;
     Ok(Value::text(text.strip_suffix('\n').unwrap_or(&text)))
+}
+
+fn json(engine: &mut Engine<'_>, arguments: &[Value], style: Style, must: Must) -> Answer {
+    written(engine, arguments, |value, length| json::write(value, style, length), must)
 }
 
 /// The text to read values from. Refuses those that may hold more than there may be.

@@ -14,12 +14,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("trimall", &[Text, Text], trim_all),
     fixed("trimAll", &[Text, Text], trim_all),
     fixed("trimSuffix", &[Text, Text], |_, a| {
-        Ok(Value::from_bytes(bytes(a, 1).strip_suffix(bytes(a, 0)).unwrap_or(bytes(a, 1)).to_vec()))
+        Ok(bytes(a, 1).strip_suffix(bytes(a, 0)).map_or_else(|| arg(a, 1).clone(), Value::from_bytes))
     }),
     fixed("trimPrefix", &[Text, Text], |_, a| {
-        Ok(Value::from_bytes(bytes(a, 1).strip_prefix(bytes(a, 0)).unwrap_or(bytes(a, 1)).to_vec()))
+        Ok(bytes(a, 1).strip_prefix(bytes(a, 0)).map_or_else(|| arg(a, 1).clone(), Value::from_bytes))
     }),
-    fixed("trunc", &[Int, Text], |_, a| Ok(truncated(int(a, 0), bytes(a, 1)))),
+    fixed("trunc", &[Int, Text], |_, a| {
+        Ok(truncated(int(a, 0), bytes(a, 1)).map_or_else(|| arg(a, 1).clone(), Value::from_bytes))
+    }),
     fixed("abbrev", &[Int, Text], |_, a| Ok(abbreviated(0, int(a, 0), a, 1))),
     fixed("abbrevboth", &[Int, Int, Text], |_, a| Ok(abbreviated(int(a, 0), int(a, 1), a, 2))),
     fixed("substr", &[Int, Int, Text], |_, a| substring(int(a, 0), int(a, 1), bytes(a, 2))),
@@ -32,9 +34,10 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("hasPrefix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).starts_with(bytes(a, 0))))),
     fixed("hasSuffix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).ends_with(bytes(a, 0))))),
     open_walking("quote", &[], Any, |_, a| {
-        let quoted =
+        let mut quoted =
             a.iter().filter(|value| !value.is_nil()).map(|value| format::quote(&format::string(value)));
-        Ok(Value::text(quoted.collect::<Vec<_>>().join(" ")))
+        let first = quoted.next().unwrap_or_default();
+        Ok(Value::text(quoted.fold(first, |before, next| before + " " + &next)))
     }),
     open_walking("squote", &[], Any, |_, a| {
         let mut out = Vec::new();
@@ -99,17 +102,17 @@ fn trim_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     Ok(Value::text(whole.trim_matches(|character| cutset.contains(character))))
 }
 
-fn truncated(count: i64, text: &[u8]) -> Value {
+/// What is left of a text that is longer than so many bytes, or after all but so many.
+fn truncated(count: i64, text: &[u8]) -> Option<&[u8]> {
     let length = i64::try_from(text.len()).unwrap_or(i64::MAX);
     let at = |position: i64| usize::try_from(position).unwrap_or(0);
-    let cut = if count < 0 && length + count > 0 {
+    if count < 0 && length + count > 0 {
         text.get(at(length + count)..)
     } else if count >= 0 && length > count {
         text.get(..at(count))
     } else {
-        Some(text)
-    };
-    Value::from_bytes(cut.unwrap_or(text).to_vec())
+        None
+    }
 }
 
 /// goutils' `AbbreviateFull`, in bytes.
@@ -155,7 +158,7 @@ fn substring(start: i64, end: i64, text: &[u8]) -> Answer {
     let cut =
         usize::try_from(from).ok().zip(usize::try_from(to).ok()).and_then(|(from, to)| text.get(from..to));
     match cut {
-        Some(cut) => Ok(Value::from_bytes(cut.to_vec())),
+        Some(cut) => Ok(Value::from_bytes(cut)),
         None => Err(Stop::Failed(format!("slice bounds out of range [{from}:{to}] of {length}"))),
     }
 }
@@ -163,18 +166,17 @@ fn substring(start: i64, end: i64, text: &[u8]) -> Answer {
 fn indent(engine: &mut Engine<'_>, a: &[Value], new_line: bool) -> Answer {
     let spaces = size(int(a, 0))?;
     let whole = bytes(a, 1);
-    let lines = whole.split(|byte| *byte == b'\n').count();
+    let lines = memchr::memchr_iter(b'\n', whole).count() + 1;
     engine.spend(lines.saturating_mul(spaces).saturating_add(whole.len()))?;
     let mut out = Vec::with_capacity(whole.len() + lines * spaces + 1);
     if new_line {
         out.push(b'\n');
     }
-    out.extend(std::iter::repeat_n(b' ', spaces));
-    for byte in whole {
-        out.push(*byte);
-        if *byte == b'\n' {
-            out.extend(std::iter::repeat_n(b' ', spaces));
-        }
+    let mut from = 0;
+    for end in memchr::memchr_iter(b'\n', whole).map(|at| at + 1).chain([whole.len()]) {
+        out.resize(out.len() + spaces, b' ');
+        out.extend_from_slice(whole.get(from..end).unwrap_or_default());
+        from = end;
     }
     Ok(Value::from_bytes(out))
 }

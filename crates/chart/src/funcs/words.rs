@@ -121,7 +121,7 @@ fn initials(text: &[u8]) -> String {
 fn without_space(text: &[u8]) -> Value {
     let is_gap = |byte: &u8| is_space(char::from(*byte));
     if !text.iter().any(is_gap) {
-        return Value::from_bytes(text.to_vec());
+        return Value::from_bytes(text);
     }
     Value::text(text.iter().filter(|byte| !is_gap(byte)).map(|byte| char::from(*byte)).collect::<String>())
 }

@@ -1,11 +1,32 @@
 //! What a template is made of (Go's `text/template/parse`).
 
 use std::cell::Cell;
-use std::fmt;
 use std::rc::Rc;
 
 /// A place in a template's text, in bytes.
 pub(crate) type Position = u32;
+
+/// A part of a template's text, in bytes. Names stay where they are written:
+/// a tree of few allocations is read, and thrown away, several times as fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Where it starts.
+    pub(crate) at: Position,
+    /// How long it is.
+    pub(crate) length: Position,
+}
+
+impl Span {
+    /// What is written there.
+    pub(crate) fn of(self, source: &str) -> &str {
+        source.get(self.at as usize..self.end() as usize).unwrap_or_default()
+    }
+
+    /// Where it ends.
+    pub(crate) fn end(self) -> Position {
+        self.at.saturating_add(self.length)
+    }
+}
 
 /// A named template.
 #[derive(Debug)]
@@ -29,15 +50,14 @@ impl Template {
     }
 
     /// A part of its text.
-    pub(crate) fn text(&self, from: Position, length: Position) -> &str {
-        let from = from as usize;
-        self.source.get(from..from + length as usize).unwrap_or_default()
+    pub(crate) fn text(&self, span: Span) -> &str {
+        span.of(&self.source)
     }
 
     /// Whether it has nothing but white space and definitions.
     pub(crate) fn is_empty(&self) -> bool {
         self.body.iter().all(|node| match node {
-            Node::Text { position, length } => self.text(*position, *length).trim_ascii().is_empty(),
+            Node::Text(span) => self.text(*span).trim_ascii().is_empty(),
             _ => false,
         })
     }
@@ -53,22 +73,22 @@ pub(crate) fn place(source: &str, position: Position) -> (usize, usize) {
 /// A part of a template.
 #[derive(Debug)]
 pub(crate) enum Node {
-    /// Text between actions: where it is in the template's, in bytes.
-    Text { position: Position, length: Position },
+    /// Text between actions.
+    Text(Span),
     /// `{{ pipeline }}`
     Action(Pipe),
     /// `{{ if }}`
-    If(Branch),
+    If(Box<Branch>),
     /// `{{ with }}`
-    With(Branch),
+    With(Box<Branch>),
     /// `{{ range }}`
-    Range(Branch),
-    /// `{{ template "name" pipeline }}`
-    Template { position: Position, name: Rc<str>, pipe: Option<Pipe> },
+    Range(Box<Branch>),
+    /// `{{ template "name" pipeline }}`; the span is up to the name.
+    Template { span: Span, name: Rc<str>, pipe: Option<Box<Pipe>> },
     /// `{{ break }}`
-    Break(Position),
+    Break(Span),
     /// `{{ continue }}`
-    Continue(Position),
+    Continue(Span),
 }
 
 /// `if`, `with` and `range`.
@@ -85,30 +105,34 @@ pub(crate) struct Branch {
 /// Commands, each of which takes the result of the one before.
 #[derive(Debug)]
 pub(crate) struct Pipe {
-    /// Where it starts.
-    pub(crate) position: Position,
+    /// Where it is written, without braces and parentheses.
+    pub(crate) span: Span,
     /// The variables that it sets, with their `$`.
-    pub(crate) variables: Vec<Rc<str>>,
+    pub(crate) variables: Vec<Span>,
     /// `=` instead of `:=`.
     pub(crate) assigns: bool,
-    /// The commands. Never empty.
-    pub(crate) commands: Vec<Command>,
+    /// The first command.
+    pub(crate) first: Command,
+    /// Those after it.
+    pub(crate) rest: Vec<Command>,
 }
 
 /// An operand with arguments.
 #[derive(Debug)]
 pub(crate) struct Command {
-    /// Where it starts.
-    pub(crate) position: Position,
-    /// The operand and its arguments. Never empty.
-    pub(crate) operands: Vec<Operand>,
+    /// Where it is written.
+    pub(crate) span: Span,
+    /// The operand.
+    pub(crate) operand: Operand,
+    /// Its arguments.
+    pub(crate) arguments: Vec<Operand>,
 }
 
 /// An operand.
 #[derive(Debug)]
 pub(crate) struct Operand {
-    /// Where it starts.
-    pub(crate) position: Position,
+    /// Where it is written.
+    pub(crate) span: Span,
     /// What it is.
     pub(crate) kind: OperandKind,
 }
@@ -136,71 +160,17 @@ pub(crate) enum OperandKind {
     /// `true`, `false`
     Bool(bool),
     /// `1`, `0x1f`, `1.5`, `'a'`
-    Number(Number, Rc<str>),
+    Number(Box<Number>),
     /// `"text"`
-    Text(Rc<str>, Rc<str>),
+    Text(Rc<str>),
     /// `.a.b`
-    Field(Vec<Rc<str>>),
-    /// `$x.a.b`; the name with its `$`.
-    Variable(Rc<str>, Vec<Rc<str>>),
+    Field,
+    /// `$x.a.b`
+    Variable,
     /// A function, by its place in the table.
     Function(&'static crate::funcs::Function),
     /// `( pipeline )`
     Pipe(Box<Pipe>),
-    /// An operand with fields: `(…).a.b`.
-    Chain(Box<Operand>, Vec<Rc<str>>),
-}
-
-fn fields(f: &mut fmt::Formatter<'_>, fields: &[Rc<str>]) -> fmt::Result {
-    fields.iter().try_for_each(|field| write!(f, ".{field}"))
-}
-
-impl fmt::Display for Operand {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.kind {
-            OperandKind::Dot => f.write_str("."),
-            OperandKind::Nil => f.write_str("nil"),
-            OperandKind::Bool(value) => write!(f, "{value}"),
-            OperandKind::Number(_, written) | OperandKind::Text(_, written) => f.write_str(written),
-            OperandKind::Field(names) => fields(f, names),
-            OperandKind::Variable(name, names) => {
-                f.write_str(name)?;
-                fields(f, names)
-            }
-            OperandKind::Function(function) => f.write_str(function.name),
-            OperandKind::Pipe(pipe) => write!(f, "({pipe})"),
-            OperandKind::Chain(operand, names) => {
-                write!(f, "{operand}")?;
-                fields(f, names)
-            }
-        }
-    }
-}
-
-impl fmt::Display for Command {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, operand) in self.operands.iter().enumerate() {
-            if index > 0 {
-                f.write_str(" ")?;
-            }
-            write!(f, "{operand}")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Pipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.variables.is_empty() {
-            f.write_str(&self.variables.join(", "))?;
-            f.write_str(if self.assigns { " = " } else { " := " })?;
-        }
-        for (index, command) in self.commands.iter().enumerate() {
-            if index > 0 {
-                f.write_str(" | ")?;
-            }
-            write!(f, "{command}")?;
-        }
-        Ok(())
-    }
+    /// An operand with fields, which the span is of: `(…).a.b`.
+    Chain(Box<Operand>, Span),
 }

@@ -1,6 +1,6 @@
 //! The tokens of a template (Go's `text/template/parse/lex.go`).
 
-use super::ast::{Position, place};
+use super::ast::{Position, Span, place};
 
 /// A token with its place and text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -8,6 +8,13 @@ pub(crate) struct Token<'a> {
     pub(crate) kind: Kind,
     pub(crate) at: Position,
     pub(crate) text: &'a str,
+}
+
+impl Token<'_> {
+    /// Where it is written.
+    pub(crate) fn span(&self) -> Span {
+        Span { at: self.at, length: position(self.text.len()) }
+    }
 }
 
 /// What a token is.
@@ -67,7 +74,9 @@ const SPACES: &[char] = &[' ', '\t', '\r', '\n'];
 
 /// Splits a template into at most `most` tokens.
 pub(crate) fn lex(source: &str, most: usize) -> Result<Vec<Token<'_>>, LexError> {
-    let mut lexer = Lexer { source, at: 0, most, tokens: Vec::new(), open: Vec::new() };
+    // Most tokens are longer, and text between actions is one.
+    let tokens = Vec::with_capacity(source.len() / 16);
+    let mut lexer = Lexer { source, at: 0, most, tokens, open: Vec::new() };
     lexer.run()?;
     Ok(lexer.tokens)
 }
@@ -88,6 +97,10 @@ fn position(at: usize) -> Position {
 impl<'a> Lexer<'a> {
     fn rest(&self) -> &'a str {
         self.source.get(self.at..).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> &'a [u8] {
+        self.source.as_bytes()
     }
 
     fn push(&mut self, kind: Kind, from: usize, to: usize) {
@@ -112,7 +125,7 @@ impl<'a> Lexer<'a> {
             if trim {
                 from += self.rest().len() - self.rest().trim_start_matches(SPACES).len();
             }
-            let Some(found) = self.source.get(from..).and_then(|rest| rest.find("{{")) else {
+            let Some(open) = self.next_open(from) else {
                 if from < self.source.len() {
                     self.push(Kind::Text, from, self.source.len());
                 }
@@ -121,7 +134,6 @@ impl<'a> Lexer<'a> {
                 return Ok(());
             };
             self.count()?;
-            let open = from + found;
             let after = self.source.get(open + 2..).unwrap_or_default();
             let trims_left = after.strip_prefix('-').is_some_and(|rest| rest.starts_with(SPACES));
             let text = self.source.get(from..open).unwrap_or_default();
@@ -141,6 +153,13 @@ impl<'a> Lexer<'a> {
             self.at = open + 2 + marker;
             trim = self.action().map_err(|error| self.since(open, error))?;
         }
+    }
+
+    /// Where the next action begins.
+    fn next_open(&self, from: usize) -> Option<usize> {
+        let rest = self.bytes().get(from..).unwrap_or_default();
+        let mut braces = memchr::memchr_iter(b'{', rest);
+        braces.find(|at| rest.get(at + 1) == Some(&b'{')).map(|at| from + at)
     }
 
     /// Says where an action began that goes over several lines: mostly it is
@@ -172,7 +191,7 @@ impl<'a> Lexer<'a> {
 
     /// Whether the action ends here: how long its end is, and whether it trims.
     fn closes(&self) -> Option<(usize, bool)> {
-        match self.source.as_bytes().get(self.at..).unwrap_or_default() {
+        match self.bytes().get(self.at..).unwrap_or_default() {
             [b'}', b'}', ..] => Some((2, false)),
             [b' ' | b'\t' | b'\r' | b'\n', b'-', b'}', b'}', ..] => Some((4, true)),
             _ => None,
@@ -199,7 +218,14 @@ impl<'a> Lexer<'a> {
     /// Reads the next token of an action.
     fn token(&mut self) -> Result<(), LexError> {
         let from = self.at;
-        let Some(first) = self.rest().chars().next() else { return self.error("unclosed action") };
+        // Nearly all of an action is ASCII.
+        let first = match self.bytes().get(self.at) {
+            Some(byte) if byte.is_ascii() => char::from(*byte),
+            _ => match self.rest().chars().next() {
+                Some(first) => first,
+                None => return self.error("unclosed action"),
+            },
+        };
         self.at += first.len_utf8();
         match first {
             ' ' | '\t' | '\r' | '\n' => {
@@ -262,25 +288,23 @@ impl<'a> Lexer<'a> {
 
     /// Whether white space is next.
     fn at_space(&self) -> bool {
-        matches!(self.source.as_bytes().get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n'))
+        matches!(self.bytes().get(self.at), Some(b' ' | b'\t' | b'\r' | b'\n'))
     }
 
     fn word(&mut self) {
-        // Nearly all words are ASCII.
-        let bytes = self.source.as_bytes().get(self.at..).unwrap_or_default();
+        let bytes = self.bytes().get(self.at..).unwrap_or_default();
         self.at += bytes.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'_').count();
-        let rest = self.rest();
-        if rest.as_bytes().first().is_none_or(u8::is_ascii) {
+        if self.bytes().get(self.at).is_none_or(u8::is_ascii) {
             return;
         }
+        let rest = self.rest();
         self.at += rest.find(|c: char| !(c == '_' || c.is_alphanumeric())).unwrap_or(rest.len());
     }
 
     /// Refuses words that are glued to something else.
     fn end_of_word(&self, from: usize) -> Result<(), LexError> {
-        let rest = self.rest();
         let ends = matches!(
-            rest.as_bytes(),
+            self.bytes().get(self.at..).unwrap_or_default(),
             [] | [b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b'|' | b':' | b')' | b'(' | b'=', ..]
                 | [b'}', b'}', ..]
         );
@@ -288,7 +312,7 @@ impl<'a> Lexer<'a> {
             return Ok(());
         }
         let word = self.source.get(from..self.at).unwrap_or_default();
-        let next = rest.chars().next().unwrap_or_default();
+        let next = self.rest().chars().next().unwrap_or_default();
         self.error(format!("bad character {next:?} after {word}"))
     }
 

@@ -1,12 +1,14 @@
 //! Strings, characters and numbers as templates write them (Go's `strconv`).
 
+use std::borrow::Cow;
+
 use super::ast::Number;
 use super::lex::{Kind, Token};
 
 /// Go's escapes in strings and characters.
-pub(super) fn unescape(text: &str, quote: char) -> Option<String> {
+pub(super) fn unescape(text: &str, quote: char) -> Option<Cow<'_, str>> {
     if !text.contains('\\') {
-        return Some(text.to_owned());
+        return Some(Cow::Borrowed(text));
     }
     let mut bytes = Vec::with_capacity(text.len());
     let mut characters = text.chars();
@@ -48,10 +50,9 @@ pub(super) fn unescape(text: &str, quote: char) -> Option<String> {
         bytes.push(byte);
     }
     // Strings of other bytes are not worth a type of their own here.
-    Some(
-        String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    )
+    let text = String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+    Some(Cow::Owned(text))
 }
 
 /// Reads a number, and which kinds it can be (Go's `newNumber`).

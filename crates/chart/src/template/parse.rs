@@ -1,9 +1,10 @@
 //! From tokens to trees (Go's `text/template/parse/parse.go`).
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use super::ast::{Branch, Command, Node, Operand, OperandKind, Pipe, Position, Template, place};
+use super::ast::{Branch, Command, Node, Operand, OperandKind, Pipe, Position, Span, Template, place};
 use super::lex::{Kind, Token, lex};
 use super::literal::{number, unescape};
 use crate::error::Error;
@@ -28,7 +29,7 @@ pub(crate) fn parse(
         source: &source,
         tokens: &tokens,
         next: 0,
-        variables: vec![Rc::from("$")],
+        variables: vec!["$"],
         defined: Vec::new(),
         ranges: 0,
         depth: 0,
@@ -68,7 +69,7 @@ struct Parser<'a> {
     source: &'a Rc<str>,
     tokens: &'a [Token<'a>],
     next: usize,
-    variables: Vec<Rc<str>>,
+    variables: Vec<&'a str>,
     defined: Vec<Rc<Template>>,
     /// Loops around this place.
     ranges: usize,
@@ -89,6 +90,16 @@ impl<'a> Parser<'a> {
         let token = self.peek();
         self.next += 1;
         token
+    }
+
+    fn text(&self, span: Span) -> &'a str {
+        span.of(self.source)
+    }
+
+    /// From a place to the end of the token that was taken last.
+    fn since(&self, at: Position) -> Span {
+        let last = self.next.checked_sub(1).and_then(|last| self.tokens.get(last));
+        Span { at, length: last.map_or(at, |token| token.span().end()).saturating_sub(at) }
     }
 
     fn skip_space(&mut self) {
@@ -139,10 +150,7 @@ impl<'a> Parser<'a> {
                     }
                     return Ok((nodes, End::Text));
                 }
-                Kind::Text => {
-                    let length = Position::try_from(token.text.len()).unwrap_or(Position::MAX);
-                    nodes.push(Node::Text { position: token.at, length });
-                }
+                Kind::Text => nodes.push(Node::Text(self.since(token.at))),
                 _ => {
                     let word = self.peek_solid();
                     if word.kind == Kind::Word {
@@ -181,7 +189,7 @@ impl<'a> Parser<'a> {
     fn name(&mut self, context: &str) -> Result<Rc<str>, Error> {
         let token = self.take_solid();
         match token.kind {
-            Kind::Text2 | Kind::Raw => self.unquote(token).map(Rc::from),
+            Kind::Text2 | Kind::Raw => Ok(Rc::from(&*self.unquote(token)?)),
             _ => Err(self.unexpected(token, context)),
         }
     }
@@ -193,7 +201,7 @@ impl<'a> Parser<'a> {
     }
 
     fn definition(&mut self, name: Rc<str>) -> Result<(), Error> {
-        let variables = std::mem::replace(&mut self.variables, vec![Rc::from("$")]);
+        let variables = std::mem::replace(&mut self.variables, vec!["$"]);
         let ranges = std::mem::take(&mut self.ranges);
         let (body, end) = self.list(false)?;
         self.variables = variables;
@@ -223,7 +231,7 @@ impl<'a> Parser<'a> {
                 "if" | "with" | "range" => {
                     self.next += 1;
                     self.deeper(token.at)?;
-                    let branch = self.branch(keyword)?;
+                    let branch = Box::new(self.branch(keyword)?);
                     self.depth -= 1;
                     return Ok(match keyword {
                         "if" => Node::If(branch),
@@ -234,36 +242,35 @@ impl<'a> Parser<'a> {
                 "template" => {
                     self.next += 1;
                     let name = self.name("template clause")?;
+                    let span = self.since(token.at);
                     let pipe = match self.peek_solid().kind {
                         Kind::Close => {
                             self.next += 1;
                             None
                         }
-                        _ => Some(self.pipe(Kind::Close, "template clause")?),
+                        _ => Some(Box::new(self.pipe(Kind::Close, "template clause")?)),
                     };
-                    return Ok(Node::Template { position: token.at, name, pipe });
+                    return Ok(Node::Template { span, name, pipe });
                 }
                 "block" => {
                     self.next += 1;
                     let name = self.name("block clause")?;
-                    let pipe = self.pipe(Kind::Close, "block clause")?;
+                    let span = self.since(token.at);
+                    let pipe = Box::new(self.pipe(Kind::Close, "block clause")?);
                     self.deeper(token.at)?;
                     self.definition(Rc::clone(&name))?;
                     self.depth -= 1;
-                    return Ok(Node::Template { position: token.at, name, pipe: Some(pipe) });
+                    return Ok(Node::Template { span, name, pipe: Some(pipe) });
                 }
                 "break" | "continue" => {
                     self.next += 1;
+                    let span = self.since(token.at);
                     let word = keyword;
                     self.close(word)?;
                     if self.ranges == 0 {
                         return Err(self.error_at(token.at, format!("{{{{{word}}}}} outside {{{{range}}}}")));
                     }
-                    return Ok(if word == "break" {
-                        Node::Break(token.at)
-                    } else {
-                        Node::Continue(token.at)
-                    });
+                    return Ok(if word == "break" { Node::Break(span) } else { Node::Continue(span) });
                 }
                 _ => {}
             }
@@ -294,7 +301,7 @@ impl<'a> Parser<'a> {
         if chained {
             self.next += 1;
             self.deeper(token.at)?;
-            let branch = self.branch(keyword)?;
+            let branch = Box::new(self.branch(keyword)?);
             self.depth -= 1;
             return Ok(vec![if keyword == "if" { Node::If(branch) } else { Node::With(branch) }]);
         }
@@ -310,40 +317,38 @@ impl<'a> Parser<'a> {
     fn pipe(&mut self, end: Kind, context: &str) -> Result<Pipe, Error> {
         let position = self.peek_solid().at;
         let (variables, assigns) = self.declarations(context)?;
-        let mut commands: Vec<Command> = Vec::new();
-        loop {
-            let token = self.peek_solid();
-            if token.kind == end {
-                self.next += 1;
-                break;
-            }
-            commands.push(self.command(end, context)?);
-        }
-        if commands.is_empty() {
+        if self.peek_solid().kind == end {
             return Err(self.error_at(position, format!("missing value for {context}")));
         }
-        for (index, command) in commands.iter().enumerate().skip(1) {
-            let Some(first) = command.operands.first() else { continue };
+        let first = self.command(end, context)?;
+        let mut rest: Vec<Command> = Vec::new();
+        while self.peek_solid().kind != end {
+            let command = self.command(end, context)?;
             if matches!(
-                first.kind,
+                command.operand.kind,
                 OperandKind::Bool(_)
                     | OperandKind::Dot
                     | OperandKind::Nil
-                    | OperandKind::Number(..)
-                    | OperandKind::Text(..)
+                    | OperandKind::Number(_)
+                    | OperandKind::Text(_)
             ) {
-                let problem = format!("non executable command in pipeline stage {}", index + 1);
-                return Err(self.error_at(command.position, problem));
+                let problem = format!("non executable command in pipeline stage {}", rest.len() + 2);
+                return Err(self.error_at(command.span.at, problem));
             }
+            rest.push(command);
         }
+        self.next += 1;
         if !assigns {
-            self.variables.extend(variables.iter().cloned());
+            let (source, declared) = (self.source, &variables);
+            self.variables.extend(declared.iter().map(|span| span.of(source)));
         }
-        Ok(Pipe { position, variables, assigns, commands })
+        let end = rest.last().unwrap_or(&first).span.end();
+        let span = Span { at: position, length: end.saturating_sub(position) };
+        Ok(Pipe { span, variables, assigns, first, rest })
     }
 
     /// Reads `$x :=`, `$x =` or `$i, $x :=`.
-    fn declarations(&mut self, context: &str) -> Result<(Vec<Rc<str>>, bool), Error> {
+    fn declarations(&mut self, context: &str) -> Result<(Vec<Span>, bool), Error> {
         let from = self.next;
         let mut names = Vec::new();
         loop {
@@ -356,17 +361,17 @@ impl<'a> Parser<'a> {
             match next.kind {
                 Kind::Declare | Kind::Assign => {
                     self.next += 1;
-                    names.push(Rc::from(token.text));
+                    names.push(token.span());
                     let assigns = next.kind == Kind::Assign;
-                    if assigns && let Some(unknown) = names.iter().find(|name| !self.variables.contains(name))
-                    {
+                    let mut written = names.iter().map(|name| self.text(*name));
+                    if assigns && let Some(unknown) = written.find(|name| !self.variables.contains(name)) {
                         return Err(self.error_at(token.at, format!("undefined variable {unknown:?}")));
                     }
                     return Ok((names, assigns));
                 }
                 Kind::Comma if context == "range" && names.is_empty() => {
                     self.next += 1;
-                    names.push(Rc::from(token.text));
+                    names.push(token.span());
                 }
                 Kind::Comma => {
                     return Err(self.error_at(token.at, format!("too many declarations in {context}")));
@@ -384,11 +389,13 @@ impl<'a> Parser<'a> {
 
     fn command(&mut self, end: Kind, context: &str) -> Result<Command, Error> {
         let position = self.peek_solid().at;
-        let mut operands = Vec::new();
+        let (mut first, mut arguments) = (None, Vec::new());
         loop {
             let start = self.peek_solid();
-            if let Some(operand) = self.operand()? {
-                operands.push(operand);
+            match (self.operand()?, &first) {
+                (None, _) => {}
+                (operand, None) => first = operand,
+                (Some(argument), Some(_)) => arguments.push(argument),
             }
             let token = self.peek();
             match token.kind {
@@ -427,10 +434,10 @@ impl<'a> Parser<'a> {
                 break;
             }
         }
-        if operands.is_empty() {
-            return Err(self.error_at(position, "empty command"));
-        }
-        Ok(Command { position, operands })
+        let Some(operand) = first else { return Err(self.error_at(position, "empty command")) };
+        let end = arguments.last().unwrap_or(&operand).span.end();
+        let span = Span { at: position, length: end.saturating_sub(position) };
+        Ok(Command { span, operand, arguments })
     }
 
     /// Reads an operand with its fields.
@@ -439,31 +446,26 @@ impl<'a> Parser<'a> {
         if self.peek().kind != Kind::Field {
             return Ok(Some(operand));
         }
-        let mut names: Vec<Rc<str>> = Vec::new();
+        let from = self.peek().at;
         while self.peek().kind == Kind::Field {
-            names.push(Rc::from(self.take().text.trim_start_matches('.')));
+            self.next += 1;
         }
-        let Operand { position, kind } = operand;
-        let kind = match kind {
-            OperandKind::Field(mut before) => {
-                before.append(&mut names);
-                OperandKind::Field(before)
-            }
-            OperandKind::Variable(name, mut before) => {
-                before.append(&mut names);
-                OperandKind::Variable(name, before)
-            }
+        let span = self.since(operand.span.at);
+        let kind = match operand.kind {
+            kind @ (OperandKind::Field | OperandKind::Variable) => kind,
             OperandKind::Bool(_)
-            | OperandKind::Text(..)
-            | OperandKind::Number(..)
+            | OperandKind::Text(_)
+            | OperandKind::Number(_)
             | OperandKind::Nil
             | OperandKind::Dot => {
-                let shown = Operand { position, kind };
-                return Err(self.error_at(position, format!("unexpected . after term \"{shown}\"")));
+                let shown = self.text(operand.span);
+                return Err(self.error_at(span.at, format!("unexpected . after term \"{shown}\"")));
             }
-            kind => OperandKind::Chain(Box::new(Operand { position, kind }), names),
+            OperandKind::Function(_) | OperandKind::Pipe(_) | OperandKind::Chain(..) => {
+                OperandKind::Chain(Box::new(operand), self.since(from))
+            }
         };
-        Ok(Some(Operand { position, kind }))
+        Ok(Some(Operand { span, kind }))
     }
 
     fn term(&mut self) -> Result<Option<Operand>, Error> {
@@ -482,38 +484,36 @@ impl<'a> Parser<'a> {
                 },
             },
             Kind::Dot => OperandKind::Dot,
-            Kind::Field => OperandKind::Field(vec![Rc::from(token.text.trim_start_matches('.'))]),
+            Kind::Field => OperandKind::Field,
             Kind::Variable => {
-                let name: Rc<str> = Rc::from(token.text);
-                if !self.variables.contains(&name) {
-                    return Err(self.error_at(token.at, format!("undefined variable {name:?}")));
+                if !self.variables.contains(&token.text) {
+                    return Err(self.error_at(token.at, format!("undefined variable {:?}", token.text)));
                 }
-                OperandKind::Variable(name, Vec::new())
+                OperandKind::Variable
             }
             Kind::Number | Kind::Character => {
                 let number = number(token)
                     .ok_or_else(|| self.error_at(token.at, format!("bad number syntax: {:?}", token.text)))?;
-                OperandKind::Number(number, Rc::from(token.text))
+                OperandKind::Number(Box::new(number))
             }
-            Kind::Text2 | Kind::Raw => {
-                OperandKind::Text(Rc::from(self.unquote(token)?), Rc::from(token.text))
-            }
+            Kind::Text2 | Kind::Raw => OperandKind::Text(Rc::from(&*self.unquote(token)?)),
             Kind::LeftParenthesis => {
                 self.next += 1;
                 self.deeper(token.at)?;
                 let pipe = self.pipe(Kind::RightParenthesis, "parenthesized pipeline")?;
                 self.depth -= 1;
-                return Ok(Some(Operand { position: token.at, kind: OperandKind::Pipe(Box::new(pipe)) }));
+                let span = self.since(token.at);
+                return Ok(Some(Operand { span, kind: OperandKind::Pipe(Box::new(pipe)) }));
             }
             _ => return Ok(None),
         };
         self.next += 1;
-        Ok(Some(Operand { position: token.at, kind }))
+        Ok(Some(Operand { span: token.span(), kind }))
     }
 
-    fn unquote(&self, token: Token<'_>) -> Result<String, Error> {
+    fn unquote(&self, token: Token<'a>) -> Result<Cow<'a, str>, Error> {
         if token.kind == Kind::Raw {
-            return Ok(token.text.trim_matches('`').replace('\r', ""));
+            return Ok(Cow::Owned(token.text.trim_matches('`').replace('\r', "")));
         }
         let inner = token.text.get(1..token.text.len().saturating_sub(1)).unwrap_or_default();
         unescape(inner, '"').ok_or_else(|| self.error_at(token.at, "invalid syntax in a quoted string"))

@@ -74,6 +74,13 @@ impl Extent {
             .saturating_add(self.bytes)
     }
 
+    /// About how many bytes it has when it is written, as far as it is worth to
+    /// have room for them at once.
+    pub(crate) fn written(self) -> usize {
+        const MOST: usize = 16 << 20;
+        self.size(0, 4).saturating_add(2 * self.indentation).min(MOST)
+    }
+
     /// Runs what recurses as deep as the value is nested.
     pub(crate) fn with_stack<T>(self, run: impl FnOnce() -> T) -> T {
         // The stack that every template has is enough for usual values.

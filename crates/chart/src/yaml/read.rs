@@ -295,7 +295,16 @@ pub(crate) fn resolve(text: &str) -> Resolved {
     }
 }
 
+/// A whole number as it is usually written: of few digits, and in base 10.
+fn usual_number(text: &str) -> Option<i64> {
+    let usual = text.len() <= 18 && !text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit());
+    usual.then(|| text.bytes().fold(0, |number, byte| number * 10 + i64::from(byte - b'0')))
+}
+
 fn digits(text: &str) -> Resolved {
+    if let Some(number) = usual_number(text) {
+        return Resolved::Int(number);
+    }
     let plain: Cow<'_, str> =
         if text.contains('_') { Cow::Owned(text.replace('_', "")) } else { Cow::Borrowed(text) };
     if let Some(number) = number::parse_int(&plain, 0) {

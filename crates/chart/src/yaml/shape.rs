@@ -48,8 +48,7 @@ impl Shape {
         if text.is_empty() {
             return Self { multiline: false, plain: true, single: true, block: false };
         }
-        let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
-        if text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(usual) {
+        if is_word(text) {
             return Self { multiline: false, plain: true, single: true, block: true };
         }
         let mut indicators = text.starts_with("---") || text.starts_with("...");
@@ -113,6 +112,12 @@ impl Shape {
         }
         style
     }
+}
+
+/// Whether a text is one word that no style changes.
+pub(super) fn is_word(text: &str) -> bool {
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'/');
+    text.starts_with(|first: char| first.is_ascii_alphanumeric()) && text.bytes().all(usual)
 }
 
 fn is_blank(character: char) -> bool {

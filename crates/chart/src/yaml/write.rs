@@ -2,9 +2,10 @@
 //! of 80 columns counts, because checksums of this text land in annotations.
 
 use std::cmp::Ordering;
+use std::fmt::{Display, Write as _};
 
 use super::read::{Resolved, read, resolve};
-use super::shape::{Goyaml, Shape, Style, escape, is_break, is_plain, marked, wanted};
+use super::shape::{Goyaml, Shape, Style, escape, is_break, is_plain, is_word, marked, wanted};
 use crate::json;
 use crate::number;
 use crate::value::{Entries, Value};
@@ -12,9 +13,10 @@ use crate::value::{Entries, Value};
 /// Lines are folded at the first space after this column.
 const WIDTH: usize = 80;
 
-/// Writes a value as `yaml.Marshal` does; with a line break at the end.
-pub(crate) fn write(value: &Value) -> Result<String, String> {
-    let mut emitter = Emitter { out: String::new(), column: 0 };
+/// Writes a value as `yaml.Marshal` does, of about so many bytes; with a line
+/// break at the end.
+pub(crate) fn write(value: &Value, length: usize) -> Result<String, String> {
+    let mut emitter = Emitter { out: String::with_capacity(length), column: 0 };
     emitter.document(value)?;
     Ok(emitter.out)
 }
@@ -37,6 +39,13 @@ impl Emitter {
     fn put(&mut self, text: &str) {
         self.out.push_str(text);
         self.column += text.chars().count();
+    }
+
+    fn integer(&mut self, number: impl Display) {
+        let before = self.out.len();
+        // Writing to a string cannot fail.
+        let _ = write!(self.out, "{number}");
+        self.column += self.out.len() - before;
     }
 
     fn line(&mut self, indent: usize) {
@@ -102,7 +111,10 @@ impl Emitter {
             return Ok(());
         }
         let mut sorted: Vec<_> = entries.iter().collect();
-        sorted.sort_by(|a, b| natural(a.0, b.0));
+        // Keys of letters are in this order already.
+        if !sorted.iter().all(|(key, _)| is_letters(key)) {
+            sorted.sort_by(|a, b| natural(a.0, b.0));
+        }
         let own = match context {
             Context::Root | Context::Item => indent,
             Context::Value => indent + 2,
@@ -119,7 +131,7 @@ impl Emitter {
     fn entry(&mut self, key: &str, value: &Value, own: usize) -> Result<(), String> {
         check_key(key)?;
         // goyaml writes keys of more than 128 bytes, or of several lines, with `? `.
-        let simple = key.len() <= 128 && !key.contains(is_break);
+        let simple = key.len() <= 128 && (is_word(key) || !key.contains(is_break));
         if !simple {
             self.put("? ");
         }
@@ -155,9 +167,12 @@ impl Emitter {
         match value {
             Value::Nil | Value::Null => self.put("null"),
             Value::Bool(value) => self.put(if *value { "true" } else { "false" }),
-            Value::Int(number) | Value::Int64(number) => self.put(&number.to_string()),
-            Value::Uint(number, _) => self.put(&number.to_string()),
-            Value::Float(number) if number.is_finite() => self.put(&json_number(*number)),
+            Value::Int(number) | Value::Int64(number) => self.integer(number),
+            Value::Uint(number, _) => self.integer(number),
+            Value::Float(number) if number.is_finite() => match number::whole(*number) {
+                Some(whole) => self.integer(whole),
+                None => self.put(&json_number(*number)),
+            },
             Value::Float(number) => {
                 return Err(format!("json: unsupported value: {}", number::general(*number)));
             }
@@ -172,6 +187,11 @@ impl Emitter {
     /// Values are written as JSON first, and that is read as YAML, which refuses
     /// control characters that JSON does not escape.
     fn checked_text(&mut self, text: &str, place: Place) -> Result<(), String> {
+        if is_word(text) && resolve(text) == Resolved::Text {
+            self.out.push_str(text);
+            self.column += text.len();
+            return Ok(());
+        }
         // Usual text is ASCII, which has one of them.
         let usual = text.bytes().all(|byte| byte < 0x7f);
         if !usual
@@ -375,6 +395,9 @@ fn json_number(float: f64) -> String {
     if let Some(whole) = number::whole(float) {
         return whole.to_string();
     }
+    if float.fract() != 0.0 {
+        return number::general(float);
+    }
     let json = number::json(float);
     match resolve(&json) {
         Resolved::Int(number) => number.to_string(),
@@ -383,10 +406,13 @@ fn json_number(float: f64) -> String {
     }
 }
 
+fn is_letters(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphabetic())
+}
+
 /// goyaml's order of keys: letters after others, digits as numbers.
 pub(super) fn natural(left: &str, right: &str) -> Ordering {
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphabetic());
-    if plain(left) && plain(right) {
+    if is_letters(left) && is_letters(right) {
         return left.cmp(right);
     }
     let (a, b): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
