@@ -18,6 +18,7 @@ use crate::model::mask::Masks;
 use crate::model::names::ComponentName;
 use crate::plan::Plan;
 use crate::plan::planner::{self, Allowed, Desired, Observed};
+use crate::provider::kubeadm::Said;
 use crate::render::{self, Known, Missing, Rendered};
 use crate::ui::Ui;
 
@@ -54,8 +55,18 @@ struct Seen<'a> {
 pub(super) struct Before {
     /// What the cluster said of itself.
     pub(super) about: Option<About>,
+    /// What was installed in it.
+    pub(super) inventories: Option<Inventories>,
     /// The components, where they are the same for every cluster.
     pub(super) rendered: Option<Vec<Rendered>>,
+}
+
+impl Before {
+    /// What a cluster on hosts said while these were asked.
+    pub(super) fn of(said: Option<Said>, rendered: Option<Vec<Rendered>>) -> Self {
+        let (about, inventories) = said.map(|said| (said.about, said.inventories)).unzip();
+        Self { about, inventories, rendered }
+    }
 }
 
 /// Refuses what is wrong whatever a cluster says, before anybody connects to one. Gives the components, where no cluster
@@ -86,9 +97,12 @@ pub(super) async fn wanted<'a>(
             None => cluster.about().await.map_err(flow::cluster)?,
         };
         tell(&about, loaded, &mut facts);
-        let mut inventories = None;
+        let mut inventories = before.inventories;
         if loaded.components.iter().any(Resolved::is_chart) {
-            let read = cluster.inventories().await.map_err(flow::cluster)?;
+            let read = match inventories {
+                Some(read) => read,
+                None => cluster.inventories().await.map_err(flow::cluster)?,
+            };
             lost = recall(cluster, loaded, &read, &mut known).await?;
             inventories = Some(read);
         }

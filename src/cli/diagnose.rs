@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy diagnose", ui));
     }
-    let before = Before { rendered: desire::refuse(&loaded)?, about: None };
+    let before = Before { rendered: desire::refuse(&loaded)?, ..Before::default() };
     let (found, files) = runtime.block_on(async {
         let wanted = desire::wanted(&loaded, Some(&cluster), before, Allowed::default()).await?;
         let (desired, masks) = (wanted.desired, wanted.masks);

@@ -62,7 +62,7 @@ pub(super) async fn look(loaded: &Loaded, settings: &Settings) -> anyhow::Result
     if findings.iter().any(|found| found.check == "rights") {
         return Ok(findings);
     }
-    let before = Before { about: Some(about), rendered: None };
+    let before = Before { about: Some(about), ..Before::default() };
     let mut wanted = desire::wanted(loaded, Some(&cluster), before, Allowed::default()).await?;
     let (observed, _) = wanted.observe(settings.concurrency).await?;
     if let Err(errors) = planner::plan(&wanted.desired, &observed) {

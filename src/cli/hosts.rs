@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use futures::FutureExt as _;
 use futures::future::{self, Either};
+use tokio::task::JoinSet;
 
 use super::artefacts;
 use super::flow::Loaded;
@@ -27,12 +28,15 @@ use crate::plan::Plan;
 use crate::plan::planner::{self, Desired, Observed};
 use crate::preflight::Seen;
 use crate::provider::kubeadm::steps::{LocalFile, Supplies};
-use crate::provider::kubeadm::{Gone, Node, Parts, Refusal, Runner};
+use crate::provider::kubeadm::{self, Ahead, Gone, Node, Parts, Refusal, Runner};
 use crate::settings::{self, Settings};
 use crate::ui::{Ui, preflight as draw};
 
 /// The release of cozy that this is.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long a cluster that is looked at while its hosts are asked may take when they have answered.
+const AHEAD: Duration = Duration::from_secs(10);
 
 /// Why hosts are looked at.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +74,7 @@ pub(super) async fn runner(
         hold(opened.sessions.iter().map(|(_, session)| session).chain(away), "cozy install", patience).await
     };
     // Hosts are asked while another run may be waited for; what is wrong with them is said at once.
-    let (asked, held) = match future::select(pin!(preflight::ask(&opened, loaded)), Box::pin(held)).await {
+    let (asked, held) = match future::select(pin!(preflight::ask(&opened, loaded, true)), Box::pin(held)).await {
         Either::Left((asked, held)) => (asked, held.left_future()),
         Either::Right((held, asked)) => (asked.await, future::ready(held).right_future()),
     };
@@ -110,6 +114,15 @@ pub(super) async fn runner(
         Err(signal) => return Ok(Err(artefacts::interrupted(signal, "cozy install", ui))),
     }
     Ok(Ok(runner))
+}
+
+/// Looks at the cluster that was installed from here, if there is one, from now on: the hosts are asked meanwhile.
+/// `None` after [`AHEAD`], too: those that wait for it go another way.
+pub(super) fn ahead(cloud: &Cloud, settings: &Settings) -> impl Future<Output = Option<Ahead>> {
+    let kubeconfig = super::flow::own_kubeconfig(cloud, settings);
+    let mut looking = JoinSet::new();
+    looking.spawn(kubeadm::ahead(cloud.clone(), kubeconfig));
+    async move { tokio::time::timeout(AHEAD, looking.join_next()).await.ok()??.ok()? }
 }
 
 /// What is done on hosts before anything else can be planned, because the API server lets nobody in, or does not run.

@@ -256,13 +256,15 @@ impl Run<'_> {
         allowed: Allowed,
     ) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
-        let (runner, cluster, about) = if kubeadm {
+        let (runner, cluster, before) = if kubeadm {
+            let ahead = super::hosts::ahead(&self.loaded.file.cloud, self.settings);
             let runner = match self.runner(hosts).await? {
                 Ok(runner) => runner,
                 Err(exit) => return Ok(exit),
             };
-            let cluster = runner.cluster(|said| self.ui.note(said)).await.map_err(flow::failure)?;
-            (Some(runner), cluster, None)
+            let cluster = runner.cluster(ahead, |said| self.ui.note(said)).await.map_err(flow::failure)?;
+            let (cluster, said) = cluster.unzip();
+            (Some(runner), cluster, Before::of(said.flatten(), rendered))
         } else {
             let cluster = flow::connect(&self.loaded.file.cloud, self.settings).await?;
             let (mut findings, about) = existing::basics(self.loaded, &cluster, self.settings).await?;
@@ -270,9 +272,8 @@ impl Run<'_> {
             if let Some(exit) = existing::refused(self.loaded, &findings, skipped, self.ui) {
                 return Ok(exit);
             }
-            (None, Some(cluster), Some(about))
+            (None, Some(cluster), Before { about: Some(about), rendered, ..Before::default() })
         };
-        let before = Before { about, rendered };
         let Settled { plan, facts, inventories, masks, mut lock } =
             match self.settled(cluster.as_ref(), runner.as_ref(), before, allowed).await? {
                 Ok(settled) => settled,

@@ -89,7 +89,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
         return Ok(artefacts::interrupted(signal, "cozy plan", ui));
     }
     let rendered = if view.is_real() { desire::refuse(&loaded)? } else { None };
-    let before = Before { about: None, rendered };
+    let before = Before { rendered, ..Before::default() };
     let allowed = allow.into();
     let (plan, facts) = match view {
         View::Rehearsal | View::Fresh => simulated(&loaded, allowed, ui)?,
@@ -143,6 +143,7 @@ async fn of_hosts(
     settings: &Settings,
     ui: &Ui,
 ) -> anyhow::Result<Result<(Plan, OwnFacts), Exit>> {
+    let ahead = super::hosts::ahead(&loaded.file.cloud, settings);
     let found = super::hosts::runner(hosts, Purpose::Plan, loaded, settings, ui).await?;
     let runner = match found {
         Ok(runner) => runner,
@@ -151,7 +152,9 @@ async fn of_hosts(
     if let Some(plan) = super::hosts::urgent(&runner, ui)? {
         return Ok(Ok((plan, OwnFacts::new(loaded, runner.version()))));
     }
-    let cluster = runner.cluster(|said| ui.note(said)).await.map_err(flow::failure)?;
+    let cluster = runner.cluster(ahead, |said| ui.note(said)).await.map_err(flow::failure)?;
+    let (cluster, said) = cluster.unzip();
+    let before = Before::of(said.flatten(), before.rendered);
     let place = Place { cluster: cluster.as_ref(), runner: Some(&runner), before };
     let Planned { plan, facts, .. } = planned(loaded, place, allowed, settings, ui).await?;
     Ok(Ok((plan, facts)))

@@ -11,6 +11,7 @@ use super::artefacts;
 use super::flow::{self, Loaded};
 use super::signals;
 use crate::error::{Exit, Problem};
+use crate::host::facts::Questions;
 use crate::host::{Facts, HostError, Session, Ssh, Target, Trouble};
 use crate::model::cloud::{Cloud, Provider};
 use crate::model::finding::Level;
@@ -157,7 +158,7 @@ async fn look(
     settings: &Settings,
 ) -> anyhow::Result<(Found, Vec<Session>)> {
     let opened = open(args, &loaded.file.cloud, settings).await;
-    let asked = ask(&opened, loaded).await;
+    let asked = ask(&opened, loaded, false).await;
     let answered: Vec<bool> = asked.iter().map(Result::is_ok).collect();
     let found = found(&opened, asked, args, loaded).await?;
     let sessions = opened.sessions.into_iter().zip(answered).filter(|(_, answered)| *answered);
@@ -186,15 +187,17 @@ pub(super) async fn open(args: &HostArgs, cloud: &Cloud, settings: &Settings) ->
     opened
 }
 
-/// Asks all hosts for facts at once.
-pub(super) async fn ask(opened: &Opened, loaded: &Loaded) -> Vec<Result<Facts, HostError>> {
+/// Asks all hosts for facts at once. `brief`: of hosts of a cluster only what may keep a run from working on them.
+pub(super) async fn ask(opened: &Opened, loaded: &Loaded, brief: bool) -> Vec<Result<Facts, HostError>> {
     let wanted = &wanted(loaded);
     let reached = opened.sessions.iter().map(|(index, session)| (*index, session.reached().to_owned()));
     let reached = &reached.collect::<BTreeMap<_, _>>();
     let all = opened
         .sessions
         .iter()
-        .map(|(index, session)| async move { session.facts(&wanted.questions(*index, reached)).await });
+        .map(|(index, session)| async move {
+            session.facts(&Questions { brief, ..wanted.questions(*index, reached) }).await
+        });
     future::join_all(all).await
 }
 

@@ -44,7 +44,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     let (desired, observed, version, nodes) = runtime.block_on(async {
         let about = cluster.about().await.map_err(flow::cluster)?;
         let (version, nodes) = (about.version.clone(), about.nodes.clone());
-        let before = Before { about: Some(about), rendered };
+        let before = Before { about: Some(about), rendered, ..Before::default() };
         let mut wanted = desire::wanted(&loaded, Some(&cluster), before, Allowed::default()).await?;
         let nodes = match nodes {
             Some(nodes) => nodes,

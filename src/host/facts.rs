@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// What a host is asked besides what it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Questions {
+    /// Of a host that belongs to a cluster only what may keep a run from working on it.
+    pub(crate) brief: bool,
     /// `ADDRESS:PORT` that it must reach.
     pub(crate) peers: Vec<String>,
     /// Kernel modules that must be there or loadable.
@@ -129,7 +131,8 @@ impl Session {
                 .join(" ")
         };
         let script = format!(
-            "peers={} modules={} devices={} registries={} pool={}\n{SCRIPT}",
+            "brief={} peers={} modules={} devices={} registries={} pool={}\n{SCRIPT}",
+            if questions.brief { "yes" } else { "" },
             quote(&words(&mut questions.peers.iter())),
             quote(&words(&mut questions.modules.iter())),
             quote(&words(&mut questions.devices.iter())),

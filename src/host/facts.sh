@@ -1,31 +1,64 @@
 # Prints what a host is, one JSON object a line. POSIX sh; changes nothing but
-# temporary files that it removes. Arguments come in variables:
+# a temporary file in each of four folders, which it removes. Starts few
+# programs: they are most of the time that this takes. Arguments come in
+# variables:
+#   brief    not empty: of a host that belongs to a cluster only what may keep a run from working on it
 #   peers    ADDRESS:PORT words that this host must reach
 #   modules  kernel modules that must be there or loadable
 #   devices  block devices that are named for storage
 #   registries  ADDRESS:PORT words of registries that images may come from
 #   pool     addresses that nobody should have
+known=
+if [ -n "$brief" ] && [ -e /var/lib/cozy/joined ]; then known=yes; fi
+newline='
+'
 say() { printf '%s\t%s\n' "$1" "$2"; }
+
+# first FILE: its first line in $value.
+first() {
+  value=
+  if [ -r "$1" ]; then read -r value <"$1"; fi
+}
 
 system() {
   say clock "$(date +%s)"
   ( . /etc/os-release 2>/dev/null
     say os "${ID:-}"; say osLike "${ID_LIKE:-}"; say osVersion "${VERSION_ID:-}"; say osName "${PRETTY_NAME:-}" )
-  say kernel "$(uname -r)"
-  say arch "$(uname -m)"
-  [ -d /run/systemd/system ] && say systemd "$(systemctl --version 2>/dev/null | awk 'NR == 1 { print $2 }')"
-  say hostname "$(cat /proc/sys/kernel/hostname)"
-  say machineId "$(cat /etc/machine-id 2>/dev/null)"
-  ip -o addr show scope global 2>/dev/null | awk '{ print $2, $4 }' | while read -r line; do say address "$line"; done
-  { ip -4 route show default; ip -6 route show default; } 2>/dev/null | head -n 1 | while read -r line; do say route "$line"; done
-  awk '$1 == "nameserver" { print $2 }' /etc/resolv.conf 2>/dev/null | while read -r line; do say nameserver "$line"; done
+  # shellcheck disable=SC2046
+  set -- $(uname -rm)
+  say kernel "$1"
+  say arch "$2"
+  if [ -d /run/systemd/system ]; then
+    # shellcheck disable=SC2046
+    set -- $(systemctl --version 2>/dev/null)
+    say systemd "$2"
+  fi
+  first /proc/sys/kernel/hostname
+  say hostname "$value"
+  first /etc/machine-id
+  say machineId "$value"
+  ip -o addr show scope global 2>/dev/null | while read -r _ device _ address _; do say address "$device $address"; done
+  route=$(ip -4 route show default 2>/dev/null)
+  [ -n "$route" ] || route=$(ip -6 route show default 2>/dev/null)
+  say route "${route%%"$newline"*}"
+  if [ -r /etc/resolv.conf ]; then
+    while read -r word value _; do [ "$word" = nameserver ] && say nameserver "$value"; done </etc/resolv.conf
+  fi
   # A name that never exists: an answer is quick, a server that is silent is not.
   if timeout 4 getent ahosts cozy-preflight.invalid >/dev/null 2>&1; [ $? = 124 ]; then say dns silent; else say dns answers; fi
-  awk '$1 == "MemTotal:" { print "memory\t" $2 } $1 == "SwapTotal:" { print "swap\t" $2 }' /proc/meminfo
+  while read -r word value _; do
+    case $word in MemTotal:) say memory "$value" ;; SwapTotal:) say swap "$value" ;; esac
+  done </proc/meminfo
   say cpus "$(nproc 2>/dev/null)"
-  case $(stat -fc %T /sys/fs/cgroup 2>/dev/null) in cgroup2fs) say cgroup 2 ;; *) say cgroup 1 ;; esac
-  say virtualization "$(grep -m 1 -oE '\b(vmx|svm)\b' /proc/cpuinfo)"
+  if [ -e /sys/fs/cgroup/cgroup.controllers ]; then say cgroup 2; else say cgroup 1; fi
   [ -c /dev/kvm ] && say kvm yes
+  first /var/lib/cozy/host
+  [ -n "$value" ] && say cozy "$value"
+  [ -n "$known" ] || policies
+}
+
+policies() {
+  say virtualization "$(grep -m 1 -oE '\b(vmx|svm)\b' /proc/cpuinfo)"
   for file in /sys/firmware/efi/efivars/SecureBoot-*; do
     [ -e "$file" ] && say secureBoot "$(od -An -t u1 -j 4 -N 1 "$file" 2>/dev/null | tr -d ' ')"
   done
@@ -35,10 +68,10 @@ system() {
   fi
   systemctl show-environment 2>/dev/null | grep -iE '^(https?|no)_proxy=' | sed "s/=\$'\(.*\)'$/=\1/; s#//[^/]*@#//#" |
     while read -r line; do say proxy "$line"; done
-  for name in net.ipv4.ip_forward fs.inotify.max_user_instances fs.inotify.max_user_watches fs.file-max; do
-    say sysctl "$name=$(cat "/proc/sys/$(echo "$name" | tr . /)" 2>/dev/null)"
-  done
-  [ -e /var/lib/cozy/host ] && say cozy "$(cat /var/lib/cozy/host)"
+  # Not `read`: dash reads byte by byte, and of these the kernel gives the first one only.
+  say sysctl "fs.inotify.max_user_instances=$(cat /proc/sys/fs/inotify/max_user_instances 2>/dev/null)"
+  say sysctl "fs.inotify.max_user_watches=$(cat /proc/sys/fs/inotify/max_user_watches 2>/dev/null)"
+  say sysctl "fs.file-max=$(cat /proc/sys/fs/file-max 2>/dev/null)"
 }
 
 # Built-in ones have no file of their own, and some no folder in /sys/module.
@@ -64,6 +97,11 @@ software() {
   for name in awk conntrack ethtool gzip ip iptables modprobe mount nsenter sha256sum systemd-run tar; do
     command -v "$name" >/dev/null 2>&1 || say lacks "$name"
   done
+  [ -n "$known" ] || rivals
+}
+
+# What may be in the way of a cluster, or is another one.
+rivals() {
   for name in firewalld ufw; do
     [ "$(systemctl is-active "$name" 2>/dev/null)" = active ] && say firewall "$name is active"
   done
@@ -86,17 +124,20 @@ software() {
 }
 
 storage() {
+  set --
+  made=
   for folder in /etc /usr/local/bin /opt /var/lib; do
     [ -d "$folder" ] || continue
-    new=$(mktemp -p "$folder" .cozy-XXXXXX 2>&1) && rm -f "$new" || say unwritable "$folder: ${new##*: }"
-    df -Pk "$folder" 2>/dev/null | awk -v folder="$folder" 'NR == 2 { print "space\t" folder " " $4 " " $6 }'
+    set -- "$@" "$folder"
+    new=$folder/.cozy-facts
+    if said=$( { : >"$new"; } 2>&1 ); then made="$made $new"; else say unwritable "$folder: ${said##*: }"; fi
   done
-  # What etcd does: small writes, each on the disk before the next.
-  new=$(mktemp -p /var/lib .cozy-XXXXXX 2>/dev/null) && {
-    dd if=/dev/zero of="$new" bs=2300 count=20 oflag=dsync 2>&1 | awk '/copied/ {
-      for (i = 2; i <= NF; i++) if ($i ~ /^s(ec|,|$)/) { printf "sync\t%d\n", $(i - 1) * 1000000 / 20; exit } }'
-    rm -f "$new"
-  }
+  spaces "$@" || for folder in "$@"; do spaces "$folder"; done
+  # What etcd does: small writes, each on the disk before the next. One that runs there is not disturbed.
+  [ -n "$known" ] || dd if=/dev/zero of=/var/lib/.cozy-facts bs=2300 count=20 oflag=dsync 2>&1 | awk '/copied/ {
+    for (i = 2; i <= NF; i++) if ($i ~ /^s(ec|,|$)/) { printf "sync\t%d\n", $(i - 1) * 1000000 / 20; exit } }'
+  # shellcheck disable=SC2086
+  [ -z "$made" ] || rm -f $made
   for path in $devices; do
     if [ -b "$path" ]; then
       real=$(readlink -f "$path")
@@ -108,21 +149,34 @@ storage() {
   done
 }
 
+# spaces FOLDER…: how much is free in each, unless df cannot say so of all.
+spaces() {
+  listed=$(df -Pk "$@" 2>/dev/null) || return
+  echo "$listed" | awk -v folders="$*" 'BEGIN { split(folders, folder, " ") }
+    NR > 1 { print "space\t" folder[NR - 1] " " $4 " " $6 }'
+}
+
 # dial KIND SECONDS ADDRESS:PORT…: says which cannot be reached. A refused connection is a way that is open: only
-# silence and rejections block.
+# silence and rejections block. One bash dials them all; of those that it names none at its end nothing was heard.
 dial() {
   kind=$1 limit=$2
   shift 2
-  for peer in "$@"; do
-    (
-      said=$(timeout "$limit" bash -c "exec 3<>/dev/tcp/${peer%:*}/${peer##*:}" 2>&1)
-      case $?:$said in
-        0:* | *refused*) ;;
-        124:*) say "$kind" "$peer no answer" ;;
-        *) say "$kind" "$peer $(echo "$said" | head -n 1 | sed 's/.*: //')" ;;
-      esac
-    ) &
-  done
+  [ $# -gt 0 ] || return 0
+  LC_ALL=C timeout "$limit" bash -c 'for peer do
+    file=/dev/tcp/${peer%:*}/${peer##*:}
+    { exec 3<>"$file" && echo "$file: open"; } &
+  done; wait' - "$@" 2>&1 | awk -v kind="$kind" -v peers="$*" '
+    match($0, /\/dev\/tcp\/[^ ]*: /) { said[substr($0, RSTART, RLENGTH - 2)] = substr($0, RSTART + RLENGTH) }
+    END {
+      count = split(peers, peer, " ")
+      for (i = 1; i <= count; i++) {
+        at = match(peer[i], /:[0-9]*$/)
+        file = "/dev/tcp/" substr(peer[i], 1, at - 1) "/" substr(peer[i], at + 1)
+        if (!(file in said)) print kind "\t" peer[i] " no answer"
+        else if (said[file] ~ /Invalid argument/) print kind "\t" peer[i] " the name has no address"
+        else if (said[file] !~ /open|refused/) print kind "\t" peer[i] " " said[file]
+      }
+    }'
 }
 
 # Who has an address answers when it is looked for, whatever it lets in.
@@ -139,11 +193,11 @@ occupied() {
 reach() {
   # Longer than it takes to find out that nobody has an address (3 s): which of both it is must not be chance.
   # shellcheck disable=SC2086
-  dial blocked 5 $peers
+  dial blocked 5 $peers &
   # On a host that is ours already these are of no interest any more, and may take their time.
   if ! [ -e /var/lib/cozy/host ]; then
     # shellcheck disable=SC2086
-    dial noRegistry 5 $registries
+    dial noRegistry 5 $registries &
     [ -z "$pool" ] || occupied
   fi
   wait

@@ -194,7 +194,7 @@ impl<'a> Wanted<'a> {
         // One looks for all: they are in one network.
         let first = cloud.present_hosts().next().is_some_and(|(first, _)| first == index);
         let pool = if first { self.pool() } else { Vec::new() };
-        Questions { peers, modules, devices, registries: self.registries(), pool }
+        Questions { brief: false, peers, modules, devices, registries: self.registries(), pool }
     }
 
     /// The addresses of the pool that are looked for. Behind routers nobody answers.

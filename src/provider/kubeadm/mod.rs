@@ -38,7 +38,7 @@ mod upkeep_tests;
 use std::collections::BTreeMap;
 
 pub(crate) use observe::Refusal;
-pub(crate) use reach::of_all;
+pub(crate) use reach::{Ahead, Said, ahead, of_all};
 pub(crate) use run::{Gone, Parts, Runner, broken};
 pub(crate) use uninstall::Cleaner;
 

@@ -69,9 +69,8 @@ impl Runner {
         let site = Site { cloud, version: &version, sandbox: &sandbox, nodes };
         let (site, marks) = (&site, &settings::marks().collect::<Vec<_>>());
         let looks = sessions.iter().zip(&wanted).zip(nodes).map(|((session, items), node)| async move {
-            let probes = items.iter().map(|item| item.probe.as_str());
-            let probes: Vec<&str> = probes.chain(marks.iter().map(String::as_str)).collect();
-            let text = session.sh("looking what is there", &scripts::observe(&probes)).await?;
+            let probes: Vec<&str> = items.iter().map(|item| item.probe.as_str()).collect();
+            let text = session.sh("looking what is there", &scripts::observe(&probes, marks)).await?;
             let mut found = Found::read(&text).judged(site, node);
             let kubelet = items.iter().find(|item| item.probe == KUBELET);
             if found.joined && kubelet.is_some_and(|item| found.digest(KUBELET) != Some(&item.digest)) {

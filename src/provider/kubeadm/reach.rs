@@ -1,17 +1,50 @@
 //! Which API server is asked: the kubeconfig of a cluster on hosts names one of
 //! its servers, and the cluster lives without that one.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future;
 
 use super::files::authority;
+use crate::cluster::inventory::Inventories;
+use crate::cluster::nodes::About;
+use crate::cluster::{Cluster, connect_text};
 use crate::model::cloud::{Cloud, Role};
 use crate::proxy;
 
 /// How long a server may take to answer a connection before another one is asked.
 const DIAL: Duration = Duration::from_secs(2);
+
+/// A cluster that was looked at while its hosts were asked what they are.
+pub(crate) struct Ahead {
+    /// The kubeconfig by which it was reached.
+    pub(super) kubeconfig: String,
+    /// The cluster; its API server is ready.
+    pub(super) cluster: Cluster,
+    /// What it said.
+    pub(super) said: Said,
+}
+
+/// What a cluster was asked first.
+pub(crate) struct Said {
+    /// Its version and nodes.
+    pub(crate) about: About,
+    /// What was installed in it.
+    pub(crate) inventories: Inventories,
+}
+
+/// Looks at the cluster that an earlier run left the kubeconfig of. `None`: there is none, or it does not answer well,
+/// which may be for what is about to be done on its hosts.
+pub(crate) async fn ahead(cloud: Cloud, path: PathBuf) -> Option<Ahead> {
+    let kubeconfig = fs_err::read_to_string(&path).ok()?;
+    let text = of_all(&cloud, &path).await;
+    let connection = connect_text(text.as_deref().unwrap_or(&kubeconfig)).await.ok()?;
+    let cluster = Cluster::new(connection).await.ok()?;
+    let (about, inventories, ()) =
+        futures::try_join!(cluster.about(), cluster.inventories(), cluster.ready()).ok()?;
+    Some(Ahead { kubeconfig, cluster, said: Said { about, inventories } })
+}
 
 /// The kubeconfig of a cluster on hosts, for all servers at once; `None`: it is used as it is.
 pub(crate) async fn of_all(cloud: &Cloud, path: &Path) -> Option<String> {

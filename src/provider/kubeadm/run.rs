@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::files::authority;
 use super::leave::Leaving;
-use super::reach;
+use super::reach::{self, Ahead, Said};
 use super::settings::{Part, Settings};
 use super::steps::{self, Action, Found, Item, Planned, Source};
 use super::{Node, PORT, STATE, Site, clean, scripts, upkeep};
@@ -138,13 +138,27 @@ impl Runner {
         }
     }
 
-    /// The cluster, where there is one already. The kubeconfig is kept, too: it may have been lost. One with another
-    /// endpoint is of use only once certificates name that. An API server that starts is waited for; `say` is told.
-    pub(crate) async fn cluster(&self, say: impl Fn(String)) -> Result<Option<Cluster>, Failure> {
+    /// The cluster, where there is one already, and what it was asked `ahead`, if it was that one. The kubeconfig is
+    /// kept, too: it may have been lost. One with another endpoint is of use only once certificates name that. An API
+    /// server that starts is waited for; `say` is told.
+    pub(crate) async fn cluster(
+        &self,
+        ahead: impl Future<Output = Option<Ahead>>,
+        say: impl Fn(String),
+    ) -> Result<Option<(Cluster, Option<Said>)>, Failure> {
         let Some((node, session, _)) = self.leader().filter(|(_, _, found)| found.joined) else {
             return Ok(None);
         };
         let named = !self.planned.iter().any(|planned| planned.change.has(Part::Names));
+        if named {
+            // What is wrong with it is said below.
+            let (text, ahead) = tokio::join!(self.kubeconfig(node, session), ahead);
+            if let (Ok(text), Some(Ahead { kubeconfig, cluster, said })) = (text, ahead)
+                && text == kubeconfig
+            {
+                return Ok(Some((cluster, Some(said))));
+            }
+        }
         let again = |retry: Retry<'_, Broken>| {
             if retry.attempt == 1 {
                 say(format!("waiting for the API server: {}", retry.error));
@@ -152,7 +166,7 @@ impl Runner {
         };
         let act = async || self.connect(node, session, named).await;
         let connected = retry::until(Instant::now() + ANSWERS, act, again).await;
-        connected.map(Some).map_err(|broken| broken.failure)
+        connected.map(|cluster| Some((cluster, None))).map_err(|broken| broken.failure)
     }
 
     /// Settings that are not applied, with why.

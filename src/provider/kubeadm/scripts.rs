@@ -25,33 +25,45 @@ pub(super) const RENEWING: &str = "/var/lib/cozy/renewing";
 /// Where the digests of a host's files are kept, each with what `stat` says of the file.
 const DIGESTS: &str = "/var/lib/cozy/digests";
 
+/// The certificate of the cluster's authority: by it a host's cluster is known.
+pub(super) const CA: &str = "/etc/kubernetes/pki/ca.crt";
+
 /// What a file is known by: it cannot change without one of them changing.
 const STAMP: &str = "stat -c '%s:%i:%.9Y:%.9Z  %n' --";
 
-/// Prints the sha256 of files, and what state the host is in. Only files that
-/// changed since their digest was kept are read.
-pub(super) fn observe(paths: &[&str]) -> String {
-    let paths: Vec<String> = paths.iter().map(|path| crate::host::quote(path)).collect();
+/// Prints the sha256 of files, and what state the host is in. Of `paths` only those are read that changed since their
+/// digest was kept; `marks` are small, and always read. Few programs are started: each of many hosts does this at every
+/// run.
+pub(super) fn observe(paths: &[&str], marks: &[String]) -> String {
+    let quoted = |path: &str| crate::host::quote(path);
+    let paths: Vec<String> = paths.iter().map(|path| quoted(path)).collect();
+    let marks: Vec<String> = marks.iter().map(|path| quoted(path)).collect();
     format!(
         "{STAMP} {} 2>/dev/null | awk '
 BEGIN {{ while ((getline line <\"{DIGESTS}\") > 0) {{ at = index(line, \" \"); known[substr(line, at + 1)] = substr(line, 1, at - 1) }} }}
 {{ path = substr($0, index($0, \"  \") + 2)
   if ($0 in known) print known[$0] \"  \" path
   else print path | \"while read -r path; do sha256sum -- \\\"$path\\\"; done\" }}'
-for unit in containerd cozy-proxy kubelet; do systemctl is-active -q $unit && echo \"active $unit\"; done
-{STATE_OF}
-for unit in cozy-init cozy-join; do [ \"$(state_of $unit)\" = working ] && echo \"working $unit\"; done
+sha256sum -- {CA} {} 2>/dev/null
+{STATES_OF}
+states_of containerd cozy-proxy kubelet cozy-init cozy-join | while read -r unit state; do
+  case $unit:$state in
+    *:inactive | *:failed) ;;
+    cozy-init:* | cozy-join:*) echo \"working $unit\" ;;
+    *:active | *:reloading) echo \"active $unit\" ;;
+  esac
+done
 [ -e {JOINED} ] && {{
   echo \"joined $(cat {JOINED})\"
-  /usr/local/bin/cozy host certificates 2>/dev/null | sed 's/^/ends /'
+  /usr/local/bin/cozy host certificates 2>/dev/null | while read -r line; do echo \"ends $line\"; done
   [ -e {RENEWING} ] && echo renewing
 }}
-[ -e {UNSETTLED} ] && {{ echo unsettled; sed 's/^/unsettled /' {UNSETTLED}; }}
-[ -e /etc/kubernetes/pki/ca.crt ] && echo \"ca $(sha256sum </etc/kubernetes/pki/ca.crt | cut -d' ' -f1)\"
+[ -e {UNSETTLED} ] && {{ echo unsettled; while read -r unit || [ -n \"$unit\" ]; do echo \"unsettled $unit\"; done <{UNSETTLED}; }}
 [ -e {BEGUN} ] || [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ] || \
 [ -e /etc/kubernetes/bootstrap-kubelet.conf ] && echo begun
 true",
-        paths.join(" ")
+        paths.join(" "),
+        marks.join(" ")
     )
 }
 
@@ -395,6 +407,13 @@ const STATE_OF: &str = "state_of() {
     esac
     sleep 0.2
   done
+}";
+
+/// The same for several units at once: `states_of UNIT…` prints each with its state.
+const STATES_OF: &str = "states_of() {
+  [ -d /run/systemd/system ] || return 0
+  until states=$(systemctl show -p ActiveState --value \"$@\" 2>/dev/null) && [ -n \"$states\" ]; do sleep 0.2; done
+  for state in $states; do echo \"$1 $state\"; shift; done
 }";
 
 /// Starts a phase as a transient unit, unless it is at work, and waits for its end.

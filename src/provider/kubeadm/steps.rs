@@ -9,7 +9,7 @@ use super::certificates::{Ends, Renewal};
 use super::files::{self, Service};
 use super::leave::Departures;
 use super::settings::{Change, Part, Settings};
-use super::{Node, STATE, Site, upkeep};
+use super::{Node, STATE, Site, scripts, upkeep};
 use crate::model::artefact::Digest;
 use crate::model::cloud::{Cloud, Role};
 use crate::model::release::Release;
@@ -150,7 +150,6 @@ impl Found {
                     found.joined = true;
                     found.identity = Some(identity.trim().to_owned()).filter(|identity| !identity.is_empty());
                 }
-                ("ca", digest) => found.ca = Some(digest.to_owned()),
                 ("begun", _) => found.begun = true,
                 ("unsettled", unit) => {
                     let service = Service::ALL.into_iter().find(|service| service.unit() == unit.trim());
@@ -165,6 +164,7 @@ impl Found {
                 }
             }
         }
+        found.ca = found.digests.remove(scripts::CA);
         found
     }
 }

@@ -108,9 +108,9 @@ fn hosts_that_are_something_else_are_strangers() {
     let cloud = cloud();
     let nodes = nodes(&cloud);
     let found = [
-        "joined server h1 10.0.0.11\nca 1",
-        "joined agent h2 10.0.0.12\nca 1",
-        "joined server h3 10.0.0.13\nca 2",
+        "joined server h1 10.0.0.11\n1  /etc/kubernetes/pki/ca.crt",
+        "joined agent h2 10.0.0.12\n1  /etc/kubernetes/pki/ca.crt",
+        "joined server h3 10.0.0.13\n2  /etc/kubernetes/pki/ca.crt",
         // Of a version that did not say more.
         "joined",
     ];
@@ -332,7 +332,7 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::credentials(Role::Agent),
         scripts::phase("init"),
         scripts::ready_node("h1"),
-        scripts::observe(&["/a b", "/c"]),
+        scripts::observe(&["/a b", "/c"], &["/d".to_owned()]),
         scripts::keep_digests(),
         scripts::membership(),
         scripts::OBSERVE_LEAVER.to_owned(),
@@ -383,7 +383,7 @@ fn files_are_read_again_only_when_they_changed() {
     fs_err::write(path("digests"), kept.replace(&Digest::of(b"same").to_string(), "aa")).unwrap();
     fs_err::write(path("changed"), "CHANGED").unwrap();
     let names = ["same", "changed", "new it's", "missing"].map(path);
-    let found = run(&scripts::observe(&names.each_ref().map(String::as_str)), "");
+    let found = run(&scripts::observe(&names.each_ref().map(String::as_str), &[]), "");
     assert_eq!(found.digest(&names[0]), Some("aa"));
     assert_eq!(found.digest(&names[1]), Some(&*Digest::of(b"CHANGED").to_string()));
     assert_eq!(found.digest(&names[2]), Some(&*Digest::of(b"new it's").to_string()));
@@ -523,7 +523,7 @@ fn files_that_a_killed_run_put_there_are_not_taken_for_what_runs() {
         String::from_utf8(output.stdout).unwrap()
     };
     run(&scripts::unsettled(&[files::Service::Containerd, files::Service::Kubelet]));
-    assert!(run(&scripts::observe(&[])).contains("unsettled\nunsettled containerd\nunsettled kubelet\n"));
+    assert!(run(&scripts::observe(&[], &[])).contains("unsettled\nunsettled containerd\nunsettled kubelet\n"));
     run(&scripts::unsettled(&[]));
-    assert!(run(&scripts::observe(&[])).contains("unsettled\n"));
+    assert!(run(&scripts::observe(&[], &[])).contains("unsettled\n"));
 }
