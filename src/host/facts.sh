@@ -39,6 +39,7 @@ system() {
     say sysctl "$name=$(cat "/proc/sys/$(echo "$name" | tr . /)" 2>/dev/null)"
   done
   [ -e /var/lib/cozy/host ] && say cozy "$(cat /var/lib/cozy/host)"
+  [ -e /var/lib/cozy/joined ] && say joined "$(cat /var/lib/cozy/joined)"
 }
 
 # Built-in ones have no file of their own, and some no folder in /sys/module.
