@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsConnector;
 
 /// How often servers are looked at.
@@ -99,9 +100,15 @@ pub(crate) async fn within(servers: &[String]) -> Result<u16, ProxyError> {
 /// Takes connections as long as somebody looks at the servers.
 async fn accept(listener: TcpListener, servers: Servers, looker: JoinHandle<()>) {
     let turn = AtomicUsize::new(0);
+    let mut ticks = tokio::time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !looker.is_finished() {
-        // A connection that broke before it was taken is no reason to stop.
-        let Ok((client, _)) = listener.accept().await else { continue };
+        let Ok((client, _)) = listener.accept().await else {
+            // A connection that broke before it was taken is no reason to stop. Where there are too many, the next
+            // one fails at once, too.
+            ticks.tick().await;
+            continue;
+        };
         let order = order(
             &servers.read().unwrap_or_else(PoisonError::into_inner),
             turn.fetch_add(1, Ordering::Relaxed),

@@ -70,7 +70,7 @@ pub(super) async fn runner(
     let (opened, gone) = tokio::join!(preflight::open(args, cloud, settings), gone(args, cloud, settings));
     let held = async {
         let Purpose::Install(patience) = purpose else { return Ok(()) };
-        let away = gone.iter().filter_map(|gone| gone.session.as_ref());
+        let away = gone.iter().filter_map(|gone| gone.session.as_ref().ok());
         hold(opened.sessions.iter().map(|(_, session)| session).chain(away), "cozy install", patience).await
     };
     // Hosts are asked while another run may be waited for; what is wrong with them is said at once.
@@ -169,7 +169,7 @@ async fn gone(args: &HostArgs, cloud: &Cloud, settings: &Settings) -> Vec<Gone> 
                 role: cloud.role(index),
                 name: host.name.as_ref().map(ToString::to_string),
                 address: host.address.clone(),
-                session: Session::open(target, ssh).await.ok(),
+                session: Session::open(target, ssh).await,
             }
         }
     });

@@ -83,6 +83,9 @@ fn place(error: &PlanError, components: &[Resolved]) -> Option<finding::Place> {
         | PlanError::Release { .. }
         | PlanError::Other { .. }
         | PlanError::TwoClusters { .. }
+        | PlanError::Orphan { .. }
+        | PlanError::Expelled { .. }
+        | PlanError::Nameless { .. }
         | PlanError::Cycle { .. } => None,
     }
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Target, Way};
+use super::{Target, Way, quote};
 use crate::code::Code;
 use crate::model::duration;
 
@@ -37,9 +37,12 @@ pub(crate) enum Trouble {
     /// The key is not in the user's `known_hosts`.
     #[error("its host key is not known yet")]
     UnknownKey,
-    /// The key is another than the one in `known_hosts`.
+    /// The key is another than the one in `known_hosts`, where it stands under this name.
     #[error("its host key has changed")]
-    ChangedKey,
+    ChangedKey(String),
+    /// The client and the server do not come to terms, or the client not with its configuration.
+    #[error("ssh refuses: {0}")]
+    Misfit(String),
     /// The server did not let us in.
     #[error("the login as `{user}` was refused ({detail})")]
     Refuses {
@@ -80,6 +83,12 @@ pub(crate) enum Trouble {
     /// No space is left.
     #[error("{what} failed: no space is left on the device")]
     NoSpace {
+        /// What was done.
+        what: String,
+    },
+    /// Nothing can be written; dash does not say why.
+    #[error("{what} failed: the disk is full or broken")]
+    Unwritten {
         /// What was done.
         what: String,
     },
@@ -140,7 +149,7 @@ impl HostError {
             Trouble::Refused => 5012,
             Trouble::Unreachable(_) => 5013,
             Trouble::UnknownKey => 5014,
-            Trouble::ChangedKey => 5015,
+            Trouble::ChangedKey(_) => 5015,
             Trouble::Refuses { .. } => 5016,
             Trouble::Lost(_) => 5017,
             Trouble::NoSudo { .. } => 5018,
@@ -154,6 +163,9 @@ impl HostError {
             Trouble::NoStart(_) => 5026,
             Trouble::Held { .. } => 5027,
             Trouble::LockLost { .. } => 5028,
+            Trouble::Misfit(_) => 5029,
+            // 5030 to 5039 are of artefacts.
+            Trouble::Unwritten { .. } => 5040,
         })
     }
 
@@ -172,9 +184,13 @@ impl HostError {
             Trouble::UnknownKey => format!(
                 "compare its fingerprint and connect once with `{command}`, or take it on trust with --accept-new-host-keys"
             ),
-            Trouble::ChangedKey => format!(
-                "if the server was set up anew, remove the old key with `ssh-keygen -R`; else somebody may stand between: `{command}`"
+            Trouble::ChangedKey(name) => format!(
+                "if the server was set up anew, remove the old key with `ssh-keygen -R {}`; else somebody may stand between: `{command}`",
+                quote(name)
             ),
+            Trouble::Misfit(_) => {
+                format!("mend your ssh configuration, or sshd's there, until this works: `{command}`")
+            }
             Trouble::Refuses { .. } => format!(
                 "`{command}` must work without a password: put your public key into its authorized_keys, load it into your agent, or set `user:` in cozy.yaml"
             ),
@@ -192,6 +208,9 @@ impl HostError {
             Trouble::NoSpace { .. } => {
                 format!("free space there: `{command} df -h`; `cozy install` goes on from here")
             }
+            Trouble::Unwritten { .. } => format!(
+                "look there with `df -h` and `dmesg`: `{command}`; `cozy install` goes on from here once there is space"
+            ),
             Trouble::ReadOnly { .. } => {
                 format!("mount it writable; often its disk has failed: `{command} dmesg`")
             }
@@ -221,13 +240,15 @@ pub(crate) fn classify(target: &Target, stderr: &str) -> Trouble {
         Way::Local => String::new(),
     };
     if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        Trouble::ChangedKey
+        Trouble::ChangedKey(known_as(target))
     } else if has("Host key verification failed") || has("host key is known for") {
         Trouble::UnknownKey
     } else if has("Permission denied (") || has("Too many authentication failures") {
         let detail = stderr.split_once("Permission denied (").and_then(|(_, rest)| rest.split_once(')'));
         let detail = detail.map_or_else(last, |(methods, _)| format!("it takes: {methods}"));
         Trouble::Refuses { user, detail }
+    } else if MISFITS.into_iter().any(has) {
+        Trouble::Misfit(last())
     } else if has("Could not resolve hostname") {
         let name = stderr.split_once("Could not resolve hostname ").map_or("", |(_, rest)| rest);
         Trouble::UnknownName(name.split(':').next().unwrap_or_default().trim().to_owned())
@@ -243,6 +264,24 @@ pub(crate) fn classify(target: &Target, stderr: &str) -> Trouble {
         Trouble::Unreachable(reason.to_lowercase())
     } else {
         Trouble::Lost(last())
+    }
+}
+
+/// What ssh says of its own configuration, and where it and the server have no algorithm in common.
+const MISFITS: [&str; 5] = [
+    "Bad owner or permissions on",
+    "Bad configuration option",
+    "bad configuration options",
+    "Can't open user config file",
+    "Unable to negotiate with",
+];
+
+/// The name that a host's key has in `known_hosts`.
+fn known_as(target: &Target) -> String {
+    match &target.way {
+        Way::Ssh { address, port: Some(port), .. } if *port != 22 => format!("[{address}]:{port}"),
+        Way::Ssh { address, .. } => address.clone(),
+        Way::Local => String::new(),
     }
 }
 
@@ -291,8 +330,22 @@ mod tests {
         ");
         assert_snapshot!(said("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed."), @"
             error[C5015]: host `node-1`: its host key has changed
-            hint: if the server was set up anew, remove the old key with `ssh-keygen -R`; else somebody may stand between: `ssh admin@10.0.0.11`
+            hint: if the server was set up anew, remove the old key with `ssh-keygen -R 10.0.0.11`; else somebody may stand between: `ssh admin@10.0.0.11`
         ");
+        assert_snapshot!(said("/root/.ssh/config: line 3: Bad configuration option: usr\n/root/.ssh/config: terminating, 1 bad configuration options"), @"
+            error[C5029]: host `node-1`: ssh refuses: /root/.ssh/config: line 3: Bad configuration option: usr; /root/.ssh/config: terminating, 1 bad configuration options
+            hint: mend your ssh configuration, or sshd's there, until this works: `ssh admin@10.0.0.11`
+        ");
+        for words in [
+            "Bad owner or permissions on /root/.ssh/config",
+            "Unable to negotiate with 10.0.0.11 port 22: no matching host key type found. Their offer: ssh-rsa",
+        ] {
+            assert!(
+                said(words).contains(&format!("error[C5029]: host `node-1`: ssh refuses: {words}\n")),
+                "{}",
+                said(words)
+            );
+        }
         assert_snapshot!(said("admin@10.0.0.11: Permission denied (publickey,password)."), @"
             error[C5016]: host `node-1`: the login as `admin` was refused (it takes: publickey,password)
             hint: `ssh admin@10.0.0.11` must work without a password: put your public key into its authorized_keys, load it into your agent, or set `user:` in cozy.yaml

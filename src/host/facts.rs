@@ -102,6 +102,8 @@ pub(crate) struct Facts {
     pub(crate) leftovers: Vec<String>,
     /// What cozy left there to know its own hosts by; empty: nothing.
     pub(crate) cozy: String,
+    /// As what it joined its cluster, `server NAME ADDRESS`; empty: it belongs to none.
+    pub(crate) joined: String,
     /// Folders that take no file, with why.
     pub(crate) unwritable: Vec<String>,
     /// Free KiB by folder, with the mount point.
@@ -198,6 +200,7 @@ impl Facts {
             "port" => self.ports.push(value),
             "leftover" => self.leftovers.push(value),
             "cozy" => self.cozy = value,
+            "joined" => self.joined = value,
             "unwritable" => self.unwritable.push(value),
             "space" => self.space.push(value),
             "sync" => self.sync = number(&value),
@@ -222,8 +225,8 @@ impl Facts {
             .filter_map(|line| line.split_whitespace().nth(1)?.split('/').next()?.parse().ok())
     }
 
-    /// The address that it has as a node where `cozy.yaml` gives a name: the one that it was reached at, else one of
-    /// the default route, else its first.
+    /// The address that it has as a node where `cozy.yaml` gives a name: the one that it joined with, else the one that
+    /// it was reached at, else one of the default route, else its first.
     pub(crate) fn own_address(&self) -> Option<IpAddr> {
         let has = |address: &IpAddr| self.ips().any(|own| own == *address);
         let after = |word: &str| {
@@ -237,7 +240,8 @@ impl Facts {
             line.split('/').next()?.parse().ok()
         };
         let routed = || after("src").and_then(parsed).or_else(by_device);
-        parsed(&self.reached).or_else(routed).or_else(|| self.ips().next())
+        let joined = self.joined.rsplit(' ').next().and_then(parsed);
+        joined.or_else(|| parsed(&self.reached)).or_else(routed).or_else(|| self.ips().next())
     }
 
     /// The architecture as releases call it: `amd64`, `arm64`.
@@ -288,6 +292,14 @@ mod tests {
         assert_eq!(own(route, "203.0.113.7"), "10.0.0.11");
         assert_eq!(own("default via 192.168.1.1 dev eth1", ""), "192.168.1.5");
         assert_eq!(own("", ""), "172.17.0.1");
+        // One that belongs to a cluster is what it joined as, as long as it has that address.
+        let joined = |joined: &str| {
+            let text = "{\"address\":\"eth0 10.0.0.11/24\"}\n{\"address\":\"eth1 fd00::5/64\"}\n";
+            let facts = parse(&format!("{text}{{\"joined\":\"{joined}\"}}\n{{\"end\":\"\"}}\n"), 0).unwrap();
+            Facts { reached: "fd00::5".to_owned(), ..facts }.own_address().unwrap().to_string()
+        };
+        assert_eq!(joined("server h1 10.0.0.11"), "10.0.0.11");
+        assert_eq!(joined("server h1 10.0.0.99"), "fd00::5");
     }
 
     #[tokio::test]

@@ -54,6 +54,8 @@ system() {
   [ -c /dev/kvm ] && say kvm yes
   first /var/lib/cozy/host
   [ -n "$value" ] && say cozy "$value"
+  first /var/lib/cozy/joined
+  [ -n "$value" ] && say joined "$value"
   [ -n "$known" ] || policies
 }
 
@@ -129,12 +131,12 @@ storage() {
   for folder in /etc /usr/local/bin /opt /var/lib; do
     [ -d "$folder" ] || continue
     set -- "$@" "$folder"
-    new=$folder/.cozy-facts
+    new=$folder/.cozy-probed
     if said=$( { : >"$new"; } 2>&1 ); then made="$made $new"; else say unwritable "$folder: ${said##*: }"; fi
   done
   spaces "$@" || for folder in "$@"; do spaces "$folder"; done
   # What etcd does: small writes, each on the disk before the next. One that runs there is not disturbed.
-  [ -n "$known" ] || dd if=/dev/zero of=/var/lib/.cozy-facts bs=2300 count=20 oflag=dsync 2>&1 | awk '/copied/ {
+  [ -n "$known" ] || dd if=/dev/zero of=/var/lib/.cozy-probed bs=2300 count=20 oflag=dsync 2>&1 | awk '/copied/ {
     for (i = 2; i <= NF; i++) if ($i ~ /^s(ec|,|$)/) { printf "sync\t%d\n", $(i - 1) * 1000000 / 20; exit } }'
   # shellcheck disable=SC2086
   [ -z "$made" ] || rm -f $made

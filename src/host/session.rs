@@ -254,6 +254,9 @@ fn trouble(what: &str, output: &Output) -> Trouble {
         Trouble::NoSpace { what }
     } else if words.contains("read-only file system") {
         Trouble::ReadOnly { what }
+    } else if words.contains(": i/o error") {
+        // What dash's own `echo` and `printf` say, whatever the reason.
+        Trouble::Unwritten { what }
     } else {
         let said = if output.stderr.trim().is_empty() { &output.stdout } else { &output.stderr };
         Trouble::Failed { what, status: output.status, detail: last_words(said) }
@@ -324,6 +327,10 @@ mod tests {
         assert_eq!(
             said("touch: /etc/x: Read-only file system"),
             "importing images failed: the file system is read-only"
+        );
+        assert_eq!(
+            said("sh: 1: echo: echo: I/O error"),
+            "importing images failed: the disk is full or broken"
         );
         assert_eq!(said("no"), "importing images failed (exit 1): no");
     }

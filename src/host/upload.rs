@@ -9,8 +9,11 @@ use super::quote;
 use super::session::{Feed, Session};
 use crate::model::artefact::Digest;
 
-/// How long one upload may take: 10 minutes, for large files on slow lines.
+/// How long one upload may take at least.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How many bytes a second arrive on the slowest lines: whatever is slower is taken for dead.
+const SLOWEST: u64 = 100_000;
 
 /// The exit status of the script for bytes that are not those that were sent.
 const DAMAGED: i32 = 91;
@@ -40,22 +43,32 @@ impl Session {
     pub(crate) async fn upload(&self, file: Upload<'_>) -> Result<(), HostError> {
         let Upload { path, content, mode } = file;
         let what = format!("writing {path}");
-        let (feed, digest) = match content {
-            Content::Bytes(bytes) => (Feed::Bytes(bytes), Digest::of(bytes)),
+        let (feed, digest, size) = match content {
+            Content::Bytes(bytes) => (Feed::Bytes(bytes), Digest::of(bytes), 0),
             Content::File(file, digest) => {
-                let opened = tokio::fs::File::open(file).await;
+                let opened = async {
+                    let opened = tokio::fs::File::open(file).await?;
+                    let size = opened.metadata().await?.len();
+                    Ok::<_, std::io::Error>((opened, size))
+                };
                 let unsent = |error| Trouble::Unsent(format!("cannot read `{}`: {error}", file.display()));
-                (Feed::File(opened.map_err(|error| self.error(unsent(error)))?), digest)
+                let (opened, size) = opened.await.map_err(|error| self.error(unsent(error)))?;
+                (Feed::File(opened), digest, size)
             }
         };
         let script = script(path, &digest.to_string(), mode);
-        let output = self.run(&what, &script, feed, PATIENCE).await?;
+        let output = self.run(&what, &script, feed, patience(size)).await?;
         match output.status {
             0 => Ok(()),
             DAMAGED => Err(self.error(Trouble::Damaged { path: path.to_owned() })),
             _ => Err(self.failed(&what, &output)),
         }
     }
+}
+
+/// How long the upload of so many bytes may take.
+fn patience(size: u64) -> Duration {
+    PATIENCE.max(Duration::from_secs(size / SLOWEST))
 }
 
 fn script(path: &str, digest: &str, mode: u32) -> String {
@@ -84,6 +97,12 @@ trap - EXIT TERM"
 mod tests {
     use super::*;
     use crate::host::{Ssh, Target, Way};
+
+    #[test]
+    fn large_files_have_time_on_slow_lines() {
+        assert_eq!(patience(0), Duration::from_secs(600));
+        assert_eq!(patience(1_000_000_000), Duration::from_secs(10_000));
+    }
 
     #[tokio::test]
     async fn files_arrive_whole_or_not_at_all() {

@@ -177,6 +177,24 @@ pub(crate) enum PlanError {
         /// One with another certificate authority.
         other: String,
     },
+    /// An agent belongs to a cluster, and no server does.
+    #[error("host `{host}` belongs to a cluster of which no server is among the hosts")]
+    Orphan {
+        /// The agent.
+        host: String,
+    },
+    /// A server was taken out of its cluster, and does not know it.
+    #[error("`{host}` was taken out of the cluster while it was off: it is there again, and etcd refuses it")]
+    Expelled {
+        /// The server.
+        host: String,
+    },
+    /// A host that leaves may be any of the nodes.
+    #[error("`{host}` is to be removed and does not answer, and which node it was cannot be told")]
+    Nameless {
+        /// The host.
+        host: String,
+    },
     /// Steps wait for each other.
     #[error("steps wait for each other: {path}")]
     Cycle {
@@ -211,7 +229,10 @@ impl PlanError {
             | Self::Stranded { .. }
             | Self::Release { .. }
             | Self::Other { .. }
-            | Self::TwoClusters { .. } => true,
+            | Self::TwoClusters { .. }
+            | Self::Orphan { .. }
+            | Self::Expelled { .. }
+            | Self::Nameless { .. } => true,
             Self::UnknownKind { .. }
             | Self::UnknownVersion { .. }
             | Self::UnknownGate { .. }
@@ -263,6 +284,9 @@ impl PlanError {
             Self::Other { .. } => Code(2511),
             Self::TwoClusters { .. } => Code(2512),
             Self::Unanswered { .. } => Code(2513),
+            Self::Orphan { .. } => Code(2515),
+            Self::Expelled { .. } => Code(2516),
+            Self::Nameless { .. } => Code(2517),
             // The same when it turns up while it is applied.
             Self::Conflict { .. } => Code(4003),
         }
@@ -329,6 +353,15 @@ impl PlanError {
             }
             Self::TwoClusters { .. } => {
                 "take the one out of cozy.yaml that does not belong here; `cozy uninstall --hosts` with a cozy.yaml of its own makes it a fresh server again"
+            }
+            Self::Orphan { .. } => {
+                "put its servers back into cozy.yaml; where they are gone, `cozy uninstall --hosts` first makes it a fresh server again, without what it holds"
+            }
+            Self::Expelled { .. } => {
+                "`state: removed` and --remove-hosts clean it; after that, with `state: present`, it joins anew"
+            }
+            Self::Nameless { .. } => {
+                "say with `name:` in cozy.yaml which node it was; or take the host out there, if it has left already"
             }
             Self::Cycle { .. } => {
                 "take one of the written `needs:` out, or stop it at a stage such as `needs: [x/crds]`"

@@ -117,6 +117,9 @@ pub(crate) fn plan(errors: &[PlanError]) -> Vec<Finding> {
             | PlanError::Release { .. }
             | PlanError::Other { .. }
             | PlanError::TwoClusters { .. }
+            | PlanError::Orphan { .. }
+            | PlanError::Expelled { .. }
+            | PlanError::Nameless { .. }
             | PlanError::Cycle { .. } => ("plan", "a plan that can be made"),
         };
         let words = [

@@ -8,19 +8,20 @@
 use super::STATE;
 use crate::host::quote;
 
-/// Folders that belong to Kubernetes and its runtime. Where one was there before,
-/// only what was not in it goes.
+/// Folders, and files, that belong to Kubernetes, its runtime, and components that put something on hosts. Where one
+/// was there before, only what was not in it goes.
 const FOLDERS: &str = "/etc/kubernetes /etc/containerd /etc/cozy /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni \
     /opt/containerd/bin /opt/containerd/lib /opt/containerd /var/lib/kubelet /var/lib/etcd /var/lib/containerd \
     /var/lib/cni /var/log/pods /var/log/containers /run/containerd /run/nri /run/cilium /run/flannel /run/xtables.lock \
-    /usr/libexec/kubernetes /root/.kube";
+    /usr/libexec/kubernetes /root/.kube /opt/local-path-provisioner /etc/sysctl.d/99-zzz-override_cilium.conf";
 
 /// Folders of the system's that files are put into.
 const SHARED: &str = "/etc/modules-load.d /etc/sysctl.d /usr/local/bin /usr/local/lib /usr/local/share /usr/lib/modules /run/netns";
 
-/// Kernel settings that the files, kubelet, kube-proxy and CNI plugins change.
+/// Kernel settings that the files, kubelet, kube-proxy and pod networks change.
 const SETTINGS: &str = "net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv6/conf/default/forwarding \
     net/ipv6/conf/all/accept_ra net/ipv6/conf/default/accept_ra net/ipv4/conf/all/route_localnet \
+    net/ipv4/conf/all/rp_filter \
     net/bridge/bridge-nf-call-iptables net/bridge/bridge-nf-call-ip6tables net/netfilter/nf_conntrack_max \
     net/netfilter/nf_conntrack_tcp_timeout_established net/netfilter/nf_conntrack_tcp_timeout_close_wait \
     vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys \
@@ -30,13 +31,24 @@ const SETTINGS: &str = "net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv
 const LINKS: &str = "cilium_vxlan cilium_geneve cilium_host cilium_net cilium_wg0 lxc_health cni0 flannel.1 \
     kube-ipvs0 kube-bridge nodelocaldns vxlan.calico tunl0";
 
-/// Remembers how the host is before the first file is put there. The files come on
+/// What gathering facts leaves where the power goes meanwhile.
+const STRAYS: &str = "/etc/.cozy-?????? /usr/local/bin/.cozy-?????? /opt/.cozy-?????? /var/lib/.cozy-??????";
+
+/// Remembers whose host it is, and how it is before the first file is put there. The files come on
 /// standard input, a path a line; what stands in the place of one is set aside.
-pub(super) fn remember() -> String {
+pub(super) fn remember(cloud: &str) -> String {
+    let cloud = quote(cloud);
     format!(
         "set -eu
 umask 022
+rm -f {STRAYS}
 mkdir -p {STATE}
+# First of all: nothing is taken away from a host that is nobody's.
+if [ \"$(cat {STATE}/host 2>/dev/null)\" != {cloud} ]; then
+  echo {cloud} >{STATE}/host.new
+  sync {STATE}/host.new
+  mv {STATE}/host.new {STATE}/host
+fi
 if ! grep -qx end {STATE}/before 2>/dev/null; then
   {{
     for dir in {FOLDERS} {SHARED}; do
@@ -67,13 +79,17 @@ touch {STATE}/placed
 while read -r path; do
   # What an upload left that was cut off with its host.
   rm -f -- \"${{path%/*}}\"/.cozy-??????
+  # What is kept here goes with the folder.
+  case $path in {STATE}/*) continue ;; esac
   grep -qxF -- \"$path\" {STATE}/placed && continue
   if [ -e \"$path\" ]; then
     mkdir -p \"{STATE}/saved${{path%/*}}\"
     cp -a -- \"$path\" \"{STATE}/saved$path\"
+    sync -f {STATE}
   fi
   echo \"$path\" >>{STATE}/placed
-done"
+done
+sync {STATE}/placed {STATE}"
     )
 }
 
@@ -91,11 +107,27 @@ tar -tzf {archive} | while read -r name; do
   if [ -e \"$path\" ]; then
     mkdir -p \"{STATE}/saved${{path%/*}}\"
     cp -a -- \"$path\" \"{STATE}/saved$path\"
+    sync -f {STATE}
   fi
   echo \"$path\" >>{STATE}/placed
 done
+sync {STATE}/placed
 tar --no-same-owner --no-overwrite-dir -xzf {archive} -C {into}
+# A mark will say that all of it is there: it must survive a power cut as well as that.
+sync -f {into}
 rm {archive}"
+    )
+}
+
+/// Removes one file that was put on the host. What stood in its place comes back; its folder goes when it is empty.
+pub(super) fn take_back(path: &str) -> String {
+    let path = quote(path);
+    format!(
+        "set -eu
+path={path}
+rm -f -- \"$path\"
+if [ -e \"{STATE}/saved$path\" ]; then cp -a -- \"{STATE}/saved$path\" \"$path\"; fi
+rmdir -- \"${{path%/*}}\" 2>/dev/null || true"
     )
 }
 
@@ -104,29 +136,42 @@ rm {archive}"
 /// the next run: whose host it is is forgotten last.
 /// `pods` is the range of its pods, to which no route stays.
 pub(super) fn clean(cloud: &str, pods: &str) -> String {
-    let (cloud, pods) = (quote(cloud), quote(pods));
     [
-        format!(
-            "state={STATE}
+        guard(cloud, pods),
+        SERVICES.to_owned(),
+        MOUNTS.to_owned(),
+        NETWORK.replace("@LINKS@", LINKS),
+        FIREWALL.to_owned(),
+        files(FOLDERS, SHARED),
+    ]
+    .join("\n")
+}
+
+/// Ends on hosts of others, and sets what the rest goes by.
+fn guard(cloud: &str, pods: &str) -> String {
+    let (cloud, pods) = (quote(cloud), quote(pods));
+    format!(
+        "state={STATE}
 [ \"$(cat $state/host 2>/dev/null)\" = {cloud} ] || exit 0
 before=$state/before pods={pods}
 [ -e $before ] || : >$before
 # Where it is not known what was there, nothing goes but what was put there.
 grep -qx end $before && whole=yes || whole=
 there() {{ [ -z \"$whole\" ] || grep -qxF -- \"there $1\" $before; }}"
-        ),
-        SERVICES.to_owned(),
-        MOUNTS.to_owned(),
-        NETWORK.replace("@LINKS@", LINKS),
-        FIREWALL.to_owned(),
-        FILES.replace("@FOLDERS@", FOLDERS).replace("@SHARED@", SHARED),
-    ]
-    .join("\n")
+    )
+}
+
+fn files(folders: &str, shared: &str) -> String {
+    FILES.replace("@FOLDERS@", folders).replace("@SHARED@", shared).replace("@STRAYS@", STRAYS)
 }
 
 /// Stops everything, pods included.
 const SERVICES: &str = r#"
 for unit in cozy-init cozy-join cozy-configure cozy-certify; do systemctl stop $unit 2>/dev/null; done
+# From here on it belongs to no cluster, and nothing on it is whole: whatever ends this, an install begins anew.
+touch $state/begun
+rm -rf $state/joined $state/artifacts
+sync $state
 systemctl disable -q --now kubelet 2>/dev/null
 ctr() { timeout 30 /usr/local/bin/ctr -n k8s.io "$@" 2>/dev/null; }
 if systemctl is-active -q containerd; then
@@ -189,7 +234,7 @@ ours='(^:|-A |-j |-g )(KUBE-|CNI-|CILIUM_|OLD_CILIUM_|FLANNEL-)'
 for save in iptables-save ip6tables-save; do
   command -v $save >/dev/null || continue
   rules=$($save 2>/dev/null)
-  echo "$rules" | grep -qE "$ours" && echo "$rules" | grep -vE "$ours" | ${save%-save}-restore
+  printf '%s\n' "$rules" | grep -qE "$ours" && printf '%s\n' "$rules" | grep -vE "$ours" | ${save%-save}-restore
 done
 # Tables that came with the first rule, and are empty again.
 nft list tables 2>/dev/null | while read -r word family name; do
@@ -202,16 +247,19 @@ done"#;
 const FILES: &str = r#"
 set -e
 tac $state/placed 2>/dev/null | while read -r path; do
+  case $path in $state/*) continue ;; esac
   rm -f -- "$path"
   if [ -e "$state/saved$path" ]; then cp -a -- "$state/saved$path" "$path"; fi
 done
 for dir in @FOLDERS@; do
   if ! there "$dir"; then
     rm -rf --one-file-system -- "$dir"
-  elif [ -d "$dir" ]; then
-    find "$dir" -xdev -depth -mindepth 1 | while read -r path; do
-      there "$path" || if [ -d "$path" ] && ! [ -L "$path" ]; then rmdir -- "$path" 2>/dev/null || true; else rm -f -- "$path"; fi
-    done
+  elif [ -n "$whole" ] && [ -d "$dir" ]; then
+    # The topmost of what was not there, each as a whole: below may be a million files.
+    find "$dir" -xdev -mindepth 1 2>/dev/null | awk -v dir="$dir" '
+      NR == FNR { if (sub(/^there /, "")) was[$0]; next }
+      !($0 in was) { parent = $0; sub("/[^/]*$", "", parent); if (parent == dir || parent in was) print }' $before - |
+      while IFS= read -r path; do rm -rf --one-file-system -- "$path"; done
   fi
 done
 while read -r kind dir mode; do
@@ -224,5 +272,142 @@ while read -r kind unit; do
   case $kind in enabled) systemctl enable -q $unit ;; active) systemctl start $unit ;; esac || true
 done <$before
 systemctl reset-failed kubelet containerd cozy-proxy cozy-init cozy-join cozy-configure cozy-certify 2>/dev/null || true
+rm -f @STRAYS@
+# What came back must be on the disk before that which it came from goes, and is not to be taken away again.
+[ ! -d $state/saved ] || sync
+rm -f $state/placed
+sync $state
 find $state -mindepth 1 -maxdepth 1 ! -name host -exec rm -rf {} +
 rm -rf $state"#;
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripts;
+    use super::super::scripts_tests::Host;
+    use super::*;
+
+    #[test]
+    fn a_clean_that_is_killed_leaves_a_host_that_can_join_anew() {
+        let systemctl =
+            "case \"$*\" in show*) echo inactive ;; 'disable -q --now kubelet') kill -KILL $PPID ;; esac";
+        let host = Host::new(&[("systemctl", systemctl)]);
+        host.write("cozy/host", "demo\n");
+        host.write("cozy/joined", "agent h4 10.0.0.14\n");
+        host.write("cozy/artifacts/containerd", "a digest\n");
+        let stop = |cloud: &str| host.run(&format!("{}\n{SERVICES}", guard(cloud, "10.42.0.0/16")));
+        assert!(stop("other").status.success() && host.path("cozy/joined").exists());
+        assert!(!stop("demo").status.success());
+        assert!(!host.path("cozy/joined").exists() && !host.path("cozy/artifacts").exists());
+        assert_eq!(host.run(&scripts::joining()).stdout, b"begun\n");
+        assert_eq!(host.read("cozy/host"), "demo\n");
+    }
+
+    #[test]
+    fn whose_host_it_is_is_known_before_anything_else() {
+        let host = Host::new(&[("systemctl", "kill -KILL $PPID")]);
+        assert!(!host.run(&remember("demo")).status.success());
+        assert_eq!(host.read("cozy/host"), "demo\n");
+        assert!(!host.path("cozy/before").exists());
+    }
+
+    #[test]
+    fn what_came_back_is_not_taken_away_by_the_next_run() {
+        let find = "exec /usr/bin/find \"$@\"";
+        let killed = "case $* in *maxdepth*) rm -r $PLACE/cozy/saved; kill -KILL $PPID ;; esac";
+        let host = Host::new(&[("systemctl", ""), ("find", &format!("{killed}\n{find}"))]);
+        let file = host.write("etc/file", "cozy's");
+        let file = file.to_str().unwrap();
+        host.write("cozy/host", "demo\n");
+        host.write("cozy/before", "end\n");
+        // What cozy keeps for itself is no file that was there.
+        host.write("cozy/placed", &format!("{}\n{file}\n", host.path("cozy/host").display()));
+        host.write(&format!("cozy/saved{file}"), "the user's");
+        let clean = format!("{}\n{}", guard("demo", "10.42.0.0/16"), files("", ""));
+        assert!(!host.run(&clean).status.success());
+        assert_eq!(
+            (host.read("etc/file"), host.read("cozy/host")),
+            ("the user's".to_owned(), "demo\n".to_owned())
+        );
+        host.program("find", find);
+        assert!(host.run(&clean).status.success());
+        assert_eq!(host.read("etc/file"), "the user's");
+        assert!(!host.path("cozy").exists());
+    }
+
+    #[test]
+    fn of_a_folder_that_was_there_goes_what_is_new_and_that_as_a_whole() {
+        let rm = "printf '%s\\n' \"$*\" >>$PLACE/removed\nexec /bin/rm \"$@\"";
+        let host = Host::new(&[("systemctl", ""), ("rm", rm)]);
+        let place = host.path("disk");
+        let place = place.to_str().unwrap();
+        let kept = ["disk/kept/a  b\\nc", "disk/file"];
+        let new = ["disk/kept/ new\\tfile", "disk/other/deep/deeper/x", "disk/.hidden/y"];
+        for name in kept.iter().chain(&new) {
+            host.write(name, "");
+        }
+        let there = format!("there {place}\nthere {place}/kept\n");
+        let there = there + &kept.map(|name| format!("there {}\n", host.path(name).display())).concat();
+        host.write("cozy/host", "demo\n");
+        host.write("cozy/before", &format!("{there}end\n"));
+        let output = host.run(&format!("{}\n{}", guard("demo", "10.42.0.0/16"), files(place, "")));
+        assert!(output.status.success(), "{output:?}");
+        let left = |names: &[&str]| names.iter().filter(|name| host.path(name).exists()).count();
+        assert_eq!((left(&kept), left(&new)), (2, 0));
+        assert!(!host.path("disk/other").exists() && !host.path("disk/.hidden").exists());
+        let removed = host.read("removed");
+        assert_eq!(removed.matches(place).count(), new.len(), "{removed}");
+    }
+
+    #[test]
+    fn what_was_there_is_not_known_and_nothing_but_what_was_put_there_goes() {
+        let host = Host::new(&[("systemctl", "")]);
+        host.write("cozy/host", "demo\n");
+        host.write("disk/file", "");
+        let disk = host.path("disk");
+        let clean = format!("{}\n{}", guard("demo", "10.42.0.0/16"), files(disk.to_str().unwrap(), ""));
+        assert!(host.run(&clean).status.success());
+        assert!(host.path("disk/file").exists());
+    }
+
+    #[test]
+    fn rules_of_others_are_given_back_as_they_were() {
+        let rule = r#"-A INPUT -m comment --comment "a\tb\\n\c\\" -j ACCEPT"#;
+        let save = format!("printf '%s\\n' '*filter' '-A INPUT -j KUBE-FIREWALL' '{rule}' COMMIT");
+        let host = Host::new(&[
+            ("nft", ""),
+            ("iptables-save", &save),
+            ("iptables-restore", "cat >$PLACE/restored"),
+            ("ip6tables-save", ""),
+        ]);
+        host.run(&format!("before=/dev/null\n{FIREWALL}"));
+        assert_eq!(host.read("restored"), format!("*filter\n{rule}\nCOMMIT\n"));
+    }
+
+    #[test]
+    fn an_archive_goes_once_its_files_are_on_the_disk() {
+        let sync =
+            "echo \"$*$(cat $PLACE/into/file && [ -e $PLACE/a.tgz ] && echo ' archive')\" >>$PLACE/synced";
+        let host = Host::new(&[("sync", sync)]);
+        host.write("made/file", " file");
+        host.run("tar -czf $PLACE/a.tgz -C $PLACE/made ./file");
+        let (archive, into) = (host.path("a.tgz"), host.path("into"));
+        let output = host.run(&unpack(archive.to_str().unwrap(), into.to_str().unwrap()));
+        assert!(output.status.success(), "{output:?}");
+        assert!(!archive.exists() && host.path("into/file").exists());
+        let synced = host.read("synced");
+        assert!(synced.ends_with(&format!("-f {} file archive\n", into.display())), "{synced}");
+    }
+
+    #[test]
+    fn a_file_that_is_not_wanted_any_more_makes_way_for_what_stood_there() {
+        let host = Host::new(&[]);
+        let (own, other) =
+            (host.write("certs/own/hosts.toml", "cozy's"), host.write("certs/other/hosts.toml", "cozy's"));
+        host.write(&format!("cozy/saved{}", other.display()), "the user's");
+        for path in [&own, &other] {
+            assert!(host.run(&take_back(path.to_str().unwrap())).status.success());
+        }
+        assert!(!host.path("certs/own").exists());
+        assert_eq!(host.read("certs/other/hosts.toml"), "the user's");
+    }
+}

@@ -139,11 +139,9 @@ pub(super) fn proxy(site: &Site<'_>) -> Option<Value> {
 }
 
 fn registration(site: &Site<'_>, node: &Node) -> Value {
-    let labels: Vec<String> = node.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let mut arguments = vec![json!({ "name": "node-ip", "value": node.address })];
-    if !labels.is_empty() {
-        arguments.push(json!({ "name": "node-labels", "value": labels.join(",") }));
-    }
+    // No labels: a server gives them. Kubelets do not start with most of kubernetes.io, and give themselves back what
+    // they were started with.
+    let arguments = [json!({ "name": "node-ip", "value": node.address })];
     let taints: Vec<Value> = site.taints(node).iter().filter_map(|taint| self::taint(taint)).collect();
     json!({
         "name": node.name,

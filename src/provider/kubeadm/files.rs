@@ -50,6 +50,12 @@ pub(super) struct TextFile {
 /// Where the list of API servers for the local endpoint is.
 pub(crate) const SERVERS: &str = "/etc/cozy/servers";
 
+/// Where containerd looks for mirrors of registries, a folder each.
+pub(super) const CERTS_D: &str = "/etc/containerd/certs.d";
+
+/// How files begin that were written from `cozy.yaml`.
+pub(super) const WRITTEN: &str = "# Written by cozy";
+
 const CONTAINERD_UNIT: &str = "# Written by cozy.
 [Unit]
 Description=container runtime
@@ -128,7 +134,7 @@ pub(super) fn all(site: &Site<'_>, node: &Node) -> Vec<TextFile> {
     ];
     for (registry, endpoints) in &site.cloud.artifacts.registries {
         // containerd reads these at each pull.
-        let path = format!("/etc/containerd/certs.d/{registry}/hosts.toml");
+        let path = format!("{CERTS_D}/{registry}/hosts.toml");
         files.push(file(&path, mirror(registry, endpoints), None));
     }
     if node.role == Role::Server {
@@ -158,6 +164,7 @@ DynamicUser=yes
 Restart=always
 RestartSec=1
 StartLimitInterval=0
+LimitNOFILE=65536
 OOMScoreAdjust=-900
 
 [Install]
@@ -172,7 +179,7 @@ fn containerd(site: &Site<'_>) -> String {
         "plugins": {
             "io.containerd.cri.v1.images": {
                 "pinned_images": { "sandbox": site.sandbox },
-                "registry": { "config_path": "/etc/containerd/certs.d" },
+                "registry": { "config_path": CERTS_D },
             },
             "io.containerd.cri.v1.runtime": {
                 "cni": { "bin_dirs": ["/opt/cni/bin"], "conf_dir": "/etc/cni/net.d" },
@@ -195,8 +202,9 @@ fn containerd(site: &Site<'_>) -> String {
 }
 
 fn mirror(registry: &str, endpoints: &[String]) -> String {
-    let mut text =
-        format!("# Written by cozy from `artifacts.registries`.\nserver = \"https://{registry}\"\n");
+    // containerd knows by itself where Docker's registry is, unless a server is named.
+    let server = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
+    let mut text = format!("{WRITTEN} from `artifacts.registries`.\nserver = \"https://{server}\"\n");
     for endpoint in endpoints {
         let _ = write!(
             text,

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::Node;
 use super::members::{Known, Member, Membership, Turn, keeps_quorum};
 use super::steps::Planned;
 use crate::model::cloud::Role;
@@ -21,6 +22,8 @@ pub(super) struct Answer {
     cloud: Option<String>,
     /// It belongs to a cluster.
     joined: bool,
+    /// Its name and address there, which it wrote down when it joined.
+    identity: Option<Known>,
 }
 
 impl Answer {
@@ -32,7 +35,14 @@ impl Answer {
                 ("name", name) => answer.known.names.push(name.trim().to_owned()),
                 ("address", address) => answer.known.addresses.push(address.trim().to_owned()),
                 ("cloud", cloud) => answer.cloud = Some(cloud.trim().to_owned()),
-                ("joined", _) => answer.joined = true,
+                ("joined", identity) => {
+                    answer.joined = true;
+                    let words: Vec<&str> = identity.split_whitespace().collect();
+                    if let [_, name, address] = words.as_slice() {
+                        let (names, addresses) = (vec![(*name).to_owned()], vec![(*address).to_owned()]);
+                        answer.identity = Some(Known { names, addresses });
+                    }
+                }
                 _ => {}
             }
         }
@@ -54,8 +64,24 @@ pub(super) struct Leaver {
     pub(super) role: Role,
     /// What `cozy.yaml` says of its name and address.
     pub(super) written: Known,
+    /// That is a name in DNS, and nothing else: which node it is can only be guessed.
+    pub(super) vague: bool,
     /// What it said; `None`: it does not answer.
     pub(super) answer: Option<Answer>,
+}
+
+impl Leaver {
+    /// What it is known by: where it wrote that down itself, by nothing else. Others may have its host name.
+    fn known(&self) -> Known {
+        let Some(answer) = &self.answer else { return self.written.clone() };
+        if let Some(identity) = &answer.identity {
+            return identity.clone();
+        }
+        let mut known = self.written.clone();
+        known.names.extend(answer.known.names.iter().cloned());
+        known.addresses.extend(answer.known.addresses.iter().cloned());
+        known
+    }
 }
 
 /// What is still to be done for a host that leaves.
@@ -91,7 +117,7 @@ impl Leaving {
             work.push(format!("delete Node {name}"));
         }
         work.push(if self.clean {
-            "stop everything, and take away what was put there".to_owned()
+            "stop everything, and take away what was put there, local volumes included".to_owned()
         } else {
             "it does not answer: nothing is cleaned there".to_owned()
         });
@@ -109,12 +135,8 @@ pub(super) fn leaving(
 ) -> Result<Vec<Leaving>, PlanError> {
     let mut all = Vec::new();
     for (index, leaver) in leavers.iter().enumerate() {
-        let mut known = leaver.written.clone();
         let answer = leaver.answer.as_ref();
-        if let Some(answer) = answer {
-            known.names.extend(answer.known.names.iter().cloned());
-            known.addresses.extend(answer.known.addresses.iter().cloned());
-        }
+        let known = leaver.known();
         if !staying && leaver.role == Role::Server && answer.is_none_or(|answer| answer.joined) {
             return Err(PlanError::Stranded { host: leaver.host.clone() });
         }
@@ -134,6 +156,32 @@ pub(super) fn leaving(
     }
     all.sort_by_key(Leaving::alive);
     Ok(all)
+}
+
+/// A host that does not answer, and that is none of the Nodes that are known, while there are others. `staying` are
+/// those of hosts that stay.
+pub(super) fn nameless(
+    leavers: &[Leaver],
+    leaving: &[Leaving],
+    membership: &Membership,
+    staying: &[&str],
+) -> Result<(), PlanError> {
+    let goes = |name: &str| leaving.iter().any(|one| one.node.as_ref().is_some_and(|(node, _)| node == name));
+    let unknown = |name: &str| !staying.contains(&name) && !goes(name);
+    if !membership.nodes.iter().any(|node| unknown(&node.name)) {
+        return Ok(());
+    }
+    let lost = leavers.iter().enumerate().find(|(index, leaver)| {
+        leaver.vague && leaver.answer.is_none() && leaving.iter().all(|one| one.index != *index)
+    });
+    lost.map_or(Ok(()), |(_, leaver)| Err(PlanError::Nameless { host: leaver.host.clone() }))
+}
+
+/// A server that believes to belong to the cluster, and is no member of its etcd.
+pub(super) fn expelled(servers: &[&Node], membership: &Membership) -> Option<PlanError> {
+    let known = |node: &Node| Known { names: vec![node.name.clone()], addresses: vec![node.address.clone()] };
+    let out = servers.iter().find(|node| membership.members(&known(node)).is_empty())?;
+    Some(PlanError::Expelled { host: out.name.clone() })
 }
 
 /// What is to be taken out of a cluster.
@@ -189,5 +237,63 @@ impl Departures {
             all.push(Planned::new(step));
         }
         last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{cloud, leaver, nodes};
+    use super::*;
+
+    fn names(leavers: &[Leaver], membership: &Membership) -> Vec<String> {
+        let leaving = leaving("demo", leavers, membership, true).unwrap();
+        leaving.into_iter().filter_map(|one| one.node).map(|(name, _)| name).collect()
+    }
+
+    #[test]
+    fn a_host_that_leaves_is_the_node_that_it_joined_as_and_none_that_has_its_host_name() {
+        let membership = Membership::read("node h9 10.0.0.11, True\nnode worker 10.0.0.19, True\n");
+        let answer = "name h9\naddress 10.0.0.19\ncloud demo\njoined agent worker 10.0.0.19";
+        assert_eq!(names(&[leaver("10.0.0.19", Role::Agent, Some(answer))], &membership), ["worker"]);
+        // Nor is it one that stays, whatever is guessed.
+        let silent = leaver("10.0.0.11", Role::Agent, None);
+        assert_eq!(names(std::slice::from_ref(&silent), &membership), ["h9"]);
+        assert!(names(&[silent], &membership.without(&["h9"])).is_empty());
+    }
+
+    #[test]
+    fn a_dead_host_that_may_be_any_node_is_not_passed_over() {
+        let membership = Membership::read("node h1 10.0.0.11, True\nnode h9 10.0.0.19, Unknown\n");
+        let vague = Leaver { vague: true, ..leaver("db.example.org", Role::Agent, None) };
+        let check = |leaver: &Leaver, staying: &[&str]| {
+            let leavers = std::slice::from_ref(leaver);
+            let leaving = leaving("demo", leavers, &membership, true).unwrap();
+            nameless(leavers, &leaving, &membership, staying).map_err(|error| error.to_string())
+        };
+        let error = check(&vague, &["h1"]).unwrap_err();
+        assert_eq!(
+            error,
+            "`db.example.org` is to be removed and does not answer, and which node it was cannot be told"
+        );
+        assert_eq!(check(&vague, &["h1", "h9"]), Ok(()), "all nodes stay: it left long ago");
+        assert_eq!(check(&leaver("10.0.0.77", Role::Agent, None), &["h1"]), Ok(()));
+        let found = Known { names: vec!["h9".to_owned()], addresses: Vec::new() };
+        assert_eq!(check(&Leaver { written: found, ..vague }, &["h1"]), Ok(()));
+    }
+
+    #[test]
+    fn a_server_that_etcd_does_not_know_any_more_was_taken_out() {
+        let cloud = cloud();
+        let nodes = nodes(&cloud);
+        let membership =
+            Membership::read("member a h1 10.0.0.11 voter up\nmember b h2 10.0.0.12 voter down\n");
+        // One whose API server is only down is none.
+        assert_eq!(expelled(&[&nodes[0], &nodes[1]], &membership), None);
+        let error = expelled(&[&nodes[1], &nodes[2]], &membership).unwrap();
+        assert_eq!(
+            format!("{}: {error}; {}", error.code(), error.hint()),
+            "C2516: `h3` was taken out of the cluster while it was off: it is there again, and etcd refuses it; \
+             `state: removed` and --remove-hosts clean it; after that, with `state: present`, it joins anew"
+        );
     }
 }

@@ -78,6 +78,14 @@ impl Membership {
         seen
     }
 
+    /// The same but for Nodes and members of these names.
+    pub(super) fn without(&self, names: &[&str]) -> Self {
+        let mut others = self.clone();
+        others.nodes.retain(|node| !names.contains(&node.name.as_str()));
+        others.members.retain(|member| member.name.as_deref().is_none_or(|name| !names.contains(&name)));
+        others
+    }
+
     /// A host's Node.
     pub(super) fn node(&self, host: &Known) -> Option<&NodeSeen> {
         self.nodes.iter().find(|node| host.is(Some(&node.name), node.addresses.iter()))

@@ -24,6 +24,8 @@ mod run;
 mod run_join;
 mod run_upkeep;
 mod scripts;
+#[cfg(test)]
+mod scripts_tests;
 mod scripts_upkeep;
 mod settings;
 pub(crate) mod steps;

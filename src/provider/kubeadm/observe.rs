@@ -2,26 +2,30 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future;
 
-use super::leave::{Answer, Departures, Leaver, leaving};
+use super::leave::{Answer, Departures, Leaver, Leaving, leaving, nameless};
 use super::members::{Known, Membership};
 use super::run::{Gone, Parts, Runner};
 use super::settings::Part;
 use super::steps::{self, Found, Supplies};
 use super::{Node, Site, scripts, scripts_upkeep, settings};
-use crate::host::{HostError, Session};
+use crate::host::{HostError, Session, Trouble};
 use crate::model::cloud::Role;
 use crate::model::release::Release;
 use crate::plan::PlanError;
 
 /// How long an API server may take to say that it is ready.
-const ASK: Duration = Duration::from_secs(30);
+pub(super) const ASK: Duration = Duration::from_secs(30);
 
 /// How long a cluster may take to say who is in it: its servers may have started just now.
 const ASKS: Duration = Duration::from_secs(120);
+
+/// How long a resolver may take to find the address of a host that does not answer.
+const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Where hosts have their kubelet.
 const KUBELET: &str = "/usr/local/bin/kubelet";
@@ -107,21 +111,28 @@ impl Runner {
             membership(nodes, sessions, &found, &leavers).await?
         };
         let staying = servers(nodes, &found).any(|(_, found)| found.joined);
+        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        let plan = |error| Refusal::Plan(vec![error]);
+        // Whatever is known of a host that leaves: it is none that stays.
+        let stay = names.iter().zip(&found).filter(|(_, found)| found.joined).map(|(name, _)| *name);
+        let others = membership.without(&stay.collect::<Vec<_>>());
         let departures = Departures {
-            leaving: leaving(cloud.name.as_str(), &leavers, &membership, staying)
-                .map_err(|error| Refusal::Plan(vec![error]))?,
+            leaving: leaving(cloud.name.as_str(), &leavers, &others, staying).map_err(plan)?,
             former: nodes.iter().zip(&found).map(|(node, found)| former(node, found, &membership)).collect(),
         };
         let none = Departures { leaving: Vec::new(), former: departures.former.clone() };
         let allowed = if *remove { &departures } else { &none };
-        let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+        if *remove {
+            nameless(&leavers, &departures.leaving, &membership, &names).map_err(plan)?;
+            at_work(&departures.leaving, |index| gone.get(index)?.session.as_ref().err())?;
+        }
         let joins: Vec<bool> = nodes
             .iter()
             .zip(&found)
             .map(|(node, found)| node.role == Role::Server && found.is_to_join())
             .collect();
         if staying && !broken {
-            allowed.check(&membership, &names, &joins).map_err(|error| Refusal::Plan(vec![error]))?;
+            allowed.check(&membership, &names, &joins).map_err(plan)?;
         }
         let planned = steps::steps(nodes, wanted.clone(), &found, allowed);
         let leaving = departures.leaving;
@@ -175,13 +186,56 @@ async fn membership(
 async fn ask(gone: &Gone) -> Result<Leaver, HostError> {
     let Gone { host, role, name, address, session } = gone;
     let answer = match session {
-        Some(session) => {
+        Ok(session) => {
             let text = session.sh("looking what is there", scripts::OBSERVE_LEAVER).await?;
             Some(Answer::read(&text))
         }
-        None => None,
+        Err(_) => None,
     };
-    let written =
+    let mut written =
         Known { names: name.iter().cloned().collect(), addresses: address.iter().cloned().collect() };
-    Ok(Leaver { host: host.clone(), role: *role, written, answer })
+    let dns = address.as_deref().filter(|address| name.is_none() && address.parse::<IpAddr>().is_err());
+    if let (Some(dns), None) = (dns, &answer) {
+        written.names.extend(dns.split('.').next().map(str::to_lowercase));
+        let found = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((dns, 22))).await;
+        written.addresses.extend(found.into_iter().flatten().flatten().map(|found| found.ip().to_string()));
+    }
+    Ok(Leaver { host: host.clone(), role: *role, written, vague: dns.is_some(), answer })
+}
+
+/// Refuses where a host that leaves only does not let us in: it may be at work. `why` says why each does not answer.
+fn at_work<'a>(leaving: &[Leaving], why: impl Fn(usize) -> Option<&'a HostError>) -> Result<(), HostError> {
+    let dead = |error: &HostError| error.is_away() || matches!(error.trouble, Trouble::UnknownName(_));
+    let lives = leaving.iter().filter_map(|one| why(one.index)).find(|error| !dead(error));
+    lives.map_or(Ok(()), |error| Err(error.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Target, Way};
+
+    #[test]
+    fn a_host_that_only_does_not_let_us_in_is_not_taken_for_dead() {
+        let target = Target { name: "h9".to_owned(), way: Way::Local };
+        let check = |trouble: Trouble| {
+            let error = HostError::new(&target, trouble);
+            let dead = Leaving {
+                index: 0,
+                name: "h9".to_owned(),
+                node: Some(("h9".to_owned(), false)),
+                members: Vec::new(),
+                clean: false,
+            };
+            at_work(&[dead], |_| Some(&error)).is_ok()
+        };
+        assert!(check(Trouble::Refused) && check(Trouble::Unreachable("timed out".to_owned())));
+        assert!(check(Trouble::UnknownName("h9".to_owned())));
+        assert!(!check(Trouble::UnknownKey) && !check(Trouble::ChangedKey("h9".to_owned())));
+        let (user, detail) = ("admin".to_owned(), String::new());
+        assert!(!check(Trouble::NoSudo { user: user.clone(), detail: detail.clone() }));
+        assert!(!check(Trouble::Refuses { user, detail }));
+        // Who is in no cluster any more is nobody's loss.
+        assert!(at_work(&[], |_| None).is_ok());
+    }
 }

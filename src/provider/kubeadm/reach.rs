@@ -1,16 +1,25 @@
 //! Which API server is asked: the kubeconfig of a cluster on hosts names one of
-//! its servers, and the cluster lives without that one.
+//! its servers, and the cluster lives without that one. And which servers only
+//! believe to be among them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future;
+use serde_json::Value;
 
 use super::files::authority;
+use super::leave::expelled;
+use super::members::Membership;
+use super::observe::ASK;
+use super::run::{Parts, Runner};
+use super::{Node, scripts};
 use crate::cluster::inventory::Inventories;
 use crate::cluster::nodes::About;
 use crate::cluster::{Cluster, connect_text};
+use crate::execute::event::Failure;
 use crate::model::cloud::{Cloud, Role};
+use crate::model::object::{GroupKind, ObjectId};
 use crate::proxy;
 
 /// How long a server may take to answer a connection before another one is asked.
@@ -80,4 +89,52 @@ fn servers(cloud: &Cloud) -> Vec<String> {
 async fn answers(server: &str) -> bool {
     let dialed = tokio::time::timeout(DIAL, tokio::net::TcpStream::connect(server)).await;
     dialed.is_ok_and(|stream| stream.is_ok())
+}
+
+impl Runner {
+    /// Refuses where a server was taken out of the cluster while it was off. Who serves the API is in a list of the
+    /// cluster's; those who are missing there are asked for: they may be starting.
+    pub(super) async fn belongs(&self, cluster: &Cluster) -> Result<(), Failure> {
+        let Parts { nodes, sessions, .. } = &self.parts;
+        let Ok(Some(slice)) = cluster.get(&api_servers(), "v1").await else { return Ok(()) };
+        let serving = addresses(&slice);
+        let servers = nodes.iter().zip(sessions).zip(&self.found);
+        let servers = servers.filter(|((node, _), found)| node.role == Role::Server && found.joined);
+        let (up, missing): (Vec<_>, Vec<_>) =
+            servers.map(|(here, _)| here).partition(|(node, _)| serving.contains(&node.address));
+        let (Some((_, session)), false) = (up.first(), missing.is_empty()) else { return Ok(()) };
+        let asked = session.run("asking who is in the cluster", &scripts::membership(), &[], ASK).await;
+        let Some(text) = asked.ok().filter(|asked| asked.status == 0).map(|asked| asked.stdout) else {
+            return Ok(());
+        };
+        let missing: Vec<&Node> = missing.into_iter().map(|(node, _)| node).collect();
+        let Some(error) = expelled(&missing, &Membership::read(&text)) else { return Ok(()) };
+        let (code, message, hint) = (error.code(), error.to_string(), error.hint().into_owned());
+        Err(Failure { code, message, chain: Vec::new(), hint: Some(hint) })
+    }
+}
+
+/// The list of those who serve the API: each keeps itself in it as long as its etcd takes writes.
+fn api_servers() -> ObjectId {
+    let kind = GroupKind::new("discovery.k8s.io", "EndpointSlice");
+    ObjectId { kind, namespace: Some("default".to_owned()), name: "kubernetes".to_owned() }
+}
+
+/// The addresses of an `EndpointSlice`.
+fn addresses(slice: &Value) -> Vec<String> {
+    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
+    let addresses = endpoints.filter_map(|endpoint| endpoint["addresses"].as_array()).flatten();
+    addresses.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_serve_the_api_are_read_from_the_clusters_list() {
+        let slice = serde_json::json!({ "endpoints": [{ "addresses": ["10.0.0.11", "10.0.0.12"] }, { "addresses": ["fd00::3"] }] });
+        assert_eq!(addresses(&slice), ["10.0.0.11", "10.0.0.12", "fd00::3"]);
+        assert!(addresses(&Value::Null).is_empty());
+    }
 }

@@ -85,8 +85,8 @@ pub(crate) struct Gone {
     pub(crate) name: Option<String>,
     /// Its address in `cozy.yaml`.
     pub(crate) address: Option<String>,
-    /// `None`: it does not answer.
-    pub(crate) session: Option<Session>,
+    /// `Err`: why it does not answer.
+    pub(crate) session: Result<Session, HostError>,
 }
 
 impl Runner {
@@ -156,6 +156,7 @@ impl Runner {
             if let (Ok(text), Some(Ahead { kubeconfig, cluster, said })) = (text, ahead)
                 && text == kubeconfig
             {
+                self.belongs(&cluster).await?;
                 return Ok(Some((cluster, Some(said))));
             }
         }
@@ -166,16 +167,21 @@ impl Runner {
         };
         let act = async || self.connect(node, session, named).await;
         let connected = retry::until(Instant::now() + ANSWERS, act, again).await;
-        connected.map(|cluster| Some((cluster, None))).map_err(|broken| broken.failure)
+        let cluster = connected.map_err(|broken| broken.failure)?;
+        self.belongs(&cluster).await.map(|()| Some((cluster, None)))
     }
 
-    /// Settings that are not applied, with why.
+    /// Settings that are not applied, and hosts that leave without being cleaned, with why.
     pub(crate) fn notes(&self) -> Vec<String> {
         let stays = self.found.iter().any(|found| found.change.kube_proxy_stays);
         let note = "kube-proxy stays beside Cilium: without it there would be no Services until Cilium is there. Then \
                     `kubectl -n kube-system delete daemonset/kube-proxy configmap/kube-proxy`, and restart the hosts one \
                     after the other, which ends its rules";
-        stays.then(|| note.to_owned()).into_iter().collect()
+        let dead =
+            self.leaving.iter().filter_map(|one| self.parts.gone.get(one.index)?.session.as_ref().err());
+        let dead =
+            dead.filter(|_| self.parts.remove).map(|error| format!("{error}: nothing is cleaned there"));
+        stays.then(|| note.to_owned()).into_iter().chain(dead).collect()
     }
 
     fn is_leader(&self, node: &Node) -> bool {
@@ -295,7 +301,8 @@ impl Runner {
         let placed = placed.map(|item| format!("{}\n", item.probe)).collect::<Vec<_>>();
         let placed = format!("{}{}\n", placed.concat(), steps::UNTRIED);
         let what = "remembering what is there";
-        let remember = format!("{}\n{}", clean::remember(), scripts::unsettled(&planned.restarts));
+        let remember = clean::remember(self.parts.cloud.name.as_str());
+        let remember = format!("{remember}\n{}", scripts::unsettled(&planned.restarts));
         session.must(what, &remember, placed.as_bytes(), SETTLE).await?;
         for item in others {
             if item.probe == steps::ITSELF {
@@ -322,7 +329,8 @@ impl Runner {
 
     async fn init(&self, node: &Node, session: &Session, say: &dyn Fn(String)) -> Result<(), HostError> {
         say("kubeadm init".to_owned());
-        phase(session, "init", &scripts::init(node, &Settings::of(&self.site(), node))).await
+        phase(session, "init", &scripts::init(node, &Settings::of_join(&self.site(), node))).await?;
+        if node.labels.is_empty() { Ok(()) } else { self.label(node, session, say).await }
     }
 
     async fn ready(&self, node: &Node, say: &dyn Fn(String)) -> Result<(), HostError> {
@@ -343,7 +351,7 @@ impl Runner {
         }
         let members: Vec<String> = leaving.members.iter().map(|member| member.id.clone()).collect();
         take_out(leader, &members, say).await?;
-        let session = self.parts.gone.get(leaving.index).and_then(|gone| gone.session.as_ref());
+        let session = self.parts.gone.get(leaving.index).and_then(|gone| gone.session.as_ref().ok());
         if let Some(session) = session.filter(|_| leaving.clean) {
             say("stopping everything, and taking it away".to_owned());
             clean_host(session, &self.parts.cloud).await?;
@@ -377,6 +385,7 @@ impl Runner {
             }
             Action::Unpack(into) => clean::unpack(&archive, into),
             Action::Import => scripts::import(&archive),
+            Action::Remove => return session.sh(&item.what, &clean::take_back(&item.probe)).await.map(drop),
         };
         session.upload(Upload { path: &archive, content, mode: 0o600 }).await?;
         session.must(&item.what, &script, &[], UNPACK).await?;

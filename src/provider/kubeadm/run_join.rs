@@ -53,8 +53,9 @@ impl Runner {
             self.hand_over(node, session, leader, say).await?;
         }
         say("kubeadm join".to_owned());
-        let settings = Settings::of(&self.site(), node);
-        phase(session, "join", &scripts::join(node, &settings)).await
+        let settings = Settings::of_join(&self.site(), node);
+        phase(session, "join", &scripts::join(node, &settings)).await?;
+        if node.labels.is_empty() { Ok(()) } else { self.label(node, session, say).await }
     }
 
     /// Gives a host what it needs to join.

@@ -48,15 +48,25 @@ impl Runner {
             soon(session, "configuring kube-proxy", scripts_upkeep::KUBE_PROXY).await?;
         }
         if change.has(Part::Node) {
-            say("setting labels and taints".to_owned());
-            let path = Part::Node.path();
-            let before = format!("cat {} 2>/dev/null || true", crate::host::quote(&path));
-            let before = session.sh("reading the labels and taints that it has", &before).await?;
-            let script = label_and_taint(&self.site(), node, &before);
-            soon(leader, "setting labels and taints", &script).await?;
+            self.label(node, session, say).await?;
         }
-        let marks = Settings::of(&self.site(), node).marked();
-        session.must("keeping what was applied", &format!("set -eu\n{marks}"), &[], SETTLE).await.map(drop)
+        applied(session, &Settings::of(&self.site(), node)).await
+    }
+
+    /// Gives a Node its labels and taints, and takes those away that it is not to have any more.
+    pub(super) async fn label(
+        &self,
+        node: &Node,
+        session: &Session,
+        say: &dyn Fn(String),
+    ) -> Result<(), HostError> {
+        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        say("setting labels and taints".to_owned());
+        let before = format!("cat {} 2>/dev/null || true", crate::host::quote(&Part::Node.path()));
+        let before = session.sh("reading the labels and taints that it has", &before).await?;
+        let script = label_and_taint(&self.site(), node, &before);
+        soon(leader, "setting labels and taints", &script).await?;
+        applied(session, &Settings::of(&self.site(), node).only(Part::Node)).await
     }
 
     /// Renews what is about to end, and approves what the kubelet asks for.
@@ -91,6 +101,12 @@ impl Runner {
         }
         Ok(())
     }
+}
+
+/// Marks on a host that it has these settings.
+async fn applied(session: &Session, settings: &Settings) -> Result<(), HostError> {
+    let script = format!("set -eu\n{}", settings.marked());
+    session.must("keeping what was applied", &script, &[], SETTLE).await.map(drop)
 }
 
 /// Lets a kubelet have its serving certificate.

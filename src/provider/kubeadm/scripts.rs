@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::documents::ENCRYPTION;
-use super::files::Service;
+use super::files::{CERTS_D, Service, WRITTEN};
 use super::settings::Settings;
 use super::{ENDPOINT, Node, PORT, STATE, steps};
 use crate::health::NOT_UP;
@@ -58,6 +58,9 @@ done
   /usr/local/bin/cozy host certificates 2>/dev/null | while read -r line; do echo \"ends $line\"; done
   [ -e {RENEWING} ] && echo renewing
 }}
+for file in {CERTS_D}/*/hosts.toml; do
+  [ -e \"$file\" ] && read -r line <\"$file\" && case $line in '{WRITTEN}'*) echo \"mirror $file\" ;; esac
+done
 [ -e {UNSETTLED} ] && {{ echo unsettled; while read -r unit || [ -n \"$unit\" ]; do echo \"unsettled $unit\"; done <{UNSETTLED}; }}
 [ -e {BEGUN} ] || [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ] || \
 [ -e /etc/kubernetes/bootstrap-kubelet.conf ] && echo begun
@@ -135,9 +138,11 @@ pub(super) fn take_itself() -> String {
     format!("mv {} {}", steps::UNTRIED, steps::ITSELF)
 }
 
-/// Imports images.
+/// Imports images. A mark will say that they are there: they must survive a power cut as well as that.
 pub(super) fn import(archive: &str) -> String {
-    format!("set -eu\n/usr/local/bin/ctr -n k8s.io images import {archive} >/dev/null\nrm {archive}")
+    format!(
+        "set -eu\n/usr/local/bin/ctr -n k8s.io images import {archive} >/dev/null\nsync -f /var/lib/containerd\nrm {archive}"
+    )
 }
 
 /// Clears what a phase left that was killed, whatever moment that was. kubeadm takes away no data of an etcd whose
@@ -216,9 +221,11 @@ kubeadm init --skip-token-print --config {STATE}/kubeadm.json
 /// Says on a host that it belongs to the cluster, as what, and with which settings.
 fn joined(node: &Node, settings: &Settings) -> String {
     let identity = crate::host::quote(&steps::identity(node));
-    // On the disk before anybody relies on it: a host that forgot it is cleared, and joins anew.
+    // On the disk before anybody relies on it, and after what it vouches for: a host that forgot it is cleared, and
+    // joins anew.
     format!(
-        "{}echo {identity} >{JOINED}.new\nsync {JOINED}.new\nmv {JOINED}.new {JOINED}\nsync {STATE}\nrm -f {BEGUN}",
+        "{}sync -f /etc/kubernetes /var/lib/kubelet {STATE}
+echo {identity} >{JOINED}.new\nsync {JOINED}.new\nmv {JOINED}.new {JOINED}\nsync {STATE}\nrm -f {BEGUN}",
         settings.marked()
     )
 }
@@ -296,9 +303,14 @@ pub(super) fn ready_node(name: &str) -> String {
     format!(
         "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
 end=$(($(date +%s) + 900))
-until kubectl get node {name} >/dev/null 2>&1; do sleep 0.2; done
+until kubectl --request-timeout 20s get node {name} >/dev/null 2>&1; do
+  [ \"$(date +%s)\" -lt $end ] || {{ echo {name}' has not registered: look there with journalctl -u kubelet' >&2; exit 1; }}
+  sleep 0.2
+done
 up() {{
-  kubectl wait --for=condition=Ready --timeout=15m node/{name} &&
+  left=$((end - $(date +%s)))
+  [ $left -gt 0 ] || left=1
+  kubectl wait --for=condition=Ready --timeout=${{left}}s node/{name} &&
     taints=$(kubectl get node {name} -o jsonpath='{{.spec.taints[*].key}}') &&
     ! echo \"$taints\" | grep -qwE '{taints}'
 }}
@@ -348,7 +360,7 @@ elif {}; then echo begun; fi",
 pub(super) const OBSERVE_LEAVER: &str = "echo \"name $(cat /proc/sys/kernel/hostname)\"
 ip -o addr show scope global 2>/dev/null | awk '{ sub(\"/.*\", \"\", $4); print \"address\", $4 }'
 [ -e /var/lib/cozy/host ] && echo \"cloud $(cat /var/lib/cozy/host)\"
-[ -e /var/lib/cozy/joined ] && echo joined
+[ -e /var/lib/cozy/joined ] && echo \"joined $(cat /var/lib/cozy/joined)\"
 true";
 
 /// Moves a node's pods to others. A node that is gone already is no error.
@@ -451,6 +463,8 @@ await
 tail -n 12 $base.log >&2
 # What kubeadm finds wrong stands before its last words.
 grep -F '[ERROR ' $base.log | tail -n 3 >&2
-exit \"$(cat $base.status 2>/dev/null || echo 1)\""
+status=$(cat $base.status 2>/dev/null)
+[ -n \"$status\" ] || ! [ -e $base.status ] || echo 'its end could not be written down: is the disk full?' >&2
+exit \"${{status:-1}}\""
     )
 }

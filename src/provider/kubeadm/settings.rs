@@ -83,6 +83,16 @@ impl Settings {
         Self(parts)
     }
 
+    /// What a node has once it has joined: a server gives it its labels after that.
+    pub(super) fn of_join(site: &Site<'_>, node: &Node) -> Self {
+        Self::of(site, &Node { labels: BTreeMap::new(), ..node.clone() })
+    }
+
+    /// This part of them.
+    pub(super) fn only(self, part: Part) -> Self {
+        Self(self.0.into_iter().filter(|(one, _)| *one == part).collect())
+    }
+
     /// The end of a phase's script: what was applied is marked.
     pub(super) fn marked(&self) -> String {
         let mut script = format!("mkdir -p {STATE}/applied\n");

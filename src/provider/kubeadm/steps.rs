@@ -72,6 +72,8 @@ pub(super) enum Action {
     Unpack(String),
     /// It is imported into containerd; the probe is a mark.
     Import,
+    /// What is at its probe's place is not wanted any more.
+    Remove,
 }
 
 /// What was seen on a host.
@@ -85,6 +87,8 @@ pub(crate) struct Found {
     pub(super) working: BTreeSet<String>,
     /// It belongs to the cluster.
     pub(crate) joined: bool,
+    /// Files that say where a registry's mirrors are, and that cozy wrote.
+    mirrors: Vec<String>,
     /// As what it joined: `server NAME ADDRESS`.
     identity: Option<String>,
     /// The digest of the certificate authority of its cluster.
@@ -150,6 +154,7 @@ impl Found {
                     found.joined = true;
                     found.identity = Some(identity.trim().to_owned()).filter(|identity| !identity.is_empty());
                 }
+                ("mirror", path) => found.mirrors.push(path.to_owned()),
                 ("begun", _) => found.begun = true,
                 ("unsettled", unit) => {
                     let service = Service::ALL.into_iter().find(|service| service.unit() == unit.trim());
@@ -306,6 +311,11 @@ fn text(path: &str, text: String, mode: u32, service: Option<Service>) -> Item {
     }
 }
 
+/// A file that is not wanted any more.
+fn removed(path: &str) -> Item {
+    Item { what: format!("remove {path}"), action: Action::Remove, ..text(path, String::new(), 0, None) }
+}
+
 /// An item whose presence is shown by a mark, not by its own file.
 fn marked(name: &str, sha256: Digest) -> Item {
     let mark = mark(sha256);
@@ -340,14 +350,19 @@ pub(super) fn identity(node: &Node) -> String {
     format!("{role} {} {}", node.name, node.address)
 }
 
-/// Hosts that are in the cluster as something else than is wanted, or in another cluster.
+/// Hosts that are in the cluster as something else than is wanted, or in another cluster, or in one whose servers
+/// are gone.
 pub(super) fn strangers(nodes: &[Node], found: &[Found]) -> Vec<PlanError> {
     let mut errors = Vec::new();
+    let servers = nodes.iter().zip(found).any(|(node, found)| node.role == Role::Server && found.joined);
     let speaks = leader(nodes, found).and_then(|leader| Some((nodes.get(leader)?, found.get(leader)?)));
     for (node, found) in nodes.iter().zip(found).filter(|(_, found)| found.joined) {
         let wanted = identity(node);
         if let Some(is) = found.identity.as_ref().filter(|is| **is != wanted) {
             errors.push(PlanError::Other { host: node.name.clone(), is: is.clone(), wanted });
+        }
+        if !servers {
+            errors.push(PlanError::Orphan { host: node.name.clone() });
         }
         if let Some((leader, first)) = speaks
             && let (Some(ca), Some(own)) = (&first.ca, &found.ca)
@@ -412,9 +427,17 @@ pub(super) fn steps(
     }
     let mut needs: Vec<(usize, Reason)> = (0..nodes.len()).map(|index| (index, Reason::Endpoints)).collect();
     needs.push((init, Reason::Kubernetes));
+    // What runs on the last agent needs a place before that one leaves.
+    let first = upkeep::takes_over(nodes, found);
+    if first {
+        before = upkeep::configure(&mut all, nodes, found, before);
+    }
     needs.extend(before.map(|before| (before, Reason::Quorum)));
-    let before = departures.add(&mut all, true, &needs).or(before);
-    upkeep::add(&mut all, nodes, found, before);
+    let mut before = departures.add(&mut all, true, &needs).or(before);
+    if !first {
+        before = upkeep::configure(&mut all, nodes, found, before);
+    }
+    upkeep::certify(&mut all, nodes, found, before);
     // Nobody waits for these: a node is ready once the pod network is, which comes with the components.
     for index in 0..all.len() {
         let Some(before) = all.get(index).map(|planned| planned.step.clone()) else { continue };
@@ -436,8 +459,10 @@ pub(super) fn steps(
 
 fn prepare(node: &Node, wanted: Vec<Item>, found: &Found) -> Planned {
     let probes = wanted.iter().map(|item| format!("{}\n", item.probe)).collect::<Vec<_>>().concat();
-    let items: Vec<Item> =
-        wanted.into_iter().filter(|item| found.digest(&item.probe) != Some(&item.digest)).collect();
+    let unwanted = found.mirrors.iter().filter(|path| wanted.iter().all(|item| item.probe != **path));
+    let unwanted: Vec<Item> = unwanted.map(|path| removed(path)).collect();
+    let missing = wanted.into_iter().filter(|item| found.digest(&item.probe) != Some(&item.digest));
+    let items: Vec<Item> = missing.chain(unwanted).collect();
     let interrupted = found.unsettled.clone();
     let restarts: BTreeSet<Service> =
         items.iter().filter_map(|item| item.service).chain(interrupted.clone().unwrap_or_default()).collect();

@@ -121,6 +121,16 @@ fn hosts_that_are_something_else_are_strangers() {
         C2511: host `h2` belongs to the cluster as agent h2 10.0.0.12, and cozy.yaml wants server h2 10.0.0.12
         C2512: hosts `h1` and `h3` belong to two different clusters
     ");
+    // All servers were set up anew, and an agent was not.
+    let found = ["", "", "", "joined agent h4 10.0.0.14\n1  /etc/kubernetes/pki/ca.crt"].map(Found::read);
+    let said: Vec<String> = steps::strangers(&nodes, &found)
+        .iter()
+        .map(|error| format!("{}: {error}\n{}", error.code(), error.hint()))
+        .collect();
+    assert_snapshot!(said.join("\n"), @"
+        C2515: host `h4` belongs to a cluster of which no server is among the hosts
+        put its servers back into cozy.yaml; where they are gone, `cozy uninstall --hosts` first makes it a fresh server again, without what it holds
+    ");
 }
 
 #[test]
@@ -174,7 +184,7 @@ pub(super) fn departures(leavers: &[Leaver], cluster: &str) -> Result<Departures
 
 pub(super) fn leaver(address: &str, role: Role, answer: Option<&str>) -> Leaver {
     let written = Known { names: Vec::new(), addresses: vec![address.to_owned()] };
-    Leaver { host: address.to_owned(), role, written, answer: answer.map(Answer::read) }
+    Leaver { host: address.to_owned(), role, written, vague: false, answer: answer.map(Answer::read) }
 }
 
 pub(super) const CLUSTER: &str = "node h1 10.0.0.11, True\nnode h2 10.0.0.12, True\nnode h3 10.0.0.13, True\n\
@@ -204,7 +214,7 @@ fn the_dead_leave_before_servers_join_and_the_living_after() {
         h2 join:  [1: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
         h3 join: kubeadm join as a server [2: stages go in order; 4: there is no API server before; 5: servers come and go one at a time, for etcd's quorum]
         h4 join:  [3: stages go in order; 4: there is no API server before]
-        h9 remove: drain node h9, delete Node h9, stop everything, and take away what was put there [0: the others stop using it first; 1: the others stop using it first; 2: the others stop using it first; 3: the others stop using it first; 4: there is no API server before; 7: servers come and go one at a time, for etcd's quorum]
+        h9 remove: drain node h9, delete Node h9, stop everything, and take away what was put there, local volumes included [0: the others stop using it first; 1: the others stop using it first; 2: the others stop using it first; 3: the others stop using it first; 4: there is no API server before; 7: servers come and go one at a time, for etcd's quorum]
         h1 ready:  [4: stages go in order]
         h2 ready:  [6: stages go in order]
         h3 ready: wait until the node is ready [7: stages go in order]
@@ -288,6 +298,13 @@ fn containerds_configuration_is_toml_with_the_users_words_over_ours() {
         [debug]
         level = "info"
     "#);
+    // containerd maps Docker's name to its registry only where no server is named.
+    let mut cloud = cloud.clone();
+    cloud.artifacts.registries.insert("docker.io".to_owned(), vec!["https://mirror.example.org".to_owned()]);
+    let site = Site { cloud: &cloud, ..site };
+    let mirrors = files::all(&site, &nodes[3]);
+    let mirror = mirrors.iter().find(|file| file.path == "/etc/containerd/certs.d/docker.io/hosts.toml");
+    assert!(mirror.unwrap().text.contains("\nserver = \"https://registry-1.docker.io\"\n"));
     assert!(!all.iter().any(|file| file.path.contains("kubeadm")), "agents get no document of the cluster");
     assert_eq!(
         toml::document(json!({ "a": [1, "x\"y"], "b": { "c d": {} } }).as_object().unwrap()),
@@ -341,7 +358,9 @@ fn scripts_are_what_a_posix_shell_takes() {
         scripts::soon(&scripts::membership(), 60),
         scripts::unsettled(&[files::Service::Kubelet]),
         scripts::clear(),
-        clean::remember(),
+        clean::remember("it's"),
+        clean::take_back("/a b/c"),
+        scripts::import("/x"),
         scripts::settled(true, true),
         scripts::answers(),
         scripts::phase("configure"),
@@ -465,7 +484,7 @@ esac
 fn what_was_written_down_of_a_host_counts_only_as_a_whole() {
     let folder = tempfile::tempdir().unwrap();
     let before = folder.path().join("before");
-    let remember = clean::remember().replace("/var/lib/cozy", folder.path().to_str().unwrap());
+    let remember = clean::remember("demo").replace("/var/lib/cozy", folder.path().to_str().unwrap());
     let run = || {
         let done = std::process::Command::new("sh")
             .args(["-c", &remember])
@@ -514,6 +533,8 @@ fn files_that_a_killed_run_put_there_are_not_taken_for_what_runs() {
     let prepared = |text: &str| planned([text, done, done, done]).lines().next().unwrap().to_owned();
     assert_snapshot!(prepared(done), @"h1 prepare:  []");
     assert_snapshot!(prepared(&restarts), @"h1 prepare: finish what an interrupted run began, restart containerd, restart kubelet []");
+    let mirror = format!("{done}\nmirror /etc/containerd/certs.d/a/hosts.toml");
+    assert_snapshot!(prepared(&mirror), @"h1 prepare: remove /etc/containerd/certs.d/a/hosts.toml []");
     assert_snapshot!(prepared(&settings), @"h1 prepare: finish what an interrupted run began []");
     // What the note is made of is what is read.
     let folder = tempfile::tempdir().unwrap();

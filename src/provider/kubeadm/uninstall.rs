@@ -28,7 +28,8 @@ impl Cleaner {
         let mut steps = Vec::new();
         for (session, text) in sessions.iter().zip(answers) {
             let done = Answer::read(&text?).cloud() != Some(cloud.name.as_str());
-            let work = "stop everything, and take away what was put there, all data included";
+            let work =
+                "stop everything, and take away what was put there, all data and local volumes included";
             steps.push(HostStep {
                 host: session.target().name.clone(),
                 phase: Phase::Clean,

@@ -14,12 +14,6 @@ use crate::plan::planner::{HostStep, Phase};
 const APPROVE: Duration = Duration::from_secs(3);
 const RESTART: Duration = Duration::from_secs(40);
 
-/// Adds them, after `before`, the last server that comes or goes.
-pub(super) fn add(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found], before: Option<usize>) {
-    let configured = configure(all, nodes, found, before);
-    certify(all, nodes, found, configured);
-}
-
 /// A step of a node after all its earlier ones, and after `before`.
 fn upkeep(all: &[Planned], node: &Node, phase: Phase, work: Vec<String>, before: Option<usize>) -> Planned {
     let own = all.iter().enumerate().filter(|(_, planned)| planned.step.host == node.name);
@@ -28,8 +22,14 @@ fn upkeep(all: &[Planned], node: &Node, phase: Phase, work: Vec<String>, before:
     Planned::new(HostStep { host: node.name.clone(), phase, needs, work, expect: READY, done: false })
 }
 
-/// Settings that changed: servers one after the other, then agents.
-fn configure(
+/// Whether servers take over the work of agents, as none is left: they lose their taint.
+pub(super) fn takes_over(nodes: &[Node], found: &[Found]) -> bool {
+    nodes.iter().all(|node| node.role == Role::Server)
+        && found.iter().any(|found| found.change.has(Part::Node))
+}
+
+/// Settings that changed: servers one after the other, then agents; after `before`, the last server that comes or goes.
+pub(super) fn configure(
     all: &mut Vec<Planned>,
     nodes: &[Node],
     found: &[Found],
@@ -66,7 +66,7 @@ fn agents(all: &[Planned], nodes: &[Node]) -> Vec<(usize, Reason)> {
 }
 
 /// Certificates, once a node belongs to the cluster. Control planes restart one after the other.
-fn certify(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found], mut before: Option<usize>) {
+pub(super) fn certify(all: &mut Vec<Planned>, nodes: &[Node], found: &[Found], mut before: Option<usize>) {
     for (node, found) in nodes.iter().zip(found).filter(|(_, found)| !found.renewal.is_nothing()) {
         let renews = found.renewal.leaves.is_some();
         let turn = before.filter(|_| renews);

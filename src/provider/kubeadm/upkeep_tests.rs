@@ -187,6 +187,66 @@ fn settings_without_which_the_api_server_does_not_answer_are_corrected_before_an
 }
 
 #[test]
+fn servers_take_over_the_work_before_the_last_agent_leaves() {
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let before = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
+    let after = Site { nodes: &nodes[..3], ..before };
+    let found = |node: &Node| {
+        let serving = super::certificates::SERVING;
+        let text = format!("joined\nends 9999999 {serving}\n{}", applied_settings(&before, node));
+        Found::read(&text).judged(&after, node)
+    };
+    let found: Vec<Found> = after.nodes.iter().map(found).collect();
+    let answer = Some("name h4\naddress 10.0.0.14\ncloud demo\njoined agent h4 10.0.0.14");
+    let cluster = format!("{CLUSTER}node h4 10.0.0.14, True\n");
+    let departures = departures(&[leaver("10.0.0.14", Role::Agent, answer)], &cluster).unwrap();
+    let all = steps::steps(after.nodes, vec![Vec::new(); 3], &found, &departures);
+    let line = |(index, planned): (usize, &steps::Planned)| {
+        let step = &planned.step;
+        let needs: Vec<String> = step.needs.iter().map(|(on, _)| on.to_string()).collect();
+        (!step.done && step.phase != Phase::Prepare)
+            .then(|| format!("{index} {} {}: {} [{}]", step.host, step.phase, step.work[0], needs.join(", ")))
+    };
+    let lines: Vec<String> = all.iter().enumerate().filter_map(line).collect();
+    assert_snapshot!(lines.join("\n"), @"
+        6 h1 configure: set the node's labels and taints [0, 3]
+        7 h2 configure: set the node's labels and taints [1, 4, 6]
+        8 h3 configure: set the node's labels and taints [2, 5, 7]
+        9 h4 remove: drain node h4 [0, 1, 2, 3, 8]
+    ");
+}
+
+#[test]
+fn labels_are_given_by_a_server_and_what_was_cut_off_before_that_is_made_up_for() {
+    let cloud = cloud();
+    let nodes = nodes(&cloud);
+    let site = Site { cloud: &cloud, version: "v1.36.3", sandbox: "pause:1", nodes: &nodes };
+    let key = "node-role.kubernetes.io/worker".to_owned();
+    let node = Node {
+        labels: [(key, String::new())].into(),
+        taints: vec!["a=b:NoSchedule".to_owned()],
+        ..nodes[3].clone()
+    };
+    // A kubelet does not start with labels of kubernetes.io.
+    let credentials = super::documents::Credentials { token: "t".to_owned(), ca: "c".to_owned(), key: None };
+    let document = super::documents::join(&site, &node, &credentials);
+    assert!(!document.contains("worker") && document.contains("NoSchedule"), "{document}");
+    let settings = super::settings::Settings::of_join(&site, &node);
+    let marks: Vec<(String, String)> = settings.texts().map(|(path, text)| (path, text.to_owned())).collect();
+    let of = |path: &str| marks.iter().find(|(one, _)| one.ends_with(path)).map(|(_, text)| text.as_str());
+    assert_eq!(of("/node"), Some("taint a=b:NoSchedule\n"));
+    let lines = marks.iter().map(|(path, text)| format!("{}  {path}\n", Digest::of(text.as_bytes())));
+    let found = Found::read(&format!("joined\n{}", lines.collect::<String>())).judged(&site, &node);
+    assert_eq!(found.change.work(), ["set the node's labels and taints"]);
+    let script = super::settings::label_and_taint(&site, &node, "taint a=b:NoSchedule\n");
+    assert!(
+        script.contains("kubectl label --overwrite node h4 node-role.kubernetes.io/worker= "),
+        "{script}"
+    );
+}
+
+#[test]
 fn servers_leave_the_work_to_agents_once_one_has_joined_and_take_it_back_when_all_are_gone() {
     let cloud = cloud();
     let nodes = nodes(&cloud);
