@@ -74,10 +74,11 @@ pub(super) async fn runner(
         hold(opened.sessions.iter().map(|(_, session)| session).chain(away), "cozy install", patience).await
     };
     // Hosts are asked while another run may be waited for; what is wrong with them is said at once.
-    let (asked, held) = match future::select(pin!(preflight::ask(&opened, loaded, true)), Box::pin(held)).await {
-        Either::Left((asked, held)) => (asked, held.left_future()),
-        Either::Right((held, asked)) => (asked.await, future::ready(held).right_future()),
-    };
+    let (asked, held) =
+        match future::select(pin!(preflight::ask(&opened, loaded, true)), Box::pin(held)).await {
+            Either::Left((asked, held)) => (asked, held.left_future()),
+            Either::Right((held, asked)) => (asked.await, future::ready(held).right_future()),
+        };
     let mut found = preflight::found(&opened, asked, args, loaded).await?;
     let hosts = cloud.present_hosts().count();
     // Nothing is installed around a host: what is to be done on the others depends on what is on that one.

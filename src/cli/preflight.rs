@@ -192,12 +192,9 @@ pub(super) async fn ask(opened: &Opened, loaded: &Loaded, brief: bool) -> Vec<Re
     let wanted = &wanted(loaded);
     let reached = opened.sessions.iter().map(|(index, session)| (*index, session.reached().to_owned()));
     let reached = &reached.collect::<BTreeMap<_, _>>();
-    let all = opened
-        .sessions
-        .iter()
-        .map(|(index, session)| async move {
-            session.facts(&Questions { brief, ..wanted.questions(*index, reached) }).await
-        });
+    let all = opened.sessions.iter().map(|(index, session)| async move {
+        session.facts(&Questions { brief, ..wanted.questions(*index, reached) }).await
+    });
     future::join_all(all).await
 }
 

@@ -264,7 +264,8 @@ pub(crate) fn sort(files: &[(Rc<str>, String)]) -> Result<(Vec<Manifest>, Vec<Ho
             continue;
         }
         for text in split(content) {
-            let head = Head::read(text).map_err(|problem| Error::Rendered { file: path.to_string(), problem })?;
+            let head =
+                Head::read(text).map_err(|problem| Error::Rendered { file: path.to_string(), problem })?;
             let manifest = Manifest {
                 path: path.to_string(),
                 text: text.to_owned(),

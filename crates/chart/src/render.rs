@@ -204,11 +204,8 @@ impl Scope {
             if is_library && !file.starts_with('_') {
                 continue;
             }
-            let renderable = Renderable {
-                source: Rc::clone(&template.data),
-                data: data.clone(),
-                base: base.clone(),
-            };
+            let renderable =
+                Renderable { source: Rc::clone(&template.data), data: data.clone(), base: base.clone() };
             self.templates.insert(Rc::from(format!("{path}/{}", template.path)), renderable);
         }
         data

@@ -29,8 +29,9 @@ impl<'a> Cursor<'a> {
         const MANY: usize = 32;
         let (chunks, rest) = self.bytes.get(self.at..).unwrap_or_default().as_chunks::<MANY>();
         // Without a branch for each byte, so that many are looked at together.
-        let usual =
-            |chunk: &[u8; MANY]| chunk.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~' | b'\n'));
+        let usual = |chunk: &[u8; MANY]| {
+            chunk.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~' | b'\n'))
+        };
         for (index, chunk) in chunks.iter().enumerate() {
             if !usual(chunk) {
                 self.check_each(self.at + index * MANY, MANY)?;

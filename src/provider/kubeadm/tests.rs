@@ -544,7 +544,9 @@ fn files_that_a_killed_run_put_there_are_not_taken_for_what_runs() {
         String::from_utf8(output.stdout).unwrap()
     };
     run(&scripts::unsettled(&[files::Service::Containerd, files::Service::Kubelet]));
-    assert!(run(&scripts::observe(&[], &[])).contains("unsettled\nunsettled containerd\nunsettled kubelet\n"));
+    assert!(
+        run(&scripts::observe(&[], &[])).contains("unsettled\nunsettled containerd\nunsettled kubelet\n")
+    );
     run(&scripts::unsettled(&[]));
     assert!(run(&scripts::observe(&[], &[])).contains("unsettled\n"));
 }

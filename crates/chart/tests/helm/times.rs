@@ -57,8 +57,7 @@ fn library_calls() {
     let mut slow = Vec::new();
     let mut times = vec![(Duration::MAX, Duration::MAX); jobs.len()];
     for _ in 0..ROUNDS {
-        for (((_, job), helm), times) in
-            jobs.iter().zip(ask(jobs.iter().map(|(_, job)| job))).zip(&mut times)
+        for (((_, job), helm), times) in jobs.iter().zip(ask(jobs.iter().map(|(_, job)| job))).zip(&mut times)
         {
             if helm.error.is_none() && ours::answer(job).error.is_none() {
                 let Answer { load_ns, render_ns, .. } = helm;

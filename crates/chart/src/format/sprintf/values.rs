@@ -104,7 +104,7 @@ fn mapping(out: &mut Vec<u8>, verb: char, (value, entries): (&Value, Vec<(&[u8],
     out.extend_from_slice(if flags.sharp_v { b"{" } else { b"map[" });
     for (index, (key, value)) in entries.iter().enumerate() {
         separate(out, index, flags);
-        element(out, verb, &Value::from_bytes(key.to_vec()), flags.deeper());
+        element(out, verb, &Value::from_bytes(key), flags.deeper());
         out.push(b':');
         element(out, verb, value, flags.deeper());
     }
@@ -139,7 +139,7 @@ fn object(out: &mut Vec<u8>, verb: char, (value, object): (&Value, &Object), fla
         Object::Time(_) if verb == 'v' => print(value, out),
         Object::Time(_) => complain(out, verb, value, flags),
         Object::Capabilities { .. } | Object::Version(_) if flags.depth > 0 => {
-            pointer(out, verb, value, flags)
+            pointer(out, verb, value, flags);
         }
         Object::Capabilities { .. }
         | Object::Version(_)
