@@ -484,7 +484,8 @@ mod tests {
             let begun = Instant::now();
             let work = async {
                 sleep_until(begun + Duration::from_millis(begins)).await;
-                simulated.refuse(refusal("update", 500));
+                simulated
+                    .refuse(cozy_sim::Refusal { object: "leases/cozy".to_owned(), ..refusal("update", 500) });
                 sleep_until(begun + Duration::from_millis(begins + 20_000)).await;
                 simulated.refuse_nothing();
                 sleep_until(begun + Duration::from_millis(begins + 60_000)).await;
