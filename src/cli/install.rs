@@ -25,7 +25,7 @@ use crate::error::{Exit, Problem};
 use crate::execute::event::{EventKind, Outcome, Reporter};
 use crate::execute::hosts::{Hosts, Simulated};
 use crate::execute::retry;
-use crate::execute::run::{self, Finished, Options, Shared};
+use crate::execute::run::{self, Finished, Options, Shared, Stop};
 use crate::model::cloud::Provider;
 use crate::model::mask::Masks;
 use crate::plan::Plan;
@@ -287,8 +287,7 @@ impl Run<'_> {
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());
-            let work = run::run(&shared, &plan, inventories.all, stop.boxed_local());
-            work.await
+            run::run(&shared, &plan, inventories.all, stop).await
         };
         if finished.outcome != Outcome::LockLost
             && let Some(lock) = lock
@@ -362,7 +361,7 @@ impl Run<'_> {
         let shared = Shared::new(None, &runner, &reporter, self.options.clone());
         shared.report(facts.started(&plan, false));
         let stop = stop(&shared, None);
-        let finished = run::run(&shared, &plan, Inventories::default().all, stop.boxed_local()).await;
+        let finished = run::run(&shared, &plan, Inventories::default().all, stop).await;
         drop(shared);
         drop(reporter);
         if finished.outcome != Outcome::Done {
@@ -535,20 +534,13 @@ pub(super) fn exit(finished: &Finished) -> Exit {
     }
 }
 
-/// Ends when a signal comes, or the lock is lost.
-async fn stop(shared: &Shared<'_>, lock: Option<&mut Lock>) -> Outcome {
-    let lost = async {
+/// What ends a run: a signal, or that the lock is lost, which is renewed until the run has ended.
+fn stop<'a>(shared: &'a Shared<'_>, lock: Option<&'a mut Lock>) -> Stop<'a> {
+    let lost = async move {
         match lock {
-            Some(lock) => lock.keep().await,
+            Some(lock) => shared.report(EventKind::Warning { message: lock.keep().await }),
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        biased;
-        outcome = shared.interrupted(signals::listen()) => outcome,
-        message = lost => {
-            shared.report(EventKind::Warning { message });
-            Outcome::LockLost
-        }
-    }
+    Stop::new(shared.interrupted(signals::listen()), lost)
 }

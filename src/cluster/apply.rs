@@ -18,6 +18,9 @@ use crate::plan::live::FieldConflict;
 /// without any manager they would be the default.
 const HANDOVER_MANAGER: &str = "cozy-autoscaled";
 
+/// As whom Kubernetes' own controllers write.
+const CONTROLLERS: &str = "kube-controller-manager";
+
 /// How an object is applied.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ApplyMode {
@@ -27,11 +30,24 @@ pub(crate) struct ApplyMode {
     pub(crate) dry_run: bool,
 }
 
-/// Says of each conflict whether the inventory says that the field was ours.
-pub(crate) fn claim(conflicts: Vec<FieldConflict>, entry: Option<&Entry>) -> Vec<FieldConflict> {
+/// Says of each conflict whether the field is ours to take: the inventory says that it was, or what scaled an object of
+/// ours does not scale it any more (`unscaled`).
+pub(crate) fn claim(
+    conflicts: Vec<FieldConflict>,
+    entry: Option<&Entry>,
+    unscaled: bool,
+) -> Vec<FieldConflict> {
     let ours = entry.map(Entry::paths).unwrap_or_default();
-    let claimed = |conflict: FieldConflict| FieldConflict { ours: was_ours(&conflict, &ours), ..conflict };
+    let claimed = |conflict: FieldConflict| FieldConflict {
+        ours: is_ours(&conflict, &ours) || (unscaled && was_scaled(&conflict)),
+        ..conflict
+    };
     conflicts.into_iter().map(claimed).collect()
+}
+
+/// Whether a `HorizontalPodAutoscaler` has set a field: Kubernetes' controllers scale nothing else.
+fn was_scaled(conflict: &FieldConflict) -> bool {
+    conflict.scaled && conflict.manager == CONTROLLERS
 }
 
 /// Whether a field was ours, and may be taken back. An autoscaler that nobody saw has taken the replicas over that it
@@ -44,9 +60,13 @@ fn is_ours(conflict: &FieldConflict, ours: &BTreeSet<String>) -> bool {
     conflict.manager == HANDOVER_MANAGER || was_ours(conflict, ours)
 }
 
-/// Whether all fields were ours.
-fn are_ours(conflicts: &[FieldConflict], ours: &BTreeSet<String>) -> bool {
-    conflicts.iter().all(|conflict| is_ours(conflict, ours))
+/// Whether all fields were ours, or the plan says that they are (`takes`).
+fn are_ours(conflicts: &[FieldConflict], ours: &BTreeSet<String>, takes: &[FieldConflict]) -> bool {
+    let planned = |conflict: &FieldConflict| {
+        let same = |take: &&FieldConflict| take.field == conflict.field && take.manager == conflict.manager;
+        takes.iter().find(same).is_some_and(|take| take.ours)
+    };
+    conflicts.iter().all(|conflict| is_ours(conflict, ours) || planned(conflict))
 }
 
 /// An object without the nulls that templates leave in its metadata: with `annotations: null` the server would give
@@ -81,17 +101,18 @@ impl Cluster {
     }
 
     /// Applies an object, and takes over fields of others only where the
-    /// inventory says that they were ours.
+    /// inventory says that they were ours, or the plan does (`takes`).
     pub(crate) async fn apply_ours(
         &self,
         object: &Object,
         entry: Option<&Entry>,
+        takes: &[FieldConflict],
     ) -> Result<Value, ClusterError> {
         let (free, force) = (ApplyMode::default(), ApplyMode { force: true, ..ApplyMode::default() });
         let first = self.apply(object, free).await;
         let Err(ClusterError::Conflict { conflicts, .. }) = &first else { return first };
         let ours = entry.map(Entry::paths).unwrap_or_default();
-        if !are_ours(conflicts, &ours) {
+        if !are_ours(conflicts, &ours, takes) {
             return first;
         }
         // A server takes over all conflicting fields or none: what is forced must be what was looked at.
@@ -102,7 +123,7 @@ impl Cluster {
         pinned["metadata"]["resourceVersion"] =
             live.pointer("/metadata/resourceVersion").cloned().unwrap_or_default();
         match self.send(object, &pinned, free).await {
-            Err(ClusterError::Conflict { conflicts, .. }) if are_ours(&conflicts, &ours) => {
+            Err(ClusterError::Conflict { conflicts, .. }) if are_ours(&conflicts, &ours, takes) => {
                 self.send(object, &pinned, force).await
             }
             other => other,
@@ -130,7 +151,11 @@ impl Cluster {
         let api = self.api(&object.id, &object.version)?;
         let params = PatchParams::apply(HANDOVER_MANAGER).validation_strict();
         let answer = api.patch(&segment(&object.id.name), &params, &Patch::Apply(&value)).await;
-        answer.map(drop).map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error))
+        match answer.map_err(|error| ClusterError::from_kube("patch", &object.id.to_string(), error)) {
+            // Its autoscaler has set them since they were looked at, and holds them by that.
+            Ok(_) | Err(ClusterError::Conflict { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether an object that the server does not want as a change would be fine as a new one. It is validated
@@ -155,13 +180,32 @@ impl Cluster {
     /// # Errors
     /// A transient refusal when it is another object than the one that was looked at.
     pub(crate) async fn prune(&self, id: &ObjectId, entry: Option<&Entry>) -> Result<Pruned, ClusterError> {
-        let Some(live) = self.get(id, "").await? else { return Ok(Pruned::Gone) };
+        let Some(live) = self.get(id, "").await? else {
+            let hidden = !self.is_known(&id.kind) && self.defined().await?.contains(&id.kind);
+            let unknown = ClusterError::NoSuchKind { object: id.to_string() };
+            return if hidden { Err(unknown) } else { Ok(Pruned::Gone) };
+        };
         if entry.is_some_and(|entry| is_of_others(entry, &live)) {
             return Ok(Pruned::Foreign);
         }
-        let exactly = Preconditions { uid: uid(&live).map(str::to_owned), resource_version: None };
-        let params = DeleteParams { preconditions: Some(exactly), ..DeleteParams::background() };
+        let params = exactly(uid(&live).unwrap_or_default());
         Ok(self.delete_with(id, &params).await?.map_or(Pruned::Gone, Pruned::Going))
+    }
+
+    /// Deletes the object of a uid, and no other by its name; it may be gone already. Gives the uid if it is still on
+    /// its way out.
+    pub(crate) async fn delete_exactly(
+        &self,
+        id: &ObjectId,
+        old: &str,
+    ) -> Result<Option<String>, ClusterError> {
+        match self.delete_with(id, &exactly(old)).await {
+            Err(error) if error.is_outdated() => match self.get(id, "").await? {
+                Some(live) if uid(&live) == Some(old) => Err(error),
+                Some(_) | None => Ok(None),
+            },
+            answer => answer,
+        }
     }
 
     /// Deletes an object; it may be gone already. Gives the uid of what is still on its way out.
@@ -174,12 +218,7 @@ impl Cluster {
         id: &ObjectId,
         params: &DeleteParams,
     ) -> Result<Option<String>, ClusterError> {
-        let api = match self.api(id, "") {
-            Ok(api) => api,
-            // Nothing of a kind that is not served exists.
-            Err(ClusterError::NoSuchKind { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let api = self.api(id, "")?;
         match api.delete(&segment(&id.name), params).await {
             Ok(answer) => Ok(answer.left().and_then(|object| object.metadata.uid)),
             Err(error) => match ClusterError::from_kube("delete", &id.to_string(), error) {
@@ -188,6 +227,13 @@ impl Cluster {
             },
         }
     }
+}
+
+/// Deletes in the background the object of a uid only; none: whichever is there.
+fn exactly(uid: &str) -> DeleteParams {
+    let uid = Some(uid.to_owned()).filter(|uid| !uid.is_empty());
+    let preconditions = Preconditions { uid, resource_version: None };
+    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() }
 }
 
 /// What became of an object that nobody wants any more.
@@ -255,9 +301,22 @@ mod tests {
         let scaled =
             conflicts(r#"conflict with "kube-controller-manager" with subresource "scale" using apps/v1"#);
         assert_eq!(scaled[0].manager, "kube-controller-manager");
-        assert!(are_ours(&by_hand, &entry.paths()) && !are_ours(&scaled, &entry.paths()));
-        let claimed = |conflicts| claim(conflicts, Some(&entry))[0].ours;
-        assert_eq!((claimed(by_hand), claimed(scaled)), (true, false));
+        assert!(are_ours(&by_hand, &entry.paths(), &[]) && !are_ours(&scaled, &entry.paths(), &[]));
+        let claimed = |conflicts: &[FieldConflict], entry: &Entry, unscaled| {
+            claim(conflicts.to_vec(), Some(entry), unscaled)[0].ours
+        };
+        assert!(claimed(&by_hand, &entry, false) && !claimed(&scaled, &entry, false));
+        // Found by reading: with their autoscaler gone they were nobody's, and the next run was refused.
+        let left = Entry::default();
+        assert!(claimed(&scaled, &left, true) && !claimed(&by_hand, &left, true));
+        let foreign = conflicts(r#"conflict with "scaler" with subresource "scale" using apps/v1"#);
+        assert!(!claimed(&foreign, &entry, true));
+        // What the plan says is taken is taken, and nothing else.
+        let takes = claim(scaled.clone(), Some(&left), true);
+        assert!(are_ours(&scaled, &left.paths(), &takes) && !are_ours(&foreign, &left.paths(), &takes));
+        // Found by reading: what was handed over to an autoscaler was not taken back when it was not wanted any more.
+        let handed = conflicts(r#"conflict with "cozy-autoscaled" using apps/v1"#);
+        assert!(claimed(&handed, &left, false));
     }
 
     fn config(data: &Value) -> Object {
@@ -297,6 +356,59 @@ mod tests {
         assert!(matches!(cluster.prune(&id, Some(&entry)).await.unwrap(), Pruned::Gone | Pruned::Going(_)));
         assert_eq!(cluster.get(&id, "v1").await.unwrap(), None);
         assert_eq!(cluster.prune(&id, Some(&entry)).await.unwrap(), Pruned::Gone);
+    }
+
+    /// Found by reading: what had taken the place of an object that was to be replaced was deleted, too.
+    #[tokio::test(start_paused = true)]
+    async fn only_the_object_that_was_looked_at_is_deleted_for_a_new_one() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let id = config(&json!({})).id;
+        applied(&cluster, &json!({ "ours": "1" })).await;
+        let seen =
+            async || cluster.get(&id, "v1").await.unwrap().and_then(|live| uid(&live).map(str::to_owned));
+        let old = seen().await.unwrap();
+        made_anew(simulated.client()).await;
+        assert_eq!(cluster.delete_exactly(&id, &old).await.unwrap(), None);
+        let new = seen().await.unwrap();
+        assert_ne!(new, old);
+        cluster.delete_exactly(&id, &new).await.unwrap();
+        assert_eq!(seen().await, None);
+        // The answer to the first try was lost.
+        assert_eq!(cluster.delete_exactly(&id, &new).await.unwrap(), None);
+    }
+
+    /// Found by reading: replicas that an autoscaler set between a look and a write failed the step.
+    #[tokio::test(start_paused = true)]
+    async fn replicas_that_are_scaled_meanwhile_are_handed_over() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let (server, scaler) = (simulated.server(), simulated.client());
+        let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+            let (mut server, scaler) = (server.clone(), scaler.clone());
+            async move {
+                if request.uri().query().is_some_and(|query| query.contains(HANDOVER_MANAGER)) {
+                    let api: kube::Api<k8s_openapi::api::apps::v1::Deployment> =
+                        kube::Api::namespaced(scaler, "default");
+                    let params =
+                        PatchParams { field_manager: Some("a".to_owned()), ..PatchParams::default() };
+                    let patch = json!({ "spec": { "replicas": 5 } });
+                    api.patch("d", &params, &Patch::Merge(&patch)).await.unwrap();
+                }
+                tower::Service::call(&mut server, request).await
+            }
+        });
+        let cluster = Cluster::new(kube::Client::new(service, "default")).await.unwrap();
+        let labels = json!({ "app": "d" });
+        let pod = json!({ "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "c", "image": "x" }] } });
+        let value = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "d", "namespace": "default" },
+            "spec": { "replicas": 3, "selector": { "matchLabels": labels }, "template": pod },
+        });
+        let object = Object::from_value(value).unwrap();
+        let live = cluster.apply(&object, ApplyMode::default()).await.unwrap();
+        cluster.hand_over_replicas(&object, Some(&Entry::of(&object, &live))).await.unwrap();
+        let live = cluster.get(&object.id, "v1").await.unwrap().unwrap();
+        assert_eq!(live["spec"]["replicas"], 5);
     }
 
     #[tokio::test(start_paused = true)]

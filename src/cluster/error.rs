@@ -14,6 +14,9 @@ const NAMESPACE_GOES: &str = "NamespaceTerminating";
 /// API servers, or this one a moment later, does.
 const NOT_SERVED: &str = "NotServed";
 
+/// The reason that a refusal has here when what is known besides says that it passes ([`ClusterError::passing`]).
+const PASSES: &str = "Passes";
+
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClusterError {
@@ -202,6 +205,27 @@ impl ClusterError {
         matches!(self, Self::Refused { code: 403, .. })
     }
 
+    /// The server has another object than the one that was looked at.
+    pub(crate) fn is_outdated(&self) -> bool {
+        matches!(self, Self::Refused { code: 409, .. })
+    }
+
+    /// Whether the server refuses an object for what it knows of its kind.
+    pub(crate) fn is_of_schema(&self) -> bool {
+        match self {
+            Self::Refused { code, message, .. } => matches!(code, 400 | 422) || is_untyped(message),
+            _ => false,
+        }
+    }
+
+    /// The same, where it will pass though it does not look like it.
+    pub(crate) fn passing(mut self) -> Self {
+        if let Self::Refused { reason, .. } = &mut self {
+            PASSES.clone_into(reason);
+        }
+        self
+    }
+
     /// Whether asking again may help. A certificate that does not verify, a
     /// refusal and a conflict stay what they are.
     pub(crate) fn is_transient(&self) -> bool {
@@ -210,7 +234,7 @@ impl ClusterError {
                 let passes = matches!(code, 429 | 500 | 502 | 503 | 504)
                     || (*code == 409 && matches!(reason.as_str(), "Conflict" | "AlreadyExists"))
                     || [NAMESPACE_GOES, NOT_SERVED].contains(&reason.as_str());
-                passes && !is_untyped(message)
+                reason == PASSES || passes && !is_untyped(message) && !is_oversized(message)
             }
             // A request that cannot be built is never sent.
             Self::Unreachable { source, .. } => {
@@ -263,6 +287,9 @@ impl ClusterError {
             Self::Refused { message, .. } if is_untyped(message) => Some(
                 "it has what its kind does not: mend the field that the server names, then run the same command again".to_owned(),
             ),
+            Self::Refused { message, .. } if is_oversized(message) => Some(
+                "etcd takes no object that is this large (1.5 MiB, unless it was told otherwise): make it smaller, or several of it".to_owned(),
+            ),
             Self::Refused { code: 429 | 500..=599, .. } => Some(
                 "the API server, or what is in front of it, is not well: look at its log; then run the same command again".to_owned(),
             ),
@@ -308,6 +335,14 @@ fn is_untyped(message: &str) -> bool {
         .any(|words| message.contains(words))
 }
 
+/// Whether an object is larger than etcd takes (`ErrRequestTooLarge` of etcd's `rpctypes`), or than its client sends
+/// (grpc-go). The API server answers both with 500, and only their words tell them from what passes.
+fn is_oversized(message: &str) -> bool {
+    ["etcdserver: request is too large", "trying to send message larger than max"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
 #[cfg(test)]
 mod tests {
     use kube::core::Status;
@@ -332,5 +367,25 @@ mod tests {
         }
         assert!(!refused("patch", 404, Some(json!({ "name": "x", "kind": "namespaces" }))).is_transient());
         assert!(!refused("patch", 403, Some(json!({}))).is_transient());
+    }
+
+    /// Found by reading: it was tried until the deadline, and the API server's log was looked at for it.
+    #[test]
+    fn what_is_too_large_for_etcd_stays_so() {
+        let said = |message: &str| {
+            let status =
+                json!({ "status": "Failure", "reason": "InternalError", "message": message, "code": 500 });
+            let status: Status = serde_json::from_value(status).unwrap();
+            ClusterError::from_kube("patch", "ConfigMap x/a", kube::Error::Api(Box::new(status)))
+        };
+        for message in [
+            "etcdserver: request is too large",
+            "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2097279 vs. 2097152)",
+        ] {
+            let error = said(message);
+            assert!(!error.is_transient(), "{message}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("make it smaller")), "{message}");
+        }
+        assert!(said("etcdserver: request timed out").is_transient());
     }
 }

@@ -1,6 +1,8 @@
 //! The cluster's side: the only user of kube's client. Connecting, discovery,
 //! applying, observing, watching, the inventory and the lock.
 
+#[cfg(test)]
+mod absent_tests;
 mod again;
 pub(crate) mod apply;
 mod capped;
@@ -24,6 +26,7 @@ mod watch_tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) use apply::ApplyMode;
@@ -40,7 +43,7 @@ use serde_json::Value;
 use self::error::ClusterError;
 use crate::health::around::{self, Kept};
 pub(crate) use crate::model::kept::SYSTEM_NAMESPACE;
-use crate::model::object::{GroupKind, ObjectId};
+use crate::model::object::{GroupKind, Object, ObjectId};
 
 /// The one field manager of everything that cozy applies.
 pub(crate) const FIELD_MANAGER: &str = "cozy";
@@ -58,12 +61,24 @@ type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;
 pub(crate) struct Cluster {
     connection: Connection,
     served: RwLock<Arc<Served>>,
+    /// What is served was asked of a server that was ready: one that has just started does not know all of it yet.
+    whole: AtomicBool,
+}
+
+/// What became of the look for an object.
+enum Look {
+    Here(Value),
+    /// There is no such object.
+    Nothing,
+    /// Its kind is not known here, or not where it was asked for.
+    Unserved,
 }
 
 impl Cluster {
     /// Takes a connection, and asks what the cluster serves.
     pub(crate) async fn new(connection: impl Into<Connection>) -> Result<Self, ClusterError> {
-        let cluster = Self { connection: connection.into(), served: RwLock::default() };
+        let cluster =
+            Self { connection: connection.into(), served: RwLock::default(), whole: AtomicBool::default() };
         cluster.discover().await?;
         Ok(cluster)
     }
@@ -90,7 +105,12 @@ impl Cluster {
 
     /// Whether the API server is ready, with its roles read.
     pub(crate) async fn ready(&self) -> Result<(), ClusterError> {
-        let failed = |error| ClusterError::from_kube("get", "/readyz", error);
+        self.ready_for("/readyz").await
+    }
+
+    /// The same, asked for the sake of something else.
+    async fn ready_for(&self, about: &str) -> Result<(), ClusterError> {
+        let failed = |error| ClusterError::from_kube("get", about, error);
         let request = http::Request::get("/readyz").body(Vec::new());
         let request = request.map_err(|error| failed(kube::Error::HttpError(error)))?;
         self.client().request_text(request).await.map(drop).map_err(failed)
@@ -103,10 +123,17 @@ impl Cluster {
 
     /// Asks again what the cluster serves.
     pub(crate) async fn discover(&self) -> Result<(), ClusterError> {
+        let about = "the API's discovery";
+        let whole = match self.ready_for(about).await {
+            // Who may not ask that, or whose way there does not know it, would learn nothing by waiting.
+            Ok(()) | Err(ClusterError::Refused { code: 401 | 403 | 404, .. }) => true,
+            Err(ClusterError::Refused { .. }) => false,
+            Err(error) => return Err(error),
+        };
         let discovery = Discovery::new(self.client().clone())
             .run_aggregated()
             .await
-            .map_err(|error| ClusterError::from_kube("get", "the API's discovery", error))?;
+            .map_err(|error| ClusterError::from_kube("get", about, error))?;
         let mut served = Served::new();
         for group in discovery.groups() {
             let mut versions: Vec<&str> = group.versions().collect();
@@ -120,7 +147,42 @@ impl Cluster {
             }
         }
         *self.served.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(served);
+        self.whole.store(whole, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Makes sure that all is known that the cluster serves.
+    ///
+    /// # Errors
+    /// What the API server says when it is not ready.
+    async fn know_all(&self) -> Result<(), ClusterError> {
+        if !self.whole.load(Ordering::Relaxed) {
+            self.ready().await?;
+            self.discover().await?;
+        }
+        Ok(())
+    }
+
+    /// The kinds that CRDs define, whether they are served already or not.
+    async fn defined(&self) -> Result<BTreeSet<GroupKind>, ClusterError> {
+        let definitions = GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
+        let keep = |live: Value| {
+            let conditions = live.pointer("/status/conditions")?.as_array()?;
+            let mut conditions = conditions.iter();
+            conditions.find(|one| one["type"] == "Established" && one["status"] == "True")?;
+            Object::from_value(live.clone()).ok()?.defines()
+        };
+        match self.list((&definitions, None), "v1", keep).await {
+            Ok(kinds) => Ok(kinds.into_iter().collect()),
+            // Who may not see them knows what discovery says.
+            Err(error) if error.is_forbidden() => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether discovery has a kind.
+    fn is_known(&self, kind: &GroupKind) -> bool {
+        self.served().contains_key(kind)
     }
 
     fn served(&self) -> Arc<Served> {
@@ -231,16 +293,40 @@ impl Cluster {
     }
 
     /// Reads an object; `None`: it, or its kind, is not there.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoSuchKind`] when that cannot be told: the API server has just started, or something in front of
+    /// it has answered.
     pub(crate) async fn get(&self, id: &ObjectId, version: &str) -> Result<Option<Value>, ClusterError> {
-        let requests = match self.requests(id, version) {
-            Ok(requests) => requests,
-            Err(ClusterError::NoSuchKind { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let unknown = || ClusterError::NoSuchKind { object: id.to_string() };
+        for last in [false, true] {
+            match self.look(id, version).await? {
+                Look::Here(found) => return Ok(Some(found)),
+                Look::Nothing => return Ok(None),
+                Look::Unserved => {}
+            }
+            if self.resource(&id.kind, version).is_none() && self.whole.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            if !last {
+                let asked = self.discover().await;
+                asked.map_err(|error| if error.is_not_found() { unknown() } else { error })?;
+            }
+        }
+        Err(unknown())
+    }
+
+    /// Looks for an object once.
+    async fn look(&self, id: &ObjectId, version: &str) -> Result<Look, ClusterError> {
+        let Ok(requests) = self.requests(id, version) else { return Ok(Look::Unserved) };
         let request = requests.get(&segment(&id.name), &GetParams::default());
         match self.asked(request).await {
-            Ok(found) => Ok(Some(found)),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            Ok(found) => Ok(Look::Here(found)),
+            // An API server names what is not there; a path that it does not serve, and a proxy's page, say nothing.
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                let named = status.details.as_ref().is_some_and(|details| !details.name.is_empty());
+                Ok(if named { Look::Nothing } else { Look::Unserved })
+            }
             Err(error) => Err(ClusterError::from_kube("get", &id.to_string(), error)),
         }
     }
@@ -254,9 +340,15 @@ impl Cluster {
     }
 
     /// Asks an API group at a version for anything at all: behind an aggregated one stands a server of its own.
+    ///
+    /// # Errors
+    /// A transient one, too, when it is not known there: each of several API servers hears of a group by itself.
     pub(crate) async fn answers(&self, group: &str, version: &str) -> Result<(), ClusterError> {
         let path = format!("/apis/{group}/{version}");
-        let failed = |error| ClusterError::from_kube("get", &path, error);
+        let failed = |error| {
+            let error = ClusterError::from_kube("get", &path, error);
+            if error.is_not_found() { error.passing() } else { error }
+        };
         let request = http::Request::get(&path).body(Vec::new());
         let request = request.map_err(|error| failed(kube::Error::HttpError(error)))?;
         self.client().request_text(request).await.map(drop).map_err(failed)

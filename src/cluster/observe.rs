@@ -8,11 +8,12 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 
+use super::apply::uid;
 use super::error::ClusterError;
 use super::inventory::{Entry, Inventories, Inventory};
 use super::nodes::NodeState;
 use super::owned::digest;
-use super::verdict::foreign;
+use super::verdict::{foreign, is_marked, is_of_others};
 use super::{ApplyMode, Cluster};
 use crate::health::around::{self, Kept, Listed, Need, Nothing};
 use crate::health::cel::{Gate, GateError};
@@ -63,25 +64,40 @@ struct Found {
 }
 
 impl Cluster {
-    /// Leaves replicas to the autoscalers that are in the cluster.
-    async fn leave_replicas(&self, desired: &mut Desired) -> Result<(), ClusterError> {
-        let mut objects = desired.components.iter().flat_map(|component| &component.objects);
-        if !objects.any(|(_, object)| object.value.pointer("/spec/replicas").is_some()) {
-            return Ok(());
+    /// Leaves replicas to the autoscalers that are in the cluster, and are not to go. Gives what they scale; `None`: not
+    /// known.
+    async fn leave_replicas(
+        &self,
+        desired: &mut Desired,
+        inventories: &Inventories,
+    ) -> Result<Option<BTreeSet<ObjectId>>, ClusterError> {
+        let objects = || desired.components.iter().flat_map(|component| &component.objects);
+        if !objects().any(|(_, object)| object.value.pointer("/spec/replicas").is_some()) {
+            return Ok(None);
         }
-        let mut scaled = BTreeSet::new();
+        let wanted: HashSet<&ObjectId> = objects().map(|(_, object)| &object.id).collect();
+        let goes = |scaler: &Object| {
+            let mut known = inventories.all.values().filter_map(|inventory| inventory.get(&scaler.id));
+            !wanted.contains(&scaler.id)
+                && !is_marked(&scaler.value)
+                && known.any(|entry| !is_of_others(entry, &scaler.value))
+        };
+        let (mut scaled, mut all_seen) = (BTreeSet::new(), true);
         for kind in send::scalers() {
-            let keep = |live| send::scaled(&Object::from_value(live).ok()?);
+            let keep = |live| send::scaled(&Object::from_value(live).ok().filter(|scaler| !goes(scaler))?);
             match self.list((&kind, None), "", keep).await {
                 Ok(found) => scaled.extend(found),
                 Err(ClusterError::NoSuchKind { .. }) => {}
                 // Who may not see them overrules none: replicas that a controller has set are never taken for ours.
-                Err(error) if error.is_forbidden() => {}
-                Err(error) => drop(unreadable(&kind, error)?),
+                Err(error) if error.is_forbidden() => all_seen = false,
+                Err(error) => {
+                    unreadable(&kind, error)?;
+                    all_seen = false;
+                }
             }
         }
         send::leave_replicas(desired, &scaled);
-        Ok(())
+        Ok(all_seen.then_some(scaled))
     }
 
     /// Observes everything that the plan of `desired` depends on. The inventories that it gives know more of objects
@@ -93,13 +109,14 @@ impl Cluster {
         concurrency: usize,
     ) -> Result<(Observed, Inventories), ClusterError> {
         let Read { mut inventories, nodes } = read.into();
-        self.leave_replicas(desired).await?;
+        self.know_all().await?;
+        let scaled = self.leave_replicas(desired, &inventories).await?;
         let lists = Lists::new(self);
         let (found, leftovers, provided) = {
             let all = &inventories.all;
             let index: HashMap<&ObjectId, &Entry> = all.values().flat_map(Inventory::entries).collect();
             futures::try_join!(
-                self.wanted(desired, all, &index, (&lists, concurrency)),
+                self.wanted(desired, all, &index, (&lists, scaled.as_ref(), concurrency)),
                 self.leftovers(desired, &index, concurrency),
                 self.provided(desired, nodes),
             )?
@@ -129,7 +146,7 @@ impl Cluster {
         desired: &'a Desired,
         inventories: &BTreeMap<ComponentName, Inventory>,
         index: &HashMap<&ObjectId, &Entry>,
-        (lists, concurrency): (&Lists<'_>, usize),
+        (lists, scaled, concurrency): (&Lists<'_>, Option<&BTreeSet<ObjectId>>, usize),
     ) -> Result<Vec<(&'a ComponentName, ObjectId, Found)>, ClusterError> {
         let mut groups: BTreeMap<_, Vec<Wanted<'a, '_>>> = BTreeMap::new();
         for component in &desired.components {
@@ -144,7 +161,7 @@ impl Cluster {
         }
         let (many, few): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.len() >= MANY);
         let permits = Semaphore::new(concurrency.max(1));
-        let looker = Looker { cluster: self, lists, permits: &permits };
+        let looker = Looker { cluster: self, lists, scaled, permits: &permits };
         let looker = &looker;
         let together = stream::iter(many)
             .map(|group| looker.group(group))
@@ -170,9 +187,18 @@ impl Cluster {
         });
         let wanted: HashSet<&ObjectId> = ids.collect();
         let gone = index.iter().filter(|(id, _)| !wanted.contains(*id)).map(|(id, entry)| (*id, *entry));
+        let defined = OnceCell::new();
+        let defined = &defined;
         let found: Vec<Option<_>> = stream::iter(gone)
             .map(|(id, entry)| async move {
-                let leftover = self.leftover(id, entry).await?;
+                let mut leftover = self.leftover(id, entry).await?;
+                // What is of a kind that is only not served yet is not gone.
+                if leftover == Some(Leftover::Gone)
+                    && !self.is_known(&id.kind)
+                    && defined.get_or_try_init(|| self.defined()).await?.contains(&id.kind)
+                {
+                    leftover = None;
+                }
                 Ok::<_, ClusterError>(leftover.map(|leftover| (id.clone(), leftover)))
             })
             .buffer_unordered(concurrency.max(1))
@@ -207,6 +233,8 @@ const GROUPS: usize = 4;
 struct Looker<'a, 'b> {
     cluster: &'a Cluster,
     lists: &'b Lists<'a>,
+    /// What autoscalers scale; `None`: not known.
+    scaled: Option<&'b BTreeSet<ObjectId>>,
     /// One for each request in flight.
     permits: &'b Semaphore,
 }
@@ -284,20 +312,25 @@ impl Looker<'_, '_> {
     async fn seen<'w>(&self, wanted: Wanted<'w, '_>, live: Option<Value>) -> Result<Seen<'w>, ClusterError> {
         let Wanted { component, stage, object, known: Known { own, any } } = wanted;
         let found = |found| Ok(Some((&component.name, object.id.clone(), found)));
-        let recorded = own.is_some_and(|entry| entry.desired.is_some());
         let Some(live) = live else {
+            let recorded = own.is_some_and(|entry| entry.desired.is_some());
             let ran = any.is_some_and(|entry| {
                 entry.complete && entry.desired.as_deref() == Some(&digest(&object.value))
             });
             let live = Live { verdict: Verdict::Finished, ready: true, recorded, ..Live::default() };
             return if ran { found(Found { live, entry: None }) } else { Ok(None) };
         };
+        // A hook, or a Job that will be gone, may have ended while nobody looked: that it did is to be remembered.
+        let remembered = |entry: &Entry| entry.complete || !(stage.is_hook() || health::is_done_job(&live));
+        let recorded = own.is_some_and(|entry| entry.desired.is_some() && remembered(entry));
         let ended = !stage.is_hook() || health::has_ended(&live);
         let ready = ended && is_ready(component, object, &live, self.lists).await;
         let failed = health::has_failed(&live);
-        let (verdict, entry) = self.cluster.verdict(object, &live, any).await?;
+        let unscaled = any.is_some() && self.scaled.is_some_and(|scaled| !scaled.contains(&object.id));
+        let (verdict, entry) = self.cluster.verdict(object, &live, (any, unscaled)).await?;
         let foreign = if any.is_some() { None } else { foreign(object, &live) };
-        found(Found { live: Live { verdict, ready, failed, recorded, foreign }, entry })
+        let uid = uid(&live).map(str::to_owned);
+        found(Found { live: Live { verdict, ready, failed, recorded, foreign, uid }, entry })
     }
 }
 
@@ -497,6 +530,37 @@ mod tests {
             "{refused}"
         );
         assert!(cluster.observe(&mut unscaled, Inventories::default(), 4).await.is_ok());
+    }
+
+    /// Found by reading: replicas were left to an autoscaler that the same run deleted, and the next run was refused.
+    #[tokio::test(start_paused = true)]
+    async fn replicas_are_not_left_to_an_autoscaler_that_goes() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let metadata = json!({ "name": "d", "namespace": "default" });
+        let target = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "name": "d" });
+        let scaler = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": metadata,
+            "spec": { "maxReplicas": 9, "scaleTargetRef": target },
+        });
+        let scaler = Arc::new(Object::from_value(scaler).unwrap());
+        let live = cluster.apply(&scaler, ApplyMode::default()).await.unwrap();
+        let deployment = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": { "replicas": 3 } });
+        let deployment = (Stage::Objects, Arc::new(Object::from_value(deployment).unwrap()));
+        let mut inventory = Inventory::default();
+        inventory.add(&scaler.id);
+        inventory.record(&scaler.id, Entry::of(&scaler, &live));
+        let all = BTreeMap::from([("a".parse().unwrap(), inventory)]);
+        let ours = Inventories { all, ..Inventories::default() };
+        let left = async |objects: Vec<_>, inventories: &Inventories| {
+            let mut desired = of(vec![component("a", objects)]);
+            let _ = cluster.observe(&mut desired, inventories.clone(), 4).await.unwrap();
+            desired.components[0].objects[0].1.value.pointer("/spec/replicas").is_none()
+        };
+        let both = vec![deployment.clone(), (Stage::Objects, scaler)];
+        assert!(left(both, &ours).await);
+        assert!(left(vec![deployment.clone()], &Inventories::default()).await);
+        assert!(!left(vec![deployment], &ours).await);
     }
 
     #[test]

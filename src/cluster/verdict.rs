@@ -25,13 +25,13 @@ const SERVERS_OWN: [(&str, &str); 3] =
     [("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt"), ("Service", "kubernetes")];
 
 impl Cluster {
-    /// How a live object differs. `entry`: what some inventory knows of it. Gives what it should know of an object
-    /// that is as wanted, where it does not.
+    /// How a live object differs. `entry`: what some inventory knows of it; `unscaled`: no autoscaler scales it, any
+    /// more. Gives what it should know of an object that is as wanted, where it does not.
     pub(super) async fn verdict(
         &self,
         object: &Object,
         live: &Value,
-        entry: Option<&Entry>,
+        (entry, unscaled): (Option<&Entry>, bool),
     ) -> Result<(Verdict, Option<Entry>), ClusterError> {
         if live.pointer("/metadata/deletionTimestamp").is_some() {
             return Ok((Verdict::Going, None));
@@ -44,7 +44,7 @@ impl Cluster {
         if recorded {
             return Ok((Verdict::Same, None));
         }
-        let verdict = self.rehearse(object, live, entry).await?;
+        let verdict = self.rehearse(object, live, (entry, unscaled)).await?;
         let entry = matches!(verdict, Verdict::Same).then(|| Entry::of(object, live));
         Ok((verdict, entry))
     }
@@ -54,11 +54,13 @@ impl Cluster {
         &self,
         object: &Object,
         live: &Value,
-        entry: Option<&Entry>,
+        (entry, unscaled): (Option<&Entry>, bool),
     ) -> Result<Verdict, ClusterError> {
         let ask = |force| self.apply(object, ApplyMode { force, dry_run: true });
         let (answer, conflicts) = match ask(false).await {
-            Err(ClusterError::Conflict { conflicts, .. }) => (ask(true).await, claim(conflicts, entry)),
+            Err(ClusterError::Conflict { conflicts, .. }) => {
+                (ask(true).await, claim(conflicts, entry, unscaled))
+            }
             answer => (answer, Vec::new()),
         };
         match answer {
@@ -97,9 +99,14 @@ impl Cluster {
         if is_of_others(entry, &live) {
             return Ok(Some(Leftover::Foreign));
         }
-        let annotation = live.pointer("/metadata/annotations").and_then(|all| all.get(KEEP.0));
-        Ok((annotation.and_then(Value::as_str) == Some(KEEP.1)).then_some(Leftover::Marked))
+        Ok(is_marked(&live).then_some(Leftover::Marked))
     }
+}
+
+/// Whether an object says of itself that it is to be kept.
+pub(super) fn is_marked(live: &Value) -> bool {
+    let annotation = live.pointer("/metadata/annotations").and_then(|all| all.get(KEEP.0));
+    annotation.and_then(Value::as_str) == Some(KEEP.1)
 }
 
 /// Whether what is there is not what was applied: others have fields in it, and cozy has none. A run may have been killed

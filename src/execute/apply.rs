@@ -11,10 +11,10 @@ use super::event::{EventKind, Failure};
 use super::failed::failed;
 use super::hosts;
 use super::run::Shared;
-use crate::cluster::ApplyMode;
 use crate::cluster::apply::{Pruned, holds, uid};
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::{Entry, Inventory};
+use crate::cluster::{ApplyMode, Cluster};
 use crate::model::names::ComponentName;
 use crate::model::object::{Object, ObjectId};
 use crate::plan::hooks;
@@ -24,6 +24,22 @@ use crate::plan::{Action, Stage, Step, StepId, Verb};
 /// An object that was written, and what it became.
 type Written = (ObjectId, Entry);
 
+/// How far the requests of a step came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// Every one was answered.
+    All,
+    /// The run is to stop, and not all were sent.
+    Part,
+}
+
+impl Sent {
+    /// How far several came together.
+    fn of(all: &[Self]) -> Self {
+        if all.contains(&Self::Part) { Self::Part } else { Self::All }
+    }
+}
+
 /// Applies a step. The inventory is given back as it is now in the cluster,
 /// also after a failure.
 pub(crate) async fn apply(
@@ -31,14 +47,14 @@ pub(crate) async fn apply(
     step: &Step,
     mut inventory: Inventory,
     deadline: Instant,
-) -> (Inventory, Result<(), Failure>) {
+) -> (Inventory, Result<Sent, Failure>) {
     let result = match &step.id {
-        StepId::Host { .. } => hosts::work(shared, step, deadline).await,
+        StepId::Host { .. } => hosts::work(shared, step, deadline).await.map(|()| Sent::All),
         StepId::Stage(component, stage) => {
             let writer = Writer { shared, step, component, deadline };
             let written = match stage {
                 Stage::Prune => writer.prune(&mut inventory).await,
-                Stage::PreHooksDone | Stage::PostHooksDone => writer.clean_up().await,
+                Stage::PreHooksDone | Stage::PostHooksDone => writer.clean_up(&inventory).await,
                 Stage::Generated
                 | Stage::Namespaces
                 | Stage::Crds
@@ -61,17 +77,20 @@ pub(crate) async fn delete_failed(shared: &Shared<'_>, step: &Step) {
     let writer = Writer { shared, step, component, deadline };
     let objects = step.actions.iter().filter_map(|action| action.object.as_deref());
     for object in objects.filter(|object| stage.is_hook() && hooks::deleted_when_failed(object)) {
-        match writer.remove(&object.id).await {
-            Ok(()) => writer.wrote(&object.id, Verb::Delete),
-            Err(error) => shared.report(EventKind::Warning {
+        // Only where it has fields of ours.
+        if let Err(error) = writer.prune_one(&object.id, Some(&Entry::default())).await {
+            shared.report(EventKind::Warning {
                 message: format!("{} failed and could not be deleted: {error}", object.id),
-            }),
+            });
         }
     }
 }
 
 /// How long the deletion of what failed may take.
 const DELETION: Duration = Duration::from_secs(30);
+
+/// How long a run that is to stop waits for answers to what it only asks.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Writes the objects of one step.
 struct Writer<'a> {
@@ -82,7 +101,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    async fn write(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
+    async fn write(&self, inventory: &mut Inventory) -> Result<Sent, ClusterError> {
         for action in &self.step.actions {
             inventory.add(&action.id);
         }
@@ -96,116 +115,145 @@ impl Writer<'_> {
             .filter(|action| action.verb.writes())
             .filter_map(|action| Some((action.object.as_deref()?, action, inventory.get(&action.id))))
             .collect();
-        let written: Vec<Result<Written, ClusterError>> = stream::iter(to_write)
+        let written: Vec<Result<Option<Written>, ClusterError>> = stream::iter(to_write)
             .map(|(object, action, entry)| self.one(object, action, entry))
             .buffer_unordered(self.shared.options.concurrency)
             .collect()
             .await;
-        let (mut first_error, mut sets) = (None, HashSet::new());
+        let (mut first_error, mut sets, mut sent) = (None, HashSet::new(), Sent::All);
         for result in written {
             match result {
-                Ok((id, entry)) => inventory.record(&id, entry.share(&mut sets)),
+                Ok(Some((id, entry))) => inventory.record(&id, entry.share(&mut sets)),
+                Ok(None) => sent = Sent::Part,
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
         if inventory.has_news() {
             self.save(inventory).await?;
         }
-        first_error.map_or(Ok(()), Err)
+        first_error.map_or(Ok(sent), Err)
     }
 
-    /// Applies one object. Fields that others own are taken over only where the
+    /// Applies one object; `None`: the run is to stop. Fields that others own are taken over only where the
     /// inventory says that they were ours, or the user said so.
     async fn one(
         &self,
         object: &Object,
         action: &Action,
         entry: Option<&Entry>,
-    ) -> Result<Written, ClusterError> {
-        if action.verb == Verb::Replace {
-            self.remove(&object.id).await?;
+    ) -> Result<Option<Written>, ClusterError> {
+        if let Some(old) = &action.replaces {
+            let delete = async |cluster: &Cluster| cluster.delete_exactly(&object.id, old).await;
+            match self.send(&object.id, false, delete).await? {
+                None => return Ok(None),
+                Some(None) => {}
+                Some(Some(going)) => self.until_gone(&object.id, &going).await?,
+            }
         }
-        let act = async || {
-            // Held for the request alone, so that others go on while this one waits to be tried again.
-            let _permit = self.shared.requests.acquire().await;
-            let cluster = self.shared.cluster()?;
+        let act = async |cluster: &Cluster| {
             if action.autoscaled {
                 cluster.hand_over_replicas(object, entry).await?;
             }
-            if self.shared.options.force_conflicts {
+            let written = if self.shared.options.force_conflicts {
                 cluster.apply(object, ApplyMode { force: true, dry_run: false }).await
             } else {
-                cluster.apply_ours(object, entry).await
-            }
+                cluster.apply_ours(object, entry, &action.takes).await
+            };
+            let outdated = |error: &ClusterError| error.is_of_schema() && self.shared.is_new(&object.id.kind);
+            written.map_err(|error| if outdated(&error) { error.passing() } else { error })
         };
-        let live = self.insist(&object.id.to_string(), act).await?;
+        let Some(live) = self.send(&object.id, action.replaces.is_some(), act).await? else {
+            return Ok(None);
+        };
+        if let Some(kind) = object.defines() {
+            self.shared.defines(kind);
+        }
         self.shared.watches.told(&object.id, &live);
         self.wrote(&object.id, action.verb);
-        Ok((object.id.clone(), Entry::of(object, &live)))
+        Ok(Some((object.id.clone(), Entry::of(object, &live))))
     }
 
-    async fn prune(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
+    /// Sends what is asked of the cluster for an object; `None`: the run is to stop, and nothing was `begun`.
+    async fn send<T>(
+        &self,
+        id: &ObjectId,
+        begun: bool,
+        act: impl AsyncFn(&Cluster) -> Result<T, ClusterError>,
+    ) -> Result<Option<T>, ClusterError> {
+        let act = async || {
+            // Held for the request alone, so that others go on while this one waits to be tried again.
+            let _permit = self.shared.requests.acquire().await;
+            if self.shared.is_stopping() && !begun {
+                return Ok(None);
+            }
+            act(self.shared.cluster()?).await.map(Some)
+        };
+        self.insist(&id.to_string(), act).await
+    }
+
+    async fn prune(&self, inventory: &mut Inventory) -> Result<Sent, ClusterError> {
+        let mut sent = Sent::All;
         for turns in self.step.actions.chunk_by(|a, b| turn(&a.id.kind) == turn(&b.id.kind)) {
             let known = &*inventory;
-            stream::iter(turns)
+            let all: Vec<Sent> = stream::iter(turns)
                 .filter(|action| std::future::ready(action.verb == Verb::Delete))
                 .map(|action| self.prune_one(&action.id, known.get(&action.id)))
                 .buffer_unordered(self.shared.options.concurrency)
-                .try_collect::<()>()
+                .try_collect()
                 .await?;
+            sent = Sent::of(&all);
+            if sent == Sent::Part {
+                break;
+            }
             for action in turns {
                 inventory.remove(&action.id);
             }
         }
-        self.save(inventory).await
+        self.save(inventory).await?;
+        Ok(sent)
     }
 
     /// Deletes what nobody wants any more, and waits until it is gone. What others have made in its place is left alone.
-    async fn prune_one(&self, id: &ObjectId, entry: Option<&Entry>) -> Result<(), ClusterError> {
-        let act = async || {
-            let _permit = self.shared.requests.acquire().await;
-            self.shared.cluster()?.prune(id, entry).await
-        };
-        match self.insist(&id.to_string(), act).await? {
-            Pruned::Foreign => {
+    async fn prune_one(&self, id: &ObjectId, entry: Option<&Entry>) -> Result<Sent, ClusterError> {
+        let act = async |cluster: &Cluster| cluster.prune(id, entry).await;
+        match self.send(id, false, act).await? {
+            None => return Ok(Sent::Part),
+            Some(Pruned::Foreign) => {
                 let message = format!("{id} is kept: what is there now was made by others");
                 self.shared.report(EventKind::Warning { message });
-                return Ok(());
+                return Ok(Sent::All);
             }
-            Pruned::Going(uid) => self.until_gone(id, &uid).await?,
-            Pruned::Gone => {}
+            Some(Pruned::Going(uid)) => self.until_gone(id, &uid).await?,
+            Some(Pruned::Gone) => {}
         }
         self.wrote(id, Verb::Delete);
-        Ok(())
+        Ok(Sent::All)
     }
 
     /// Deletes hooks that have succeeded. The inventory remembers that they ran.
-    async fn clean_up(&self) -> Result<(), ClusterError> {
-        stream::iter(&self.step.actions)
-            .map(|action| async move {
-                self.remove(&action.id).await?;
-                self.wrote(&action.id, Verb::Delete);
-                Ok::<(), ClusterError>(())
-            })
+    async fn clean_up(&self, inventory: &Inventory) -> Result<Sent, ClusterError> {
+        let all: Vec<Sent> = stream::iter(&self.step.actions)
+            .map(|action| self.prune_one(&action.id, inventory.get(&action.id)))
             .buffer_unordered(self.shared.options.concurrency)
             .try_collect()
-            .await
+            .await?;
+        Ok(Sent::of(&all))
     }
 
-    /// Deletes an object, and waits until it is gone.
-    async fn remove(&self, id: &ObjectId) -> Result<(), ClusterError> {
-        let act = async || {
-            let _permit = self.shared.requests.acquire().await;
-            self.shared.cluster()?.delete(id).await
+    /// Waits until an object that was deleted is gone; not for a server that says nothing, once the run is to stop.
+    async fn until_gone(&self, id: &ObjectId, going: &str) -> Result<(), ClusterError> {
+        let patience = async {
+            self.shared.stopped().await;
+            tokio::time::sleep_until(Instant::now() + PATIENCE).await;
         };
-        match self.insist(&id.to_string(), act).await? {
-            Some(going) => self.until_gone(id, &going).await,
-            None => Ok(()),
+        tokio::select! {
+            biased;
+            gone = self.see_it_go(id, going) => gone,
+            () = patience => Err(ClusterError::StillThere { object: id.to_string(), holds: None }),
         }
     }
 
-    /// Waits until an object that was deleted is gone.
-    async fn until_gone(&self, id: &ObjectId, going: &str) -> Result<(), ClusterError> {
+    async fn see_it_go(&self, id: &ObjectId, going: &str) -> Result<(), ClusterError> {
         // Most are gone by now, though the server's answer still shows them.
         let act = async || self.shared.cluster()?.get(id, "").await;
         let live = self.insist(&id.to_string(), act).await?;

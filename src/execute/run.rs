@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::future::{FutureExt as _, LocalBoxFuture};
+use futures::future::{Fuse, FutureExt as _, LocalBoxFuture};
 use futures::stream::{FuturesUnordered, StreamExt as _};
 
+use super::apply::Sent;
 use super::budget::Budgets;
 use super::event::{EventKind, Failure, Outcome};
 use super::inventories::{self, Inventories};
@@ -38,20 +39,44 @@ enum State {
 }
 
 enum Done {
-    Applied(usize, Inventory, Result<(), Failure>),
+    Applied(usize, Inventory, Result<Sent, Failure>),
     /// With the Jobs that were seen complete, and that will be gone when the next run looks.
     Gated(usize, Result<Vec<ObjectId>, Failure>),
     /// An inventory was written once more.
     Recorded(ComponentName, Inventory),
 }
 
-/// Runs a plan. `stop` ends when nothing new may be started any more, with
-/// what is to be said of it.
-pub(crate) async fn run(
+/// What ends a run before all is done.
+pub(crate) struct Stop<'a> {
+    /// Ends when nothing new may be sent any more, with what is to be said of it.
+    asked: Fuse<LocalBoxFuture<'a, Outcome>>,
+    /// Ends when the lock is lost: another run may be at work. Polled as long as the run lasts.
+    lost: Fuse<LocalBoxFuture<'a, ()>>,
+}
+
+impl<'a> Stop<'a> {
+    /// Takes what asks a run to stop, and what tells that its lock is lost.
+    pub(crate) fn new(
+        asked: impl Future<Output = Outcome> + 'a,
+        lost: impl Future<Output = ()> + 'a,
+    ) -> Self {
+        Self { asked: asked.boxed_local().fuse(), lost: lost.boxed_local().fuse() }
+    }
+}
+
+impl<'a> From<LocalBoxFuture<'a, Outcome>> for Stop<'a> {
+    /// There is no lock to be lost.
+    fn from(asked: LocalBoxFuture<'a, Outcome>) -> Self {
+        Self { asked: asked.fuse(), lost: std::future::pending().boxed_local().fuse() }
+    }
+}
+
+/// Runs a plan.
+pub(crate) async fn run<'a>(
     shared: &Shared<'_>,
     plan: &Plan,
     inventories: BTreeMap<ComponentName, Inventory>,
-    stop: LocalBoxFuture<'_, Outcome>,
+    stop: impl Into<Stop<'a>>,
 ) -> Finished {
     let mut loop_ = Loop {
         shared,
@@ -68,7 +93,7 @@ pub(crate) async fn run(
         stopped: None,
         last: None,
     };
-    loop_.work(stop).await;
+    loop_.work(stop.into()).await;
     loop_.finish()
 }
 
@@ -123,9 +148,8 @@ struct Loop<'a, 'b> {
 }
 
 impl<'b> Loop<'_, 'b> {
-    async fn work(&mut self, stop: LocalBoxFuture<'_, Outcome>) {
+    async fn work(&mut self, mut stop: Stop<'_>) {
         let mut running: FuturesUnordered<LocalBoxFuture<'b, Done>> = FuturesUnordered::new();
-        let mut stop = stop.fuse();
         let plan = self.plan;
         for name in plan.components() {
             self.announce(name);
@@ -134,28 +158,23 @@ impl<'b> Loop<'_, 'b> {
             if self.stopped.is_none() {
                 self.start(&mut running);
             }
-            if running.is_empty() {
+            // What was sent is finished, so that the inventory is true; gates are not waited for.
+            let goes_on = self.stopped.is_none() || self.is_sending() || self.inventories.are_recording();
+            if running.is_empty() || !goes_on {
                 return;
             }
             tokio::select! {
                 biased;
-                outcome = &mut stop, if self.stopped.is_none() => self.stopped = Some(outcome),
-                Some(done) = running.next() => self.done(done),
-            }
-            if self.stopped == Some(Outcome::LockLost) {
-                // Another run may be at work: what was sent is cut off, and nothing is waited for.
-                return;
-            }
-            if self.stopped.is_some() {
-                // What was sent is finished, so that the inventory is true; gates are not waited for.
-                self.shared.stop();
-                while self.is_sending() || self.inventories.are_recording() {
-                    match running.next().await {
-                        Some(done) => self.done(done),
-                        None => break,
-                    }
+                () = &mut stop.lost => {
+                    // Another run may be at work: what was sent is cut off, and nothing is waited for.
+                    self.stopped = Some(Outcome::LockLost);
+                    return;
                 }
-                return;
+                outcome = &mut stop.asked, if self.stopped.is_none() => {
+                    self.stopped = Some(outcome);
+                    self.shared.stop();
+                }
+                Some(done) = running.next() => self.done(done),
             }
         }
     }
@@ -235,7 +254,9 @@ impl<'b> Loop<'_, 'b> {
                     self.inventories.give_back(component.clone(), inventory);
                 }
                 match result {
-                    Ok(()) => {
+                    // It began, and will not go on.
+                    Ok(Sent::Part) => self.states[index] = State::Waiting,
+                    Ok(Sent::All) => {
                         self.states[index] = State::Applied;
                         self.shared.report(EventKind::StepApplied { step: step.id.clone() });
                         self.pass(index, Milestone::Applied);

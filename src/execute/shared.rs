@@ -1,5 +1,6 @@
 //! What all steps of a run use: the cluster, who hears of it, how it is run.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,14 @@ use crate::cluster::error::ClusterError;
 use crate::cluster::watch::Watches;
 use crate::diagnose::Operators;
 use crate::model::mask::Masks;
+use crate::model::object::GroupKind;
 use crate::plan::{Counts, Plan, StepId, Verb};
+
+/// How long an API server that says nothing of its readiness may go without its roles, which it has not read yet.
+const ROLES: Duration = Duration::from_secs(10);
+
+/// How long API servers may go on with what a kind was before its definition was written: each hears of it by and by.
+const DEFINITIONS: Duration = Duration::from_secs(10);
 
 /// How a plan is run.
 #[derive(Debug, Clone)]
@@ -52,6 +60,8 @@ pub(crate) struct Shared<'a> {
     counts: Mutex<Counts>,
     /// When what the cluster serves was asked for last; held while it is.
     discovered: tokio::sync::Mutex<Option<Instant>>,
+    /// When this run wrote the definitions of kinds.
+    defined: Mutex<HashMap<GroupKind, Instant>>,
     /// Whether the run is to stop.
     stop: watch::Sender<bool>,
 }
@@ -77,6 +87,7 @@ impl<'a> Shared<'a> {
             masks: Masks::default(),
             counts: Mutex::default(),
             discovered: tokio::sync::Mutex::default(),
+            defined: Mutex::default(),
             stop: watch::Sender::new(false),
         }
     }
@@ -136,12 +147,23 @@ impl<'a> Shared<'a> {
         deadline: Instant,
         mut act: impl AsyncFnMut() -> Result<T, ClusterError>,
     ) -> Result<T, ClusterError> {
-        let mut unknown = None;
+        let (mut unknown, mut forbidden) = (None, None);
         let act = async || {
             if let Some(since) = unknown.take() {
                 self.discover(since).await;
             }
-            let result = act().await;
+            let mut result = act().await;
+            if result.as_ref().is_err_and(ClusterError::is_forbidden) {
+                let since: Instant = *forbidden.get_or_insert_with(Instant::now);
+                // One that has just started refuses what it will allow once it has read its roles.
+                result = match self.cluster()?.ready().await {
+                    Ok(()) => act().await,
+                    Err(error) if error.is_transient() || since.elapsed() < ROLES => {
+                        result.map_err(ClusterError::passing)
+                    }
+                    Err(_) => result,
+                };
+            }
             if matches!(result, Err(ClusterError::NoSuchKind { .. })) {
                 unknown = Some(Instant::now());
             }
@@ -175,6 +197,22 @@ impl<'a> Shared<'a> {
     /// From now on nothing is tried again, and nothing that goes is waited for.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
+    }
+
+    /// A kind's definition was written.
+    pub(super) fn defines(&self, kind: GroupKind) {
+        self.defined.lock().unwrap_or_else(PoisonError::into_inner).insert(kind, Instant::now());
+    }
+
+    /// Whether an API server may still take a kind for what it was before this run wrote its definition.
+    pub(super) fn is_new(&self, kind: &GroupKind) -> bool {
+        let defined = self.defined.lock().unwrap_or_else(PoisonError::into_inner);
+        defined.get(kind).is_some_and(|since| since.elapsed() < DEFINITIONS)
+    }
+
+    /// Whether the run is to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
     }
 
     /// Ends when the run is to stop.

@@ -49,6 +49,8 @@ pub(crate) struct Live {
     pub(crate) recorded: bool,
     /// Others made it, and nobody's inventory has it: who has fields in it.
     pub(crate) foreign: Option<Vec<String>>,
+    /// Its uid.
+    pub(crate) uid: Option<String>,
 }
 
 /// What is in a namespace that is being deleted, or of a kind whose definition is, is as good as gone, however it looks.
@@ -70,7 +72,8 @@ pub(crate) fn goes_along(desired: &Desired, objects: &mut BTreeMap<ObjectId, Liv
             || id.namespace.as_deref().is_some_and(|namespace| namespaces.contains(namespace));
         // A Job that is done is not run again because its namespace is made anew.
         if along && !matches!(live.verdict, Verdict::Finished) {
-            *live = Live { verdict: Verdict::Going, recorded: live.recorded, ..Live::default() };
+            let uid = live.uid.take();
+            *live = Live { verdict: Verdict::Going, recorded: live.recorded, uid, ..Live::default() };
         }
     }
 }

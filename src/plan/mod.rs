@@ -418,6 +418,8 @@ pub(crate) struct Action {
     pub(crate) takes: Vec<FieldConflict>,
     /// What is special about it, for people.
     pub(crate) note: Option<String>,
+    /// The uid of the object that a new one replaces: no other by its name is deleted for that.
+    pub(crate) replaces: Option<String>,
     /// A Job that was complete, and is gone by now: there is nothing to wait for.
     pub(crate) finished: bool,
     /// Its replicas are an autoscaler's, and stay as they are until that changes them.
@@ -434,6 +436,7 @@ impl Action {
             changes: Vec::new(),
             takes: Vec::new(),
             note: None,
+            replaces: None,
             finished: false,
             autoscaled: false,
         }

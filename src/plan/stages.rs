@@ -120,7 +120,7 @@ fn action(object: &Arc<Object>, live: Option<&Live>, stage: Stage) -> Action {
     let again = stage.is_hook() && hooks::ends(&object.id.kind);
     action.verb = match &live.verdict {
         _ if live.foreign.is_some() => Verb::Adopt,
-        Verdict::Same if again && live.failed => Verb::Replace,
+        Verdict::Same if live.failed && is_safely_replaced(&object.id.kind, stage) => Verb::Replace,
         Verdict::Same | Verdict::Finished => Verb::Keep,
         Verdict::Change { .. } if again => Verb::Replace,
         Verdict::Change { .. } => Verb::Update,
@@ -143,8 +143,10 @@ fn action(object: &Arc<Object>, live: Option<&Live>, stage: Stage) -> Action {
             action.note = Some("it is being deleted, and made again when it is gone".to_owned());
         }
     }
-    if again && action.verb == Verb::Replace {
-        action.note.get_or_insert_with(|| "a hook that is run again".to_owned());
+    if action.verb == Verb::Replace {
+        action.replaces.clone_from(&live.uid);
+        let why = if again { "a hook that is run again" } else { "it has failed, and is run again" };
+        action.note.get_or_insert_with(|| why.to_owned());
     }
     if let Some(managers) = live.foreign.as_ref().filter(|managers| !managers.is_empty()) {
         action.note = Some(format!("{} made it", managers.join(", ")));
@@ -206,6 +208,23 @@ mod tests {
             format!("{}{}: {}", step.id, if step.done { " (done)" } else { "" }, actions.join(", "))
         };
         plan.steps.iter().map(described).collect::<Vec<_>>().join("\n")
+    }
+
+    /// Found by reading: "run the same command again" never ran it again.
+    #[test]
+    fn a_job_that_failed_is_run_again_and_only_it_is_deleted_for_that() {
+        let objects = [
+            (Stage::Objects, object("Job", "failed", "", "")),
+            (Stage::Objects, object("Job", "done", "", "")),
+            (Stage::Objects, object("Pod", "pod", "", "")),
+        ];
+        let failed =
+            || Live { failed: true, ready: false, uid: Some("u".to_owned()), ..there(Verdict::Same) };
+        let live = [(0, failed()), (1, there(Verdict::Same)), (2, failed())];
+        insta::assert_snapshot!(shown(&objects, &live), @"a/objects: Replace Job a/failed, Keep Job a/done, Keep Pod a/pod");
+        let made = action(&objects[0].1, Some(&failed()), Stage::Objects);
+        assert_eq!(made.note.as_deref(), Some("it has failed, and is run again"));
+        assert_eq!(made.replaces.as_deref(), Some("u"));
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod killed_tests;
 #[cfg(test)]
 mod pods_tests;
 #[cfg(test)]
+mod runs_tests;
+#[cfg(test)]
 mod served_tests;
 #[cfg(test)]
 mod tests;

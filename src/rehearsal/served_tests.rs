@@ -194,3 +194,35 @@ async fn a_definition_that_was_replaced_is_not_known_by_what_it_was() {
     assert_eq!(ended.outcome, Outcome::Done, "{}", ended.said);
     assert!(ended.retried.is_empty(), "{:?}", ended.retried);
 }
+
+/// Found by reading: an API server that still knew a kind as it was before this run changed it refused its objects, and
+/// that was taken for lasting.
+#[tokio::test(start_paused = true)]
+async fn what_a_kind_as_it_was_refuses_is_tried_again_for_a_while() {
+    let refused = |object: &str, code, message: &str, times| cozy_sim::Refusal {
+        times,
+        ..cozy_sim::Refusal::of("apply", object, code, "Invalid", message)
+    };
+    let untyped = "failed to create typed patch object (app/t; x.example.org/v1, Kind=Thing): .spec.new: field not declared in schema";
+    let rows = [
+        ("things/t", 422, "no", Some(4), true),
+        ("things/t", 400, "strict decoding error: unknown field \"spec.new\"", Some(4), true),
+        ("things/t", 500, untyped, Some(4), true),
+        ("things/t", 422, "no", None, false),
+        // Nobody has changed what a ConfigMap is.
+        ("configmaps/c", 422, "no", Some(1), false),
+    ];
+    for (object, code, message, times, passes) in rows {
+        let (simulated, cluster) = bed().await;
+        simulated.refuse(refused(object, code, message, times));
+        let metadata = json!({ "name": "c", "namespace": "app" });
+        let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
+        let objects = vec![(Stage::Crds, definition("Namespaced")), (Stage::Objects, config), thing("t")];
+        let begun = Instant::now();
+        let ended = install((&simulated, &cluster), vec![component("app", objects)], None).await;
+        let done = ended.outcome == Outcome::Done;
+        assert_eq!(done, passes, "{object} {code} {times:?}: {}", ended.said);
+        // Things are no kind that anybody knows: they are watched for half a minute.
+        assert!(done || begun.elapsed() < Duration::from_secs(16), "{object} {code}: {:?}", begun.elapsed());
+    }
+}

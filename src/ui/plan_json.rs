@@ -43,7 +43,8 @@ fn step_json(step: &Step) -> Value {
 }
 
 fn action_json(action: &Action) -> Value {
-    let Action { id, verb, object: _, changes, takes, note, finished: _, autoscaled: _ } = action;
+    let Action { id, verb, object: _, changes, takes, note, replaces: _, finished: _, autoscaled: _ } =
+        action;
     json!({ "object": id, "verb": verb, "changes": changes, "takes": takes, "note": note })
 }
 

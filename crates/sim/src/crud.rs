@@ -18,7 +18,7 @@ use crate::status::{
 };
 use crate::store::{Key, Stored};
 use crate::webhooks::Call;
-use crate::{crd, decode, defaults, json as tree, kinds, pod_admission, validate, webhooks};
+use crate::{class_admission, crd, decode, defaults, json as tree, kinds, pod_admission, validate, webhooks};
 
 /// Answers one object.
 pub(crate) fn get(state: &State, target: &Target, kind: &Kind) -> Answer<Reply> {
@@ -121,6 +121,7 @@ pub(crate) fn insert(state: &mut State, request: &Request, kind: &Kind, insert: 
     fresh(state, kind, &mut object);
     let addresses = state.addresses();
     defaults::fill(state, kind, None, &mut object);
+    class_admission::admit(state, kind, &mut object);
     pod_admission::admit(state, kind, &object)?;
     webhooks::admit(state, &Call { kind, operation: "CREATE", subresource: "", object: &object })?;
     let mut causes = validate::new(kind, &object);

@@ -12,12 +12,13 @@
 //! - `crud`, `subresources`, `patch`, `apply`, `delete`, `collect`: the verbs, and what follows deletion
 //! - `defaults`, `validate`, `status`: what the server fills in, and what it refuses
 //! - `webhooks`: admission webhooks and `APIServices`, and whether their backends answer
-//! - `pod_admission`, `pod_security`: what the server has against a new pod
+//! - `pod_admission`, `pod_security`: what the server has against a new pod; `class_admission`: the class of a claim
 //! - `furnish`: what a fresh cluster and a fresh namespace have
 //! - `flaky`: a connection that loses, delays and refuses
 //! - `controllers`: makes things ready, as a cluster's own controllers and kubelets would
 
 mod apply;
+mod class_admission;
 mod cluster;
 mod collect;
 mod controllers;

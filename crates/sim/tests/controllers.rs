@@ -343,3 +343,67 @@ fn nobody_works_on_what_an_object_was_before() {
         assert_eq!((&status["observedGeneration"], &status["availableReplicas"]), (&json!(2), &json!(1)));
     });
 }
+
+/// Found by reading: what was changed was ready at once, so that nothing that waits for it was shown to wait.
+#[test]
+fn changed_workloads_are_ready_when_their_new_pods_are() {
+    let rows = [
+        ("Deployment", "updatedReplicas", "readyReplicas", 1),
+        ("StatefulSet", "updatedReplicas", "readyReplicas", 1),
+        ("DaemonSet", "updatedNumberScheduled", "numberReady", 3),
+    ];
+    for (kind, updated, ready, all) in rows {
+        beside_controllers(Controllers::default(), async |cluster, client| {
+            let mut web = workload(kind, "web");
+            apply(&client, &web).await;
+            until(&client, &web, &format!("/status/{updated}"), json!(all)).await;
+            until(&client, &web, &format!("/status/{ready}"), json!(all)).await;
+            web["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry.test/main:2");
+            apply(&client, &web).await;
+            let begun = Instant::now();
+            let seen = until(&client, &web, "/status/observedGeneration", json!(2)).await;
+            let count = |field: &str| seen["status"][field].as_i64().unwrap_or_default();
+            assert_eq!((count(updated), count(ready)), (0, all), "{kind}");
+            let done = until(&client, &web, &format!("/status/{updated}"), json!(all)).await;
+            assert!(begun.elapsed() >= Duration::from_secs(2), "{kind}: {:?}", begun.elapsed());
+            assert_eq!(done["status"]["currentRevision"], done["status"]["updateRevision"], "{kind}");
+            let revision = |set: Value| {
+                let annotation = &set["metadata"]["annotations"]["deployment.kubernetes.io/revision"];
+                (annotation.as_str().unwrap().parse::<u64>().unwrap(), set["spec"]["replicas"].clone())
+            };
+            let sets = cluster.objects().into_iter().filter(|it| it["kind"] == "ReplicaSet");
+            let mut sets: Vec<_> = sets.map(revision).collect();
+            sets.sort_by_key(|(revision, _)| *revision);
+            let wanted = if kind == "Deployment" { vec![(1, json!(0)), (2, json!(1))] } else { Vec::new() };
+            assert_eq!(sets, wanted, "{kind}");
+        });
+    }
+}
+
+/// Found by reading: a claim that named no class was bound at once, whatever the default class says.
+#[test]
+fn claims_without_a_class_have_the_default_one() {
+    beside_controllers(Controllers::default(), async |_, client| {
+        let class = |name: &str, default: &str| {
+            json!({
+                "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "disks.test",
+                "metadata": { "name": name, "annotations": { "storageclass.kubernetes.io/is-default-class": default } },
+                "volumeBindingMode": if default == "true" { "WaitForFirstConsumer" } else { "Immediate" },
+            })
+        };
+        for (name, default) in [("a", "false"), ("b", "true"), ("c", "false")] {
+            apply(&client, &class(name, default)).await;
+        }
+        let resources = json!({ "requests": { "storage": "1Gi" } });
+        let claim = |name: &str, class: &Value| {
+            let spec = json!({ "accessModes": ["ReadWriteOnce"], "storageClassName": class, "resources": resources });
+            json!({ "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": { "name": name }, "spec": spec })
+        };
+        let (unclassed, named) = (claim("unclassed", &Value::Null), claim("named", &json!("c")));
+        apply(&client, &unclassed).await;
+        apply(&client, &named).await;
+        until(&client, &named, "/status/phase", json!("Bound")).await;
+        let waiting = until(&client, &unclassed, "/spec/storageClassName", json!("b")).await;
+        assert_eq!(waiting["status"]["phase"], "Pending");
+    });
+}

@@ -211,7 +211,9 @@ impl Runner {
         // One that has just started refuses everything until it has read its roles: that passes, too.
         let connected = async {
             let cluster = Cluster::new(connect_text(&text).await?).await?;
-            cluster.ready().await.map(|()| cluster)
+            // And what it serves it knows only then.
+            cluster.ready().await?;
+            cluster.discover().await.map(|()| cluster)
         };
         connected.await.map_err(|error| Broken {
             away: error.is_transient() || error.is_forbidden(),

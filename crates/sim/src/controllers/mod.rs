@@ -414,7 +414,11 @@ impl Task {
             self.write(resting).await;
             return;
         }
-        if let Some(first) = outcome::begun(&self.value, self.nodes).filter(|_| config.pods) {
+        if let Some(mut first) = outcome::begun(&self.value, self.nodes).filter(|_| config.pods) {
+            if self.began.is_some() {
+                // A node has joined: what was updated before stays so.
+                tree::as_map(&mut first).shift_remove("updatedNumberScheduled");
+            }
             self.write(first).await;
         }
         let trouble = (config.trouble)(&self.value);

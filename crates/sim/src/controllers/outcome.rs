@@ -15,17 +15,27 @@ fn replicas(object: &Value) -> i64 {
     object.pointer("/spec/replicas").and_then(Value::as_i64).unwrap_or(1)
 }
 
-/// What a controller writes as soon as it has seen an object.
+/// What a controller writes as soon as it has seen an object. None of a changed one's pods is updated by then; those that
+/// it had are still ready.
 pub(super) fn begun(object: &Value, nodes: usize) -> Option<Value> {
     let observed = generation(object);
+    let changed = observed > 1;
     match kind(object) {
         "Deployment" => {
             let wanted = replicas(object);
+            let updated = if changed { 0 } else { wanted };
             Some(
-                json!({ "observedGeneration": observed, "replicas": wanted, "updatedReplicas": wanted, "unavailableReplicas": wanted }),
+                json!({ "observedGeneration": observed, "replicas": wanted, "updatedReplicas": updated, "unavailableReplicas": wanted }),
             )
         }
+        "StatefulSet" if changed => Some(json!({
+            "observedGeneration": observed, "replicas": replicas(object), "updatedReplicas": 0,
+            "updateRevision": observed.to_string(),
+        })),
         "StatefulSet" => Some(json!({ "observedGeneration": observed, "replicas": replicas(object) })),
+        "DaemonSet" if changed => Some(
+            json!({ "observedGeneration": observed, "desiredNumberScheduled": nodes, "updatedNumberScheduled": 0 }),
+        ),
         "DaemonSet" => Some(json!({ "observedGeneration": observed, "desiredNumberScheduled": nodes })),
         "ReplicaSet" | "ReplicationController" => {
             Some(json!({ "observedGeneration": observed, "replicas": replicas(object) }))
@@ -79,7 +89,8 @@ pub(super) fn ended(object: &Value, (nodes, on): (usize, usize)) -> Option<Value
         })),
         "StatefulSet" => Some(json!({
             "observedGeneration": observed, "replicas": wanted, "updatedReplicas": wanted, "readyReplicas": wanted,
-            "availableReplicas": wanted, "currentRevision": "1", "updateRevision": "1",
+            "availableReplicas": wanted, "currentRevision": observed.to_string(),
+            "updateRevision": observed.to_string(),
         })),
         "DaemonSet" => Some(json!({
             "observedGeneration": observed, "desiredNumberScheduled": on, "currentNumberScheduled": on,

@@ -153,18 +153,21 @@ async fn replica_set(objects: &Objects<'_>, deployment: &Value, template: &mut V
     selector["matchLabels"]["pod-template-hash"] = json!(hash);
     template["metadata"]["labels"]["pod-template-hash"] = json!(hash);
     let wanted = deployment["spec"]["replicas"].clone();
+    // The newest set has the highest number; real ones are counted without gaps.
+    let revision =
+        json!({ "deployment.kubernetes.io/revision": deployment["metadata"]["generation"].to_string() });
     let set = json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
         "metadata": {
             "name": name, "namespace": objects.namespace, "labels": template["metadata"]["labels"],
-            "ownerReferences": owned_by(deployment),
+            "annotations": revision, "ownerReferences": owned_by(deployment),
         },
         "spec": { "replicas": wanted, "selector": selector, "template": template },
     });
     if let Ok(made) = objects.create("apps/v1", "ReplicaSet", "replicasets", &set).await {
         return made;
     }
-    let change = json!({ "spec": { "replicas": wanted } });
+    let change = json!({ "metadata": { "annotations": revision }, "spec": { "replicas": wanted } });
     objects.change("apps/v1", "ReplicaSet", "replicasets", &name, &change).await.unwrap_or(set)
 }
 
