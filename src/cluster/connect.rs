@@ -217,7 +217,7 @@ mod tests {
             ("echo canary; exit 3", "exit status: 3"),
             ("echo canary", "what it prints is no ExecCredential"),
             ("echo '{}'", "it gives no credentials"),
-            (r#"echo '{"status": {"token": "canary\nx"}}'"#, "no token that can be sent"),
+            (r#"printf %s '{"status": {"token": "canary\nx"}}'"#, "no token that can be sent"),
         ] {
             let Err(error) = connect_text(&of_plugin(script)).await else { panic!("{script}") };
             let chain = crate::code::causes(std::error::Error::source(&error), "").join("; ");
