@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
+use crate::files;
 use crate::model::catalogue::{File, Files};
 use crate::model::names::{BundleName, ComponentName};
 
@@ -15,6 +16,9 @@ static BUNDLES: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/bundles");
 
 /// The largest file of an overlay, in bytes.
 const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// The most bytes in an overlay.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// The most files in an overlay.
 const MOST: usize = 20_000;
@@ -55,6 +59,12 @@ pub(crate) enum CatalogueError {
     /// It has too many files to be meant.
     #[error("`{path}` has more than {MOST} files")]
     TooMany {
+        /// The overlay.
+        path: PathBuf,
+    },
+    /// Its files are too large to be meant.
+    #[error("the files of `{path}` are larger than 64 MiB")]
+    Heavy {
         /// The overlay.
         path: PathBuf,
     },
@@ -101,11 +111,11 @@ fn embedded(folder: &str, dir: &Dir<'static>, files: &mut Files) {
 /// Lays the catalogue at `path` over `files`. A component in it replaces the
 /// whole folder of an older one.
 pub(crate) fn overlay(path: &Path, files: &mut Files) -> Result<(), CatalogueError> {
-    let mut found = Files::new();
+    let (mut found, mut size) = (Files::new(), 0);
     for top in ["templates", "bundles"] {
         let folder = path.join(top);
         if folder.is_dir() {
-            walk(path, &folder, top, &mut found)?;
+            walk((path, &folder), top, &mut found, &mut size)?;
         }
     }
     if found.is_empty() {
@@ -129,7 +139,7 @@ pub(crate) fn lock_path(overlays: &[PathBuf], bundle: &BundleName) -> Option<Pat
 /// Lays one component's folder over `files`.
 pub(crate) fn component(name: &ComponentName, path: &Path, files: &mut Files) -> Result<(), CatalogueError> {
     let mut found = Files::new();
-    walk(path, path, &format!("templates/{name}"), &mut found).map_err(|error| match error {
+    walk((path, path), &format!("templates/{name}"), &mut found, &mut 0).map_err(|error| match error {
         CatalogueError::Read { path, source } => CatalogueError::ReadComponent { path, source },
         other => other,
     })?;
@@ -153,7 +163,12 @@ fn replace(found: Files, files: &mut Files) {
     files.extend(found);
 }
 
-fn walk(root: &Path, folder: &Path, prefix: &str, found: &mut Files) -> Result<(), CatalogueError> {
+fn walk(
+    (root, folder): (&Path, &Path),
+    prefix: &str,
+    found: &mut Files,
+    size: &mut usize,
+) -> Result<(), CatalogueError> {
     let failed = |source| CatalogueError::Read { path: root.to_owned(), source };
     let mut entries: Vec<_> =
         fs_err::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
@@ -164,16 +179,19 @@ fn walk(root: &Path, folder: &Path, prefix: &str, found: &mut Files) -> Result<(
         let path = format!("{prefix}/{name}");
         let kind = entry.file_type().map_err(failed)?;
         if kind.is_dir() {
-            walk(root, &entry.path(), &path, found)?;
+            walk((root, &entry.path()), &path, found, size)?;
         } else if kind.is_file() {
-            let size = entry.metadata().map_err(failed)?.len();
-            if size > LARGEST {
+            if entry.metadata().map_err(failed)?.len() > LARGEST {
                 return Err(CatalogueError::TooLarge { path: entry.path() });
             }
             if found.len() >= MOST {
                 return Err(CatalogueError::TooMany { path: root.to_owned() });
             }
-            let bytes = fs_err::read(entry.path()).map_err(failed)?;
+            let bytes = files::read(&entry.path(), LARGEST).map_err(failed)?;
+            *size += bytes.len();
+            if *size > MOST_BYTES {
+                return Err(CatalogueError::Heavy { path: root.to_owned() });
+            }
             found.insert(path, File { shown: entry.path().display().to_string(), bytes: Cow::Owned(bytes) });
         } else {
             let path = entry.path();

@@ -18,6 +18,7 @@
 //! - `host`: sessions over SSH or on this machine, facts, uploads
 //! - `cluster`: the only user of kube's client: apply, observe, watch, inventory, lock
 //! - `catalogue`: reads the built-in catalogue and its overlays
+//! - `files`: files that users name, read up to a limit
 //! - `render`: minijinja templates and YAML become objects. No I/O
 //! - `plan`: graph, edges, planner, diff. No I/O
 //! - `health`: when an object is ready, and gates in CEL. No I/O
@@ -38,6 +39,7 @@ mod error;
 mod etcd;
 mod execute;
 mod fetch;
+mod files;
 mod health;
 mod host;
 mod model;

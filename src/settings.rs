@@ -76,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) catalogue: Vec<PathBuf>,
     /// The kubeconfig; `None`: those of `KUBECONFIG`, or the one in the user's home.
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// The usual kubeconfigs: those of `KUBECONFIG`, or the one in the user's home.
+    pub(crate) usual_kubeconfigs: Vec<PathBuf>,
     /// Its context.
     pub(crate) context: Option<String>,
     /// OpenSSH's configuration, instead of the user's own.
@@ -162,6 +164,7 @@ impl From<GlobalArgs> for Settings {
             file,
             catalogue,
             kubeconfig,
+            usual_kubeconfigs: usual_kubeconfigs(),
             context,
             ssh_config: variable("COZY_SSH_CONFIG").map(PathBuf::from),
             concurrency: usize::from(concurrency),
@@ -188,6 +191,17 @@ impl From<GlobalArgs> for Settings {
             },
         }
     }
+}
+
+/// Where kubectl looks for a kubeconfig (<https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/>).
+fn usual_kubeconfigs() -> Vec<PathBuf> {
+    let named = variable("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> =
+        std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
+    if named.is_empty() {
+        return variable("HOME").map(|home| PathBuf::from(home).join(".kube/config")).into_iter().collect();
+    }
+    named
 }
 
 /// The value of a flag that is there or not, as its variable has it: the words that people use for yes and no.

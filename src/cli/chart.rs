@@ -2,7 +2,7 @@
 //! prints it with the same flags.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,12 +16,17 @@ use super::artefacts::{self, Wanted};
 use super::remote::Remote;
 use crate::error::{Code, Exit, Problem, Said};
 use crate::fetch::folder::{self, FolderError};
+use crate::files;
+use crate::model::artefact::Kind;
 use crate::model::cloud::Artifacts;
 use crate::settings::Settings;
 use crate::ui::Ui;
 
 /// How long the server of a schema is asked again. Helm asks once; nothing is installed here that would be worth a wait.
 const SCHEMAS: Duration = Duration::from_secs(5);
+
+/// The largest file of values, in bytes.
+const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// Flags of `cozy render --chart`; those of `helm template`.
 #[derive(Debug, clap::Args)]
@@ -143,17 +148,17 @@ pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -
         show_only: args.show_only.clone(),
     };
     let text = rendered.print(&printed).map_err(|error| refused(&error.to_string()))?;
-    std::io::stdout().lock().write_all(text.as_bytes())?;
+    ui.data(&text)?;
     Ok(Exit::Done)
 }
 
 impl ChartArgs {
     /// The values of all files and flags.
     fn values(&self) -> anyhow::Result<Values> {
-        let files = self.values.iter().map(|path| Ok((path.display().to_string(), content(path)?)));
-        let files: Vec<(String, Vec<u8>)> = files.collect::<anyhow::Result<_>>()?;
+        let read = self.values.iter().map(|path| Ok((path.display().to_string(), content(path)?)));
+        let read: Vec<(String, Vec<u8>)> = read.collect::<anyhow::Result<_>>()?;
         let mut sources: Vec<_> =
-            files.iter().map(|(name, content)| ValueSource::File(name, content)).collect();
+            read.iter().map(|(name, content)| ValueSource::File(name, content)).collect();
         sources.extend(self.set_json.iter().map(|flag| ValueSource::Set(Set::Json(flag))));
         sources.extend(self.set.iter().map(|flag| ValueSource::Set(Set::Typed(flag))));
         sources.extend(self.set_string.iter().map(|flag| ValueSource::Set(Set::Text(flag))));
@@ -245,17 +250,16 @@ fn file_hint(kind: ErrorKind) -> &'static str {
             "let this user read it with `chmod` or `chown`, or run cozy as one who may"
         }
         ErrorKind::IsADirectory => "name a file in it",
+        ErrorKind::FileTooLarge => "is it the right file?",
         _ => "check with `cat` whether other programs can read it",
     }
 }
 
 fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
     if path == Path::new("-") {
-        let mut content = Vec::new();
-        std::io::stdin().read_to_end(&mut content).map_err(unreadable)?;
-        return Ok(content);
+        return files::all(std::io::stdin(), LARGEST).map_err(unreadable);
     }
-    fs_err::read(path).map_err(unreadable)
+    files::read(path, LARGEST).map_err(unreadable)
 }
 
 /// The files of `--set-file`.
@@ -272,14 +276,14 @@ impl Lookup for Disk {
 fn load(path: &Path, limits: &Limits) -> anyhow::Result<Chart> {
     let wrong = |error: cozy_chart::Error| refused(&format!("{}: {error}", path.display()));
     if !path.is_dir() {
-        let bytes = fs_err::read(path).map_err(unreadable)?;
+        let bytes = files::read(path, Kind::Chart.limit() as u64).map_err(unreadable)?;
         return Chart::from_archive(&bytes, limits).map_err(wrong);
     }
-    let files = folder::files(path, limits).map_err(|error| match error {
+    let found = folder::files(path, limits).map_err(|error| match error {
         FolderError::Unreadable(error) => unreadable(error),
         FolderError::Refused(_) | FolderError::TooLarge(_) => refused(&error.to_string()),
     })?;
-    Chart::from_files(files, limits).map_err(wrong)
+    Chart::from_files(found, limits).map_err(wrong)
 }
 
 #[cfg(test)]

@@ -55,8 +55,8 @@ fn brings_network(component: &Component) -> bool {
 }
 
 /// Everything: also what a plan would run into.
-pub(super) async fn look(loaded: &Loaded, settings: &Settings) -> anyhow::Result<Vec<Finding>> {
-    let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+pub(super) async fn look(loaded: &Loaded, settings: &Settings, ui: &Ui) -> anyhow::Result<Vec<Finding>> {
+    let cluster = flow::connect(&loaded.file.cloud, settings, ui).await?;
     let (mut findings, about) = basics(loaded, &cluster, settings).await?;
     // Without these nothing more can be seen.
     if findings.iter().any(|found| found.check == "rights") {

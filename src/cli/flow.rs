@@ -15,8 +15,9 @@ use crate::cluster::error::ClusterError;
 use crate::error::{Exit, Problem, Said};
 use crate::execute::event::Failure;
 use crate::execute::failed;
+use crate::fetch;
 use crate::model::catalogue::{Catalogue, Files};
-use crate::model::cloud::{Cloud, Provider};
+use crate::model::cloud::{Announce, Cloud, Provider};
 use crate::model::component::{Component, GateSpec, PROVIDED, Resolved};
 use crate::model::finding::{self, Finding};
 use crate::model::names::ComponentName;
@@ -87,13 +88,16 @@ pub(crate) fn load(settings: &Settings) -> anyhow::Result<Loaded> {
     }
     let (catalogue, found) = Catalogue::load(&files);
     findings.extend(found);
+    findings.extend(file.as_ref().and_then(|file| unknown_release(file, &catalogue, &findings)));
     let resolved = file.map(|file| (catalogue.resolve(&file), file));
     match resolved {
-        Some((Ok(components), file)) if findings.is_empty() => Loaded::new(file, catalogue, components)
-            .map_err(|error| {
+        Some((Ok(components), mut file)) if findings.is_empty() => {
+            file.warnings.extend(catalogue.off(&file));
+            Loaded::new(file, catalogue, components).map_err(|error| {
                 let (message, hint) = (error.to_string(), error.hint());
                 Problem::new(error.code(), Exit::Usage, message, hint).into()
-            }),
+            })
+        }
         resolved => {
             findings.extend(resolved.and_then(|(resolved, _)| resolved.err()).into_iter().flatten());
             // What is wrong with templates is seen without a cloud.
@@ -140,13 +144,27 @@ fn own_components(file: &CloudFile, settings: &Settings, files: &mut Files) -> V
     findings
 }
 
-/// Whether the file with additional certificate authorities can be read.
+/// Whether the file with additional certificate authorities can be read, and has some.
 fn authorities(file: &CloudFile, settings: &Settings) -> Option<Finding> {
     let path = settings.base().join(file.cloud.artifacts.ca.as_ref()?);
-    let error = fs_err::File::open(&path).map(drop).err()?;
+    let error = fetch::authorities(&path).err()?;
     let message = format!("cannot read the certificate authorities: {error}");
     Some(file.mistake(1239, &["artifacts", "ca"], message).hinted(relative(settings)))
 }
+
+/// A version of Kubernetes that the catalogue does not have, where nothing else is wrong with it.
+fn unknown_release(file: &CloudFile, catalogue: &Catalogue, found: &[Finding]) -> Option<Finding> {
+    let kubernetes = &file.cloud.kubernetes;
+    let version = kubernetes.version.as_deref().filter(|_| kubernetes.provider == Provider::Kubeadm)?;
+    let error = catalogue.release(Some(version)).err()?;
+    let is_said = found.iter().any(|one| [UNSUPPORTED, error.code(), BROKEN_RELEASES].contains(&one.code.0));
+    let mistake = file.mistake(error.code(), &["kubernetes", "version"], error.to_string());
+    (!is_said).then(|| mistake.hinted(error.hint()))
+}
+
+/// The codes of a version that cozy does not know at all, and of releases that cannot be read.
+const UNSUPPORTED: u16 = 1223;
+const BROKEN_RELEASES: u16 = 5030;
 
 /// What paths in the cloud's file are relative to.
 fn relative(settings: &Settings) -> String {
@@ -372,7 +390,9 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
             }
         })
         .collect();
-    let load_balancer_pool = !cloud.network.load_balancer.is_empty();
+    // Nobody gets an address that nobody announces.
+    let load_balancer_pool =
+        !cloud.network.load_balancer.is_empty() && cloud.network.announce != Announce::None;
     let unwanted = unwanted(loaded);
     let mut desired =
         Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool, unwanted };
@@ -403,7 +423,7 @@ pub(crate) fn own_kubeconfig(cloud: &Cloud, settings: &Settings) -> PathBuf {
 ///
 /// # Errors
 /// C5002 when there is no cluster on the hosts yet, as far as this folder knows.
-pub(crate) async fn connect(cloud: &Cloud, settings: &Settings) -> anyhow::Result<Cluster> {
+pub(crate) async fn connect(cloud: &Cloud, settings: &Settings, ui: &Ui) -> anyhow::Result<Cluster> {
     let own = own_kubeconfig(cloud, settings);
     let path = match (&settings.kubeconfig, cloud.kubernetes.provider) {
         (Some(path), _) => Some(path.as_path()),
@@ -420,11 +440,14 @@ pub(crate) async fn connect(cloud: &Cloud, settings: &Settings) -> anyhow::Resul
         Some(path) if settings.kubeconfig.is_none() => kubeadm::of_all(cloud, path).await,
         Some(_) | None => None,
     };
-    let connection = match found {
-        Some(text) => crate::cluster::connect_text(&text).await,
-        None => crate::cluster::connect(path, settings.context.as_deref()).await,
+    let tell = |note: String| ui.note(note);
+    let connection = if let Some(text) = found {
+        crate::cluster::connect_text(&text).await
+    } else {
+        let (usual, context) = (&settings.usual_kubeconfigs, settings.context.as_deref());
+        crate::cluster::connect(path, usual, context, &tell).await
     };
-    Cluster::new(connection.map_err(cluster)?).await.map_err(cluster)
+    crate::cluster::reach(connection.map_err(cluster)?, &tell).await.map_err(cluster)
 }
 
 /// An error of the cluster for the user.
@@ -456,12 +479,21 @@ pub(crate) fn failure(failure: Failure) -> anyhow::Error {
 /// # Errors
 /// C7009 when it cannot be written.
 pub(crate) fn written(file: &str, text: &str) -> anyhow::Result<()> {
-    fs_err::write(file, text).map_err(|error| unwritable(file).because(error).into())
+    let path = Path::new(file);
+    // What is there is kept until all of the new one is; devices and pipes take what comes.
+    let result = if fs_err::metadata(path).is_ok_and(|known| !known.is_file()) {
+        fs_err::write(path, text)
+    } else {
+        let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        fetch::atomically(&path, text.as_bytes())
+    };
+    // It could be written before the work began: only now something stands in the way.
+    result.map_err(|error| unwritable(file, Exit::Failed).because(error).into())
 }
 
-fn unwritable(file: &str) -> Problem {
-    let hint = "name a file in a folder that exists and can be written to";
-    Problem::new(7009, Exit::Usage, format!("cannot write `{file}`"), hint)
+fn unwritable(file: &str, exit: Exit) -> Problem {
+    let hint = "name a file in a folder that exists, can be written to and has room";
+    Problem::new(7009, exit, format!("cannot write `{file}`"), hint)
 }
 
 /// Refuses a file that cannot be written, before the work for it begins.
@@ -477,7 +509,7 @@ pub(crate) fn writable(file: &str) -> anyhow::Result<()> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         tempfile::tempfile_in(folder.unwrap_or(Path::new("."))).map(drop)
     };
-    tried.map_err(|error| unwritable(file).because(error).into())
+    tried.map_err(|error| unwritable(file, Exit::Usage).because(error).into())
 }
 
 /// Asks before something is done that cannot be taken back; `yes` answers for the person. `false`: declined.

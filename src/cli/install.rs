@@ -87,6 +87,7 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if inject.iter().any(|fault| fault == "help") {
         return known_faults(ui);
     }
+    skipped(&hosts.look)?;
     let injected = injected(inject, rehearse)?;
     timeline.as_deref().map_or(Ok(()), flow::writable)?;
     if !rehearse && !yes && !settings.interactive {
@@ -266,7 +267,7 @@ impl Run<'_> {
             let (cluster, said) = cluster.unzip();
             (Some(runner), cluster, Before::of(said.flatten(), rendered))
         } else {
-            let cluster = flow::connect(&self.loaded.file.cloud, self.settings).await?;
+            let cluster = flow::connect(&self.loaded.file.cloud, self.settings, self.ui).await?;
             let (mut findings, about) = existing::basics(self.loaded, &cluster, self.settings).await?;
             let skipped = leave_out(&mut findings, &skipped(&hosts.look)?);
             if let Some(exit) = existing::refused(self.loaded, &findings, skipped, self.ui) {

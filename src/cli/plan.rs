@@ -8,7 +8,7 @@ use super::artefacts;
 use super::desire::{self, Before};
 use super::flow::{self, Loaded};
 use super::hosts::Purpose;
-use super::preflight::WorkArgs;
+use super::preflight::{WorkArgs, skipped};
 use super::{secrets, signals, unplanned};
 use crate::cluster::Cluster;
 use crate::cluster::inventory::Inventories;
@@ -77,11 +77,15 @@ impl View {
 /// Runs the command.
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { diff, graph, exit_code, rehearse, allow, hosts } = args;
+    skipped(&hosts.look)?;
     graph.as_deref().map_or(Ok(()), |file| drawable(file, ui))?;
     let mut loaded = flow::load(settings)?;
     flow::warn(&loaded, ui);
     unplanned::supported(&loaded)?;
     let view = View::of(&loaded.file.cloud, rehearse, settings);
+    if view != View::Cluster && (settings.kubeconfig.is_some() || settings.context.is_some()) {
+        ui.note("note: --kubeconfig and --context are not used: this plan is not made from the cluster that they name");
+    }
     if view.is_real() {
         secrets::read(&mut loaded, settings)?;
     }
@@ -94,7 +98,7 @@ pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Ex
     let (plan, facts) = match view {
         View::Rehearsal | View::Fresh => simulated(&loaded, allowed, ui)?,
         View::Cluster => flow::runtime()?.block_on(async {
-            let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+            let cluster = flow::connect(&loaded.file.cloud, settings, ui).await?;
             let place = Place { cluster: Some(&cluster), runner: None, before };
             let Planned { plan, facts, .. } = planned(&loaded, place, allowed, settings, ui).await?;
             anyhow::Ok((plan, facts))

@@ -107,7 +107,7 @@ fn existing(args: &Args, loaded: &mut Loaded, settings: &Settings, ui: &Ui) -> a
     if let Err(signal) = artefacts::attach(loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy preflight", ui));
     }
-    let looked = flow::runtime()?.block_on(signals::or_stop(super::existing::look(loaded, settings)));
+    let looked = flow::runtime()?.block_on(signals::or_stop(super::existing::look(loaded, settings, ui)));
     let mut findings = match looked {
         Ok(found) => found?,
         Err(exit) => return Ok(exit),

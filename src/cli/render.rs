@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use super::artefacts;
 use super::chart;
 use super::flow;
-use crate::error::Exit;
+use crate::error::{Exit, Problem};
 use crate::model::names::ComponentName;
 use crate::plan::Stage;
 use crate::render::Missing;
@@ -29,6 +29,10 @@ pub(super) struct Args {
 pub(super) fn run(args: Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { component, stand_in, chart } = args;
     if let Some(named) = chart.chart() {
+        if ui.format() == Format::Json {
+            let hint = "leave `--output` out: a chart is printed as Helm prints it";
+            return Err(Problem::new(7003, Exit::Usage, "`render --chart` has no JSON output", hint).into());
+        }
         return chart::run(named, &chart, settings, ui);
     }
     let mut loaded = flow::load(settings)?;

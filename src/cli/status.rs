@@ -36,7 +36,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     secrets::read(&mut loaded, settings)?;
     let runtime = flow::runtime()?;
     // Where there is no cluster nothing needs to be fetched.
-    let cluster = runtime.block_on(flow::connect(&loaded.file.cloud, settings))?;
+    let cluster = runtime.block_on(flow::connect(&loaded.file.cloud, settings, ui))?;
     if let Err(signal) = artefacts::attach(&mut loaded, settings, Some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy status", ui));
     }

@@ -36,6 +36,7 @@ pub(super) struct Args {
 /// Runs the command.
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let Args { hosts, yes, ref reach } = *args;
+    preflight::skipped(reach)?;
     if !hosts {
         let hint = "--hosts takes the whole cluster away, with everything in it";
         return Err(Problem::new(

@@ -19,7 +19,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<Exit> {
     let loaded = flow::load(settings)?;
     flow::runtime()?.block_on(async {
-        let cluster = flow::connect(&loaded.file.cloud, settings).await?;
+        let cluster = flow::connect(&loaded.file.cloud, settings, ui).await?;
         let locker = cluster.locker().map_err(flow::cluster)?;
         let say = |text: &str, was: Option<&str>| match ui.format() {
             Format::Text => ui.data(&format!("{text}\n")),

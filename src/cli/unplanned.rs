@@ -29,18 +29,24 @@ pub(crate) fn not_rendered(
     Problem::Findings(findings.collect()).into()
 }
 
-/// Refuses components that do not work with the release of Kubernetes that the hosts get. What a cluster that exists has
-/// is seen by preflight.
+/// Refuses components that do not work with the release of Kubernetes that the hosts get.
 ///
 /// # Errors
 /// C1241 for each of them.
 pub(crate) fn supported(loaded: &Loaded) -> anyhow::Result<()> {
+    let unfit = unfit(loaded);
+    if unfit.is_empty() { Ok(()) } else { Err(Problem::Findings(unfit).into()) }
+}
+
+/// Components that do not work with the release of Kubernetes that the hosts get. What a cluster that exists has is seen
+/// by preflight.
+pub(crate) fn unfit(loaded: &Loaded) -> Vec<Finding> {
     let kubernetes = &loaded.file.cloud.kubernetes;
     let version = &loaded.release.kubernetes;
     let (Provider::Kubeadm, Ok(parsed)) =
         (kubernetes.provider, semver::Version::parse(version.trim_start_matches('v')))
     else {
-        return Ok(());
+        return Vec::new();
     };
     let unfit = loaded.components.iter().filter_map(|resolved| {
         let component = &resolved.component;
@@ -53,8 +59,7 @@ pub(crate) fn supported(loaded: &Loaded) -> anyhow::Result<()> {
             "name a version that it works with as `kubernetes.version`, or leave it out: `components: {{ {name}: {{ enabled: false }} }}`"
         )))
     });
-    let unfit: Vec<Finding> = unfit.collect();
-    if unfit.is_empty() { Ok(()) } else { Err(Problem::Findings(unfit).into()) }
+    unfit.collect()
 }
 
 /// Errors of the planner for the user.

@@ -24,10 +24,9 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     let checked = flow::load(settings).and_then(|mut loaded| {
         // Nothing is fetched, so nothing waits for a signal.
         let _ = artefacts::attach(&mut loaded, settings, None)?;
-        unplanned::supported(&loaded)?;
         let own =
             loaded.components.iter().filter_map(|one| loaded.catalogue.components.get(&one.component.name));
-        let mistakes: Vec<Finding> = own.flat_map(render::mistakes).collect();
+        let mistakes = own.flat_map(render::mistakes).chain(unplanned::unfit(&loaded)).collect();
         let rendered = together(mistakes, flow::rendered(&loaded, Missing::StandIn))?;
         let desired = flow::desired(&loaded, rendered, Allowed::default());
         // A cluster that exists may have what no component brings.
@@ -41,7 +40,9 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
     });
     match checked {
         Ok((loaded, desired)) => {
-            flow::warn(&loaded, ui);
+            if ui.format() == Format::Text {
+                flow::warn(&loaded, ui);
+            }
             flow::mention_idle_gates(&desired, ui);
             if let Err(error) = flow::own_version(&loaded.file.cloud) {
                 ui.note(format!("warning: {error}"));
@@ -55,7 +56,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
                         if count == 1 { "" } else { "s" }
                     ));
                 }
-                Format::Json | Format::Yaml => ui.document(&document(&[]))?,
+                Format::Json | Format::Yaml => ui.document(&document(&loaded.file.warnings))?,
             }
             Ok(Exit::Done)
         }

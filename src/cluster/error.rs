@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use kube::client::AuthError;
+
 use super::capped::TooLarge;
 use crate::code::{Code, is_tls};
 use crate::plan::live::FieldConflict;
@@ -102,6 +104,12 @@ pub(crate) enum ClusterError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There are no credentials: a plugin of the kubeconfig, or a file of it, gave none.
+    #[error("the kubeconfig's credentials cannot be had: {problem}")]
+    Plugin {
+        /// Why, without what a plugin printed: that may be a token.
+        problem: String,
+    },
     /// Another run works on this cluster.
     #[error("locked by another run: {holder}")]
     Locked {
@@ -141,6 +149,9 @@ fn scaled(message: &str) -> bool {
 impl ClusterError {
     /// Translates kube's error.
     pub(crate) fn from_kube(verb: &'static str, object: &str, error: kube::Error) -> Self {
+        if let Some(problem) = Self::no_credentials(&error) {
+            return Self::Plugin { problem };
+        }
         match error {
             kube::Error::Api(status) => {
                 let details = status.details.as_ref();
@@ -195,6 +206,26 @@ impl ClusterError {
         }
     }
 
+    /// Why there are no credentials, if that is what an error says.
+    pub(super) fn no_credentials(error: &kube::Error) -> Option<String> {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(current) = cause {
+            if let Some(error) = current.downcast_ref::<AuthError>() {
+                return Some(match error {
+                    AuthError::AuthExecStart(error) => format!("the plugin cannot be run: {error}"),
+                    AuthError::AuthExecRun { out, .. } => format!("the plugin failed: {}", out.status),
+                    AuthError::AuthExecParse(_) | AuthError::ParseTokenKey(_) => {
+                        "the plugin: what it prints is no ExecCredential".to_owned()
+                    }
+                    AuthError::ExecPluginFailed => "the plugin: it gives no credentials".to_owned(),
+                    other => other.to_string(),
+                });
+            }
+            cause = current.source();
+        }
+        None
+    }
+
     /// The object does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
@@ -247,6 +278,7 @@ impl ClusterError {
             | Self::TooLarge { .. }
             | Self::StillThere { .. }
             | Self::Kubeconfig { .. }
+            | Self::Plugin { .. }
             | Self::Locked { .. }
             | Self::Damaged { .. } => false,
         }
@@ -273,6 +305,7 @@ impl ClusterError {
             Self::StillThere { .. } => 4008,
             Self::Foreign { .. } => 4009,
             Self::TooLarge { .. } => 4010,
+            Self::Plugin { .. } => 4011,
             Self::Locked { .. } => 6001,
         })
     }
@@ -310,6 +343,9 @@ impl ClusterError {
             Self::Unreachable { .. } => Some("check that the API server runs and can be reached from here".to_owned()),
             Self::NoSuchKind { .. } => Some("its CustomResourceDefinition must be there first".to_owned()),
             Self::Kubeconfig { .. } => Some("name it with --kubeconfig and --context".to_owned()),
+            Self::Plugin { .. } => Some(
+                "log in again where it wants that, and see that `kubectl get nodes` works with the same kubeconfig".to_owned(),
+            ),
             Self::Locked { .. } => Some(
                 "wait until it ends, or let `--wait-lock 10m` wait; `cozy unlock` frees the lock of a run that is dead".to_owned(),
             ),

@@ -12,6 +12,7 @@ pub(crate) mod error;
 mod follow;
 pub(crate) mod inventory;
 mod known;
+mod kubeconfig;
 pub(crate) mod lease;
 pub(crate) mod nodes;
 pub(crate) mod observe;
@@ -31,7 +32,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 pub(crate) use apply::ApplyMode;
 use connect::Connection;
-pub(crate) use connect::{connect, connect_text};
+pub(crate) use connect::{connect, connect_text, reach};
 use jiff::Timestamp;
 use kube::Resource as _;
 use kube::api::{Api, DynamicObject, GetParams, ListMeta, ListParams, TypeMeta};

@@ -48,6 +48,7 @@ impl Cluster {
             futures::try_join!(futures::future::try_join_all(classes), nodes, there)?;
         let mut found: BTreeSet<Facility> = classes.iter().flatten().flat_map(provided).collect();
         let mut capability = |name: &str| found.extend([Facility::Capability(name.to_owned())]);
+        capability("kubernetes");
         if classes.iter().flatten().any(|object| object.id.kind.kind == "StorageClass") {
             capability("storage");
         }

@@ -19,6 +19,7 @@ use crate::health;
 use crate::health::around::{self, Need};
 use crate::health::cel::{Gate, GateError};
 use crate::model::component::GateSpec;
+use crate::model::duration::human;
 use crate::model::object::{Object, ObjectId};
 use crate::plan::{Plan, Step, edges};
 
@@ -150,20 +151,21 @@ async fn judge(
             Err(Ends::Broken(message)) => return Err(broken_gate(message)),
             Err(Ends::Failed(id, reason)) => return Err(not_ready(shared, &id, &reason, started).await),
         }
-        let Some((id, first)) = bench.first_open() else {
+        let (id, reason, soft, until) = if let Some((id, first)) = bench.first_open() {
+            ready_since = None;
+            let (mut reason, soft) = first.missing();
+            if let Some(trouble) = shared.watches.trouble(&id.kind) {
+                reason = format!("{reason} (not watched: {trouble})");
+            }
+            (id, reason, soft, deadline)
+        } else {
             let end = *ready_since.get_or_insert(now) + stable;
             if end <= now {
                 warn_ungated(shared, step, &bench);
                 return Ok(bench.complete());
             }
-            bench.turn(end).await;
-            continue;
+            (steady(step, objects), format!("ready, and must stay so for {}", human(stable)), false, end)
         };
-        ready_since = None;
-        let (mut reason, soft) = first.missing();
-        if let Some(trouble) = shared.watches.trouble(&id.kind) {
-            reason = format!("{reason} (not watched: {trouble})");
-        }
         if now >= deadline {
             return Err(not_ready(shared, id, &reason, started).await);
         }
@@ -178,8 +180,18 @@ async fn judge(
             });
             shown = Some(current);
         }
-        bench.turn(deadline).await;
+        bench.turn(until.min(deadline)).await;
     }
+}
+
+/// The object that must stay ready: the first that such a gate is of.
+fn steady<'a>(step: &Step, objects: &[&'a Object]) -> &'a ObjectId {
+    let is_awaited = |object: &&&Object| {
+        let mut gates = step.gates.iter().filter(|gate| gate.stable.is_some());
+        gates.any(|gate| edges::gate_is_of(gate, &object.id))
+    };
+    let found = objects.iter().find(is_awaited).or(objects.first());
+    &found.expect("a step without objects waits for nothing").id
 }
 
 /// A reason with `*` in the place of what Kubernetes adds to names that it makes up: each try has another pod's name, and
@@ -229,7 +241,7 @@ fn warn_ungated(shared: &Shared<'_>, step: &Step, bench: &Bench<'_>) {
 }
 
 async fn not_ready(shared: &Shared<'_>, id: &ObjectId, reason: &str, started: Instant) -> Failure {
-    let took = crate::model::duration::human(started.elapsed());
+    let took = human(started.elapsed());
     let diagnosis = match shared.cluster() {
         Ok(cluster) => {
             // The deadline has passed: the diagnosis has one of its own.

@@ -2,7 +2,7 @@
 //! broke off, tried again while there is hope. TLS is always verified.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::{
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::Teller;
 use super::error::FetchError;
 use crate::execute::retry;
+use crate::files;
 use crate::model::artefact::shown;
 use crate::model::secret::Secret;
 
@@ -58,13 +59,25 @@ impl Network {
             path: path.clone(),
             source,
         };
-        let pem = fs_err::read(path).map_err(failed)?;
-        let count = Certificate::from_pem_bundle(&pem).map_or(0, |all| all.len());
-        if count == 0 {
-            let problem = std::io::Error::other("it holds no PEM certificate");
-            return Err(failed(problem));
-        }
-        Ok(Some(pem))
+        authorities(path).map(Some).map_err(failed)
+    }
+}
+
+/// The largest file of certificate authorities, in bytes: those of all browsers have a quarter of a megabyte.
+const LARGEST: u64 = 16 * 1024 * 1024;
+
+/// Reads a file with certificate authorities, PEM.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub(crate) fn authorities(path: &Path) -> io::Result<Vec<u8>> {
+    if !fs_err::metadata(path)?.is_file() {
+        return Err(io::Error::other(format!("`{}` is not a file", path.display())));
+    }
+    let pem = files::read(path, LARGEST)?;
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(all) if !all.is_empty() => Ok(pem),
+        Ok(_) | Err(_) => Err(io::Error::other("it holds no PEM certificate")),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::model::artefact::{Artefact, Digest, Home, Id, Kind};
 pub(crate) use digests::Digests;
 pub(crate) use error::FetchError;
 pub(crate) use file::Held;
-pub(crate) use http::Network;
+pub(crate) use http::{Network, authorities};
 pub(crate) use source::Mirror;
 pub(crate) use store::{Store, alone, atomically, digest_of};
 

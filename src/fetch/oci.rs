@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -21,6 +22,7 @@ use super::error::{FetchError, Stalled};
 use super::http::{Ask, Credentials, Http, Network};
 use super::{Teller, parse};
 use crate::execute::retry;
+use crate::files;
 use crate::model::artefact::{Digest, Id, Kind, shown};
 use crate::model::secret::Secret;
 
@@ -29,6 +31,9 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// The media type of a chart's layer (<https://helm.sh/docs/topics/registries/>).
 const CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
+
+/// Users and their passwords by registry.
+type Logins = BTreeMap<String, (String, Secret<String>)>;
 
 /// The largest manifest, in bytes: what registries accept at least
 /// (OCI distribution specification 1.1, "Pushing Manifests").
@@ -55,13 +60,15 @@ pub(super) struct Wanted<'a> {
 /// A client for registries.
 pub(crate) struct Registry {
     client: Client,
-    logins: BTreeMap<String, (String, Secret<String>)>,
+    docker_config: Option<PathBuf>,
+    /// Logins by registry, read when a registry is asked first.
+    logins: OnceLock<Logins>,
     patience: std::time::Duration,
     stall: std::time::Duration,
 }
 
 impl Registry {
-    /// Prepares, and reads docker's credentials; nothing is sent.
+    /// Prepares; nothing is sent.
     pub(crate) fn new(network: &Network) -> Result<Self, FetchError> {
         let extra_root_certificates = network
             .authorities()?
@@ -81,8 +88,9 @@ impl Registry {
         };
         let client =
             Client::try_from(config).map_err(|source| FetchError::Client { source: Box::new(source) })?;
-        let logins = network.docker_config.as_deref().map_or_else(|| Ok(BTreeMap::new()), logins)?;
-        Ok(Self { client, logins, patience: network.patience, stall: network.stall() })
+        let docker_config = network.docker_config.clone();
+        let (patience, stall) = (network.patience, network.stall());
+        Ok(Self { client, docker_config, logins: OnceLock::new(), patience, stall })
     }
 
     /// Pulls the one layer that is the artefact; also where exactly it was.
@@ -158,7 +166,7 @@ impl Registry {
         let (image, from) = reference(&wanted, home)?;
         let from = from.trim_end_matches(":latest").to_owned();
         teller.asking(&from);
-        let auth = self.login(&image);
+        let auth = self.auth(&image)?;
         let mut tags: Vec<String> = Vec::new();
         loop {
             let last = tags.last().cloned();
@@ -186,12 +194,22 @@ impl Registry {
         Ok((tags.into_iter().map(|tag| tag.replace('_', "+")).collect(), from))
     }
 
-    fn login(&self, image: &Reference) -> RegistryAuth {
-        let login =
-            [image.resolve_registry(), image.registry()].iter().find_map(|host| self.logins.get(*host));
-        login.map_or(RegistryAuth::Anonymous, |(user, password)| {
+    /// The login of a registry, if there is one.
+    fn login(&self, image: &Reference) -> Result<Option<&(String, Secret<String>)>, FetchError> {
+        let known = if let Some(known) = self.logins.get() {
+            known
+        } else {
+            let read = self.docker_config.as_deref().map_or_else(|| Ok(BTreeMap::new()), logins)?;
+            self.logins.get_or_init(|| read)
+        };
+        let hosts = [image.resolve_registry(), image.registry()];
+        Ok(hosts.iter().find_map(|host| known.get(*host)))
+    }
+
+    fn auth(&self, image: &Reference) -> Result<RegistryAuth, FetchError> {
+        Ok(self.login(image)?.map_or(RegistryAuth::Anonymous, |(user, password)| {
             RegistryAuth::Basic(user.clone(), password.expose().clone())
-        })
+        }))
     }
 
     /// What lets us in: a token if the registry gives one, else the login.
@@ -202,9 +220,7 @@ impl Registry {
         from: &str,
         teller: &Teller<'_>,
     ) -> Result<Credentials, FetchError> {
-        let login =
-            [image.resolve_registry(), image.registry()].iter().find_map(|host| self.logins.get(*host));
-        let auth = self.login(image);
+        let (login, auth) = (self.login(image)?, self.auth(image)?);
         let act = async || {
             let token = self.client.auth(image, &auth, RegistryOperation::Pull);
             let Ok(token) = tokio::time::timeout(self.stall, token).await else {
@@ -274,8 +290,7 @@ fn layer(manifest: &[u8], kind: Option<Kind>) -> Result<Digest, String> {
 
 #[derive(Deserialize)]
 struct DockerConfig {
-    #[serde(default)]
-    auths: BTreeMap<String, Login>,
+    auths: Option<BTreeMap<String, Option<Login>>>,
 }
 
 #[derive(Deserialize)]
@@ -286,24 +301,31 @@ struct Login {
 }
 
 /// Logins by registry, as `docker login` and `helm registry login` write them.
-fn logins(path: &Path) -> Result<BTreeMap<String, (String, Secret<String>)>, FetchError> {
+fn logins(path: &Path) -> Result<Logins, FetchError> {
     let failed = |source| FetchError::File {
         verb: "read",
         what: "docker's credentials".to_owned(),
         path: path.to_owned(),
         source,
     };
-    let text = match fs_err::read(path) {
+    let text = match files::read(path, LARGEST as u64) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(failed(error)),
     };
+    // docker makes such files, too.
+    if text.trim_ascii().is_empty() {
+        return Ok(BTreeMap::new());
+    }
     // Where it is broken is said, what stands there is not.
     let config: DockerConfig = serde_json::from_slice(&text).map_err(|error| {
         failed(io::Error::other(format!("it is broken in line {}, column {}", error.line(), error.column())))
     })?;
-    let logins =
-        config.auths.into_iter().filter_map(|(host, login)| Some((host_of(&host).to_owned(), login.read()?)));
+    let logins = config
+        .auths
+        .into_iter()
+        .flatten()
+        .filter_map(|(host, login)| Some((host_of(&host).to_owned(), login?.read()?)));
     Ok(logins.collect())
 }
 
@@ -343,6 +365,10 @@ mod tests {
             .map(|(host, (user, password))| format!("{host} {user} {}", password.expose()))
             .collect();
         assert_eq!(found, ["index.docker.io user pa:ss", "r:5000 a b"]);
+        for none in ["", " \n", "{}", "{\"auths\": null}", "{\"auths\": {\"r\": null}}"] {
+            fs_err::write(&path, none).unwrap();
+            assert!(logins(&path).unwrap().is_empty(), "{none}");
+        }
         fs_err::write(&path, "{\"auths\": hunter22}").unwrap();
         let said = logins(&path).unwrap_err().said();
         assert!(

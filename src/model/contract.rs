@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::catalogue::{File, Files, Known};
-use super::component::Component;
+use super::component::{Component, PROVIDED};
+use super::duration::human;
 use super::file::{Parsed, Tree};
 use super::finding::{Finding, Source};
 use super::schema::{FileKind, SchemaFault, SettingsSchema};
+use super::texts;
 use super::yaml::{self, Node, Read};
 
 /// Where a key of `component.yaml` is: its path.
@@ -49,6 +51,7 @@ pub(super) fn read(files: &Files, folder: &str, file: &File) -> (Option<(Known, 
     checks.template_names();
     checks.times();
     checks.gates();
+    checks.ignored();
     checks.ranges();
     let settings = checks.settings(folder_of(file));
     let mut meant = checks.findings;
@@ -70,6 +73,10 @@ impl Checks<'_> {
             let message = format!("the component is named `{name}`, but its folder `{folder}`");
             self.add(1211, &["name"], message, "give both the same name");
         }
+        if name.as_str() == PROVIDED[0] {
+            let message = format!("`{name}` is what hosts get, and no component");
+            self.add(1211, &["name"], message, "give it another name");
+        }
     }
 
     fn source(&mut self) {
@@ -87,6 +94,19 @@ impl Checks<'_> {
         {
             let message = "a manifest has exactly one of `url` and `file`";
             self.add(1213, &["source", "manifest"], message, "keep one of them");
+        }
+        let homes = [
+            (&["source", "chart", "repository"], from.chart.as_ref().map(|chart| &chart.repository)),
+            (
+                &["source", "manifest", "url"],
+                from.manifest.as_ref().and_then(|manifest| manifest.url.as_ref()),
+            ),
+        ];
+        for (path, home) in homes {
+            let known = home.map(|home| texts::url(home, &["https://", "http://", "oci://", "file://"]));
+            if let Some(Err(problem)) = known {
+                self.add(1226, path, problem, "write it like `https://charts.example.org`");
+            }
         }
     }
 
@@ -123,6 +143,17 @@ impl Checks<'_> {
         if self.component.deadline.0.is_zero() {
             self.add(1106, &["deadline"], "`deadline` is no time at all", "write it like `10m`");
         }
+        let deadline = self.component.deadline;
+        for (index, gate) in self.component.gates.iter().enumerate() {
+            for (key, span) in [("expect", gate.expect), ("stable", gate.stable)] {
+                if let Some(span) = span.filter(|span| *span > deadline) {
+                    let (span, whole) = (human(span.0), human(deadline.0));
+                    let message = format!("`{key}` ({span}) is longer than the component may take ({whole})");
+                    let path = ["gates", &index.to_string(), key];
+                    self.add(1106, &path, message, "write a longer `deadline`");
+                }
+            }
+        }
     }
 
     fn gates(&mut self) {
@@ -132,6 +163,24 @@ impl Checks<'_> {
                 let words = words.lines().next().unwrap_or_default().replace("ERROR: <input>:", "at ");
                 let path = ["gates", &index.to_string(), "cel"];
                 self.add(1215, &path, words, "gates are CEL expressions over `object`");
+            }
+        }
+    }
+
+    /// Fields that others own are named by JSON pointers (RFC 6901), and no object goes without those that say what it is.
+    fn ignored(&mut self) {
+        for (index, fields) in self.component.ignore_fields.iter().enumerate() {
+            for (number, pointer) in fields.paths.iter().enumerate() {
+                let whole = ["/apiVersion", "/kind", "/metadata", "/metadata/name", "/metadata/namespace"];
+                let message = if !pointer.starts_with('/') || pointer.len() < 2 {
+                    format!("`{pointer}` is not a JSON pointer")
+                } else if whole.contains(&pointer.as_str()) {
+                    format!("`{pointer}` says which object it is")
+                } else {
+                    continue;
+                };
+                let path = ["ignoreFields", &index.to_string(), "paths", &number.to_string()];
+                self.add(1245, &path, message, "write it like `/spec/replicas` (RFC 6901)");
             }
         }
     }

@@ -6,6 +6,7 @@ use super::component::PROVIDED;
 use super::file::Tree;
 use super::finding::Finding;
 use super::names::{BundleName, ComponentName};
+use super::raw;
 use super::suggest::did_you_mean;
 
 /// Stages at which an edge can stop.
@@ -78,7 +79,10 @@ fn bundle(catalogue: &Catalogue, name: &BundleName, tree: &Tree) -> Vec<Finding>
                 findings.push(unknown(tree, range, 1209, "component", component.as_str(), &known));
             }
             Some(known) => {
-                let written = entries.get(component.as_str()).and_then(|entry| entry.get("settings"));
+                let entry = entries.get(component.as_str());
+                let values = entry.and_then(|entry| entry.get("values"));
+                findings.extend(values.into_iter().flat_map(|node| raw::words(&tree.source, node)));
+                let written = entry.and_then(|entry| entry.get("settings"));
                 match (&known.settings, written) {
                     (Some(schema), Some(node)) => findings.extend(schema.check(&tree.source, node)),
                     (None, Some(node)) if known.whole => {

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use std::path::Component;
 use std::sync::Arc;
 
-use super::cloud::{Cloud, HostState, Provider};
+use super::cloud::{Announce, Cloud, HostState, Provider, ProxyMode};
 use super::finding::{Finding, MOST, Source};
 use super::names::is_dns_subdomain;
 use super::ranges::Range;
-use super::texts;
 use super::yaml::Node;
+use super::{raw, texts};
 
 /// What to do about addresses that nobody can reach.
 const PRIVATE: &str = "take addresses of your network, such as `10.0.0.200-10.0.0.220`";
@@ -39,6 +39,8 @@ pub(crate) fn check(cloud: &Cloud, source: &Arc<Source>, root: &Node) -> Vec<Fin
     checker.replicas();
     checker.patches();
     checker.domain();
+    checker.unused();
+    checker.findings.extend(raw::in_cloud(source, root));
     if let Some(version) = &cloud.version
         && semver::Version::parse(version.trim_start_matches('v')).is_err()
     {
@@ -221,8 +223,9 @@ impl Checker<'_> {
         if let Some(Err(problem)) = kubernetes.version.as_deref().map(texts::kubernetes) {
             self.add(1223, &["kubernetes", "version"], problem, "leave it out for the newest that is known");
         }
-        if let Some(Err(problem)) = kubernetes.endpoint.as_deref().map(texts::endpoint) {
-            self.add(1224, &["kubernetes", "endpoint"], problem, "write it like `api.example.org:6443`");
+        if let Some(Err(problem)) = kubernetes.endpoint.as_deref().map(texts::api) {
+            let hint = "write it like `api.example.org`: its port is that of the servers, 6443";
+            self.add(1224, &["kubernetes", "endpoint"], problem, hint);
         }
         if kubernetes.etcd.contains_key("external") {
             let message = "etcd outside the cluster is not supported".to_owned();
@@ -384,16 +387,54 @@ impl Checker<'_> {
         }
     }
 
+    /// Keys that nothing reads beside others.
+    fn unused(&mut self) {
+        let Cloud { hosts, kubernetes, network, .. } = self.cloud;
+        let existing = kubernetes.provider == Provider::Existing;
+        if existing {
+            let with = "`kubernetes.provider: existing`";
+            if !hosts.is_empty() {
+                self.warn(&["hosts"], "hosts are not used", with, "remove `hosts`, or the provider");
+            }
+            for key in ["endpoint"].into_iter().chain(raw::MERGED) {
+                let what = format!("`{key}` is not used");
+                self.warn(&["kubernetes", key], &what, with, "who made the cluster settles that: remove it");
+            }
+        } else if network.proxy_mode == ProxyMode::Cilium {
+            let hint = "remove it, or take `proxyMode: nftables` or `iptables`";
+            self.warn(&["kubernetes", "kubeProxy"], "`kubeProxy` is not used", "`proxyMode: cilium`", hint);
+        }
+        if network.announce == Announce::None && !network.load_balancer.is_empty() {
+            let hint = "nobody would announce its addresses: remove it, or take `announce: l2` or `bgp`";
+            self.warn(&["network", "loadBalancer"], "`loadBalancer` is not used", "`announce: none`", hint);
+        }
+        if !existing && hosts.iter().all(|host| host.devices.is_empty()) {
+            let hint = "name `devices` of hosts, or remove it";
+            self.warn(&["storage", "replicas"], "`replicas` is not used", "hosts without devices", hint);
+        }
+        for (index, _) in hosts.iter().enumerate().filter(|(_, host)| host.local) {
+            for key in ["user", "port"] {
+                let what = format!("`{key}` is not used");
+                let path = ["hosts", &index.to_string(), key];
+                self.warn(&path, &what, "`local: true`", "this machine is worked on without SSH: remove it");
+            }
+        }
+    }
+
+    /// Warns of a key that is there, and that nothing reads.
+    fn warn(&mut self, path: &[&str], what: &str, with: &str, hint: &str) {
+        let Some((key, above)) = path.split_last() else { return };
+        let Some(key) = self.root.at(above.iter().copied()).key(key) else { return };
+        if self.findings.len() < MOST {
+            let finding = Finding::error(1220, format!("{what} with {with}"));
+            self.findings.push(finding.on(self.source, key.range.clone()).hinted(hint).warning());
+        }
+    }
+
     fn servers(&mut self) {
         let existing = self.cloud.kubernetes.provider == Provider::Existing;
         let servers = self.cloud.servers();
         if existing {
-            if !self.cloud.hosts.is_empty() {
-                let key = self.root.key("hosts").map_or(0..0, |key| key.range.clone());
-                let finding = Finding::error(1220, "hosts are not used with `kubernetes.provider: existing`");
-                let finding = finding.on(self.source, key).hinted("remove `hosts`, or the provider");
-                self.findings.push(finding.warning());
-            }
             return;
         }
         if servers == 0 {

@@ -24,6 +24,7 @@ pub(crate) mod names;
 pub(crate) mod object;
 pub(crate) mod provided;
 pub(crate) mod ranges;
+mod raw;
 pub(crate) mod release;
 pub(crate) mod resolve;
 pub(crate) mod schema;

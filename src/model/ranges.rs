@@ -27,7 +27,7 @@ impl Range {
         let length: u32 = length
             .parse()
             .ok()
-            .filter(|length| *length <= bits)
+            .filter(|number| *number <= bits && !length.starts_with('+'))
             .ok_or_else(|| format!("a prefix length is 0 to {bits}"))?;
         let host = if length == 0 && bits == 128 { u128::MAX } else { (1_u128 << (bits - length)) - 1 };
         if first & host != 0 {

@@ -88,6 +88,20 @@ pub(crate) fn read_cloud(
 }
 
 impl Catalogue {
+    /// What a cloud says of components that its bundle leaves off: worth a look, and no reason to stop.
+    pub(crate) fn off(&self, file: &CloudFile) -> Vec<Finding> {
+        let Ok(entries) = self.flatten(&file.cloud.bundle) else { return Vec::new() };
+        let named = file.cloud.components.iter().filter(|(name, config)| {
+            config.enabled.is_none() && entries.get(*name).is_some_and(|entry| entry.optional)
+        });
+        let found = named.map(|(name, _)| {
+            let message = format!("component `{name}` is optional, and stays off");
+            let found = file.mistake(1246, &["components", name.as_str()], message);
+            found.hinted("write `enabled: true`, or `enabled: false`").warning()
+        });
+        found.collect()
+    }
+
     /// What a cloud consists of, in the order of names.
     ///
     /// # Errors
@@ -106,9 +120,11 @@ impl Catalogue {
             let enabled = config
                 .and_then(|config| config.enabled)
                 .unwrap_or_else(|| entry.map_or(config.is_some(), |entry| !entry.optional));
+            let chosen = Chosen { name, known, entry, config, bundled: enabled && entries.is_some() };
+            // What is said of a component that is off is checked, too.
+            let component = resolving.component(&chosen);
             if enabled {
-                let chosen = Chosen { name, known, entry, config, bundled: entries.is_some() };
-                resolved.push(resolving.component(&chosen));
+                resolved.push(component);
             }
         }
         let mut findings = resolving.findings;
@@ -194,6 +210,11 @@ impl Resolving<'_> {
             let path = ["components", chosen.name.as_str(), "settings"];
             let message = format!("component `{}` has no settings", chosen.name);
             self.findings.push(self.file.mistake(1101, &path, message).hinted("take them out"));
+        }
+        if config.is_some_and(|config| !config.values.is_empty()) && known.component.source.chart.is_none() {
+            let path = ["components", chosen.name.as_str(), "values"];
+            let message = format!("component `{}` has no chart", chosen.name);
+            self.findings.push(self.file.mistake(1212, &path, message).hinted("values are for charts"));
         }
         Resolved {
             component: known.component.clone(),

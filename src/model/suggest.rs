@@ -14,11 +14,11 @@ pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str
     if written.len() > LONGEST {
         return None;
     }
-    let lower = written.to_lowercase();
+    let (lower, letters) = (written.to_lowercase(), written.chars().count());
     known
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= (name.len().max(written.len()) / 3).max(1))
+        .filter(|(distance, name)| *distance <= (name.chars().count().max(letters) / 3).max(1))
         .min()
         .map(|(_, name)| name)
 }
@@ -32,5 +32,7 @@ mod tests {
         assert_eq!(did_you_mean("hubbel", ["hubble", "mtu"]), "did you mean `hubble`?");
         assert_eq!(did_you_mean("adress", ["address", "devices"]), "did you mean `address`?");
         assert_eq!(did_you_mean("zzz", ["address", "devices"]), "");
+        // Distances are of letters, and not of their bytes.
+        assert_eq!(did_you_mean("ähöü", ["mtuu"]), "");
     }
 }

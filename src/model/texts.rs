@@ -48,11 +48,25 @@ pub(super) fn endpoint_address(text: &str) -> Option<IpAddr> {
 /// Checks `HOST` or `HOST:PORT`.
 pub(super) fn endpoint(text: &str) -> Result<(), String> {
     let (host, port) = host_and_port(text);
-    if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if port.is_some_and(|port| !is_port(port)) {
         return Err(format!("`{text}` has no port from 1 to 65535"));
     }
     let known = host.parse::<IpAddr>().is_ok() || is_dns_subdomain(host);
     if known { Ok(()) } else { Err(format!("`{text}` is not a name or address, with or without a port")) }
+}
+
+/// Checks the name or address at which others reach the API.
+pub(super) fn api(text: &str) -> Result<(), String> {
+    if text.parse::<IpAddr>().is_ok() || is_dns_subdomain(text) {
+        return Ok(());
+    }
+    Err(match endpoint(text) {
+        Ok(()) => format!("`{text}` is more than a name or address"),
+        Err(_) => format!("`{text}` is not a name or address"),
+    })
 }
 
 /// Checks a user's name for SSH, as `useradd` takes it.
@@ -148,8 +162,9 @@ mod tests {
             (
                 endpoint,
                 &["a", "a.b:6443", "10.0.0.1", "::1", "[::1]:6443", "[::1]"],
-                &["https://a", "a:0", "a:99999", "a b", "", "[::1]x"],
+                &["https://a", "a:0", "a:99999", "a:+8443", "a b", "", "[::1]x"],
             ),
+            (api, &["a", "api.a.b", "10.0.0.1", "::1"], &["a:6443", "10.0.0.1:6443", "[::1]", "a b", ""]),
             (user, &["root", "_a", "a.b-c"], &["-l root", "", "a b", "0a"]),
             (label_key, &["a", "a.b/c_d"], &["a b", "a/b/c", "/a", "-a", ""]),
             (label_value, &["", "a", "A.b-c"], &["-a", "c/d", "c d"]),

@@ -99,8 +99,11 @@ pub(crate) fn needs(
         for need in &component.needs {
             let (name, stage) =
                 need.split_once('/').map_or((need.as_str(), None), |(name, stage)| (name, Some(stage)));
+            // The names of a cluster on hosts are answered once its pods have a network.
+            let by_network = name == "dns" && !desired.hosts.is_empty();
             let mut found: Vec<usize> = providers
                 .get(name)
+                .or_else(|| providers.get("cni").filter(|_| by_network))
                 .into_iter()
                 .flatten()
                 .filter(|provider| **provider != component.name.as_str())
@@ -114,6 +117,8 @@ pub(crate) fn needs(
             let there = || {
                 let facility = Facility::Capability(name.to_owned());
                 match &observed.provided {
+                    // Nothing is applied where there is no API server.
+                    _ if name == "kubernetes" || by_network => true,
                     Some(provided) => provided.contains(&facility),
                     // A cluster that nobody looked at has capabilities, and none of our components.
                     None => !desired.unwanted.iter().any(|unwanted| unwanted.as_str() == name),

@@ -11,10 +11,13 @@ use tokio::time::Instant;
 use tower::Layer as _;
 
 use super::hosts::HostFault;
-use crate::model::duration::Span;
+use crate::model::duration::{Span, human};
 use crate::model::object::ObjectId;
 use crate::model::suggest::did_you_mean;
 use crate::plan::{Plan, edges};
+
+/// The most that requests may take longer.
+const SLOWEST: Duration = Duration::from_secs(10 * 60);
 
 /// How long the API server is away when it restarts, if nothing else is said.
 const RESTART: Duration = Duration::from_secs(10);
@@ -282,6 +285,9 @@ fn connection(target: &str, parts: &Parts<'_>) -> Result<Fault, String> {
         ("api", "latency") => {
             parts.only(true, false, false)?;
             let span = parts.amount("200ms")?.parse::<Span>().map_err(|error| error.to_string())?;
+            if span.0 > SLOWEST {
+                return Err(format!("`{}` is longer than any request lasts: at most 10m", human(span.0)));
+            }
             return Ok(Fault::Latency(span.0));
         }
         ("api", "restart") => {

@@ -210,6 +210,20 @@ fn a_gate_that_must_be_stable_holds_for_that_long_without_a_flip() {
     assert_eq!((short.outcome, short.took), (Outcome::Done, 7));
     // The flip at 8 s counts: from 9 s on it holds.
     assert_eq!((long.outcome, long.took), (Outcome::Done, 19));
+    let waits = |events: &[Event], words: &str| {
+        events
+            .iter()
+            .any(|event| matches!(&event.kind, EventKind::Waiting { reason, .. } if reason.contains(words)))
+    };
+    assert!(waits(&long.events, "ready, and must stay so for 10s"));
+    // The component's deadline holds here, too.
+    let web = DesiredComponent {
+        deadline: Duration::from_secs(6),
+        ..component(vec![config("door", "closed")], &[gate("10s")])
+    };
+    let late = install(web, Bed { door: &[(3, "open")], ..CALM });
+    assert_eq!(late.outcome, Outcome::Failed, "{}", late.said);
+    assert!((6..9).contains(&late.took), "{} s", late.took);
 }
 
 #[test]

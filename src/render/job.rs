@@ -187,8 +187,8 @@ impl Job<'_> {
             self.environment.template_from_named_str(name, source).map_err(|error| failed(&error))?;
         let mut output = limits::Output::default();
         let written = template.render_captured_to(context, &mut output);
-        if output.is_full() {
-            return Err(full(format!("it renders more than {} MiB", limits::LARGEST >> 20)));
+        if output.is_full() || written.as_ref().is_err_and(limits::TooLong::is) {
+            return Err(full(limits::TooLong.to_string()));
         }
         written.map_err(|error| failed(&error))?;
         output.text().map_err(full)

@@ -229,6 +229,8 @@ fn environment() -> Environment<'static> {
         SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).keep_trailing_newline(true).build();
     environment.set_syntax(whitespace.expect("the default delimiters are valid"));
     environment.set_auto_escape_callback(|_| AutoEscape::Json);
+    environment.set_formatter(limits::print);
+    environment.add_filter("tojson", limits::tojson);
     environment.add_filter("text", text_filter);
     environment.add_filter("default", given_or);
     environment.add_filter("d", given_or);
@@ -271,10 +273,11 @@ fn fail(words: &str) -> Result<minijinja::Value, minijinja::Error> {
 /// `indent` columns; without it, a value of several lines is refused, because
 /// it would leave the scalar.
 fn text_filter(
+    state: &minijinja::State<'_, '_>,
     value: &minijinja::Value,
     indent: Option<usize>,
 ) -> Result<minijinja::Value, minijinja::Error> {
-    let text = value.to_string();
+    let text = limits::text(state, value)?;
     let text = match indent {
         Some(columns) => text.trim_end_matches('\n').replace('\n', &format!("\n{}", " ".repeat(columns))),
         None if text.contains(['\n', '\r']) => {

@@ -37,10 +37,34 @@ pub(crate) fn finish(rendered: &mut [Rendered], components: &[&Resolved]) -> Res
     let again = repeated(rendered, components, &mut errors);
     for (component, object) in again.into_iter().rev() {
         if let Some(component) = rendered.get_mut(component) {
-            component.objects.remove(object);
+            let (_, namespace) = component.objects.remove(object);
+            permit(rendered, &namespace);
         }
     }
     if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The levels of the Pod Security Standards, those that permit more first.
+const LEVELS: [&str; 3] = ["privileged", "baseline", "restricted"];
+
+/// Where the level stands that a namespace enforces.
+const ENFORCED: &str = "/metadata/labels/pod-security.kubernetes.io~1enforce";
+
+/// Lets a namespace permit what another component, which declares it, too, asks of it.
+fn permit(rendered: &mut [Rendered], again: &Object) {
+    let level = |object: &Object| {
+        let level = object.value.pointer(ENFORCED)?.as_str()?;
+        LEVELS.iter().position(|known| *known == level)
+    };
+    let mut objects = rendered.iter_mut().flat_map(|component| &mut component.objects);
+    let Some((_, first)) = objects.find(|(_, object)| object.id == again.id) else { return };
+    if let (Some(own), Some(other)) = (level(first), level(again))
+        && other < own
+        && let Some(text) = again.value.pointer(ENFORCED)
+        && let Some(enforced) = Arc::make_mut(first).value.pointer_mut(ENFORCED)
+    {
+        enforced.clone_from(text);
+    }
 }
 
 /// Objects that were rendered before: namespaces, which are given by place

@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::model::finding::MOST;
+
 /// A template that would not render what its author means.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{problem}")]
@@ -27,37 +29,41 @@ pub(crate) fn check(template: &str) -> Vec<TemplateFault> {
     let mut faults = Vec::new();
     let mut block: Option<usize> = None;
     for (index, line) in without_comments(template).lines().enumerate() {
-        let bare = without_tags(line);
-        let indent = line.len() - line.trim_start().len();
-        let only_tags = bare.trim_start().is_empty();
+        let line = Line::new(line);
+        let indent = line.text.len() - line.text.trim_start().len();
+        let only_tags = line.bare.trim_start().is_empty();
         if let Some(parent) = block
             && !only_tags
             && indent <= parent
         {
             block = None;
         }
-        let all = expressions(line);
+        let all = expressions(line.text);
+        let comment = comment(line.text);
         let mut at = 0;
         while let Some(expression) = all.get(at) {
             let mut to = at;
             let fault = if block.is_some() {
                 in_block(expression)
-            } else if is_in_comment(expression.before) {
+            } else if comment.is_some_and(|comment| comment < expression.before.len()) {
                 break;
             } else {
                 while all.get(to + 1).is_some_and(|next| are_one(all.get(to), next)) {
                     to += 1;
                 }
-                in_value(&all[at..=to])
+                in_value(&line, &all[at..=to])
             };
             if let Some((problem, fix)) = fault {
                 let after = all.get(to).map_or("", |last| last.after);
-                let columns = expression.before.len()..line.len() - after.len();
+                let columns = expression.before.len()..line.text.len() - after.len();
                 faults.push(TemplateFault { line: index + 1, columns, problem, fix });
+            }
+            if faults.len() >= MOST {
+                return faults;
             }
             at = to + 1;
         }
-        if block.is_none() && opens_block_scalar(&bare) {
+        if block.is_none() && opens_block_scalar(&line.bare) {
             block = Some(indent);
         }
     }
@@ -80,12 +86,12 @@ fn without_comments(template: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a comment of YAML begins in what stands before an expression.
-fn is_in_comment(before: &str) -> bool {
+/// Where a comment of YAML begins in a line.
+fn comment(line: &str) -> Option<usize> {
     let (mut quote, mut last) = (None, ' ');
-    for c in before.chars() {
+    for (at, c) in line.char_indices() {
         match (quote, c) {
-            (None, '#') if last.is_whitespace() => return true,
+            (None, '#') if last.is_whitespace() => return Some(at),
             // An apostrophe in a word opens nothing.
             (None, '"' | '\'') if last.is_whitespace() || "[{,:(".contains(last) => quote = Some(c),
             (Some(open), _) if open == c => quote = None,
@@ -93,7 +99,54 @@ fn is_in_comment(before: &str) -> bool {
         }
         last = c;
     }
-    false
+    None
+}
+
+/// A line with what its expressions are judged by, looked for once: a line may be long, and have many of them.
+struct Line<'a> {
+    text: &'a str,
+    /// Without tags.
+    bare: Cow<'a, str>,
+    /// Where tags begin and end in the text, each with how long those before it are.
+    tags: Vec<(Range<usize>, usize)>,
+    /// Where the first `{% if` begins.
+    branches: Option<usize>,
+    /// Where the first `{% el…` begins.
+    other: Option<usize>,
+    /// Where the last `{% endif %}` ends.
+    end: Option<usize>,
+}
+
+impl<'a> Line<'a> {
+    fn new(text: &'a str) -> Self {
+        let tags = tags(text);
+        let any = !tags.is_empty();
+        Self {
+            text,
+            bare: without(text, &tags),
+            branches: any.then(|| text.find("{% if")).flatten(),
+            other: any.then(|| text.find("{% el")).flatten(),
+            end: any.then(|| Some(text.rfind("{% endif %}")? + "{% endif %}".len())).flatten(),
+            tags: tags
+                .into_iter()
+                .scan(0, |less, tag| {
+                    let before = *less;
+                    *less += tag.len();
+                    Some((tag, before))
+                })
+                .collect(),
+        }
+    }
+
+    /// What stands before a place, and after another one, without tags.
+    fn around(&self, before: usize, after: usize) -> (&str, &str) {
+        let bare = |place: usize| {
+            let before = self.tags.partition_point(|(tag, _)| tag.start < place);
+            let last = before.checked_sub(1).and_then(|last| self.tags.get(last));
+            last.map_or(place, |(tag, less)| place - less - (tag.end.min(place) - tag.start))
+        };
+        (self.bare.get(..bare(before)).unwrap_or_default(), self.bare.get(bare(after)..).unwrap_or_default())
+    }
 }
 
 /// Whether two expressions of a line are parts of one value: only text is between them.
@@ -140,24 +193,28 @@ fn expressions(line: &str) -> Vec<Expression<'_>> {
     found
 }
 
-/// A line without `{% … %}` and `{# … #}`.
-fn without_tags(line: &str) -> Cow<'_, str> {
+/// Where `{% … %}` and `{# … #}` are in a line.
+fn tags(line: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    let mut from = 0;
     let tag = |text: &str| text.as_bytes().windows(2).position(|pair| matches!(pair, b"{%" | b"{#"));
-    if tag(line).is_none() {
+    while let Some(start) = tag(&line[from..]).map(|at| at + from) {
+        let close = if line[start..].starts_with("{%") { *b"%}" } else { *b"#}" };
+        let end = find(&line[start..], close).map_or(line.len(), |end| start + end + 2);
+        found.push(start..end);
+        from = end;
+    }
+    found
+}
+
+/// A line without its tags.
+fn without<'a>(line: &'a str, tags: &[Range<usize>]) -> Cow<'a, str> {
+    if tags.is_empty() {
         return Cow::Borrowed(line);
     }
-    let mut rest = line;
-    let mut bare = String::with_capacity(line.len());
-    while let Some(start) = tag(rest) {
-        bare.push_str(&rest[..start]);
-        let close = if rest[start..].starts_with("{%") { "%}" } else { "#}" };
-        match rest[start..].find(close) {
-            Some(end) => rest = &rest[start + end + 2..],
-            None => return Cow::Owned(bare),
-        }
-    }
-    bare.push_str(rest);
-    Cow::Owned(bare)
+    let starts = std::iter::once(0).chain(tags.iter().map(|tag| tag.end));
+    let ends = tags.iter().map(|tag| tag.start).chain([line.len()]);
+    Cow::Owned(starts.zip(ends).map(|(start, end)| &line[start..end]).collect())
 }
 
 /// Whether a line ends in a block scalar's header: `key: |`, `- >-`, `key: |2+`.
@@ -189,7 +246,7 @@ fn in_block(expression: &Expression<'_>) -> Option<(String, String)> {
 }
 
 /// Why expressions with nothing but text between them are no whole value.
-fn in_value(all: &[Expression<'_>]) -> Option<(String, String)> {
+fn in_value(line: &Line<'_>, all: &[Expression<'_>]) -> Option<(String, String)> {
     let (first, last) = (all.first()?, all.last()?);
     let inner = first.inner;
     if uses_text(inner) {
@@ -200,17 +257,17 @@ fn in_value(all: &[Expression<'_>]) -> Option<(String, String)> {
             "leave out `| text`: the value is printed as JSON, which is YAML".to_owned(),
         ));
     }
+    let (start, end) = (first.before.len(), line.text.len() - last.after.len());
     // The branches of an inline `if` stand for each other.
-    let before = match find(first.before, *b"{%").and_then(|_| first.before.find("{% if")) {
-        Some(start) if first.before.contains("{% el") => &first.before[..start],
-        _ => first.before,
+    let before = match line.branches {
+        Some(branches) if branches < start && line.other.is_some_and(|other| other < start) => branches,
+        _ => start,
     };
-    let after = match find(last.after, *b"{%").and_then(|_| last.after.rfind("{% endif %}")) {
-        Some(end) if last.after.trim_start().starts_with("{% el") => &last.after[end + "{% endif %}".len()..],
-        _ => last.after,
+    let after = match line.end {
+        Some(branches) if branches > end && last.after.trim_start().starts_with("{% el") => branches,
+        _ => end,
     };
-    let before = without_tags(before);
-    let after = without_tags(after);
+    let (before, after) = line.around(before, after);
     let value_starts = starts_a_value(before.trim_end(), before.ends_with([' ', '\t']));
     let trimmed = after.trim_start();
     let value_ends = trimmed.is_empty()
@@ -220,14 +277,14 @@ fn in_value(all: &[Expression<'_>]) -> Option<(String, String)> {
         return None;
     }
     let mut parts: Vec<String> = Vec::new();
-    parts.extend(quoted(if value_starts { "" } else { head(&before) }));
+    parts.extend(quoted(if value_starts { "" } else { head(before) }));
     parts.push(inner.to_owned());
     for pair in all.windows(2) {
         let [first, second] = pair else { continue };
         parts.extend(quoted(between(first, second)));
         parts.push(second.inner.to_owned());
     }
-    parts.extend(quoted(if value_ends { "" } else { tail(&after) }));
+    parts.extend(quoted(if value_ends { "" } else { tail(after) }));
     Some((
         format!("`{{{{ {inner} }}}}` is glued to other text: each expression is a whole value"),
         format!("write `{{{{ {} }}}}`", parts.join(" ~ ")),
@@ -297,6 +354,17 @@ mod tests {
                 "7: write `{{ 'a ' ~ b }}`",
             ]
         );
+    }
+
+    /// Each expression was looked at with all that stands before and after it: minutes for a megabyte.
+    #[test]
+    fn lines_of_many_expressions_are_looked_at_once() {
+        let begun = std::time::Instant::now();
+        let fine = format!("a: [{}]\n", "{{ a }}, {% if x %}{{ b }},{% endif %}".repeat(30_000));
+        assert_eq!(fixes(&fine), Vec::<String>::new());
+        let wrong = format!("a: [{}]\n", "x{{ a }}, ".repeat(60_000));
+        assert_eq!(fixes(&wrong).len(), MOST);
+        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
     }
 
     #[test]

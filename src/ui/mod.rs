@@ -80,6 +80,8 @@ pub(crate) struct Ui {
     stdout: Sink,
     stderr: Sink,
     screen: MultiProgress,
+    /// Lines are redrawn.
+    live: bool,
     /// Why events could not be printed, once that was so.
     unwritten: Arc<OnceLock<String>>,
 }
@@ -87,20 +89,22 @@ pub(crate) struct Ui {
 impl Ui {
     /// Takes the process' own streams.
     pub(crate) fn new(settings: Settings) -> Self {
-        Self::on(settings, Sink::Stdout, Sink::Stderr)
-    }
-
-    fn on(settings: Settings, stdout: Sink, stderr: Sink) -> Self {
-        let target = if is_live(settings) {
+        let drawn = if is_live(settings) {
             ProgressDrawTarget::stderr_with_hz(10)
         } else {
             ProgressDrawTarget::hidden()
         };
+        Self::on(settings, Sink::Stdout, Sink::Stderr, drawn)
+    }
+
+    fn on(settings: Settings, stdout: Sink, stderr: Sink, drawn: ProgressDrawTarget) -> Self {
         Self {
             settings,
             stdout,
             stderr,
-            screen: MultiProgress::with_draw_target(target),
+            // Terminals that cannot move their cursor (`TERM=dumb`) are drawn on by nobody.
+            live: !drawn.is_hidden(),
+            screen: MultiProgress::with_draw_target(drawn),
             unwritten: Arc::default(),
         }
     }
@@ -116,7 +120,7 @@ impl Ui {
 
     /// Draws progress beside a result: like [`Self::reporter`], but stdout is the result's.
     pub(crate) fn progress(&self) -> Box<dyn Reporter> {
-        if is_live(self.settings) {
+        if self.live {
             return Box::new(live::Live::new(self.screen.clone(), self.width(), self.paint()));
         }
         Box::new(plain::Plain::new(self.stderr.clone(), self.settings.verbosity))
@@ -205,7 +209,8 @@ mod tests {
     fn recorded(verbosity: Verbosity, format: Format) -> (Ui, Sink, Sink) {
         let settings = Settings { color: false, width: 80, stderr_is_terminal: false, verbosity, format };
         let (stdout, stderr) = (Sink::memory(), Sink::memory());
-        (Ui::on(settings, stdout.clone(), stderr.clone()), stdout, stderr)
+        let drawn = ProgressDrawTarget::hidden();
+        (Ui::on(settings, stdout.clone(), stderr.clone(), drawn), stdout, stderr)
     }
 
     #[test]
@@ -231,6 +236,18 @@ mod tests {
         let (ui, stdout, _) = recorded(Verbosity::Normal, Format::Yaml);
         ui.document(&serde_json::json!({ "name": "\u{202e}" })).unwrap();
         assert_eq!(stdout.text(), "{\n  \"name\": \"\\u202e\"\n}\n");
+    }
+
+    /// A terminal on which nothing is drawn (`TERM=dumb`) swallows nothing.
+    #[test]
+    fn what_cannot_be_drawn_is_printed() {
+        let (ui, stdout, stderr) = recorded(Verbosity::Normal, Format::Text);
+        let settings = Settings { stderr_is_terminal: true, ..ui.settings };
+        let ui = Ui::on(settings, stdout, stderr.clone(), ProgressDrawTarget::hidden());
+        for event in samples::failing_run() {
+            ui.reporter().report(&event);
+        }
+        assert!(stderr.text().contains("linstor          failed"), "{}", stderr.text());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod edge;
 mod faults;
 mod hostile;
 mod house;
+mod ignored;
 mod mistakes;
 mod own;
 mod refused;

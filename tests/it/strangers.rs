@@ -74,3 +74,57 @@ fn refusals_of_strangers_end_at_once_with_their_words() {
     assert!(code == Some(1) && said.contains("upstream connect error"), "{said}");
     assert!(said.contains("what is in front of it, is not well"), "{said}");
 }
+
+/// What `cozy status` says with a kubeconfig.
+fn status_with(kubeconfig: &[u8], more: &[&str]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kubeconfig");
+    fs_err::write(&path, kubeconfig).unwrap();
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello");
+    let (file, catalogue) = (format!("{example}/cozy.yaml"), format!("{example}/catalogue"));
+    let path = path.to_str().unwrap();
+    let flags = ["status", "--file", &file, "--catalogue", &catalogue, "--kubeconfig", path];
+    let output = super::cozy(&[&flags, more].concat());
+    (output.status.code(), text(&output.stderr).replace(folder.path().to_str().unwrap(), ""))
+}
+
+#[test]
+fn kubeconfigs_that_cannot_be_used_are_refused_in_words() {
+    let of = |user: &str| {
+        format!(
+            "clusters: [{{ name: a, cluster: {{ server: 'http://127.0.0.1:9' }} }}]\ncurrent-context: a\n\
+             contexts: [{{ name: prod, context: {{ cluster: a, user: a }} }}, {{ name: a, context: {{ cluster: a, user: a }} }}]\n\
+             users:\n- name: a\n  user:\n    {user}\n"
+        )
+    };
+    let plugin = "exec: { command: sh, args: [-c, 'echo canary; exit 3'], interactiveMode: Never }";
+    let mut said = String::new();
+    for (kubeconfig, more, code) in [
+        (b"\xff\xfe\0".to_vec(), &[][..], 2),
+        (of("token: \"canary\\nb\"").into_bytes(), &[], 2),
+        (of("token: canary").into_bytes(), &["--context", "pord"], 2),
+        (of(plugin).into_bytes(), &[], 1),
+    ] {
+        let (ended, words) = status_with(&kubeconfig, more);
+        assert_eq!(ended, Some(code), "{words}");
+        said += &words;
+    }
+    assert!(!said.contains("canary"), "{said}");
+    insta::assert_snapshot!(said, @"
+    error[C4006]: cannot read the kubeconfig at `/kubeconfig`
+      caused by: `/kubeconfig`: it is neither UTF-8 nor UTF-16
+
+    hint: name it with --kubeconfig and --context
+    error[C4006]: cannot read the kubeconfig at `/kubeconfig`
+      caused by: its token has a character that no token has, such as a line break
+
+    hint: name it with --kubeconfig and --context
+    error[C4006]: cannot read the kubeconfig at `/kubeconfig`
+      caused by: there is no context `pord`: did you mean `prod`?
+
+    hint: name it with --kubeconfig and --context
+    error[C4011]: the kubeconfig's credentials cannot be had: the plugin failed: exit status: 3
+
+    hint: log in again where it wants that, and see that `kubectl get nodes` works with the same kubeconfig
+    ");
+}

@@ -20,13 +20,13 @@ fn broken_texts() {
         assert_eq!(cloud(&text), "valid", "{version}");
     }
     assert_snapshot!(cloud("kubernetes: { endpoint: 'https://a:99999/x' }\nhosts: [{ local: true }]"), @"
-        error[C1224]: `https://a:99999/x` has no port from 1 to 65535
+        error[C1224]: `https://a:99999/x` is not a name or address
          --> cozy.yaml:5:25
           |
         5 | kubernetes: { endpoint: 'https://a:99999/x' }
           |                         ^^^^^^^^^^^^^^^^^^^
           |
-          = help: write it like `api.example.org:6443`
+          = help: write it like `api.example.org`: its port is that of the servers, 6443
     ");
     assert_snapshot!(cloud("hosts: [{ address: 10.0.0.1, user: '-l root' }]"), @"
         error[C1227]: `-l root` is not a user's name
@@ -225,7 +225,7 @@ fn what_does_not_fit_together() {
 
 #[test]
 fn names_and_addresses_that_cannot_be() {
-    assert_snapshot!(cloud("domain: a..b\nhosts: [{ address: 10.0.0.1 }]\nkubernetes: { endpoint: '10.42.0.9:6443' }"), @r"
+    assert_snapshot!(cloud("domain: a..b\nhosts: [{ address: 10.0.0.1 }]\nkubernetes: { endpoint: '10.42.0.9' }"), @r"
     error[C1238]: `domain` is not a DNS name
      --> cozy.yaml:5:9
       |
@@ -237,8 +237,8 @@ fn names_and_addresses_that_cannot_be() {
     error[C1201]: the endpoint 10.42.0.9 is inside `pods` (10.42.0.0/16)
      --> cozy.yaml:7:25
       |
-    7 | kubernetes: { endpoint: '10.42.0.9:6443' }
-      |                         ^^^^^^^^^^^^^^^^
+    7 | kubernetes: { endpoint: '10.42.0.9' }
+      |                         ^^^^^^^^^^^
       |
       = help: give it an address of its own
     ");

@@ -162,20 +162,24 @@ fn taint(text: &str) -> Option<Value> {
     })
 }
 
-/// Lays the user's words over ours: maps deeply, lists of named things by name.
+/// Lays the user's words over ours: maps deeply, lists of named things by name. A list or map of ours stays one,
+/// whatever is laid over it.
 pub(super) fn merge(base: &mut Value, over: &Map<String, Value>) {
     let Value::Object(map) = base else { return };
     for (key, value) in over {
         match (map.get_mut(key), value) {
             (Some(below @ Value::Object(_)), Value::Object(inner)) => merge(below, inner),
-            (Some(Value::Array(below)), Value::Array(all)) if named(below) && named(all) => {
+            (Some(Value::Array(below)), Value::Array(all)) if named(below) => {
                 for one in all {
-                    match below.iter_mut().find(|known| known.get("name") == one.get("name")) {
+                    let same = |known: &&mut Value| known.get("name") == one.get("name");
+                    match below.iter_mut().find(same) {
                         Some(known) => *known = one.clone(),
                         None => below.push(one.clone()),
                     }
                 }
             }
+            (Some(Value::Object(_)), _) => {}
+            (Some(Value::Array(_)), other) if !other.is_array() => {}
             _ => {
                 map.insert(key.clone(), value.clone());
             }
@@ -184,5 +188,5 @@ pub(super) fn merge(base: &mut Value, over: &Map<String, Value>) {
 }
 
 fn named(list: &[Value]) -> bool {
-    list.iter().all(|one| one.get("name").is_some())
+    !list.is_empty() && list.iter().all(|one| one.get("name").is_some())
 }

@@ -325,6 +325,25 @@ fn lists_of_named_things_are_merged_by_name() {
     );
 }
 
+/// `extraArgs:` without a value took the encryption of Secrets away.
+#[test]
+fn lists_and_maps_of_ours_stay_what_they_are() {
+    let ours = json!({ "extraArgs": [{ "name": "a", "value": "1" }], "map": { "b": 1 }, "text": "c" });
+    for over in [
+        json!({ "extraArgs": null, "map": null }),
+        json!({ "extraArgs": { "a": "2" }, "map": [1] }),
+        json!({ "extraArgs": "a", "map": "b" }),
+    ] {
+        let mut base = ours.clone();
+        merge(&mut base, over.as_object().unwrap());
+        assert_eq!(base, ours, "{over}");
+    }
+    let mut base = ours.clone();
+    merge(&mut base, json!({ "extraArgs": [{ "value": "2" }], "text": "d" }).as_object().unwrap());
+    let args = json!([{ "name": "a", "value": "1" }, { "value": "2" }]);
+    assert_eq!(base, json!({ "extraArgs": args, "map": { "b": 1 }, "text": "d" }));
+}
+
 #[test]
 fn scripts_are_what_a_posix_shell_takes() {
     let cloud = cloud();
