@@ -50,7 +50,7 @@ pub(crate) async fn connect(
     path: Option<&Path>,
     usual: &[PathBuf],
     context: Option<&str>,
-    tell: &dyn Fn(String),
+    tell: &(dyn Fn(String) + Sync),
 ) -> Result<Connection, ClusterError> {
     let shown = path.map(|path| path.display().to_string());
     let kubeconfig = kubeconfig::read(path, usual)
@@ -69,7 +69,7 @@ pub(crate) async fn connect_text(text: &str) -> Result<Connection, ClusterError>
 ///
 /// # Errors
 /// As [`Cluster::new`], and [`ClusterError::Unreachable`] after the deadline.
-pub(crate) async fn reach(connection: Connection, tell: &dyn Fn(String)) -> Result<Cluster, ClusterError> {
+pub(crate) async fn reach(connection: Connection, tell: &(dyn Fn(String) + Sync)) -> Result<Cluster, ClusterError> {
     let url = connection.config.as_ref().map(|config| config.cluster_url.to_string()).unwrap_or_default();
     let note = || tell(format!("note: waiting for an answer of the API server, {url}"));
     patiently(Cluster::new(connection), REACHED, note).await.unwrap_or_else(|| {
@@ -122,7 +122,7 @@ async fn client(
     kubeconfig: Kubeconfig,
     path: Option<String>,
     context: Option<&str>,
-    tell: &dyn Fn(String),
+    tell: &(dyn Fn(String) + Sync),
 ) -> Result<Connection, ClusterError> {
     let failed = |source| ClusterError::Kubeconfig { path: path.clone(), source };
     context.map_or(Ok(()), |context| kubeconfig::has_context(&kubeconfig, context)).map_err(failed)?;
@@ -149,7 +149,7 @@ async fn client(
 async fn with_plugin(
     config: kube::Config,
     plugin: &str,
-    tell: &dyn Fn(String),
+    tell: &(dyn Fn(String) + Sync),
 ) -> Result<kube::Client, ClusterError> {
     let (answer, answered) = tokio::sync::oneshot::channel();
     let runtime = tokio::runtime::Handle::current();
