@@ -69,7 +69,10 @@ pub(crate) async fn connect_text(text: &str) -> Result<Connection, ClusterError>
 ///
 /// # Errors
 /// As [`Cluster::new`], and [`ClusterError::Unreachable`] after the deadline.
-pub(crate) async fn reach(connection: Connection, tell: &(dyn Fn(String) + Sync)) -> Result<Cluster, ClusterError> {
+pub(crate) async fn reach(
+    connection: Connection,
+    tell: &(dyn Fn(String) + Sync),
+) -> Result<Cluster, ClusterError> {
     let url = connection.config.as_ref().map(|config| config.cluster_url.to_string()).unwrap_or_default();
     let note = || tell(format!("note: waiting for an answer of the API server, {url}"));
     patiently(Cluster::new(connection), REACHED, note).await.unwrap_or_else(|| {
