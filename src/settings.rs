@@ -1,7 +1,7 @@
 //! Flags and environment become [`Settings`] once; nothing else reads the
 //! environment.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -130,6 +130,12 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
+/// An environment variable that names files, whose names need not be UTF-8.
+#[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
+fn path_variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
 impl From<GlobalArgs> for Settings {
     fn from(args: GlobalArgs) -> Self {
         let GlobalArgs {
@@ -195,11 +201,14 @@ impl From<GlobalArgs> for Settings {
 
 /// Where kubectl looks for a kubeconfig (<https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/>).
 fn usual_kubeconfigs() -> Vec<PathBuf> {
-    let named = variable("KUBECONFIG").unwrap_or_default();
+    let named = path_variable("KUBECONFIG").unwrap_or_default();
     let named: Vec<PathBuf> =
         std::env::split_paths(&named).filter(|path| !path.as_os_str().is_empty()).collect();
     if named.is_empty() {
-        return variable("HOME").map(|home| PathBuf::from(home).join(".kube/config")).into_iter().collect();
+        return path_variable("HOME")
+            .map(|home| PathBuf::from(home).join(".kube/config"))
+            .into_iter()
+            .collect();
     }
     named
 }

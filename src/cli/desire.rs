@@ -1,17 +1,22 @@
 //! From what was loaded to what is wanted of a cluster: charts are told what the
 //! cluster has, and what they generated before.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
 use super::flow::{self, Loaded};
 use super::unplanned;
 use crate::cluster::Cluster;
+use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::{Inventories, Inventory};
 use crate::cluster::nodes::About;
 use crate::cluster::observe::Read;
 use crate::error::{Exit, Problem};
+use crate::execute::retry::{self, Retry};
 use crate::model::component::Resolved;
 use crate::model::kept::{self, Kept};
 use crate::model::mask::Masks;
@@ -21,6 +26,9 @@ use crate::plan::planner::{self, Allowed, Desired, Observed};
 use crate::provider::kubeadm::Said;
 use crate::render::{self, Known, Missing, Rendered};
 use crate::ui::Ui;
+
+/// How long an API server that has just started is waited for.
+const READY: Duration = Duration::from_secs(30);
 
 /// How often charts may ask for more after an answer: a lookup may depend on another one's.
 const ROUNDS: usize = 10;
@@ -216,15 +224,40 @@ impl Wanted<'_> {
                 kept::secret(name)
             ));
         }
-        let (observed, inventories) = self.observe(concurrency).await?;
+        if let Some(Seen { cluster, .. }) = &self.seen {
+            let again = |retry: Retry<'_, ClusterError>| {
+                if retry.attempt == 1 {
+                    ui.note(format!("waiting for the API server: {}", retry.error));
+                }
+            };
+            let act = async || cluster.know_all().await;
+            retry::until(Instant::now() + READY, act, again).await.map_err(flow::cluster)?;
+        }
+        let (observed, inventories) = self.observed(concurrency).await?;
         let mut plan = planner::plan(&self.desired, &observed)
             .map_err(|errors| unplanned::no_plan_of(errors, self.components, &self.masks))?;
         plan.mask(&self.masks);
         Ok((plan, inventories))
     }
 
-    /// Looks at the cluster that it was rendered for. On bare servers there is nothing to look at.
-    pub(super) async fn observe(&mut self, concurrency: usize) -> anyhow::Result<(Observed, Inventories)> {
+    /// Looks at the cluster that it was rendered for, to say what is there: also where its API server is not ready,
+    /// and may not know yet all that it serves.
+    pub(super) async fn observe(
+        &mut self,
+        concurrency: usize,
+        ui: &Ui,
+    ) -> anyhow::Result<(Observed, Inventories)> {
+        if let Some(Seen { cluster, .. }) = &self.seen
+            && let Err(error) = cluster.know_all().await
+        {
+            ui.note(format!("warning: the API server is not ready: {error}"));
+            cluster.take_as_whole();
+        }
+        self.observed(concurrency).await
+    }
+
+    /// What is there. On bare servers there is nothing to look at.
+    async fn observed(&mut self, concurrency: usize) -> anyhow::Result<(Observed, Inventories)> {
         let Some(Seen { cluster, about, inventories }) = self.seen.take() else {
             return Ok((Observed::nothing(false), Inventories::default()));
         };

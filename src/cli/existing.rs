@@ -64,7 +64,7 @@ pub(super) async fn look(loaded: &Loaded, settings: &Settings, ui: &Ui) -> anyho
     }
     let before = Before { about: Some(about), ..Before::default() };
     let mut wanted = desire::wanted(loaded, Some(&cluster), before, Allowed::default()).await?;
-    let (observed, _) = wanted.observe(settings.concurrency).await?;
+    let (observed, _) = wanted.observe(settings.concurrency, ui).await?;
     if let Err(errors) = planner::plan(&wanted.desired, &observed) {
         findings.extend(cluster::plan(&errors));
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -17,7 +17,7 @@ use crate::execute::event::Failure;
 use crate::execute::failed;
 use crate::fetch;
 use crate::model::catalogue::{Catalogue, Files};
-use crate::model::cloud::{Announce, Cloud, Provider};
+use crate::model::cloud::{Cloud, Provider};
 use crate::model::component::{Component, GateSpec, PROVIDED, Resolved};
 use crate::model::finding::{self, Finding};
 use crate::model::names::ComponentName;
@@ -390,9 +390,7 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
             }
         })
         .collect();
-    // Nobody gets an address that nobody announces.
-    let load_balancer_pool =
-        !cloud.network.load_balancer.is_empty() && cloud.network.announce != Announce::None;
+    let load_balancer_pool = !cloud.network.load_balancer.is_empty();
     let unwanted = unwanted(loaded);
     let mut desired =
         Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool, unwanted };
@@ -484,8 +482,14 @@ pub(crate) fn written(file: &str, text: &str) -> anyhow::Result<()> {
     let result = if fs_err::metadata(path).is_ok_and(|known| !known.is_file()) {
         fs_err::write(path, text)
     } else {
-        let path = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        fetch::atomically(&path, text.as_bytes())
+        let real = fs_err::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        // One that may be written, in a folder where nothing may be made.
+        fetch::atomically(&real, text.as_bytes()).or_else(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ResourceBusy if real.exists() => {
+                fs_err::write(&real, text)
+            }
+            _ => Err(error),
+        })
     };
     // It could be written before the work began: only now something stands in the way.
     result.map_err(|error| unwritable(file, Exit::Failed).because(error).into())

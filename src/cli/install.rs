@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
+use futures::future::OptionFuture;
 use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
@@ -258,7 +259,10 @@ impl Run<'_> {
     ) -> anyhow::Result<Exit> {
         let kubeadm = self.loaded.file.cloud.kubernetes.provider == Provider::Kubeadm;
         let (runner, cluster, before) = if kubeadm {
-            let ahead = super::hosts::ahead(&self.loaded.file.cloud, self.settings);
+            // Where another run is waited for, what it does meanwhile counts.
+            let ahead =
+                self.wait_lock.is_zero().then(|| super::hosts::ahead(&self.loaded.file.cloud, self.settings));
+            let ahead = OptionFuture::from(ahead).map(Option::flatten);
             let runner = match self.runner(hosts).await? {
                 Ok(runner) => runner,
                 Err(exit) => return Ok(exit),

@@ -51,7 +51,7 @@ pub(super) fn run(Args {}: &Args, settings: &Settings, ui: &Ui) -> anyhow::Resul
             // This time its refusal is told.
             None => cluster.nodes().await.map_err(flow::cluster)?,
         };
-        let (observed, _) = wanted.observe(settings.concurrency).await?;
+        let (observed, _) = wanted.observe(settings.concurrency, ui).await?;
         anyhow::Ok((wanted.desired, observed, version, nodes))
     })?;
     let lines = sum_up(&desired, &observed);

@@ -36,11 +36,14 @@ impl Connection {
         &self.client
     }
 
-    /// A client that shares no connection with the first one, if one can be made.
+    /// A client that shares no connection with the first one, if one can be made. Where a plugin gives the credentials
+    /// it is the first one: a second one would run it again, and wait for it here.
     pub(super) fn another(&self) -> Result<kube::Client, ClusterError> {
         match &self.config {
-            Some(config) => client_of((**config).clone()).map_err(|error| unusable(None, error)),
-            None => Ok(self.client.clone()),
+            Some(config) if config.auth_info.exec.is_none() => {
+                client_of((**config).clone()).map_err(|error| unusable(None, error))
+            }
+            Some(_) | None => Ok(self.client.clone()),
         }
     }
 }

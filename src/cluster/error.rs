@@ -272,13 +272,13 @@ impl ClusterError {
                 !matches!(**source, kube::Error::BuildRequest(_) | kube::Error::HttpError(_))
                     && !is_tls(&**source)
             }
-            Self::NoSuchKind { .. } => true,
+            // Tokens are fetched anew in the middle of a run, too: a network that is away for a moment is no end of it.
+            Self::NoSuchKind { .. } | Self::Plugin { .. } => true,
             Self::Conflict { .. }
             | Self::Foreign { .. }
             | Self::TooLarge { .. }
             | Self::StillThere { .. }
             | Self::Kubeconfig { .. }
-            | Self::Plugin { .. }
             | Self::Locked { .. }
             | Self::Damaged { .. } => false,
         }

@@ -156,12 +156,17 @@ impl Cluster {
     ///
     /// # Errors
     /// What the API server says when it is not ready.
-    async fn know_all(&self) -> Result<(), ClusterError> {
+    pub(crate) async fn know_all(&self) -> Result<(), ClusterError> {
         if !self.whole.load(Ordering::Relaxed) {
             self.ready().await?;
             self.discover().await?;
         }
         Ok(())
+    }
+
+    /// Takes what is known for all that the cluster serves: for those who only look, at an API server that is not ready.
+    pub(crate) fn take_as_whole(&self) {
+        self.whole.store(true, Ordering::Relaxed);
     }
 
     /// The kinds that CRDs define, whether they are served already or not.
@@ -171,6 +176,9 @@ impl Cluster {
             let conditions = live.pointer("/status/conditions")?.as_array()?;
             let mut conditions = conditions.iter();
             conditions.find(|one| one["type"] == "Established" && one["status"] == "True")?;
+            // Of one that no version serves discovery never knows.
+            let mut versions = live.pointer("/spec/versions")?.as_array()?.iter();
+            versions.find(|version| version["served"] == true)?;
             Object::from_value(live.clone()).ok()?.defines()
         };
         match self.list((&definitions, None), "v1", keep).await {

@@ -153,10 +153,12 @@ impl<'a> Shared<'a> {
                 self.discover(since).await;
             }
             let mut result = act().await;
-            if result.as_ref().is_err_and(ClusterError::is_forbidden) {
+            if result.as_ref().is_err_and(ClusterError::is_forbidden)
+                && let Ok(cluster) = self.cluster()
+            {
                 let since: Instant = *forbidden.get_or_insert_with(Instant::now);
                 // One that has just started refuses what it will allow once it has read its roles.
-                result = match self.cluster()?.ready().await {
+                result = match cluster.ready().await {
                     Ok(()) => act().await,
                     Err(error) if error.is_transient() || since.elapsed() < ROLES => {
                         result.map_err(ClusterError::passing)

@@ -42,7 +42,11 @@ system() {
   [ -n "$route" ] || route=$(ip -6 route show default 2>/dev/null)
   say route "${route%%"$newline"*}"
   if [ -r /etc/resolv.conf ]; then
-    while read -r word value _; do [ "$word" = nameserver ] && say nameserver "$value"; done </etc/resolv.conf
+    # Also the last line without its end.
+    while read -r word value _ || [ -n "$word" ]; do
+      [ "$word" = nameserver ] && say nameserver "$value"
+      word=
+    done </etc/resolv.conf
   fi
   # A name that never exists: an answer is quick, a server that is silent is not.
   if timeout 4 getent ahosts cozy-preflight.invalid >/dev/null 2>&1; [ $? = 124 ]; then say dns silent; else say dns answers; fi
@@ -51,7 +55,10 @@ system() {
   done </proc/meminfo
   say cpus "$(nproc 2>/dev/null)"
   if [ -e /sys/fs/cgroup/cgroup.controllers ]; then say cgroup 2; else say cgroup 1; fi
-  [ -c /dev/kvm ] && say kvm yes
+  if [ -c /dev/kvm ]; then say kvm yes; else say virtualization "$(grep -m 1 -oE '\b(vmx|svm)\b' /proc/cpuinfo)"; fi
+  for file in /sys/firmware/efi/efivars/SecureBoot-*; do
+    [ -e "$file" ] && say secureBoot "$(od -An -t u1 -j 4 -N 1 "$file" 2>/dev/null | tr -d ' ')"
+  done
   first /var/lib/cozy/host
   [ -n "$value" ] && say cozy "$value"
   first /var/lib/cozy/joined
@@ -60,10 +67,6 @@ system() {
 }
 
 policies() {
-  say virtualization "$(grep -m 1 -oE '\b(vmx|svm)\b' /proc/cpuinfo)"
-  for file in /sys/firmware/efi/efivars/SecureBoot-*; do
-    [ -e "$file" ] && say secureBoot "$(od -An -t u1 -j 4 -N 1 "$file" 2>/dev/null | tr -d ' ')"
-  done
   say selinux "$(getenforce 2>/dev/null)"
   if [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]; then
     if command -v apparmor_parser >/dev/null; then say apparmor on; else say apparmor noparser; fi

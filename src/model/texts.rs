@@ -126,7 +126,9 @@ pub(super) fn url(text: &str, schemes: &[&str]) -> Result<(), String> {
     }
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    if text.contains(char::is_whitespace) { Err(wrong()) } else { endpoint(host).map_err(|_| wrong()) }
+    // Names in URLs are not looked at as closely: capitals mean nothing, and networks of containers have `_`.
+    let host = host.to_lowercase().replace('_', "-");
+    if text.contains(char::is_whitespace) { Err(wrong()) } else { endpoint(&host).map_err(|_| wrong()) }
 }
 
 /// Ranges in which no Service and no pod can be reached (RFC 6890, RFC 4291).

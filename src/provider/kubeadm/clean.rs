@@ -6,6 +6,7 @@
 //! there before stays, or comes back.
 
 use super::STATE;
+use super::files::WRITTEN;
 use crate::host::quote;
 
 /// Folders, and files, that belong to Kubernetes, its runtime, and components that put something on hosts. Where one
@@ -119,14 +120,26 @@ rm {archive}"
     )
 }
 
-/// Removes one file that was put on the host. What stood in its place comes back; its folder goes when it is empty.
+/// Removes one file that was put on the host. What stood in its place comes back, unless an earlier cozy wrote it; its
+/// folder goes when it is empty. Who writes one there from now on keeps it.
 pub(super) fn take_back(path: &str) -> String {
     let path = quote(path);
     format!(
         "set -eu
 path={path}
+saved={STATE}/saved$path
 rm -f -- \"$path\"
-if [ -e \"{STATE}/saved$path\" ]; then cp -a -- \"{STATE}/saved$path\" \"$path\"; fi
+if [ -e \"$saved\" ]; then
+  line=
+  read -r line <\"$saved\" || true
+  case $line in '{WRITTEN}'*) ;; *) cp -a -- \"$saved\" \"$path\" ;; esac
+fi
+if [ -e {STATE}/placed ]; then
+  grep -vxF -- \"$path\" {STATE}/placed >{STATE}/placed.new || true
+  sync {STATE}/placed.new
+  mv {STATE}/placed.new {STATE}/placed
+fi
+rm -f -- \"$saved\"
 rmdir -- \"${{path%/*}}\" 2>/dev/null || true"
     )
 }

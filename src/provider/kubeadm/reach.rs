@@ -29,6 +29,8 @@ const DIAL: Duration = Duration::from_secs(2);
 pub(crate) struct Ahead {
     /// The kubeconfig by which it was reached.
     pub(super) kubeconfig: String,
+    /// The API servers that may answer in its place.
+    pub(super) servers: Vec<String>,
     /// The cluster; its API server is ready.
     pub(super) cluster: Cluster,
     /// What it said.
@@ -52,7 +54,7 @@ pub(crate) async fn ahead(cloud: Cloud, path: PathBuf) -> Option<Ahead> {
     let cluster = Cluster::new(connection).await.ok()?;
     let (about, inventories, ()) =
         futures::try_join!(cluster.about(), cluster.inventories(), cluster.ready()).ok()?;
-    Some(Ahead { kubeconfig, cluster, said: Said { about, inventories } })
+    Some(Ahead { kubeconfig, servers: servers(&cloud), cluster, said: Said { about, inventories } })
 }
 
 /// The kubeconfig of a cluster on hosts, for all servers at once; `None`: it is used as it is.

@@ -153,8 +153,9 @@ impl Runner {
         if named {
             // What is wrong with it is said below.
             let (text, ahead) = tokio::join!(self.kubeconfig(node, session), ahead);
-            if let (Ok(text), Some(Ahead { kubeconfig, cluster, said })) = (text, ahead)
+            if let (Ok(text), Some(Ahead { kubeconfig, servers, cluster, said })) = (text, ahead)
                 && text == kubeconfig
+                && servers == self.servers()
             {
                 self.belongs(&cluster).await?;
                 return Ok(Some((cluster, Some(said))));
@@ -206,8 +207,7 @@ impl Runner {
         } else {
             fetched(session, &node.address).await.map_err(|error| broken(&error))?
         };
-        let servers: Vec<String> = self.site().servers().map(|server| authority(&server.address)).collect();
-        let text = reach::through(&text, &servers).await.unwrap_or(text);
+        let text = reach::through(&text, &self.servers()).await.unwrap_or(text);
         // One that has just started refuses everything until it has read its roles: that passes, too.
         let connected = async {
             let cluster = Cluster::new(connect_text(&text).await?).await?;
@@ -219,6 +219,11 @@ impl Runner {
             away: error.is_transient() || error.is_forbidden(),
             failure: crate::execute::failed::failed(&error),
         })
+    }
+
+    /// Where the API servers are reached.
+    fn servers(&self) -> Vec<String> {
+        self.site().servers().map(|server| authority(&server.address)).collect()
     }
 
     /// Fetches the kubeconfig, and keeps it beside `cozy.yaml`.
