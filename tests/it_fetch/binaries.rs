@@ -154,7 +154,13 @@ fn a_version_that_is_not_locked_shows_those_that_are() {
     insta::assert_snapshot!(ran.said(&cloud), @"
         exit 2
         error[C5031]: Kubernetes v1.34.1 is not in `bundles/kubernetes.lock`, which has v1.36.4, v1.35.8
+         --> cozy.yaml:5:43
+          |
+        5 | kubernetes: { provider: kubeadm, version: v1.34.1 }
+          |                                           ^^^^^^^
+          |
+          = help: write one of them as `kubernetes.version`, leave it out for the newest, or name a catalogue that locks it with --catalogue
 
-        hint: write one of them as `kubernetes.version`, leave it out for the newest, or name a catalogue that locks it with --catalogue
+        error: 1 mistake in the input
     ");
 }

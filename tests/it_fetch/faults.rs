@@ -223,9 +223,16 @@ fn a_certificate_that_does_not_verify_is_final_unless_its_authority_is_named() {
     let cloud = cloud.artifacts("ca: ca.pem");
     cloud.write("ca.pem", "nothing");
     assert_snapshot!(cloud.fetch().said(&cloud), @"
-        exit 1
-        error[C8011]: cannot read the certificate authorities (`artifacts.ca`) at `ca.pem`
-          caused by: it holds no PEM certificate
+        exit 2
+        error[C1239]: cannot read the certificate authorities: it holds no PEM certificate
+         --> cozy.yaml:6:18
+          |
+        6 | artifacts: { ca: ca.pem }
+          |                  ^^^^^^
+          |
+          = help: it is relative to cozy.yaml
+
+        error: 1 mistake in the input
     ");
     cloud.write("ca.pem", &server.ca);
     cloud.fetch().ok();
