@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::error::ClusterError;
 use super::inventory::Entry;
@@ -181,7 +182,7 @@ impl Cluster {
     /// A transient refusal when it is another object than the one that was looked at.
     pub(crate) async fn prune(&self, id: &ObjectId, entry: Option<&Entry>) -> Result<Pruned, ClusterError> {
         let Some(live) = self.get(id, "").await? else {
-            let hidden = !self.is_known(&id.kind) && self.defined().await?.contains(&id.kind);
+            let hidden = self.is_hidden(&id.kind, &OnceCell::new()).await?;
             let unknown = ClusterError::NoSuchKind { object: id.to_string() };
             return if hidden { Err(unknown) } else { Ok(Pruned::Gone) };
         };
@@ -273,7 +274,7 @@ pub(crate) fn uid(live: &Value) -> Option<&str> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -324,13 +325,16 @@ mod tests {
         Object::from_value(value).unwrap()
     }
 
-    /// Somebody deletes `ConfigMap default/a`, and somebody else makes it anew.
-    async fn made_anew(client: kube::Client) {
+    /// Somebody deletes a `ConfigMap` of the namespace default, and somebody else makes it anew, as `theirs`.
+    pub(crate) async fn made_anew(client: kube::Client, theirs: Value) {
         let api: kube::Api<k8s_openapi::api::core::v1::ConfigMap> = kube::Api::namespaced(client, "default");
-        api.delete("a", &DeleteParams::default()).await.unwrap();
-        let theirs = serde_json::from_value(config(&json!({ "theirs": "1" })).value).unwrap();
+        api.delete(theirs["metadata"]["name"].as_str().unwrap(), &DeleteParams::default()).await.unwrap();
         let params = PostParams { field_manager: Some("theirs".to_owned()), ..PostParams::default() };
-        api.create(&params, &theirs).await.unwrap();
+        api.create(&params, &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    }
+
+    fn theirs() -> Value {
+        config(&json!({ "theirs": "1" })).value
     }
 
     async fn applied(cluster: &Cluster, data: &Value) -> Entry {
@@ -347,7 +351,7 @@ mod tests {
         let id = config(&json!({})).id;
         let entry = applied(&cluster, &json!({ "ours": "1" })).await;
         assert_eq!(cluster.leftover(&id, &entry).await.unwrap(), None);
-        made_anew(simulated.client()).await;
+        made_anew(simulated.client(), theirs()).await;
         assert_eq!(cluster.leftover(&id, &entry).await.unwrap(), Some(Leftover::Foreign));
         assert_eq!(cluster.prune(&id, Some(&entry)).await.unwrap(), Pruned::Foreign);
         assert!(cluster.get(&id, "v1").await.unwrap().is_some());
@@ -368,7 +372,7 @@ mod tests {
         let seen =
             async || cluster.get(&id, "v1").await.unwrap().and_then(|live| uid(&live).map(str::to_owned));
         let old = seen().await.unwrap();
-        made_anew(simulated.client()).await;
+        made_anew(simulated.client(), theirs()).await;
         assert_eq!(cluster.delete_exactly(&id, &old).await.unwrap(), None);
         let new = seen().await.unwrap();
         assert_ne!(new, old);
@@ -424,7 +428,7 @@ mod tests {
                     request.method() == http::Method::GET && request.uri().path().ends_with("/configmaps/a");
                 let answer = tower::Service::call(&mut server, request).await?;
                 if reads && armed.swap(false, Ordering::Relaxed) {
-                    made_anew(others).await;
+                    made_anew(others, theirs()).await;
                 }
                 Ok::<_, kube::Error>(answer)
             }

@@ -40,6 +40,7 @@ use kube::core::Request;
 use kube::discovery::{ApiResource, Discovery, Scope};
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use self::error::ClusterError;
 use crate::health::around::{self, Kept};
@@ -57,6 +58,9 @@ const SMALL_PAGE: u32 = 50;
 
 /// The versions at which a kind is served, the preferred one first.
 type Served = BTreeMap<GroupKind, Vec<(ApiResource, Scope)>>;
+
+/// What is asked for when a cluster is asked what it serves.
+const DISCOVERY: &str = "the API's discovery";
 
 /// A cluster that can be reached.
 pub(crate) struct Cluster {
@@ -78,9 +82,21 @@ enum Look {
 impl Cluster {
     /// Takes a connection, and asks what the cluster serves.
     pub(crate) async fn new(connection: impl Into<Connection>) -> Result<Self, ClusterError> {
-        let cluster =
-            Self { connection: connection.into(), served: RwLock::default(), whole: AtomicBool::default() };
+        let cluster = Self::unknown(connection);
         cluster.discover().await?;
+        Ok(cluster)
+    }
+
+    fn unknown(connection: impl Into<Connection>) -> Self {
+        Self { connection: connection.into(), served: RwLock::default(), whole: AtomicBool::default() }
+    }
+
+    /// The same once the API server is ready: one that has just started refuses everything until it has read its roles,
+    /// and does not know all that it serves.
+    pub(crate) async fn once_ready(connection: impl Into<Connection>) -> Result<Self, ClusterError> {
+        let cluster = Self::unknown(connection);
+        cluster.ready().await?;
+        cluster.learn(true).await?;
         Ok(cluster)
     }
 
@@ -124,17 +140,21 @@ impl Cluster {
 
     /// Asks again what the cluster serves.
     pub(crate) async fn discover(&self) -> Result<(), ClusterError> {
-        let about = "the API's discovery";
-        let whole = match self.ready_for(about).await {
+        let whole = match self.ready_for(DISCOVERY).await {
             // Who may not ask that, or whose way there does not know it, would learn nothing by waiting.
             Ok(()) | Err(ClusterError::Refused { code: 401 | 403 | 404, .. }) => true,
             Err(ClusterError::Refused { .. }) => false,
             Err(error) => return Err(error),
         };
+        self.learn(whole).await
+    }
+
+    /// Asks what is served. `whole`: the server was ready before that.
+    async fn learn(&self, whole: bool) -> Result<(), ClusterError> {
         let discovery = Discovery::new(self.client().clone())
             .run_aggregated()
             .await
-            .map_err(|error| ClusterError::from_kube("get", about, error))?;
+            .map_err(|error| ClusterError::from_kube("get", DISCOVERY, error))?;
         let mut served = Served::new();
         for group in discovery.groups() {
             let mut versions: Vec<&str> = group.versions().collect();
@@ -159,7 +179,7 @@ impl Cluster {
     pub(crate) async fn know_all(&self) -> Result<(), ClusterError> {
         if !self.whole.load(Ordering::Relaxed) {
             self.ready().await?;
-            self.discover().await?;
+            self.learn(true).await?;
         }
         Ok(())
     }
@@ -189,9 +209,16 @@ impl Cluster {
         }
     }
 
-    /// Whether discovery has a kind.
-    fn is_known(&self, kind: &GroupKind) -> bool {
-        self.served().contains_key(kind)
+    /// Whether a kind is defined, and only not served yet. `defined` keeps [`Self::defined`] for further ones.
+    async fn is_hidden(
+        &self,
+        kind: &GroupKind,
+        defined: &OnceCell<BTreeSet<GroupKind>>,
+    ) -> Result<bool, ClusterError> {
+        if self.served().contains_key(kind) {
+            return Ok(false);
+        }
+        Ok(defined.get_or_try_init(|| self.defined()).await?.contains(kind))
     }
 
     fn served(&self) -> Arc<Served> {

@@ -185,10 +185,7 @@ impl Cluster {
             .map(|(id, entry)| async move {
                 let mut leftover = self.leftover(id, entry).await?;
                 // What is of a kind that is only not served yet is not gone.
-                if leftover == Some(Leftover::Gone)
-                    && !self.is_known(&id.kind)
-                    && defined.get_or_try_init(|| self.defined()).await?.contains(&id.kind)
-                {
+                if leftover == Some(Leftover::Gone) && self.is_hidden(&id.kind, defined).await? {
                     leftover = None;
                 }
                 Ok::<_, ClusterError>(leftover.map(|leftover| (id.clone(), leftover)))

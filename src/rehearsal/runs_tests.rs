@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tower::Layer as _;
 
 use crate::cluster::Cluster;
+use crate::cluster::apply::tests::made_anew;
 use crate::cluster::inventory::Inventories;
 use crate::execute::event::{Event, Outcome, Reporter};
 use crate::execute::hosts::Simulated;
@@ -198,15 +199,6 @@ async fn a_hook_that_ends_while_nobody_looks_is_remembered() {
     .await;
 }
 
-/// Others delete a `ConfigMap`, and make it anew.
-async fn made_anew(client: kube::Client, name: &str) {
-    let api: Api<ConfigMap> = Api::namespaced(client, "default");
-    api.delete(name, &DeleteParams::default()).await.unwrap();
-    let theirs = serde_json::from_value(config(name, "theirs").1).unwrap();
-    let params = PostParams { field_manager: Some("theirs".to_owned()), ..PostParams::default() };
-    api.create(&params, &theirs).await.unwrap();
-}
-
 async fn uid_of(simulated: &cozy_sim::Cluster, name: &str) -> Option<String> {
     let api: Api<ConfigMap> = Api::namespaced(simulated.client(), "default");
     api.get_opt(name).await.unwrap().and_then(|found| found.metadata.uid)
@@ -258,7 +250,7 @@ async fn what_took_the_place_of_a_hook_stays() {
                 && !request.uri().query().is_some_and(|query| query.contains("dryRun"));
             let answer = tower::Service::call(&mut server, request).await?;
             if writes && armed.swap(false, Ordering::Relaxed) {
-                made_anew(others, "hook").await;
+                made_anew(others, config("hook", "theirs").1).await;
             }
             Ok::<_, kube::Error>(answer)
         }

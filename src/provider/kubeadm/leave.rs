@@ -179,8 +179,7 @@ pub(super) fn nameless(
 
 /// A server that believes to belong to the cluster, and is no member of its etcd.
 pub(super) fn expelled(servers: &[&Node], membership: &Membership) -> Option<PlanError> {
-    let known = |node: &Node| Known { names: vec![node.name.clone()], addresses: vec![node.address.clone()] };
-    let out = servers.iter().find(|node| membership.members(&known(node)).is_empty())?;
+    let out = servers.iter().find(|node| membership.members(&Known::of(node)).is_empty())?;
     Some(PlanError::Expelled { host: out.name.clone() })
 }
 

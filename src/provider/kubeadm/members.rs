@@ -1,6 +1,7 @@
 //! Who belongs to a cluster, as a living server sees it: Nodes and members of
 //! etcd. Who may leave it without its quorum being given up. Pure.
 
+use super::Node;
 use crate::plan::PlanError;
 
 /// Nodes and members of etcd.
@@ -43,6 +44,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// What a node is known by.
+    pub(super) fn of(node: &Node) -> Self {
+        Self { names: vec![node.name.clone()], addresses: vec![node.address.clone()] }
+    }
+
     fn is(&self, name: Option<&str>, mut addresses: impl Iterator<Item = impl AsRef<str>>) -> bool {
         name.is_some_and(|name| self.names.iter().any(|own| own == name))
             || addresses.any(|address| self.addresses.iter().any(|own| own == address.as_ref()))

@@ -158,8 +158,7 @@ fn former(node: &Node, found: &Found, membership: &Membership) -> Vec<super::mem
     if node.role != Role::Server || !found.is_to_join() {
         return Vec::new();
     }
-    let known = Known { names: vec![node.name.clone()], addresses: vec![node.address.clone()] };
-    membership.members(&known).into_iter().cloned().collect()
+    membership.members(&Known::of(node)).into_iter().cloned().collect()
 }
 
 /// Who belongs to the cluster; asked only where somebody comes or goes.

@@ -49,21 +49,24 @@ pub(crate) struct Said {
 /// which may be for what is about to be done on its hosts.
 pub(crate) async fn ahead(cloud: Cloud, path: PathBuf) -> Option<Ahead> {
     let kubeconfig = fs_err::read_to_string(&path).ok()?;
-    let text = of_all(&cloud, &path).await;
+    let servers = servers(&cloud);
+    let text = by_any(&kubeconfig, &servers).await;
     let connection = connect_text(text.as_deref().unwrap_or(&kubeconfig)).await.ok()?;
-    let cluster = Cluster::new(connection).await.ok()?;
-    let (about, inventories, ()) =
-        futures::try_join!(cluster.about(), cluster.inventories(), cluster.ready()).ok()?;
-    Some(Ahead { kubeconfig, servers: servers(&cloud), cluster, said: Said { about, inventories } })
+    let cluster = Cluster::once_ready(connection).await.ok()?;
+    let (about, inventories) = futures::try_join!(cluster.about(), cluster.inventories()).ok()?;
+    Some(Ahead { kubeconfig, servers, cluster, said: Said { about, inventories } })
 }
 
 /// The kubeconfig of a cluster on hosts, for all servers at once; `None`: it is used as it is.
 pub(crate) async fn of_all(cloud: &Cloud, path: &Path) -> Option<String> {
-    let text = fs_err::read_to_string(path).ok()?;
-    let servers = servers(cloud);
+    by_any(&fs_err::read_to_string(path).ok()?, &servers(cloud)).await
+}
+
+/// [`through`], where one of the servers can be dialed.
+async fn by_any(text: &str, servers: &[String]) -> Option<String> {
     let dialed = future::join_all(servers.iter().map(|server| answers(server))).await;
     // Where none answers, the error is to name the one that people know.
-    if dialed.contains(&true) { through(&text, &servers).await } else { None }
+    if dialed.contains(&true) { through(text, servers).await } else { None }
 }
 
 /// A kubeconfig that goes to any of these servers. `None` where it names something else that stands for all of them,

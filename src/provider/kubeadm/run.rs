@@ -208,13 +208,8 @@ impl Runner {
             fetched(session, &node.address).await.map_err(|error| broken(&error))?
         };
         let text = reach::through(&text, &self.servers()).await.unwrap_or(text);
-        // One that has just started refuses everything until it has read its roles: that passes, too.
-        let connected = async {
-            let cluster = Cluster::new(connect_text(&text).await?).await?;
-            // And what it serves it knows only then.
-            cluster.ready().await?;
-            cluster.discover().await.map(|()| cluster)
-        };
+        let connected = async { Cluster::once_ready(connect_text(&text).await?).await };
+        // What a server refuses that has just started, it allows later.
         connected.await.map_err(|error| Broken {
             away: error.is_transient() || error.is_forbidden(),
             failure: crate::execute::failed::failed(&error),

@@ -96,8 +96,7 @@ async fn clear(
         // A member of etcd that quorum needs may be about to start.
         let text = leader.must(what, &scripts::soon(&scripts::membership(), 180), &[], PHASE).await?;
         let membership = Membership::read(&text);
-        let known = Known { names: vec![node.name.clone()], addresses: vec![node.address.clone()] };
-        let former = membership.members(&known);
+        let former = membership.members(&Known::of(node));
         let turns = former.iter().map(|member| Turn::Out(&node.name, member));
         keeps_quorum(&membership.members, turns)
             .map_err(|error| leader.error(Trouble::Unreadable(error.to_string())))?;
