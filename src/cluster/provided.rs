@@ -90,7 +90,7 @@ fn namespaces(desired: &Desired) -> impl Iterator<Item = ObjectId> {
     let objects = || desired.components.iter().flat_map(|component| &component.objects);
     let mut found: BTreeSet<&str> =
         objects().filter_map(|(_, object)| object.id.namespace.as_deref()).collect();
-    for (_, object) in objects().filter(|(_, object)| object.id.kind == GroupKind::new("", "Namespace")) {
+    for (_, object) in objects().filter(|(_, object)| object.id.kind.is("", "Namespace")) {
         found.remove(object.id.name.as_str());
     }
     found.into_iter().filter(|name| !is_usual(name)).map(|name| ObjectId {

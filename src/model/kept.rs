@@ -37,7 +37,7 @@ pub(crate) fn secret(component: &ComponentName) -> ObjectId {
 
 /// Whether an object is such a Secret.
 pub(crate) fn is_secret(id: &ObjectId) -> bool {
-    id.kind == GroupKind::new("", "Secret")
+    id.kind.is("", "Secret")
         && id.namespace.as_deref() == Some(SYSTEM_NAMESPACE)
         && id.name.starts_with(PREFIX)
 }

@@ -21,6 +21,11 @@ impl GroupKind {
     pub(crate) fn new(group: impl Into<String>, kind: impl Into<String>) -> Self {
         Self { group: group.into(), kind: kind.into() }
     }
+
+    /// Whether it is this kind.
+    pub(crate) fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind
+    }
 }
 
 impl fmt::Display for GroupKind {

@@ -59,7 +59,7 @@ impl<'a> Admission<'a> {
             {
                 admission.plurals.insert(kind, plural);
             }
-            if object.id.kind == GroupKind::new("", "Namespace") {
+            if object.id.kind.is("", "Namespace") {
                 admission.namespaces.insert(&object.id.name, object);
             }
             admission.guards.extend(guards(step, object, &bound));
@@ -86,7 +86,7 @@ impl<'a> Admission<'a> {
     fn in_namespace(&self, selector: &Value, object: &Object) -> bool {
         let name = match &object.id.namespace {
             Some(namespace) => namespace,
-            None if object.id.kind == GroupKind::new("", "Namespace") => &object.id.name,
+            None if object.id.kind.is("", "Namespace") => &object.id.name,
             None => return true,
         };
         let mut labels =

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Step;
 use super::admission::items;
 use super::references;
-use crate::model::object::{GroupKind, Object};
+use crate::model::object::Object;
 
 /// The Services of a plan, and the pods that they may select.
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl<'a> Backends<'a> {
 }
 
 fn is_service(object: &Object) -> bool {
-    object.id.kind == GroupKind::new("", "Service")
+    object.id.kind.is("", "Service")
 }
 
 /// The labels of a workload's pods, which stay to answer.

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use foldhash::HashMapExt as _;
+
 use super::admission::Admission;
 use super::backends::{self, Backends};
 use super::facility::{self, Facility, Providers};
@@ -12,20 +14,21 @@ use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 
-/// Which step applies what others may wait for.
+/// Which step applies what others may wait for. Every object of a plan asks here several times.
 #[derive(Debug, Default)]
 struct Owners<'a> {
-    kinds: HashMap<GroupKind, usize>,
-    namespaces: HashMap<&'a str, usize>,
+    kinds: foldhash::HashMap<GroupKind, usize>,
+    namespaces: foldhash::HashMap<&'a str, usize>,
     /// `APIService`s of other servers, by the group they serve.
-    apis: HashMap<&'a str, (usize, &'a ObjectId)>,
-    objects: HashMap<&'a ObjectId, usize>,
+    apis: foldhash::HashMap<&'a str, (usize, &'a ObjectId)>,
+    objects: foldhash::HashMap<&'a ObjectId, usize>,
 }
 
 impl<'a> Owners<'a> {
     /// Indexes the objects of all steps.
     fn new(steps: &'a [Step]) -> Self {
-        let mut owners = Self::default();
+        let count = steps.iter().map(|step| step.actions.len()).sum();
+        let mut owners = Self { objects: foldhash::HashMap::with_capacity(count), ..Self::default() };
         for (index, step) in steps.iter().enumerate() {
             owners.kinds.extend(step.awaits.iter().filter_map(|made| Some((made.defines()?, index))));
             for object in step.actions.iter().filter_map(|action| action.object.as_ref()) {
@@ -37,7 +40,7 @@ impl<'a> Owners<'a> {
                 if let Some(group) = object.aggregates() {
                     owners.apis.insert(group, (index, id));
                 }
-                if id.kind == GroupKind::new("", "Namespace") {
+                if id.kind.is("", "Namespace") {
                     owners.namespaces.insert(&id.name, index);
                 }
             }

@@ -144,21 +144,21 @@ pub(crate) const LOAD_BALANCER: &str = "load-balancer";
 
 /// What an object provides by being there.
 pub(crate) fn provided(object: &Object) -> Vec<Facility> {
-    let name = object.id.name.clone();
+    let name = || object.id.name.clone();
     match (object.id.kind.group.as_str(), object.id.kind.kind.as_str()) {
         ("storage.k8s.io", "StorageClass") => {
             let annotation = "/metadata/annotations/storageclass.kubernetes.io~1is-default-class";
             let default = object.value.pointer(annotation).and_then(Value::as_str) == Some("true");
-            let mut found = vec![Facility::StorageClass(name)];
+            let mut found = vec![Facility::StorageClass(name())];
             found.extend(default.then_some(Facility::DefaultStorageClass));
             found
         }
-        ("networking.k8s.io", "IngressClass") => vec![Facility::IngressClass(name)],
-        ("gateway.networking.k8s.io", "GatewayClass") => vec![Facility::GatewayClass(name)],
-        ("cert-manager.io", "ClusterIssuer") => vec![Facility::ClusterIssuer(name)],
+        ("networking.k8s.io", "IngressClass") => vec![Facility::IngressClass(name())],
+        ("gateway.networking.k8s.io", "GatewayClass") => vec![Facility::GatewayClass(name())],
+        ("cert-manager.io", "ClusterIssuer") => vec![Facility::ClusterIssuer(name())],
         ("cert-manager.io", "Issuer") => {
             let namespace = object.id.namespace.clone().unwrap_or_default();
-            vec![Facility::Issuer { namespace, name }]
+            vec![Facility::Issuer { namespace, name: name() }]
         }
         _ => Vec::new(),
     }

@@ -11,7 +11,7 @@ pub(crate) fn ends(kind: &GroupKind) -> bool {
 
 /// The stage in which a hook is deleted that has succeeded; `None`: it stays.
 pub(crate) fn deleted_in(stage: Stage, object: &Object) -> Option<Stage> {
-    if !has_policy(object, "hook-succeeded") {
+    if !stage.is_hook() || !has_policy(object, "hook-succeeded") {
         return None;
     }
     match stage {

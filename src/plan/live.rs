@@ -59,7 +59,7 @@ pub(crate) fn goes_along(desired: &Desired, objects: &mut BTreeMap<ObjectId, Liv
     let wanted = desired.components.iter().flat_map(|component| &component.objects).map(|(_, object)| object);
     let (mut namespaces, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     for object in wanted.filter(|object| going(&object.id)) {
-        if object.id.kind == GroupKind::new("", "Namespace") {
+        if object.id.kind.is("", "Namespace") {
             namespaces.insert(object.id.name.as_str());
         }
         kinds.extend(object.defines());

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Plan, Step};
 use crate::model::kept::SYSTEM_NAMESPACE;
-use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::model::object::{Object, ObjectId};
 
 /// The namespaces of every cluster, and the engine's own, which it makes first.
 const USUAL: [&str; 5] = ["default", "kube-node-lease", "kube-public", "kube-system", SYSTEM_NAMESPACE];
@@ -27,7 +27,7 @@ pub(crate) fn unmade(steps: &[Step]) -> BTreeMap<&str, &ObjectId> {
             found.entry(namespace).or_insert(&object.id);
         }
     }
-    for object in objects(steps).filter(|object| object.id.kind == GroupKind::new("", "Namespace")) {
+    for object in objects(steps).filter(|object| object.id.kind.is("", "Namespace")) {
         found.remove(object.id.name.as_str());
     }
     found

@@ -21,6 +21,9 @@ pub(super) fn steps(
     steps: &mut Vec<Step>,
     edges: &mut Vec<Edge>,
 ) -> Vec<Guarded> {
+    if observed.inventories.is_empty() {
+        return Vec::new();
+    }
     let wanted = Wanted::of(desired);
     let mut guarded = Vec::new();
     let mut places: BTreeMap<&ComponentName, usize> = BTreeMap::new();

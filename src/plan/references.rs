@@ -15,7 +15,7 @@ pub(crate) fn pod_spec(object: &Object) -> Option<&Value> {
     match (object.id.kind.group.as_str(), object.id.kind.kind.as_str()) {
         ("", "Pod") => object.value.get("spec"),
         ("apps" | "batch", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet" | "Job")
-        | ("", "ReplicationController") => object.value.pointer("/spec/template/spec"),
+        | ("", "ReplicationController") => object.value.get("spec")?.get("template")?.get("spec"),
         _ => None,
     }
 }

@@ -1,7 +1,6 @@
 //! Kinds that no CRD of the plan defines, because a component's pods define them when they run, as many operators do.
 //! They are waited for before their objects are sent.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::planner::{Desired, DesiredComponent, Observed};
@@ -13,8 +12,9 @@ use crate::model::object::{GroupKind, Object};
 /// comes may hang on a setting.
 pub(super) fn add(desired: &Desired, observed: &Observed, steps: &mut [Step]) {
     let objects = || desired.components.iter().flat_map(|component| &component.objects);
-    let used: HashSet<&GroupKind> = objects().map(|(_, object)| &object.id.kind).collect();
-    let mut known: HashSet<GroupKind> = objects().filter_map(|(_, object)| object.defines()).collect();
+    let used: foldhash::HashSet<&GroupKind> = objects().map(|(_, object)| &object.id.kind).collect();
+    let mut known: foldhash::HashSet<GroupKind> =
+        objects().filter_map(|(_, object)| object.defines()).collect();
     known.extend(observed.served.iter().flatten().cloned());
     for component in &desired.components {
         let awaits: Vec<Arc<Object>> = component

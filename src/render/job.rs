@@ -9,13 +9,14 @@ use minijinja::{Environment, ErrorKind};
 use serde_json::{Value, json};
 
 use super::world::Lookup;
-use super::{Known, Missing, Refused, RenderError, Rendered, limits, patch, stand_in, template, yaml};
+use super::{Known, Missing, Refused, RenderError, Rendered, limits, patch, scope, stand_in, template, yaml};
 use crate::code::Code;
 use crate::model::artefact::Digest;
 use crate::model::component::{NamespaceSpec, PodSecurity, Resolved};
 use crate::model::kept::Kept;
+use crate::model::kinds;
 use crate::model::mask::Masks;
-use crate::model::object::{GroupKind, Object};
+use crate::model::object::Object;
 use crate::model::secret;
 use crate::plan::Stage;
 
@@ -92,6 +93,8 @@ impl Job<'_> {
         }
         errors.extend(patch::apply(self.resolved, &mut objects));
         errors.extend(objects.iter().filter_map(|(_, object)| self.leak(object)));
+        let placed = objects.iter_mut().map(|(_, object)| object).chain(&mut traces.idle);
+        errors.extend(placed.filter_map(|object| self.misplaced(object)));
         let kept = traces.kept.take();
         if !errors.is_empty() {
             let masks = Masks::of_texts(kept.iter().flat_map(|(kept, _)| kept.secrets()));
@@ -303,7 +306,7 @@ impl Job<'_> {
 
     /// A secret in an object that is no Secret.
     fn leak(&self, object: &Object) -> Option<RenderError> {
-        if object.id.kind == GroupKind::new("", "Secret") {
+        if object.id.kind.is("", "Secret") {
             return None;
         }
         let secret = secret::found_in(&object.value, &self.resolved.secrets)?;
@@ -316,6 +319,14 @@ impl Job<'_> {
             problem: format!("the secret setting `{}` ends up in {}", secret.name(), object.id),
             hint: Some("put it into a Secret, and refer to that".to_owned()),
         })
+    }
+
+    /// Puts an object of a built-in kind where it belongs, or says why it belongs nowhere.
+    fn misplaced(&self, object: &mut Object) -> Option<RenderError> {
+        let component = &self.resolved.component;
+        let namespace = component.namespace.as_ref().map(|namespace| namespace.name.as_str());
+        let scope = kinds::built_in(&object.id.kind)?;
+        scope::place(object, scope, namespace, &component.name).err()
     }
 
     /// Takes out the fields that the component leaves to other managers.

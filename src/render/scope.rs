@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use foldhash::HashMapExt as _;
 use serde_json::Value;
 
 use super::mistakes::places;
@@ -15,9 +16,9 @@ use crate::model::kinds::{Scope, built_in};
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, Object, ObjectId};
 
-/// Gives namespaced objects without a namespace that of their component, and
-/// checks that each object has one owner. A namespace that several components
-/// declare belongs to the first of them.
+/// Gives namespaced objects without a namespace that of their component (those of a kind whose CRD is not at hand stay as
+/// they were written), and checks that each object has one owner. A namespace that several components declare belongs to
+/// the first of them.
 pub(crate) fn finish(rendered: &mut [Rendered], components: &[&Resolved]) -> Result<(), Vec<RenderError>> {
     let scopes = custom_scopes(rendered, components);
     let mut errors = Vec::new();
@@ -25,13 +26,12 @@ pub(crate) fn finish(rendered: &mut [Rendered], components: &[&Resolved]) -> Res
         let namespace = resolved.component.namespace.as_ref().map(|namespace| namespace.name.as_str());
         let objects = component.objects.iter_mut().map(|(_, object)| object);
         for object in objects.chain(&mut component.idle) {
-            let scope = built_in(&object.id.kind).or_else(|| scopes.get(&object.id.kind).copied());
-            if let Err(problem) = place(object, scope, namespace) {
-                errors.push(RenderError {
-                    hint: Some("write `metadata.namespace`, or `namespace` in component.yaml".to_owned()),
-                    ..error(&component.component, 2011, format!("{}: {problem}", object.id))
-                });
-            }
+            // Those of built-in kinds are in their places already.
+            let Some(scope) = scopes.get(&object.id.kind).filter(|_| built_in(&object.id.kind).is_none())
+            else {
+                continue;
+            };
+            errors.extend(place(Arc::make_mut(object), *scope, namespace, &component.component).err());
         }
     }
     let again = repeated(rendered, components, &mut errors);
@@ -75,7 +75,7 @@ fn repeated(
     errors: &mut Vec<RenderError>,
 ) -> Vec<(usize, usize)> {
     let count = rendered.iter().map(|component| component.objects.len()).sum();
-    let mut owners: HashMap<&ObjectId, &ComponentName> = HashMap::with_capacity(count);
+    let mut owners: foldhash::HashMap<&ObjectId, &ComponentName> = foldhash::HashMap::with_capacity(count);
     let mut again = Vec::new();
     for (at, Rendered { component, objects, .. }) in rendered.iter().enumerate() {
         for (index, (_, object)) in objects.iter().enumerate() {
@@ -117,30 +117,36 @@ fn error(component: &ComponentName, code: u16, problem: String) -> RenderError {
     }
 }
 
-/// Makes an object's namespace agree with the scope of its kind.
-fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>) -> Result<(), String> {
+/// Makes the namespace of an object agree with the scope of its kind: `namespace` is that of its component.
+pub(super) fn place(
+    object: &mut Object,
+    scope: Scope,
+    namespace: Option<&str>,
+    component: &ComponentName,
+) -> Result<(), RenderError> {
     match (scope, object.id.namespace.is_some()) {
-        (Some(Scope::Namespaced), false) => {
-            let namespace = namespace
-                .ok_or("it needs a namespace: neither the object nor the component names one")?
-                .to_owned();
-            let object = Arc::make_mut(object);
+        (Scope::Namespaced, false) => {
+            let Some(namespace) = namespace.map(str::to_owned) else {
+                let problem = "it needs a namespace: neither the object nor the component names one";
+                return Err(RenderError {
+                    hint: Some("write `metadata.namespace`, or `namespace` in component.yaml".to_owned()),
+                    ..error(component, 2011, format!("{}: {problem}", object.id))
+                });
+            };
             if let Some(metadata) = object.value.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
             }
             object.id.namespace = Some(namespace);
             Ok(())
         }
-        (Some(Scope::Cluster), true) => {
-            let object = Arc::make_mut(object);
+        (Scope::Cluster, true) => {
             if let Some(metadata) = object.value.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.shift_remove("namespace");
             }
             object.id.namespace = None;
             Ok(())
         }
-        // A kind whose CRD is not at hand: as it was written.
-        (Some(Scope::Namespaced), true) | (Some(Scope::Cluster), false) | (None, _) => Ok(()),
+        (Scope::Namespaced, true) | (Scope::Cluster, false) => Ok(()),
     }
 }
 
