@@ -236,13 +236,15 @@ impl TypedValueParser for Switch {
     }
 }
 
-/// The command line without variables that are empty: those mean the same as none at all.
+/// The command line without variables that are empty: those mean the same as none at all. Help names variables, and does
+/// not print what is in them.
 #[expect(clippy::disallowed_methods, reason = "the only reader of the environment")]
 pub(crate) fn without_empty(command: Command) -> Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
     let command = command.mut_args(|arg| match arg.get_env() {
         Some(name) if is_empty(name) => arg.env(Resettable::Reset),
-        Some(_) | None => arg,
+        Some(_) => arg.hide_env_values(true),
+        None => arg,
     });
     command.mut_subcommands(without_empty)
 }

@@ -47,7 +47,7 @@ pub(super) struct Args {
     /// Run the whole plan on a simulated cluster; nothing real is touched
     #[arg(long)]
     rehearse: bool,
-    /// Where the chances of injected faults come from
+    /// The seed of the faults that `--inject` lets happen by chance
     #[arg(long, value_name = "N", default_value_t = 0, requires = "rehearse")]
     seed: u64,
     /// Let something go wrong in the rehearsal, such as `api=503:5%`; `help` lists what can (repeatable)

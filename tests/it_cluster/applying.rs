@@ -1,6 +1,8 @@
 //! What applying changes on a real API server, and what it leaves alone:
 //! nothing is written twice, and nobody's fields are taken unasked.
 
+use std::sync::Arc;
+
 use crate::answer::Webhook;
 use crate::made::Made;
 use crate::support::control_plane::ControlPlane;
@@ -139,18 +141,18 @@ fn versions(plane: &ControlPlane) -> String {
 }
 
 fn nothing_to_do(cloud: &Made) {
-    let before = versions(cloud.plane);
+    let before = versions(&cloud.plane);
     let plan = cloud.expect(&["plan", "--diff"], 0);
     let said = cloud.expect(&["install", "--yes"], 0);
     assert!(said.contains("nothing to do"), "{plan}{said}");
-    assert_eq!(before, versions(cloud.plane));
+    assert_eq!(before, versions(&cloud.plane));
 }
 
 #[test]
 fn what_comes_back_different_is_not_written_twice() {
     let plane = ControlPlane::own();
     let webhook = Webhook::labelling();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let configuration = format!(
         "apiVersion: admissionregistration.k8s.io/v1\nkind: MutatingWebhookConfiguration\nmetadata: {{ name: label }}\nwebhooks:\n  - name: label.example.org\n    \
          clientConfig: {{ url: 'https://127.0.0.1:{}/', caBundle: {} }}\n    sideEffects: None\n    admissionReviewVersions: [v1]\n    \
@@ -287,7 +289,7 @@ fn by_hand(cloud: &Made, text: &str) {
 #[test]
 fn fields_of_others_are_taken_only_when_they_were_ours_or_the_user_says_so() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let set = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: { name: s, namespace: app }\nspec:\n  serviceName: one\n  selector: { matchLabels: { app: s } }\n  \
         template: { metadata: { labels: { app: s } }, spec: { containers: [{ name: c, image: x }] } }\n";
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: j, namespace: app }\nspec: { template: { spec: { restartPolicy: Never, containers: [{ name: c, image: x }] } } }\n";
@@ -300,7 +302,7 @@ fn fields_of_others_are_taken_only_when_they_were_ours_or_the_user_says_so() {
     plane.ask(&["-n", "app", "patch", "configmap/c", "--type=merge", "-p", r#"{"data":{"a":"theirs"}}"#]);
     let more = CONFIG.replace("b: '2'", "b: '2', c: '3'");
     cloud.component("app", "", &all(&more, set, job));
-    let before = versions(plane);
+    let before = versions(&plane);
     for command in [&["plan"][..], &["install", "--yes"]] {
         let said = cloud.expect(command, 1);
         assert!(
@@ -310,17 +312,17 @@ fn fields_of_others_are_taken_only_when_they_were_ours_or_the_user_says_so() {
         // That one was ours.
         assert!(!said.contains(".data.a"), "{said}");
     }
-    assert_eq!(before, versions(plane));
+    assert_eq!(before, versions(&plane));
     let plan = cloud.expect(&["plan", "--diff", "--force-conflicts"], 0);
     assert!(plan.contains(".data.c: taken over from `hand`"), "{plan}");
     cloud.expect(&["install", "--yes", "--force-conflicts"], 0);
-    assert_eq!(config(plane), r#"{"a":"1","b":"2","c":"3"}"#);
+    assert_eq!(config(&plane), r#"{"a":"1","b":"2","c":"3"}"#);
     nothing_to_do(&cloud);
 
     // Now it is ours by the inventory, and is taken back unasked.
     by_hand(&cloud, &CONFIG.replace("a: '1', b: '2'", "c: theirs"));
     cloud.expect(&["install", "--yes"], 0);
-    assert_eq!(config(plane), r#"{"a":"1","b":"2","c":"3"}"#);
+    assert_eq!(config(&plane), r#"{"a":"1","b":"2","c":"3"}"#);
 
     // A Job is replaced, and the plan says so before.
     let uid = || plane.ask(&["-n", "app", "get", "job/j", "-o", "jsonpath={.metadata.uid}"]);
@@ -362,7 +364,7 @@ fn fields_of_others_are_taken_only_when_they_were_ours_or_the_user_says_so() {
 #[test]
 fn replicas_under_an_autoscaler_are_left_to_it() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: { name: d, namespace: app }\nspec:\n  replicas: 3\n  selector: { matchLabels: { app: d } }\n  \
         template: { metadata: { labels: { app: d } }, spec: { containers: [{ name: c, image: x }] } }\n";
     let scaler = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: { name: s, namespace: app }\nspec:\n  maxReplicas: 9\n  \
@@ -394,7 +396,7 @@ fn replicas_under_an_autoscaler_are_left_to_it() {
 #[test]
 fn what_others_made_is_adopted_only_when_the_user_says_so() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     plane.ask(&["create", "namespace", "app"]);
     plane.ask(&["-n", "app", "create", "configmap", "c", "--from-literal=a=1"]);
     let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: default, namespace: app, labels: { ours: '1' } }\n";
@@ -406,11 +408,11 @@ fn what_others_made_is_adopted_only_when_the_user_says_so() {
     );
     // Neither the namespace nor what the server made in it is anybody's.
     assert!(!said.contains("ServiceAccount") && !said.contains("Namespace"), "{said}");
-    assert_eq!(config(plane), r#"{"a":"1"}"#);
+    assert_eq!(config(&plane), r#"{"a":"1"}"#);
     let plan = cloud.expect(&["plan", "--diff", "--adopt"], 0);
     assert!(plan.contains("1 to adopt") && plan.contains("ConfigMap app/c (adopt)"), "{plan}");
     assert!(cloud.expect(&["install", "--yes", "--adopt"], 0).contains("1 adopted"));
-    assert_eq!(config(plane), r#"{"a":"1","b":"2"}"#);
+    assert_eq!(config(&plane), r#"{"a":"1","b":"2"}"#);
     nothing_to_do(&cloud);
     assert_eq!(
         plane.ask(&["-n", "app", "get", "serviceaccount/default", "-o", "jsonpath={.metadata.labels.ours}"]),
@@ -421,7 +423,7 @@ fn what_others_made_is_adopted_only_when_the_user_says_so() {
 #[test]
 fn names_of_any_characters_are_applied_found_and_deleted() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let role = |name: &str| {
         format!(
             "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {{ name: \"{name}\" }}\nrules: []\n"

@@ -15,7 +15,7 @@ fn on_the_real_server<F: Future<Output = ()>>(test: impl FnOnce(kube::Client) ->
     let plane = ControlPlane::shared();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     runtime.enable_all().build().unwrap().block_on(async {
-        test(client(plane).await).await;
+        test(client(&plane).await).await;
     });
 }
 

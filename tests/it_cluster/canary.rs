@@ -125,7 +125,7 @@ fn a_secret_is_in_its_own_secret_and_nowhere_else() {
         }
     };
     run(&cloud, &["install", "--yes", "-v"], 0);
-    assert_eq!(holders(cloud.plane), ["Secret keys"]);
+    assert_eq!(holders(&cloud.plane), ["Secret keys"]);
     everything(&cloud, 0);
 
     // Somebody changed it: what it was and is to be is not shown.
@@ -155,7 +155,7 @@ fn a_secret_is_in_its_own_secret_and_nowhere_else() {
         r#"{"metadata":{"labels":{"a":"b"}}}"#,
     ];
     let refused = |plane: &ControlPlane| !plane.kubectl(&probe).status.success();
-    cloud.plane.wait_until("the policy is in force", || refused(cloud.plane));
+    cloud.plane.wait_until("the policy is in force", || refused(&cloud.plane));
     let words = String::from_utf8(cloud.plane.kubectl(&probe).stderr).unwrap();
     assert!(is_in(&words), "the API server does not quote it: {words}");
     let template = cloud.path("catalogue/templates/vault/secret.yaml.j2");
@@ -165,7 +165,7 @@ fn a_secret_is_in_its_own_secret_and_nowhere_else() {
     assert!(said.contains("refused: "), "{said}");
     run(&cloud, &["plan", "--diff"], 0);
     run(&cloud, &["diagnose"], 0);
-    assert_eq!(holders(cloud.plane), ["Secret keys"]);
+    assert_eq!(holders(&cloud.plane), ["Secret keys"]);
 
     fs_err::remove_file(cloud.path("canary")).unwrap();
     cloud.config("vault", "{}");

@@ -2,7 +2,7 @@
 //! real controllers and scheduler where they can make it, else into the status
 //! that a kubelet would write, and must be named with its fix.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
@@ -11,9 +11,9 @@ use crate::made::Made;
 use crate::support::control_plane::ControlPlane;
 
 /// Nothing is installed here: other tests' runs would prune it.
-fn plane() -> &'static ControlPlane {
-    static PLANE: OnceLock<&'static ControlPlane> = OnceLock::new();
-    PLANE.get_or_init(ControlPlane::own)
+fn plane() -> Arc<ControlPlane> {
+    static PLANE: OnceLock<Arc<ControlPlane>> = OnceLock::new();
+    Arc::clone(PLANE.get_or_init(ControlPlane::own))
 }
 
 /// A component, whose objects are put there by kubectl as far as `there` says.

@@ -4,25 +4,26 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use crate::gates::{certificate, while_waiting};
 use crate::made::{Made, both};
 use crate::support::control_plane::ControlPlane;
 
 /// Objects that kubectl, asked as its users ask, takes for ready too early.
-fn fooled(plane: &'static ControlPlane, name: &str, objects: &str, ready: &[&str], missing: &str) {
-    fooled_after(plane, name, (objects, || {}), ready, missing);
+fn fooled(plane: &Arc<ControlPlane>, name: &str, objects: &str, ready: &[&str], missing: &str) {
+    fooled_after(&plane, name, (objects, || {}), ready, missing);
 }
 
 /// The same, once something was done to them.
 fn fooled_after(
-    plane: &'static ControlPlane,
+    plane: &Arc<ControlPlane>,
     name: &str,
     (objects, done): (&str, impl FnOnce()),
     ready: &[&str],
     missing: &str,
 ) {
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(plane));
     cloud.component(name, "", objects);
     put(&cloud, objects);
     done();
@@ -62,11 +63,11 @@ fn kubectl_says_ready_too_early_and_cozy_does_not() {
     let timeout = "--timeout=60s";
     // A DaemonSet of which not one pod is wanted.
     let set = workload("DaemonSet", "none", "", "nodeSelector: { gpu: 'yes' },");
-    fooled(plane, "none", &set, &["rollout", "status", "daemonset/web", timeout], "no node matches it");
+    fooled(&plane, "none", &set, &["rollout", "status", "daemonset/web", timeout], "no node matches it");
     // Pods that are ready, but must be so for ten minutes.
     let set = workload("StatefulSet", "young", "serviceName: web\n  minReadySeconds: 600", "");
     fooled(
-        plane,
+        &plane,
         "young",
         &set,
         &["rollout", "status", "statefulset/web", timeout],
@@ -78,7 +79,7 @@ fn kubectl_says_ready_too_early_and_cozy_does_not() {
         "containers: [{ name: c, image: x, ports: [{ containerPort: 1, hostPort: 1 }] }]",
     );
     fooled(
-        plane,
+        &plane,
         "short",
         &more,
         &["wait", "--for=condition=Available", "deployment/web", timeout],
@@ -87,7 +88,7 @@ fn kubectl_says_ready_too_early_and_cozy_does_not() {
     // A load balancer that nobody makes; kubectl has nothing to ask for but that it is there.
     let service = "apiVersion: v1\nkind: Service\nmetadata: { name: web, namespace: nowhere }\nspec: { type: LoadBalancer, ports: [{ port: 80 }] }\n";
     fooled(
-        plane,
+        &plane,
         "nowhere",
         service,
         &["wait", "--for=create", "service/web", timeout],
@@ -103,7 +104,7 @@ fn kubectl_says_ready_too_early_and_cozy_does_not() {
         "validatingadmissionpolicy/misfit",
         timeout,
     ];
-    fooled(plane, "misfit", policy, &checked, "undefined field 'nonsense'");
+    fooled(&plane, "misfit", policy, &checked, "undefined field 'nonsense'");
 }
 
 /// Installs objects as a chart, and waits for them as helm does; whatever of them is there becomes the chart's.
@@ -126,8 +127,8 @@ fn helm(cloud: &Made, name: &str, objects: &str, timeout: &str) -> Output {
 }
 
 /// Objects that helm, which waits for all of them, takes for ready too early.
-fn fools_helm(plane: &'static ControlPlane, name: &str, objects: &str, missing: &str) {
-    let mut cloud = Made::on(plane);
+fn fools_helm(plane: &Arc<ControlPlane>, name: &str, objects: &str, missing: &str) {
+    let mut cloud = Made::on(Arc::clone(plane));
     cloud.component(name, "", objects);
     let installed = helm(&cloud, name, objects, "60s");
     assert!(installed.status.success(), "{name}: helm was not fooled: {}", both(&installed));
@@ -136,34 +137,34 @@ fn fools_helm(plane: &'static ControlPlane, name: &str, objects: &str, missing: 
 
 /// The same with objects that are there already, to which something was done.
 fn fools_helm_after(
-    plane: &'static ControlPlane,
+    plane: &Arc<ControlPlane>,
     name: &str,
     (objects, done): (&str, impl FnOnce()),
     missing: &str,
 ) {
-    put(&Made::on(plane), objects);
+    put(&Made::on(Arc::clone(plane)), objects);
     done();
-    fools_helm(plane, name, objects, missing);
+    fools_helm(&plane, name, objects, missing);
 }
 
 #[test]
 fn helm_says_ready_too_early_and_cozy_does_not() {
     let plane = ControlPlane::own();
     let set = workload("DaemonSet", "helm-none", "", "nodeSelector: { gpu: 'yes' },");
-    fools_helm(plane, "helm-none", &set, "no node matches it");
+    fools_helm(&plane, "helm-none", &set, "no node matches it");
     let service = "apiVersion: v1\nkind: Service\nmetadata: { name: web, namespace: helm-nowhere }\nspec: { type: LoadBalancer, ports: [{ port: 80 }] }\n";
-    fools_helm(plane, "helm-nowhere", service, "no load-balancer address yet");
+    fools_helm(&plane, "helm-nowhere", service, "no load-balancer address yet");
     let policy = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingAdmissionPolicy\nmetadata: { name: helm-misfit }\nspec:\n  \
         matchConstraints: { resourceRules: [{ apiGroups: [apps], apiVersions: [v1], operations: [CREATE], resources: [deployments] }] }\n  \
         validations: [{ expression: 'object.spec.nonsense > 0' }]\n";
-    fools_helm(plane, "helm-misfit", policy, "undefined field 'nonsense'");
+    fools_helm(&plane, "helm-misfit", policy, "undefined field 'nonsense'");
     let ingress = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: { name: web, namespace: helm-closed }\n\
         spec: { defaultBackend: { service: { name: web, port: { number: 80 } } } }\n";
-    fools_helm(plane, "helm-closed", ingress, "no address yet");
+    fools_helm(&plane, "helm-closed", ingress, "no address yet");
     let api = "apiVersion: v1\nkind: Service\nmetadata: { name: api, namespace: helm-away }\nspec: { ports: [{ port: 443 }], selector: { app: api } }\n\
         ---\napiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: { name: v1.helm.example.org }\n\
         spec: { group: helm.example.org, version: v1, groupPriorityMinimum: 100, versionPriority: 1, insecureSkipTLSVerify: true, service: { namespace: helm-away, name: api } }\n";
-    fools_helm(plane, "helm-away", api, "Available=False");
+    fools_helm(&plane, "helm-away", api, "Available=False");
 }
 
 /// A kind, `things.early.example.org`, and what else there is of its group.
@@ -193,11 +194,11 @@ const READY: &str = r#"{ "type": "Ready", "status": "True" }"#;
 #[test]
 fn custom_resources_fool_kubectl_and_helm() {
     let plane = ControlPlane::own();
-    put(&Made::on(plane), &definition("things", "Thing", "th"));
+    put(&Made::on(Arc::clone(&plane)), &definition("things", "Thing", "th"));
     plane.ask(&["wait", "crd/things.early.example.org", "--for=condition=Established"]);
     plane.wait_until("things are served", || plane.kubectl(&["get", "things", "-A"]).status.success());
     let patch = |name: &str, conditions: &str| {
-        status(plane, &["-n", name, "patch", "thing", "t"], &format!("{{\"conditions\":[{conditions}]}}"));
+        status(&plane, &["-n", name, "patch", "thing", "t"], &format!("{{\"conditions\":[{conditions}]}}"));
     };
     let wait = |condition: &str| {
         [
@@ -211,13 +212,13 @@ fn custom_resources_fool_kubectl_and_helm() {
     let weaker = r#"{ "type": "Available", "status": "True" }, { "type": "Ready", "status": "False" }"#;
     let asked = wait("Available");
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
-    fooled_after(plane, "weaker", (&thing("weaker", 1), || patch("weaker", weaker)), &asked, "Ready=False");
+    fooled_after(&plane, "weaker", (&thing("weaker", 1), || patch("weaker", weaker)), &asked, "Ready=False");
     // It is ready, as it was before the change that is under way.
     let asked = wait("Ready");
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
     let busy = format!(r#"{READY}, {{ "type": "Reconciling", "status": "True", "reason": "NewSize" }}"#);
     fooled_after(
-        plane,
+        &plane,
         "busy",
         (&thing("busy", 1), || patch("busy", &busy)),
         &asked,
@@ -230,7 +231,7 @@ fn custom_resources_fool_kubectl_and_helm() {
         patch("going", READY);
         plane.ask(&["-n", "going", "delete", "thing", "t", "--wait=false"]);
     };
-    fooled_after(plane, "going", (&going, delete), &asked, "it is being deleted");
+    fooled_after(&plane, "going", (&going, delete), &asked, "it is being deleted");
     plane.ask(&[
         "-n",
         "going",
@@ -246,23 +247,23 @@ fn custom_resources_fool_kubectl_and_helm() {
     let asked = ["wait", condition, "thing/t", "--timeout=30s"];
     let before = || {
         let ready = format!(r#"{{"observedGeneration":1,"conditions":[{READY}]}}"#);
-        status(plane, &["-n", "before", "patch", "thing", "t"], &ready);
+        status(&plane, &["-n", "before", "patch", "thing", "t"], &ready);
         plane.ask(&["-n", "before", "patch", "thing", "t", "--type=merge", "-p", r#"{"spec":{"size":2}}"#]);
     };
     let older = "generation 2 not observed yet (status is of 1)";
-    fooled_after(plane, "before", (&thing("before", 1), before), &asked, older);
+    fooled_after(&plane, "before", (&thing("before", 1), before), &asked, older);
     // helm looks at no other conditions than those of kstatus, and not at whose generation they are.
     let weaker = r#"{ "type": "Available", "status": "False", "reason": "NoDisk" }"#;
     let name = "helm-weaker";
-    fools_helm_after(plane, name, (&thing(name, 1), || patch(name, weaker)), "Available=False: NoDisk");
+    fools_helm_after(&plane, name, (&thing(name, 1), || patch(name, weaker)), "Available=False: NoDisk");
     let name = "helm-stale";
     let stale = || {
         patch(name, r#"{ "type": "Ready", "status": "True", "observedGeneration": 1 }"#);
         plane.ask(&["-n", name, "patch", "thing", "t", "--type=merge", "-p", r#"{"spec":{"size":2}}"#]);
     };
-    put(&Made::on(plane), &thing(name, 1));
+    put(&Made::on(Arc::clone(&plane)), &thing(name, 1));
     stale();
-    fools_helm(plane, name, &thing(name, 2), "Ready is of an older generation");
+    fools_helm(&plane, name, &thing(name, 2), "Ready is of an older generation");
 }
 
 #[test]
@@ -272,7 +273,7 @@ fn what_the_cluster_itself_knows_fools_kubectl() {
     // The new revision waits until its rollout is let go, and the old pods are all available.
     let web = workload("Deployment", "paused", "", "");
     let other = workload("Deployment", "paused", "paused: true", "hostname: other,");
-    let cloud = Made::on(plane);
+    let cloud = Made::on(Arc::clone(&plane));
     put(&cloud, &web);
     plane.ask(&["-n", "paused", "wait", "--for=condition=Available", "deployment/web", timeout]);
     let seen = || {
@@ -286,7 +287,7 @@ fn what_the_cluster_itself_knows_fools_kubectl() {
         ]));
     };
     let available = ["wait", "--for=condition=Available", "deployment/web", timeout];
-    fooled_after(plane, "paused", (&other, seen), &available, "0 of 1 replicas updated");
+    fooled_after(&plane, "paused", (&other, seen), &available, "0 of 1 replicas updated");
     // A kind that is served, under names that another one has taken.
     let (taken, ours) = (definition("gadgets", "Gadget", "gg"), definition("gizmos", "Gizmo", "gz"));
     put(&cloud, &format!("{taken}---\n{ours}"));
@@ -297,7 +298,7 @@ fn what_the_cluster_itself_knows_fools_kubectl() {
     let refused = || drop(plane.ask(&["wait", crd, "--for=condition=NamesAccepted=False", timeout]));
     let both = definition("gizmos", "Gizmo", "gg");
     let established = ["wait", "--for=condition=Established", crd, timeout];
-    fooled_after(plane, "names", (&both, refused), &established, "NamesAccepted=False: ShortNamesConflict");
+    fooled_after(&plane, "names", (&both, refused), &established, "NamesAccepted=False: ShortNamesConflict");
     // A node that is ready, and whose network is not.
     let node = "apiVersion: v1\nkind: Node\nmetadata: { name: unconnected }\n";
     let disconnect = || {
@@ -309,19 +310,19 @@ fn what_the_cluster_itself_knows_fools_kubectl() {
     };
     let ready = ["wait", "--for=condition=Ready", "node/unconnected", timeout];
     fooled_after(
-        plane,
+        &plane,
         "network",
         (node, disconnect),
         &ready,
         "taint node.kubernetes.io/network-unavailable",
     );
     // Its pods are ready as soon as they are started, and crash a moment later.
-    crashes_after_it_was_ready(plane);
+    crashes_after_it_was_ready(&plane);
 }
 
 /// kubectl says that a rollout is done; cozy looks a little longer, and says why it is not.
-fn crashes_after_it_was_ready(plane: &'static ControlPlane) {
-    let mut cloud = Made::on(plane);
+fn crashes_after_it_was_ready(plane: &Arc<ControlPlane>) {
+    let mut cloud = Made::on(Arc::clone(plane));
     cloud.component("crashes", "deadline: 20s", &workload("Deployment", "crashes", "", ""));
     let mut crashed = false;
     let (code, said) = while_waiting(&cloud, |line| {
@@ -337,7 +338,7 @@ fn crashes_after_it_was_ready(plane: &'static ControlPlane) {
         let not =
             r#"[{ "type": "Ready", "status": "False" }, { "type": "ContainersReady", "status": "False" }]"#;
         let now = format!(r#"{{ "conditions": {not}, "containerStatuses": [{container}] }}"#);
-        status(plane, &["-n", "crashes", "patch", "pod", &pod], &now);
+        status(&plane, &["-n", "crashes", "patch", "pod", &pod], &now);
     });
     assert_eq!((code, crashed), (Some(5), true), "{said}");
     assert!(said.contains("CrashLoopBackOff (restarts 1, exit 2)"), "{said}");
@@ -353,12 +354,12 @@ fn helm_says_ready_too_early_of_what_runs_and_is_called() {
         "serviceName: web\n  updateStrategy: { type: OnDelete }",
         nowhere,
     );
-    fools_helm(plane, "helm-delete", &set, "0 of 1 replicas ready");
+    fools_helm(&plane, "helm-delete", &set, "0 of 1 replicas ready");
     let set = workload("StatefulSet", "helm-young", "serviceName: web\n  minReadySeconds: 600", "");
-    fools_helm(plane, "helm-young", &set, "0 of 1 replicas available");
+    fools_helm(&plane, "helm-young", &set, "0 of 1 replicas available");
     let job = "apiVersion: batch/v1\nkind: Job\nmetadata: { name: job, namespace: helm-runs }\nspec:\n  template:\n    spec:\n      \
         restartPolicy: Never\n      nodeSelector: { gpu: 'yes' }\n      containers: [{ name: c, image: x }]\n";
-    fools_helm(plane, "helm-runs", job, "0 of 1 completions");
+    fools_helm(&plane, "helm-runs", job, "0 of 1 completions");
     let service = "apiVersion: v1\nkind: Service\nmetadata: { name: hook, namespace: helm-hook }\nspec: { ports: [{ port: 443 }], selector: { app: hook } }\n";
     for kind in ["Validating", "Mutating"] {
         let name = format!("helm-{}", kind.to_lowercase());
@@ -370,14 +371,14 @@ fn helm_says_ready_too_early_of_what_runs_and_is_called() {
         )
         .replace("helm-hook", &name);
         fools_helm(
-            plane,
+            &plane,
             &name,
             &hook.replace("caBundle: CA, ", ""),
             "webhook hook.example.org has no caBundle yet",
         );
         let other = format!("{name}-alone");
         let alone = hook.replace(&name, &other).replace("CA", &certificate());
-        fools_helm(plane, &other, &alone, "has no ready endpoint");
+        fools_helm(&plane, &other, &alone, "has no ready endpoint");
     }
     // A kind of the Gateway API, whose CRDs are no part of a cluster.
     let gateways = definition("gateways", "Gateway", "gtw")
@@ -386,25 +387,25 @@ fn helm_says_ready_too_early_of_what_runs_and_is_called() {
             "metadata: { name:",
             "metadata: { annotations: { api-approved.kubernetes.io: unapproved }, name:",
         );
-    put(&Made::on(plane), &gateways);
+    put(&Made::on(Arc::clone(&plane)), &gateways);
     plane.ask(&["wait", "crd/gateways.gateway.networking.k8s.io", "--for=condition=Established"]);
     plane.wait_until("gateways are served", || plane.kubectl(&["get", "gateways", "-A"]).status.success());
     let gateway = "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: g, namespace: helm-gateway }\nspec: {}\n";
     let accepted = r#"{"conditions":[{ "type": "Accepted", "status": "True" }, { "type": "Programmed", "status": "Unknown" }]}"#;
-    let accept = || status(plane, &["-n", "helm-gateway", "patch", "gateway", "g"], accepted);
-    fools_helm_after(plane, "helm-gateway", (gateway, accept), "Programmed=Unknown");
+    let accept = || status(&plane, &["-n", "helm-gateway", "patch", "gateway", "g"], accepted);
+    fools_helm_after(&plane, "helm-gateway", (gateway, accept), "Programmed=Unknown");
     // A pod that was put off its node, and that nobody makes again.
     let pod = format!(
         "apiVersion: v1\nkind: Pod\nmetadata: {{ name: p, namespace: helm-evicted }}\nspec: {{ {nowhere} containers: [{{ name: c, image: x }}] }}\n"
     );
     let evict = || {
         status(
-            plane,
+            &plane,
             &["-n", "helm-evicted", "patch", "pod", "p"],
             r#"{"phase":"Failed","reason":"Evicted"}"#,
         );
     };
-    fools_helm_after(plane, "helm-evicted", (&pod, evict), "Evicted: to be replaced");
+    fools_helm_after(&plane, "helm-evicted", (&pod, evict), "Evicted: to be replaced");
 }
 
 #[test]
@@ -413,7 +414,7 @@ fn helm_and_kubectl_wait_for_ever_and_cozy_does_not() {
     // Nobody uses it yet, and its class waits for that.
     let claim = "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: { name: later }\nprovisioner: example.org/none\nvolumeBindingMode: WaitForFirstConsumer\n\
         ---\napiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: { name: data, namespace: patient }\nspec: { storageClassName: later, accessModes: [ReadWriteOnce], resources: { requests: { storage: 1Gi } } }\n";
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     cloud.component("patient", "", claim);
     let waited = helm(&cloud, "patient", claim, "5s");
     assert!(!waited.status.success() && both(&waited).contains("deadline"), "{}", both(&waited));
@@ -422,7 +423,7 @@ fn helm_and_kubectl_wait_for_ever_and_cozy_does_not() {
     let set = |pod: &str| {
         workload("StatefulSet", "ondelete", "serviceName: web\n  updateStrategy: { type: OnDelete }", pod)
     };
-    cloud = Made::on(plane);
+    cloud = Made::on(Arc::clone(&plane));
     cloud.component("ondelete", "", &set("hostname: other,"));
     put(&cloud, &set(""));
     plane.ask(&[

@@ -57,7 +57,7 @@ fn edge_with_its_real_charts_goes_as_rehearsed() {
     assert_eq!(run(&["fetch"]).0, Some(0), "{:?}", run(&["fetch"]));
     let install = ["install", "--yes", "-o", "json", "--timeout", "120s"];
     let (code, real, errors) = on_a_runtime(async {
-        let client = behaviours::client(plane).await;
+        let client = behaviours::client(&plane).await;
         let played = tokio::spawn(play(client, webhook.ca.clone()));
         let result = tokio::task::block_in_place(|| run(&install));
         played.abort();

@@ -81,7 +81,7 @@ fn role(findings: &[Value]) -> Value {
 #[test]
 fn what_an_account_may_not_do_is_said_at_once_and_is_all_that_it_needs() {
     let cloud = Cloud { plane: ControlPlane::own(), ..Cloud::new() };
-    let plane = cloud.plane;
+    let plane = &cloud.plane;
     cloud.edit("catalogue/templates/base/base.yaml.j2", |text| format!("{text}{ROLE}"));
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = account(plane, folder.path());

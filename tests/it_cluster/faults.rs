@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::ops::RangeInclusive;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -141,13 +142,35 @@ fn ready_and_settled(cloud: &mut Made, round: usize) {
     cloud.kubeconfig = through;
 }
 
-#[test]
+/// Seeds of their own, so that they can go side by side.
+mod with_a_thousand_faults_installs_end_with_what_is_wanted_and_write_nothing_twice {
+    #[test]
+    fn seed_1() {
+        super::thousands(1..=1);
+    }
+
+    #[test]
+    fn seed_2() {
+        super::thousands(2..=2);
+    }
+
+    #[test]
+    fn seed_3() {
+        super::thousands(3..=3);
+    }
+
+    #[test]
+    #[ignore = "an hour: tests/run long"]
+    fn seeds_4_to_20() {
+        super::thousands(4..=20);
+    }
+}
+
 #[expect(clippy::print_stderr, reason = "what a run met is worth knowing")]
-fn with_a_thousand_faults_installs_end_with_what_is_wanted_and_write_nothing_twice() {
+fn thousands(seeds: RangeInclusive<u64>) {
     let mut cloud = Made::on(ControlPlane::own());
-    let seeds = if settings_are_long() { 20 } else { 3 };
     let mut round = 0;
-    for seed in 1..=seeds {
+    for seed in seeds {
         let flaws = Flaws {
             seed,
             chances: CHANCES.to_vec(),

@@ -1,8 +1,9 @@
-//! Gates on a real control plane of their own: an install prunes what other
-//! clouds made, so these go one after the other.
+//! Gates on real control planes: an install prunes what other clouds made, so
+//! those on one go one after the other.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::made::Made;
@@ -28,22 +29,29 @@ pub(crate) fn while_waiting(cloud: &Made, mut then: impl FnMut(&str)) -> (Option
 }
 
 #[test]
-fn gates_hold_when_they_should_and_not_before() {
+fn gates_of_objects_hold_when_they_should_and_not_before() {
     let plane = ControlPlane::own();
-    let cloud = || Made::on(plane);
+    let cloud = || Made::on(Arc::clone(&plane));
     a_job_with_a_time_to_live_is_done_once(cloud());
     a_claim_that_waits_for_its_first_pod_is_ready(cloud());
     relations_are_gates(cloud());
     a_policy_with_warnings_is_not_ready(cloud());
+}
+
+#[test]
+fn gates_of_what_others_answer_hold_when_they_should_and_not_before() {
+    let plane = ControlPlane::own();
+    let cloud = || Made::on(Arc::clone(&plane));
     a_quota_that_never_fits_is_a_failure_at_once(cloud());
     a_webhook_that_nobody_answers_is_not_ready(cloud());
     an_api_without_a_server_is_not_ready(cloud());
-    watches_survive_dead_and_cut_connections(&cloud);
 }
 
-fn watches_survive_dead_and_cut_connections(cloud: &dyn Fn() -> Made) {
+#[test]
+fn watches_survive_dead_and_cut_connections() {
+    let plane = ControlPlane::own();
     for (silence, most) in [(true, Duration::from_secs(60)), (false, Duration::from_secs(30))] {
-        let mut cloud = cloud();
+        let mut cloud = Made::on(Arc::clone(&plane));
         let direct = fs_err::read_to_string(cloud.plane.kubeconfig()).unwrap();
         let proxy = Proxy::start(Proxy::port_of(&direct));
         let path = cloud.path("kubeconfig");
@@ -51,7 +59,7 @@ fn watches_survive_dead_and_cut_connections(cloud: &dyn Fn() -> Made) {
         cloud.kubeconfig = Some(path);
         cloud.component("doors", DOOR, CONFIG);
         let mut since = None;
-        let plane = cloud.plane;
+        let plane = Arc::clone(&cloud.plane);
         let mut took = None;
         let (code, said) = while_waiting(&cloud, |line| {
             if line.contains(" ready ") && line.contains("doors") {
@@ -122,7 +130,7 @@ fn relations_are_gates(mut cloud: Made) {
         of: Secret/key\ndeadline: 2m";
     let key = "apiVersion: v1\nkind: Secret\nmetadata: { name: key, namespace: keys }\n";
     cloud.component("keys", gate, key);
-    let plane = cloud.plane;
+    let plane = Arc::clone(&cloud.plane);
     let mut waited = false;
     let (code, said) = while_waiting(&cloud, |line| {
         if line.contains("the gate of Secret/key does not hold yet") && !waited {

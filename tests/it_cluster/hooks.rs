@@ -1,6 +1,7 @@
 //! A chart's hooks on both clusters: which run when, in which order, and what
 //! is left of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use cozy_sim::{Cluster, Controllers, Options, run_controllers};
@@ -116,7 +117,7 @@ fn installs_and_upgrades(made: &mut Made) {
     assert!(again.contains("nothing to do"), "{again}");
 }
 
-fn made(plane: &'static ControlPlane) -> Made {
+fn made(plane: Arc<ControlPlane>) -> Made {
     let mut made = Made::on(plane);
     made.chart("shop", "1.0.0", &[("templates/hooks.yaml", HOOKS)]);
     made

@@ -79,7 +79,7 @@ fn there(plane: &ControlPlane) -> BTreeSet<String> {
 
 /// What is there is what is wanted, and another run would do nothing.
 pub(crate) fn settled(cloud: &Made, wanted: &BTreeSet<String>, when: &str) {
-    let there = there(cloud.plane);
+    let there = there(&cloud.plane);
     let [more, less] = [there.difference(wanted), wanted.difference(&there)].map(Vec::from_iter);
     assert!(more.is_empty() && less.is_empty(), "{when}: orphans {more:?}, missing {less:?}");
     cloud.expect(&["plan", "--exit-code"], 0);

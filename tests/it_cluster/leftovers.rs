@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::made::Made;
@@ -30,7 +31,7 @@ fn inventories(plane: &ControlPlane) -> String {
 #[test]
 fn a_renamed_component_keeps_its_objects_and_data_is_kept() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let claim = "apiVersion: v1\nkind: PersistentVolume\nmetadata: { name: v }\nspec: { capacity: { storage: 1Gi }, accessModes: [ReadWriteOnce], hostPath: { path: /tmp/none }, storageClassName: '' }\n";
     let marked = config("old", "marked")
         .replace("name: marked", "name: marked, annotations: { helm.sh/resource-policy: keep }");
@@ -66,7 +67,7 @@ fn a_renamed_component_keeps_its_objects_and_data_is_kept() {
     cloud.expect(&["install", "--yes"], 0);
     assert_eq!(uid(), before);
     assert!(!plane.kubectl(&["-n", "old", "get", "configmap", "b"]).status.success());
-    assert_eq!(inventories(plane), "cozy-inventory-new cozy-inventory-old cozy-inventory-other");
+    assert_eq!(inventories(&plane), "cozy-inventory-new cozy-inventory-old cozy-inventory-other");
     let again = cloud.expect(&["install", "--yes"], 0);
     assert!(again.contains("nothing to do") && again.contains("PersistentVolume v"), "{again}");
 
@@ -77,13 +78,13 @@ fn a_renamed_component_keeps_its_objects_and_data_is_kept() {
     cloud.component("new", "", &config("new", "a"));
     cloud.expect(&["install", "--yes", "--allow-data-loss"], 0);
     assert!(!plane.kubectl(&["get", "namespace", "old"]).status.success());
-    assert_eq!(inventories(plane), "cozy-inventory-new cozy-inventory-other");
+    assert_eq!(inventories(&plane), "cozy-inventory-new cozy-inventory-other");
 }
 
 #[test]
 fn custom_resources_go_while_their_operator_still_runs() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: things.app.example }\nspec:\n  group: app.example\n  scope: Namespaced\n  \
         names: { kind: Thing, listKind: ThingList, plural: things, singular: thing }\n  \
         versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }]\n";
@@ -125,13 +126,13 @@ fn custom_resources_go_while_their_operator_still_runs() {
     ] {
         assert!(!plane.kubectl(gone).status.success(), "{gone:?}");
     }
-    assert_eq!(inventories(plane), "cozy-inventory-rest");
+    assert_eq!(inventories(&plane), "cozy-inventory-rest");
 }
 
 #[test]
 fn what_goes_with_its_namespace_or_its_definition_is_made_again() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let crd = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: { name: things.going.example }\nspec:\n  group: going.example\n  scope: Namespaced\n  \
         names: { kind: Thing, listKind: ThingList, plural: things, singular: thing }\n  \
         versions: [{ name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }]\n";
@@ -177,7 +178,7 @@ fn what_goes_with_its_namespace_or_its_definition_is_made_again() {
 #[test]
 fn a_namespace_that_cannot_go_says_why_and_is_not_waited_for_after_a_signal() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     cloud.component("leaves", "", &config("leaves", "a")).component("rest", "", &config("rest", "a"));
     cloud.expect(&["install", "--yes"], 0);
     let api = "apiVersion: apiregistration.k8s.io/v1\nkind: APIService\nmetadata: { name: v1.silent.example.org }\n\
@@ -218,7 +219,7 @@ fn a_namespace_that_cannot_go_says_why_and_is_not_waited_for_after_a_signal() {
 #[test]
 fn objects_that_cannot_be_read_do_not_keep_what_mends_that_from_being_installed() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let version = |name: &str, stored: bool| {
         format!(
             "{{ name: {name}, served: true, storage: {stored}, schema: {{ openAPIV3Schema: {{ type: object, x-kubernetes-preserve-unknown-fields: true }} }} }}"

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 
 use crate::made::{Made, both};
 use crate::proxy::Proxy;
@@ -13,7 +14,7 @@ const DOOR: &str =
 const GATE: &str = "gates:\n  - { cel: \"object.data.is == 'open'\", of: ConfigMap/door }\ndeadline: 3m";
 
 /// A cloud whose install waits until somebody opens the door.
-fn doors(plane: &'static ControlPlane) -> Made {
+fn doors(plane: Arc<ControlPlane>) -> Made {
     let mut cloud = Made::on(plane);
     cloud.component("doors", GATE, DOOR);
     cloud.component("after", "needs: [doors]", &DOOR.replace("doors", "after").replace("closed", "there"));
@@ -63,7 +64,7 @@ fn open(plane: &ControlPlane) {
 #[test]
 fn of_two_runs_one_works_and_the_other_ends_or_waits() {
     let plane = ControlPlane::own();
-    let cloud = doors(plane);
+    let cloud = doors(Arc::clone(&plane));
     let first = Waiting::start(&cloud);
     let refused = cloud.expect(&["install", "--yes"], 6);
     let pid = format!("(pid {})", first.child.id());
@@ -78,7 +79,7 @@ fn of_two_runs_one_works_and_the_other_ends_or_waits() {
     waiting.until("waiting for `cozy install`");
     let impatient = cloud.expect(&["install", "--yes", "--wait-lock", "1s"], 6);
     assert!(impatient.contains(&pid), "{impatient}");
-    open(plane);
+    open(&plane);
     let (code, said) = first.end();
     assert_eq!(code, Some(0), "{said}");
     let (code, said) = waiting.end();
@@ -90,7 +91,7 @@ fn of_two_runs_one_works_and_the_other_ends_or_waits() {
 #[test]
 fn of_runs_that_start_at_once_exactly_one_works() {
     let plane = ControlPlane::own();
-    let cloud = doors(plane);
+    let cloud = doors(Arc::clone(&plane));
     let (ended, ends) = std::sync::mpsc::channel();
     // Each writes the cloud's files, which those that run read.
     let commands: Vec<_> = (0..4).map(|_| cloud.command(&["install", "--yes"])).collect();
@@ -103,7 +104,7 @@ fn of_runs_that_start_at_once_exactly_one_works() {
         let other = ends.recv().unwrap();
         assert_eq!(other.status.code(), Some(6), "{}", both(&other));
     }
-    open(plane);
+    open(&plane);
     let one = ends.recv().unwrap();
     assert_eq!(one.status.code(), Some(0), "{}", both(&one));
 }
@@ -111,7 +112,7 @@ fn of_runs_that_start_at_once_exactly_one_works() {
 #[test]
 fn a_run_without_its_network_writes_nothing_more() {
     let plane = ControlPlane::own();
-    let mut cloud = doors(plane);
+    let mut cloud = doors(Arc::clone(&plane));
     let direct = fs_err::read_to_string(plane.kubeconfig()).unwrap();
     let proxy = Proxy::start(Proxy::port_of(&direct));
     let path = cloud.path("kubeconfig");
@@ -120,7 +121,7 @@ fn a_run_without_its_network_writes_nothing_more() {
     let run = Waiting::start(&cloud);
     proxy.part();
     // What it waits for happens, but it cannot know.
-    open(plane);
+    open(&plane);
     let (code, said) = run.end();
     assert_eq!(code, Some(6), "{said}");
     assert!(
@@ -150,7 +151,7 @@ fn foreign() -> String {
 #[test]
 fn locks_of_other_hosts_expire_by_the_servers_clock_or_are_taken_away() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     cloud.component("doors", "", DOOR);
     let nobody = cloud.expect(&["unlock"], 0);
     assert!(nobody.contains("nobody holds the lock"), "{nobody}");

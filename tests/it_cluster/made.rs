@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::sync::Arc;
 
 use crate::support::control_plane::ControlPlane;
 
 /// A cloud whose components a test made.
 pub(crate) struct Made {
-    pub(crate) plane: &'static ControlPlane,
+    pub(crate) plane: Arc<ControlPlane>,
     folder: tempfile::TempDir,
     components: Vec<String>,
     /// What `cozy.yaml` says of components, as YAML.
@@ -20,7 +21,7 @@ pub(crate) struct Made {
 
 impl Made {
     /// On a control plane that is its own: what a run finds of others, it prunes.
-    pub(crate) fn on(plane: &'static ControlPlane) -> Self {
+    pub(crate) fn on(plane: Arc<ControlPlane>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         Self { plane, folder, components: Vec::new(), settings: BTreeMap::new(), kubeconfig: None }
     }

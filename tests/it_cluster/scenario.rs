@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::{IpAddr, UdpSocket};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cozy_sim::{Cluster, Controllers, Options, run_controllers};
@@ -28,13 +29,13 @@ fn a_cloud_of_300_objects_goes_the_same_way_on_both_clusters() {
     let webhook = Webhook::allowing(address);
     let mut real = cloud(Made::on(ControlPlane::own()), address, &webhook);
     let embedded = Cluster::new(Options::default());
-    let mut simulated = cloud(Made::on(real.plane), address, &webhook);
+    let mut simulated = cloud(Made::on(Arc::clone(&real.plane)), address, &webhook);
     let kubeconfig = simulated.path("kubeconfig");
     simulated.kubeconfig = Some(kubeconfig.clone());
 
     let [on_real, on_embedded] = [
         on_a_runtime(async {
-            let client = behaviours::client(real.plane).await;
+            let client = behaviours::client(&real.plane).await;
             installed(&mut real, client, false).await
         }),
         on_a_runtime(async {

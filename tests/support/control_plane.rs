@@ -1,15 +1,16 @@
 //! A real Kubernetes control plane for tests: etcd, API server, controllers,
 //! scheduler and kwok, built by `tests/cluster/build`, on free ports, in a
-//! folder of its own. Everything ends with the test process, also when it is
-//! killed.
+//! folder of its own. Everything ends with the test that uses it, and with the
+//! test process, also when that is killed; the folder of a test that fails
+//! stays until the next run.
 
 use fs_err as fs;
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
@@ -17,10 +18,15 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose
 /// How long a part may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How the names of their folders begin; the process ID of the test binary comes next.
+const PREFIX: &str = "cozy-cluster-";
+
 /// A control plane that runs.
 pub(crate) struct ControlPlane {
     folder: PathBuf,
     bin: PathBuf,
+    /// Every process that was started.
+    processes: Mutex<Vec<u32>>,
     /// The processes of etcd and the API server.
     etcd: AtomicU32,
     api: AtomicU32,
@@ -30,19 +36,19 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     /// The one of this test binary.
-    pub(crate) fn shared() -> &'static Self {
-        static SHARED: OnceLock<ControlPlane> = OnceLock::new();
-        SHARED.get_or_init(|| Self::start(None))
+    pub(crate) fn shared() -> Arc<Self> {
+        static SHARED: OnceLock<Arc<ControlPlane>> = OnceLock::new();
+        Arc::clone(SHARED.get_or_init(Self::own))
     }
 
-    /// One of its own for a test, as long as this test binary runs.
-    pub(crate) fn own() -> &'static Self {
-        Box::leak(Box::new(Self::start(None)))
+    /// One of its own for a test.
+    pub(crate) fn own() -> Arc<Self> {
+        Arc::new(Self::start(None))
     }
 
     /// One of its own, all of whose pods have one address: that of whoever answers for them.
-    pub(crate) fn with_pods_at(address: IpAddr) -> &'static Self {
-        Box::leak(Box::new(Self::start(Some(address))))
+    pub(crate) fn with_pods_at(address: IpAddr) -> Arc<Self> {
+        Arc::new(Self::start(Some(address)))
     }
 
     /// Starts one.
@@ -52,10 +58,14 @@ impl ControlPlane {
             bin.join("control-plane").exists(),
             "the control plane is not built: run `tests/run`, or tests/cluster/build"
         );
-        let folder = tempfile::Builder::new().prefix("cozy-cluster-").tempdir().unwrap().keep();
+        static SWEPT: OnceLock<()> = OnceLock::new();
+        SWEPT.get_or_init(sweep);
+        let prefix = format!("{PREFIX}{}-", std::process::id());
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap().keep();
         let [client, peer, api, controllers, scheduler] = free_ports();
         let [etcd, server] = [AtomicU32::new(0), AtomicU32::new(0)];
-        let plane = Self { folder, bin, etcd, api: server, ports: [client, api] };
+        let processes = Mutex::default();
+        let plane = Self { folder, bin, processes, etcd, api: server, ports: [client, api] };
         plane.certificates();
         plane.write("kubeconfig", &plane.kubeconfig_text(api));
         plane.write(
@@ -164,15 +174,17 @@ impl ControlPlane {
         self.bin.join(name)
     }
 
+    /// A command of kubectl for this control plane. What it caches stays in the folder.
+    pub(crate) fn kubectl_command(&self) -> Command {
+        let mut command = Command::new(self.program("kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig());
+        command.arg("--cache-dir").arg(self.folder.join("kubectl")).stdin(Stdio::null());
+        command
+    }
+
     /// Runs kubectl.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Output {
-        Command::new(self.program("kubectl"))
-            .arg("--kubeconfig")
-            .arg(self.kubeconfig())
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+        self.kubectl_command().args(arguments).output().unwrap()
     }
 
     /// What kubectl prints; it must succeed.
@@ -281,7 +293,9 @@ impl ControlPlane {
             .stderr(log.into_parts().0);
         let (done, answer) = channel();
         spawner().send((command, done)).unwrap();
-        answer.recv().unwrap()
+        let process = answer.recv().unwrap();
+        self.processes.lock().unwrap().push(process);
+        process
     }
 
     /// Asks until it holds: readiness of foreign processes has no event.
@@ -290,6 +304,33 @@ impl ControlPlane {
         while !holds() {
             assert!(Instant::now() < end, "not in time: {what}; logs are in {}", self.folder.display());
             std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        for process in self.processes.get_mut().into_iter().flat_map(|all| all.iter()) {
+            // The process IDs of those that have ended are still theirs: nobody waits for them.
+            let _ = Command::new("kill").args(["-KILL", &process.to_string()]).status();
+        }
+        if !std::thread::panicking() {
+            // What was killed a moment ago may still write.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Removes the folders of test processes that have ended.
+fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).unwrap().map(Result::unwrap) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Some((process, _)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-')) else {
+            continue;
+        };
+        if process.parse::<u32>().is_ok() && !Path::new("/proc").join(process).exists() {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

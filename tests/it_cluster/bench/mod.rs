@@ -9,6 +9,7 @@ mod ready;
 
 use std::fmt::Write as _;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -106,7 +107,7 @@ fn applied(events: &str, count: usize) -> f64 {
 
 /// What is measured, and in how many rounds.
 struct Load {
-    plane: &'static ControlPlane,
+    plane: Arc<ControlPlane>,
     cloud: Made,
     objects: usize,
     rounds: usize,
@@ -126,8 +127,7 @@ struct Best {
 impl Load {
     fn kubectl(&self, file: &str) -> Duration {
         let path = self.cloud.path(file);
-        let mut command = Command::new(self.plane.program("kubectl"));
-        command.arg("--kubeconfig").arg(self.plane.kubeconfig());
+        let mut command = self.plane.kubectl_command();
         command.args(["apply", "--server-side", "-f"]).arg(path);
         measure::run(&mut command).wall
     }
@@ -143,7 +143,7 @@ impl Load {
     /// The rate of the raw generator.
     fn raw(&self, name: &str, connections: usize) -> f64 {
         self.namespace(name);
-        generator::rate(self.plane, shots(&configs(name, self.objects)), connections)
+        generator::rate(&self.plane, shots(&configs(name, self.objects)), connections)
     }
 
     /// Measures everything in turn, so that a busy moment hits all alike.
@@ -249,7 +249,7 @@ fn apply_rows(best: &Best, objects: usize, targets: &Targets) -> Vec<Row> {
     ]
 }
 
-fn readiness(plane: &'static ControlPlane, targets: &Targets) -> Row {
+fn readiness(plane: Arc<ControlPlane>, targets: &Targets) -> Row {
     let (took, critical) = ready::install(plane);
     Row {
         what: "install ÷ critical path of readiness",
@@ -260,7 +260,7 @@ fn readiness(plane: &'static ControlPlane, targets: &Targets) -> Row {
 }
 
 /// Peak memory of an install of so many objects, and of the next run, against what is allowed.
-fn memory(plane: &'static ControlPlane, what: [&'static str; 2], components: usize) -> [Row; 2] {
+fn memory(plane: Arc<ControlPlane>, what: [&'static str; 2], components: usize) -> [Row; 2] {
     let mut cloud = Made::on(plane);
     let mut bytes = 0;
     for number in 0..components {
@@ -311,10 +311,11 @@ fn start_up() -> [Row; 2] {
 fn ratios() {
     let plane = ControlPlane::own();
     let objects = 1_000;
-    let mut load = Load { plane, cloud: Made::on(plane), objects, rounds: 3 };
+    let mut load =
+        Load { plane: Arc::clone(&plane), cloud: Made::on(Arc::clone(&plane)), objects, rounds: 3 };
     let mut rows = apply_rows(&load.measure(&[8, 16, 32, 64]), objects, &WHOLE);
-    rows.push(readiness(plane, &WHOLE));
-    rows.extend(memory(plane, ["MiB, 1,000 objects", "MiB, 1,000 objects again"], 20));
+    rows.push(readiness(Arc::clone(&plane), &WHOLE));
+    rows.extend(memory(Arc::clone(&plane), ["MiB, 1,000 objects", "MiB, 1,000 objects again"], 20));
     rows.extend(memory(plane, ["MiB, 10,000 objects", "MiB, 10,000 objects again"], 200));
     rows.extend(start_up());
     judge(&rows);
@@ -331,7 +332,8 @@ fn peers() {
 fn some_of_each_ratio_holds_without_optimization() {
     let plane = ControlPlane::own();
     let objects = 300;
-    let mut load = Load { plane, cloud: Made::on(plane), objects, rounds: 2 };
+    let mut load =
+        Load { plane: Arc::clone(&plane), cloud: Made::on(Arc::clone(&plane)), objects, rounds: 2 };
     let mut rows = apply_rows(&load.measure(&[16, 32]), objects, &SOME);
     rows.push(readiness(plane, &SOME));
     judge(&rows);
