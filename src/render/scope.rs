@@ -28,7 +28,7 @@ pub(crate) fn finish(rendered: &mut [Rendered], components: &[&Resolved]) -> Res
             let scope = built_in(&object.id.kind).or_else(|| scopes.get(&object.id.kind).copied());
             if let Err(problem) = place(object, scope, namespace) {
                 errors.push(RenderError {
-                    hint: Some("write `metadata.namespace`, or `namespace` in component.yaml".to_owned()),
+                    hint: Some(NAMESPACE_HINT.to_owned()),
                     ..error(&component.component, 2011, format!("{}: {problem}", object.id))
                 });
             }
@@ -117,13 +117,19 @@ fn error(component: &ComponentName, code: u16, problem: String) -> RenderError {
     }
 }
 
+/// Why an object cannot be placed, and what to do.
+const NO_NAMESPACE: &str = "it needs a namespace: neither the object nor the component names one";
+pub(crate) const NAMESPACE_HINT: &str = "write `metadata.namespace`, or `namespace` in component.yaml";
+
 /// Makes an object's namespace agree with the scope of its kind.
-fn place(object: &mut Arc<Object>, scope: Option<Scope>, namespace: Option<&str>) -> Result<(), String> {
+pub(crate) fn place(
+    object: &mut Arc<Object>,
+    scope: Option<Scope>,
+    namespace: Option<&str>,
+) -> Result<(), &'static str> {
     match (scope, object.id.namespace.is_some()) {
         (Some(Scope::Namespaced), false) => {
-            let namespace = namespace
-                .ok_or("it needs a namespace: neither the object nor the component names one")?
-                .to_owned();
+            let namespace = namespace.ok_or(NO_NAMESPACE)?.to_owned();
             let object = Arc::make_mut(object);
             if let Some(metadata) = object.value.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
