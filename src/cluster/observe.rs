@@ -67,7 +67,7 @@ struct Found {
 
 impl Cluster {
     /// Puts objects of kinds that only the cluster knows where these live: charts leave the namespace to their release.
-    fn place(&self, desired: &mut Desired) -> Result<(), ClusterError> {
+    pub(crate) fn place(&self, desired: &mut Desired) -> Result<(), ClusterError> {
         let scope = |kind: &GroupKind| {
             let (_, scope) = self.resource(kind, "").filter(|_| kinds::built_in(kind).is_none())?;
             Some(match scope {
@@ -84,7 +84,7 @@ impl Cluster {
             for id in &mut component.idle {
                 match scope(&id.kind) {
                     Some(kinds::Scope::Namespaced) if id.namespace.is_none() => {
-                        id.namespace = component.namespace.clone();
+                        id.namespace.clone_from(&component.namespace);
                     }
                     Some(kinds::Scope::Cluster) => id.namespace = None,
                     Some(kinds::Scope::Namespaced) | None => {}

@@ -470,6 +470,7 @@ fn objects_of_kinds_that_only_the_cluster_knows_are_put_where_these_live_and_ref
     plane.ask(&["-n", "app", "get", "tin", "a"]);
     plane.ask(&["get", "top", "a"]);
     nothing_to_do(&cloud);
+    assert!(cloud.expect(&["diagnose", "app"], 0).contains("all ready"));
     cloud.component("app", "", CONFIG);
     cloud.expect(&["install", "--yes"], 0);
     assert!(!plane.kubectl(&["-n", "app", "get", "tin", "a"]).status.success());

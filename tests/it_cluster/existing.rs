@@ -61,7 +61,7 @@ fn account(plane: &ControlPlane, folder: &std::path::Path) -> String {
 }
 
 /// Roles that allow what findings miss, where they miss it, and nothing more; with their bindings to the account.
-fn roles(findings: &[Value]) -> Value {
+fn account_roles(findings: &[Value]) -> Value {
     let mut places: BTreeMap<Option<&str>, Vec<Value>> = BTreeMap::new();
     for found in findings {
         let word = |key: &str| found[key].as_str().unwrap();
@@ -164,7 +164,7 @@ fn what_an_account_may_not_do_is_said_at_once_and_is_all_that_it_needs() {
     plane.ask(&["create", "namespace", "hello"]);
     plane.kubectl(&["create", "namespace", "cozy-system"]);
     let file = folder.path().join("roles.json");
-    fs_err::write(&file, roles(&findings).to_string()).unwrap();
+    fs_err::write(&file, account_roles(&findings).to_string()).unwrap();
     plane.ask(&["apply", "-f", file.to_str().unwrap()]);
     plane.wait_until("the account may list nodes", || {
         plane.kubectl(&["--kubeconfig", &kubeconfig, "get", "nodes"]).status.success()

@@ -183,7 +183,8 @@ fn while_a_webhook_does_not_answer_there_is_a_plan_that_mends_it() {
     cloud.component("hooks", "", &changed).component("mends", "", &hook.replace("POLICY", "Ignore"));
     let plan = cloud.expect(&["plan", "--diff", "--adopt", "--force-conflicts"], 0);
     assert!(plan.contains("ConfigMap hooks/judged") && plan.contains("failed calling webhook"), "{plan}");
-    cloud.expect(&["status"], 3);
+    let status = cloud.expect(&["status"], 5);
+    assert!(status.contains("ConfigMap hooks/judged differs"), "{status}");
     cloud.expect(&["install", "--yes", "--adopt", "--force-conflicts"], 0);
     let data = plane.ask(&["-n", "hooks", "get", "configmap", "judged", "-o", "jsonpath={.data.a}"]);
     assert_eq!(data, "c");
