@@ -120,7 +120,7 @@ impl Planned {
             nodes: SimulatedNode::some(3),
             script: Script::new(&self.plan, &self.desired, [], Faults::default()),
             started: EventKind::Warning { message: String::new() },
-            options: Options { concurrency: 32, force_conflicts: false, timeout: None },
+            options: Options { concurrency: 32, force_conflicts: false, timeout: None, cloud: None },
             signal: std::future::pending().boxed(),
         };
         let rehearsed = rehearsal.run(&self.plan, &Silent).expect("the simulated cluster is always there");
@@ -141,6 +141,7 @@ pub fn render_and_plan(input: &Input) -> Planned {
         .iter()
         .zip(rendered)
         .map(|(resolved, rendered)| DesiredComponent {
+            namespace: None,
             name: rendered.component,
             objects: rendered.objects,
             needs: resolved.component.needs.clone(),
@@ -156,6 +157,7 @@ pub fn render_and_plan(input: &Input) -> Planned {
         })
         .collect();
     let desired = Desired {
+        cloud: None,
         hosts: Vec::new(),
         components,
         autoscaled: BTreeSet::new(),

@@ -315,6 +315,13 @@ fn started(pid: u32) -> Option<u64> {
     fields.split_whitespace().nth(19)?.parse().ok()
 }
 
+/// The time since this machine's boot, with that of suspends (`proc(5)`, `/proc/uptime`).
+pub(crate) fn uptime() -> Option<Duration> {
+    let text = fs_err::read_to_string("/proc/uptime").ok()?;
+    let seconds: f64 = text.split_whitespace().next()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
 /// Asks this machine's `/proc`.
 pub(crate) struct ThisMachine;
 

@@ -55,7 +55,8 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     let before = Before { rendered: desire::refuse(&loaded)?, ..Before::default() };
     let (found, files) = runtime.block_on(async {
         let wanted = desire::wanted(&loaded, Some(&cluster), before, Allowed::default()).await?;
-        let (desired, masks) = (wanted.desired, wanted.masks);
+        let (mut desired, masks) = (wanted.desired, wanted.masks);
+        cluster.place(&mut desired).map_err(flow::cluster)?;
         let all = desired.components.iter();
         let wanted: Vec<&DesiredComponent> =
             all.filter(|known| component.as_ref().is_none_or(|named| *named == known.name)).collect();

@@ -376,6 +376,7 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
             let component = &resolved.component;
             DesiredComponent {
                 name: component.name.clone(),
+                namespace: component.namespace.as_ref().map(|namespace| namespace.name.to_string()),
                 objects: rendered.objects,
                 needs: component.needs.clone(),
                 ignore_edges: component.ignore_edges.clone(),
@@ -391,9 +392,15 @@ pub(crate) fn desired(loaded: &Loaded, rendered: Vec<Rendered>, allowed: Allowed
         })
         .collect();
     let load_balancer_pool = !cloud.network.load_balancer.is_empty();
-    let unwanted = unwanted(loaded);
-    let mut desired =
-        Desired { hosts, components, autoscaled: BTreeSet::new(), allowed, load_balancer_pool, unwanted };
+    let mut desired = Desired {
+        hosts,
+        components,
+        autoscaled: BTreeSet::new(),
+        allowed,
+        load_balancer_pool,
+        unwanted: unwanted(loaded),
+        cloud: Some(cloud.name.to_string()),
+    };
     send::prepare(&mut desired);
     desired
 }

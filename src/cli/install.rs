@@ -22,6 +22,7 @@ use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventories;
 use crate::cluster::lease::Lock;
+use crate::cluster::suspend::SuspendCheck;
 use crate::error::{Exit, Problem};
 use crate::execute::event::{EventKind, Outcome, Reporter};
 use crate::execute::hosts::{Hosts, Simulated};
@@ -105,7 +106,12 @@ pub(super) fn run(args: &Args, settings: &Settings, ui: &Ui) -> anyhow::Result<E
     if let Err(signal) = artefacts::attach(&mut loaded, settings, (!rehearse).then_some(ui))? {
         return Ok(artefacts::interrupted(signal, "cozy install", ui));
     }
-    let options = Options { concurrency: settings.concurrency, force_conflicts: allowed.conflicts, timeout };
+    let options = Options {
+        concurrency: settings.concurrency,
+        force_conflicts: allowed.conflicts,
+        timeout,
+        cloud: Some(loaded.file.cloud.name.to_string()),
+    };
     let run = Run {
         settings,
         ui,
@@ -288,7 +294,8 @@ impl Run<'_> {
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
         let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
-        let shared = shared.with_operators(&plan).with_masks(masks);
+        let suspends = SuspendCheck::new(settings::uptime);
+        let shared = shared.with_operators(&plan).with_masks(masks).with_suspends(suspends);
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());
@@ -543,7 +550,7 @@ pub(super) fn exit(finished: &Finished) -> Exit {
 fn stop<'a>(shared: &'a Shared<'_>, lock: Option<&'a mut Lock>) -> Stop<'a> {
     let lost = async move {
         match lock {
-            Some(lock) => shared.report(EventKind::Warning { message: lock.keep().await }),
+            Some(lock) => shared.report(EventKind::Warning { message: lock.keep(&shared.suspends).await }),
             None => std::future::pending().await,
         }
     };

@@ -108,7 +108,8 @@ async fn work(
             return Ok(Exit::Failed);
         }
     }
-    let options = Options { concurrency: settings.concurrency, force_conflicts: false, timeout: None };
+    let options =
+        Options { concurrency: settings.concurrency, force_conflicts: false, timeout: None, cloud: None };
     let reporter = ui.reporter();
     let shared = Shared::new(None, &cleaner, &*reporter, options);
     shared.report(facts.started(&plan, false));

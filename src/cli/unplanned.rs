@@ -83,6 +83,7 @@ fn place(error: &PlanError, components: &[Resolved]) -> Option<finding::Place> {
         PlanError::Conflict { .. }
         | PlanError::Fixed { .. }
         | PlanError::Foreign { .. }
+        | PlanError::OtherCloud { .. }
         | PlanError::Quorum { .. }
         | PlanError::Stranded { .. }
         | PlanError::Release { .. }

@@ -18,8 +18,11 @@ use super::Cluster;
 use super::apply::Pruned;
 use super::error::ClusterError;
 use super::inventory::{Entry, Inventories, Inventory};
-use crate::model::object::{GroupKind, ObjectId};
-use crate::plan::tests::of;
+use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::plan::Stage;
+use crate::plan::live::Leftover;
+use crate::plan::planner::DesiredComponent;
+use crate::plan::tests::{component, of};
 
 type Crd = k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
@@ -137,4 +140,62 @@ async fn a_group_that_does_not_answer_yet_is_asked_again() {
     let cluster = Cluster::new(bed().await.client()).await.unwrap();
     let refused = cluster.answers("nobodys.example.org", "v1").await.unwrap_err();
     assert!(refused.is_transient() && refused.is_not_found(), "{refused}");
+}
+
+/// Found by reading: what is of a group whose own server was away was forgotten.
+#[tokio::test(start_paused = true)]
+async fn what_is_of_an_aggregated_group_whose_server_is_away_is_not_forgotten() {
+    let simulated = bed().await;
+    let api: Api<DynamicObject> = Api::all_with(
+        simulated.client(),
+        &ApiResource::from_gvk(&GroupVersionKind::gvk("apiregistration.k8s.io", "v1", "APIService")),
+    );
+    let service = json!({
+        "apiVersion": "apiregistration.k8s.io/v1", "kind": "APIService", "metadata": { "name": "v1.y.example.org" },
+        "spec": { "group": "y.example.org", "version": "v1", "groupPriorityMinimum": 100, "versionPriority": 1,
+            "insecureSkipTLSVerify": true, "service": { "namespace": "default", "name": "nobody" } },
+    });
+    api.create(&PostParams::default(), &serde_json::from_value(service).unwrap()).await.unwrap();
+    let cluster = reached(&simulated, true, Arc::default()).await;
+    let of_group = |group: &str| ObjectId { kind: GroupKind::new(group, "Thing"), ..id("Thing", "t") };
+    let (away, nobodys) = (of_group("y.example.org"), of_group("z.example.org"));
+    let mut inventory = Inventory::default();
+    for id in [&away, &nobodys] {
+        inventory.add(id);
+        inventory.record(id, Entry { desired: Some("d".to_owned()), ..Entry::default() });
+    }
+    let all = BTreeMap::from([("a".parse().unwrap(), inventory)]);
+    let inventories = Inventories { all, ..Inventories::default() };
+    let (observed, _) = cluster.observe(&mut of(Vec::new()), inventories, 4).await.unwrap();
+    assert_eq!(observed.leftovers.keys().collect::<Vec<_>>(), [&nobodys]);
+    assert!(cluster.prune(&away, None).await.unwrap_err().is_transient());
+    assert_eq!(cluster.prune(&nobodys, None).await.unwrap(), Pruned::Gone);
+}
+
+/// Found by reading: an object of a kind that only the cluster knows was looked for where none of its kind is.
+#[tokio::test(start_paused = true)]
+async fn objects_of_kinds_that_the_cluster_knows_are_put_where_these_live() {
+    let simulated = bed().await;
+    sleep_until(Instant::now() + LATE).await;
+    let cluster = Cluster::new(simulated.client()).await.unwrap();
+    let thing = json!({ "apiVersion": "x.example.org/v1", "kind": "Thing", "metadata": { "name": "t" }, "spec": { "a": 1 } });
+    let wanted = |namespace: Option<&str>| {
+        let object = Arc::new(Object::from_value(thing.clone()).unwrap());
+        let idle = ObjectId { namespace: None, ..id("Thing", "idle") };
+        let component = component("a", vec![(Stage::Objects, object)]);
+        of(vec![DesiredComponent { namespace: namespace.map(str::to_owned), idle: vec![idle], ..component }])
+    };
+    // One that was written down where it cannot be is not there, and the one that is wanted is not deleted for it.
+    let mut inventory = Inventory::default();
+    let misplaced = ObjectId { namespace: None, ..id("Thing", "t") };
+    inventory.add(&misplaced);
+    let all = BTreeMap::from([("a".parse().unwrap(), inventory)]);
+    let inventories = Inventories { all, ..Inventories::default() };
+    let mut desired = wanted(Some("default"));
+    let (observed, _) = cluster.observe(&mut desired, inventories, 4).await.unwrap();
+    assert_eq!(observed.objects.keys().collect::<Vec<_>>(), [&id("Thing", "t")]);
+    assert_eq!(desired.components[0].idle, [id("Thing", "idle")]);
+    assert_eq!(observed.leftovers, BTreeMap::from([(misplaced, Leftover::Gone)]));
+    let refused = cluster.observe(&mut wanted(None), Inventories::default(), 4).await.err().unwrap();
+    assert_eq!((refused.code().0, refused.is_transient()), (2011, false), "{refused}");
 }

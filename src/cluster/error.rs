@@ -8,6 +8,7 @@ use kube::client::AuthError;
 use super::capped::TooLarge;
 use crate::code::{Code, is_tls};
 use crate::plan::live::FieldConflict;
+use crate::render::scope::NAMESPACE_HINT;
 
 /// The reason that a refusal has here when its namespace is on its way out.
 const NAMESPACE_GOES: &str = "NamespaceTerminating";
@@ -94,6 +95,14 @@ pub(crate) enum ClusterError {
     NoSuchKind {
         /// Which object.
         object: String,
+    },
+    /// Nobody says in which namespace an object is.
+    #[error("{object}: {problem}")]
+    Unplaced {
+        /// Which object.
+        object: String,
+        /// Why.
+        problem: &'static str,
     },
     /// The kubeconfig cannot be used.
     #[error("cannot read the kubeconfig{}", .path.as_ref().map(|path| format!(" at `{path}`")).unwrap_or_default())]
@@ -226,6 +235,12 @@ impl ClusterError {
         None
     }
 
+    /// No answer came by the end of the time that there was for it.
+    pub(crate) fn silent(object: &str) -> Self {
+        let source = Box::new(kube::Error::Service("it says nothing".into()));
+        Self::Unreachable { verb: "reach", object: object.to_owned(), source }
+    }
+
     /// The object does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused { code: 404, .. })
@@ -234,6 +249,11 @@ impl ClusterError {
     /// The user may not do this.
     pub(crate) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Refused { code: 403, .. })
+    }
+
+    /// The server does not know who asks.
+    pub(crate) fn is_unknown_user(&self) -> bool {
+        matches!(self, Self::Refused { code: 401, .. })
     }
 
     /// The server has another object than the one that was looked at.
@@ -278,6 +298,7 @@ impl ClusterError {
             | Self::Foreign { .. }
             | Self::TooLarge { .. }
             | Self::StillThere { .. }
+            | Self::Unplaced { .. }
             | Self::Kubeconfig { .. }
             | Self::Locked { .. }
             | Self::Damaged { .. } => false,
@@ -300,6 +321,8 @@ impl ClusterError {
             Self::Conflict { .. } => 4003,
             Self::Unreachable { .. } => 4004,
             Self::NoSuchKind { .. } => 4005,
+            // The same where it is seen when it is rendered.
+            Self::Unplaced { .. } => 2011,
             Self::Kubeconfig { .. } => 4006,
             Self::Damaged { .. } => 4007,
             Self::StillThere { .. } => 4008,
@@ -342,6 +365,7 @@ impl ClusterError {
             }
             Self::Unreachable { .. } => Some("check that the API server runs and can be reached from here".to_owned()),
             Self::NoSuchKind { .. } => Some("its CustomResourceDefinition must be there first".to_owned()),
+            Self::Unplaced { .. } => Some(NAMESPACE_HINT.to_owned()),
             Self::Kubeconfig { .. } => Some("name it with --kubeconfig and --context".to_owned()),
             Self::Plugin { .. } => Some(
                 "log in again where it wants that, and see that `kubectl get nodes` works with the same kubeconfig".to_owned(),
@@ -369,6 +393,12 @@ fn is_untyped(message: &str) -> bool {
     ["failed to create typed patch object", "failed to convert new object"]
         .iter()
         .any(|words| message.contains(words))
+}
+
+/// Whether a webhook that must judge an object does not answer (`ErrCallingWebhook` of apiserver's `util/webhook`). The API
+/// server answers that with 500, and only its words tell it from what is wrong with itself.
+pub(super) fn is_uncalled(message: &str) -> bool {
+    message.contains("failed calling webhook")
 }
 
 /// Whether an object is larger than etcd takes (`ErrRequestTooLarge` of etcd's `rpctypes`), or than its client sends

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::{Api, DynamicObject, ListParams, WatchEvent, WatchParams};
+use kube::core::Status;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::capped::TooLarge;
@@ -49,8 +50,29 @@ enum Stop {
     Ended,
     /// The connection broke or died: the watch goes on from where it was.
     Broken(String),
+    /// The server sheds load or restarts: the watch goes on from where it was, when the server wants to be asked again.
+    Busy(Box<Status>),
     /// The server forgot what happened since, or refuses: only a new list helps.
     Lost(String),
+}
+
+impl Stop {
+    /// What a server says instead of going on.
+    fn of(status: Box<Status>) -> Self {
+        match status.code {
+            TOO_MANY | 500 | 502..=504 => Self::Busy(status),
+            _ => Self::Lost(status.message.clone()),
+        }
+    }
+}
+
+/// The answer of a server that sheds load.
+const TOO_MANY: u16 = 429;
+
+/// When the server wants to be asked again, but at most 30 s later.
+fn retry_after(status: &Status) -> Duration {
+    let seconds = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    Duration::from_secs(seconds.into()).min(LONGEST * 6)
 }
 
 /// What is followed: the objects of a kind, or those of them that a field selector names.
@@ -72,20 +94,36 @@ pub(super) async fn follow(
             Ok(version) => (version, Stop::Ended),
             Err(what) => (String::new(), Stop::Lost(what)),
         };
+        let mut failed = false;
         while !matches!(stop, Stop::Lost(_)) {
             let (from, begun) = (version.clone(), Instant::now());
             stop = followed.watch(&mut version, &mut sink).await;
             let lasted = begun.elapsed() >= LASTING;
             if version != from || lasted {
-                wait = FIRST;
+                (wait, failed) = (FIRST, false);
             }
-            if let Stop::Broken(what) = &stop {
-                sink.trouble(Some(what.clone()));
-                followed.api = again();
+            let mut pause = Duration::ZERO;
+            match &stop {
+                Stop::Broken(what) => {
+                    sink.trouble(Some(what.clone()));
+                    followed.api = again();
+                    pause = wait;
+                }
+                // It may be this version that it cannot go on from.
+                Stop::Busy(status) if failed && status.code != TOO_MANY => {
+                    stop = Stop::Lost(status.message.clone());
+                }
+                Stop::Busy(status) => {
+                    failed = true;
+                    sink.trouble(Some(status.message.clone()));
+                    pause = wait.max(retry_after(status));
+                }
+                // Something between may end watches as soon as they begin.
+                Stop::Ended if !lasted => pause = wait,
+                Stop::Ended | Stop::Lost(_) => {}
             }
-            // Something between may end watches as soon as they begin.
-            if matches!(stop, Stop::Broken(_)) || matches!(stop, Stop::Ended) && !lasted {
-                sleep_until(Instant::now() + wait).await;
+            if pause > Duration::ZERO {
+                sleep_until(Instant::now() + pause).await;
                 wait = (wait * 2).min(LONGEST);
             }
         }
@@ -136,7 +174,7 @@ impl Followed {
         let end = Instant::now() + Duration::from_secs(PERIOD.into()) + SLACK;
         let stream = match timeout(SLACK, self.api.watch(&params, version)).await {
             Err(_) => return Stop::Broken("no answer in time".to_owned()),
-            Ok(Err(error @ kube::Error::Api(_))) => return Stop::Lost(said(&error)),
+            Ok(Err(kube::Error::Api(status))) => return Stop::of(status),
             Ok(Err(error)) => return Stop::Broken(said(&error)),
             Ok(Ok(stream)) => stream,
         };
@@ -146,7 +184,7 @@ impl Followed {
             let event = match timeout_at(end, stream.next()).await {
                 Err(_) => return Stop::Broken("the connection died".to_owned()),
                 Ok(None) => return Stop::Ended,
-                Ok(Some(Err(error @ kube::Error::Api(_)))) => return Stop::Lost(said(&error)),
+                Ok(Some(Err(kube::Error::Api(status)))) => return Stop::of(status),
                 Ok(Some(Err(error))) => return Stop::Broken(said(&error)),
                 Ok(Some(Ok(event))) => event,
             };
@@ -164,7 +202,7 @@ impl Followed {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => sink.now(object),
                 WatchEvent::Deleted(object) => sink.gone(object),
                 WatchEvent::Bookmark(_) => {}
-                WatchEvent::Error(status) => return Stop::Lost(status.message.clone()),
+                WatchEvent::Error(status) => return Stop::of(status),
             }
         }
     }

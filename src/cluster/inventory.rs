@@ -23,6 +23,9 @@ use crate::model::object::{GroupKind, Object, ObjectId};
 /// The label by which inventories and their parts are found; its value is the component.
 const LABEL: &str = "cozy/inventory";
 
+/// The label that says which cloud they are of: names of clouds are DNS labels, and so fit.
+const CLOUD: &str = "cozy/cloud";
+
 /// How inventories are stored now.
 const FORMAT: u32 = 1;
 
@@ -254,9 +257,17 @@ fn part_name(component: &str, bytes: &[u8]) -> String {
     format!("{}.{}", head_name(component), digest.get(..16).unwrap_or(&digest))
 }
 
+/// Whose an inventory is.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    /// The cloud, where there is one.
+    cloud: Option<&'a str>,
+    component: &'a str,
+}
+
 /// A Secret of the engine's own.
-fn secret(component: &str, name: &str, data: &Value) -> Object {
-    let value = json!({
+fn secret(Owner { cloud, component }: Owner<'_>, name: &str, data: &Value) -> Object {
+    let mut value = json!({
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": {
@@ -267,6 +278,9 @@ fn secret(component: &str, name: &str, data: &Value) -> Object {
         "type": "cozy/inventory",
         "data": data,
     });
+    if let Some(cloud) = cloud {
+        value["metadata"]["labels"][CLOUD] = json!(cloud);
+    }
     Object { id: secret_id(name.to_owned()), version: "v1".to_owned(), value }
 }
 
@@ -277,9 +291,9 @@ struct Written {
     head: Object,
 }
 
-fn written(component: &str, inventory: &Inventory, largest: usize) -> Written {
-    let packed = inventory.pack();
-    let head = |data: &Value| secret(component, &head_name(component), data);
+fn written(owner: Owner<'_>, inventory: &Inventory, largest: usize) -> Written {
+    let (packed, component) = (inventory.pack(), owner.component);
+    let head = |data: &Value| secret(owner, &head_name(component), data);
     let format = STANDARD.encode(FORMAT.to_string());
     if packed.len() <= largest {
         let head = head(&json!({ "format": format, "inventory": STANDARD.encode(packed) }));
@@ -289,7 +303,7 @@ fn written(component: &str, inventory: &Inventory, largest: usize) -> Written {
         .chunks(largest)
         .map(|part| {
             let data = json!({ "part": STANDARD.encode(part) });
-            secret(component, &part_name(component, part), &data)
+            secret(owner, &part_name(component, part), &data)
         })
         .collect();
     let names: Vec<&str> = parts.iter().map(|part| part.id.name.as_str()).collect();
@@ -337,6 +351,8 @@ pub(crate) struct Inventories {
     pub(crate) all: BTreeMap<ComponentName, Inventory>,
     /// The name and version of each Secret: equal to an earlier one, nothing was written in between.
     pub(crate) state: BTreeMap<String, String>,
+    /// The clouds that they say they are of: earlier versions of cozy did not.
+    pub(crate) clouds: BTreeSet<String>,
 }
 
 impl Cluster {
@@ -360,15 +376,16 @@ impl Cluster {
         let api: Api<DynamicObject> = self.api(&secret_id(String::new()), "v1")?;
         let mut params = ListParams::default().labels(LABEL).limit(PAGE);
         let mut secrets: BTreeMap<String, BTreeMap<String, Data>> = BTreeMap::new();
-        let mut state = BTreeMap::new();
+        let (mut state, mut clouds) = (BTreeMap::new(), BTreeSet::new());
         loop {
             let page = api.list(&params).await;
             let page = page.map_err(|error| ClusterError::from_kube("list", "the inventories", error))?;
             for secret in page.items {
                 let name = secret.metadata.name.clone().unwrap_or_default();
                 state.insert(name.clone(), secret.metadata.resource_version.clone().unwrap_or_default());
-                let label = secret.metadata.labels.as_ref().and_then(|labels| labels.get(LABEL));
-                let component = label.cloned().unwrap_or_default();
+                let label = |key| secret.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+                let component = label(LABEL).cloned().unwrap_or_default();
+                clouds.extend(label(CLOUD).filter(|_| name == head_name(&component)).cloned());
                 let data = data(&secret.data).map_err(|problem| damaged(&name, problem))?;
                 secrets.entry(component).or_default().insert(name, data);
             }
@@ -385,7 +402,7 @@ impl Cluster {
                 all.insert(name, inventory);
             }
         }
-        Ok(Inventories { all, state })
+        Ok(Inventories { all, state, clouds })
     }
 
     /// In which state of the cluster the inventories are now, without what is in them.
@@ -407,10 +424,10 @@ impl Cluster {
         }
     }
 
-    /// Writes an inventory; an empty one is deleted. What it refers to is there before its head is.
+    /// Writes the inventory of a cloud's component; an empty one is deleted. What it refers to is there before its head is.
     pub(crate) async fn write_inventory(
         &self,
-        component: &ComponentName,
+        (cloud, component): (Option<&str>, &ComponentName),
         inventory: &mut Inventory,
     ) -> Result<(), ClusterError> {
         // The inventory is the engine's own: nobody else is meant to have fields in it.
@@ -419,7 +436,8 @@ impl Cluster {
         if inventory.objects.is_empty() {
             self.delete(&secret_id(head_name(component.as_str()))).await?;
         } else {
-            let written = written(component.as_str(), inventory, LARGEST);
+            let owner = Owner { cloud, component: component.as_str() };
+            let written = written(owner, inventory, LARGEST);
             parts = written.parts;
             for (name, part) in &parts {
                 if !inventory.parts.contains(name) {
@@ -457,6 +475,8 @@ fn data(fields: &Value) -> Result<Data, String> {
 mod tests {
     use super::*;
 
+    const APP: Owner<'static> = Owner { cloud: Some("a"), component: "app" };
+
     fn id(name: &str) -> ObjectId {
         ObjectId {
             kind: GroupKind::new("", "ConfigMap"),
@@ -491,10 +511,10 @@ mod tests {
     #[test]
     fn an_inventory_is_read_as_it_was_written_whole_and_in_parts() {
         let inventory = made(50);
-        let whole = written("app", &inventory, LARGEST);
+        let whole = written(APP, &inventory, LARGEST);
         assert!(whole.parts.is_empty());
         assert_eq!(read("app", &stored(&whole)).unwrap().unwrap(), inventory);
-        let split = written("app", &inventory, 1000);
+        let split = written(APP, &inventory, 1000);
         assert!(split.parts.len() > 2);
         let found = read("app", &stored(&split)).unwrap().unwrap();
         assert_eq!(found.parts, split.parts.keys().cloned().collect());
@@ -511,7 +531,7 @@ mod tests {
 
     #[test]
     fn damaged_inventories_say_how() {
-        let split = written("app", &made(50), 1000);
+        let split = written(APP, &made(50), 1000);
         let mut secrets = stored(&split);
         let first = split.parts.keys().next().unwrap();
         secrets.remove(first);

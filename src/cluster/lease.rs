@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::error::ClusterError;
+use super::suspend::SuspendCheck;
 use super::{Cluster, FIELD_MANAGER, SYSTEM_NAMESPACE, time};
 
 /// The Lease's name.
@@ -42,6 +43,9 @@ const LOOK: Duration = Duration::from_secs(10);
 
 /// How long one try to renew it may take.
 const ONE_TRY: Duration = Duration::from_secs(5);
+
+/// How long the holder sleeps before it looks whether the machine did.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// How often it is given back, where a renewal that was cut off changes it meanwhile.
 const GIVES: usize = 3;
@@ -210,13 +214,16 @@ impl Locker {
 }
 
 impl Lock {
-    /// Renews the lock as long as it is polled. Ends when it is lost, and says why.
-    pub(crate) async fn keep(&mut self) -> String {
+    /// Renews the lock as long as it is polled, and at once where the machine has slept. Ends when it is lost, and says why.
+    pub(crate) async fn keep(&mut self, suspends: &SuspendCheck) -> String {
         let mut wait = RENEW;
         loop {
             let end = self.renewed + LIFETIME - MARGIN;
-            sleep_until(end.min(Instant::now() + wait)).await;
-            let begun = Instant::now();
+            let next = end.min(Instant::now() + wait);
+            while Instant::now() < next && !(wait == RENEW && suspends.was_suspended()) {
+                sleep_until(next.min(Instant::now() + SLICE)).await;
+            }
+            let (begun, ahead) = (Instant::now(), suspends.ahead());
             if begun >= end {
                 return format!(
                     "the lock could not be renewed for {} s, and another run may take it: nothing more is written",
@@ -227,6 +234,7 @@ impl Lock {
             wait = match timeout(ONE_TRY.min(end - begun), self.renew(Timestamp::now())).await {
                 Ok(Ok(())) => {
                     self.renewed = begun;
+                    suspends.confirm(ahead);
                     RENEW
                 }
                 Ok(Err(ClusterError::Locked { holder })) => {
@@ -356,6 +364,9 @@ fn describe(lease: &Lease, holder: Option<&Holder>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, Time};
 
     use super::*;
@@ -481,7 +492,7 @@ mod tests {
         for begins in [100, 4_900, 9_900, 14_900] {
             let (simulated, locker) = bed(None).await;
             let mut lock = locker.take(&run(7), &Unknown).await.unwrap();
-            let begun = Instant::now();
+            let (begun, suspends) = (Instant::now(), SuspendCheck::new(|| None));
             let work = async {
                 sleep_until(begun + Duration::from_millis(begins)).await;
                 simulated
@@ -491,10 +502,71 @@ mod tests {
                 sleep_until(begun + Duration::from_millis(begins + 60_000)).await;
             };
             tokio::select! {
-                lost = lock.keep() => panic!("{begins}: {lost}"),
+                lost = lock.keep(&suspends) => panic!("{begins}: {lost}"),
                 () = work => {}
             }
         }
+    }
+
+    /// A machine that has slept this long by now, and what lets it sleep.
+    fn machine() -> (SuspendCheck, Arc<AtomicU64>) {
+        let (begun, slept) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let asleep = Arc::clone(&slept);
+        let uptime = move || Some(begun.elapsed() + Duration::from_secs(asleep.load(Ordering::Relaxed)));
+        (SuspendCheck::new(uptime), slept)
+    }
+
+    /// Found by reading: for up to half a minute after its machine had slept, a run wrote on with a lock that was another's.
+    #[tokio::test(start_paused = true)]
+    async fn after_a_machine_has_slept_nothing_is_sure_until_the_lock_is_renewed() {
+        let (simulated, locker) = bed(None).await;
+        let mut lock = locker.take(&run(7), &Unknown).await.unwrap();
+        let (suspends, slept) = machine();
+        let begun = Instant::now();
+        let sure = async || {
+            suspends.sure().await;
+            begun.elapsed().as_millis()
+        };
+        let work = async {
+            assert_eq!(sure().await, 0);
+            sleep_until(begun + Duration::from_secs(6)).await;
+            // For three seconds after it is awake there is no network.
+            simulated
+                .refuse(cozy_sim::Refusal { object: "leases/cozy".to_owned(), ..refusal("update", 500) });
+            slept.store(20, Ordering::Relaxed);
+            let mends = async {
+                sleep_until(begun + Duration::from_secs(9)).await;
+                simulated.refuse_nothing();
+            };
+            let ((), at) = tokio::join!(mends, sure());
+            assert!((9_000..11_000).contains(&at), "{at}");
+            // It may have been away for as long as it likes, where nobody else was there.
+            slept.store(3_600, Ordering::Relaxed);
+            let at = sure().await;
+            assert!(at < 13_000, "{at}");
+        };
+        tokio::select! {
+            lost = lock.keep(&suspends) => panic!("{lost}"),
+            () = work => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_that_another_run_took_while_the_machine_slept_is_lost_before_anything_is_sure() {
+        let (_, locker) = bed(None).await;
+        let mut lock = locker.take(&run(7), &Unknown).await.unwrap();
+        let (suspends, slept) = machine();
+        let before = locker.held(&Unknown).await.unwrap().unwrap();
+        assert!(locker.remove(&before).await.unwrap());
+        locker.take(&run(8), &Unknown).await.unwrap();
+        slept.store(300, Ordering::Relaxed);
+        let begun = Instant::now();
+        tokio::select! {
+            biased;
+            () = suspends.sure() => panic!("it is another's"),
+            lost = lock.keep(&suspends) => assert!(lost.contains("pid 8"), "{lost}"),
+        }
+        assert!(begun.elapsed() < Duration::from_secs(2));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub(crate) mod observe;
 mod owned;
 mod provided;
 mod rights;
+pub(crate) mod suspend;
 mod told;
 mod verdict;
 pub(crate) mod watch;
@@ -68,6 +69,15 @@ pub(crate) struct Cluster {
     served: RwLock<Arc<Served>>,
     /// What is served was asked of a server that was ready: one that has just started does not know all of it yet.
     whole: AtomicBool,
+}
+
+/// What there is that discovery may not know.
+#[derive(Debug, Default)]
+struct Defined {
+    /// The kinds that CRDs define.
+    kinds: BTreeSet<GroupKind>,
+    /// Groups whose own servers do not answer.
+    away: BTreeSet<String>,
 }
 
 /// What became of the look for an object.
@@ -189,8 +199,34 @@ impl Cluster {
         self.whole.store(true, Ordering::Relaxed);
     }
 
+    /// What there is that discovery may not know.
+    async fn defined(&self) -> Result<Defined, ClusterError> {
+        let (kinds, away) = futures::try_join!(self.defined_kinds(), self.groups_away())?;
+        Ok(Defined { kinds, away })
+    }
+
+    /// The groups whose own servers are away: discovery has them without kinds (`kube-aggregator`).
+    async fn groups_away(&self) -> Result<BTreeSet<String>, ClusterError> {
+        let services = GroupKind::new("apiregistration.k8s.io", "APIService");
+        let keep = |live: Value| {
+            live.pointer("/spec/service").filter(|service| service.is_object())?;
+            let conditions = live.pointer("/status/conditions").and_then(Value::as_array);
+            let mut conditions = conditions.into_iter().flatten();
+            let available = conditions.any(|one| one["type"] == "Available" && one["status"] == "True");
+            let group = live.pointer("/spec/group")?.as_str()?;
+            (!available).then(|| group.to_owned())
+        };
+        match self.list((&services, None), "v1", keep).await {
+            Ok(groups) => Ok(groups.into_iter().collect()),
+            // Who may not see them, or where there are none, knows what discovery says.
+            Err(ClusterError::NoSuchKind { .. }) => Ok(BTreeSet::new()),
+            Err(error) if error.is_forbidden() => Ok(BTreeSet::new()),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The kinds that CRDs define, whether they are served already or not.
-    async fn defined(&self) -> Result<BTreeSet<GroupKind>, ClusterError> {
+    async fn defined_kinds(&self) -> Result<BTreeSet<GroupKind>, ClusterError> {
         let definitions = GroupKind::new("apiextensions.k8s.io", "CustomResourceDefinition");
         let keep = |live: Value| {
             let conditions = live.pointer("/status/conditions")?.as_array()?;
@@ -209,16 +245,14 @@ impl Cluster {
         }
     }
 
-    /// Whether a kind is defined, and only not served yet. `defined` keeps [`Self::defined`] for further ones.
-    async fn is_hidden(
-        &self,
-        kind: &GroupKind,
-        defined: &OnceCell<BTreeSet<GroupKind>>,
-    ) -> Result<bool, ClusterError> {
+    /// Whether a kind is defined, and only not served yet, or its server is away. `defined` keeps [`Self::defined`] for
+    /// further ones.
+    async fn is_hidden(&self, kind: &GroupKind, defined: &OnceCell<Defined>) -> Result<bool, ClusterError> {
         if self.served().contains_key(kind) {
             return Ok(false);
         }
-        Ok(defined.get_or_try_init(|| self.defined()).await?.contains(kind))
+        let defined = defined.get_or_try_init(|| self.defined()).await?;
+        Ok(defined.kinds.contains(kind) || defined.away.contains(&kind.group))
     }
 
     fn served(&self) -> Arc<Served> {
@@ -228,6 +262,14 @@ impl Cluster {
     /// The kinds that are served.
     pub(crate) fn kinds(&self) -> BTreeSet<GroupKind> {
         self.served().keys().cloned().collect()
+    }
+
+    /// The versions at which kinds are served.
+    pub(crate) fn versions(&self) -> BTreeMap<GroupKind, BTreeSet<String>> {
+        let of = |versions: &Vec<(ApiResource, Scope)>| {
+            versions.iter().map(|(resource, _)| resource.version.clone()).collect()
+        };
+        self.served().iter().map(|(kind, versions)| (kind.clone(), of(versions))).collect()
     }
 
     /// Whether a kind is served at a version.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::discovery::Scope;
 use serde_json::Value;
 use tokio::sync::{OnceCell, Semaphore};
 
@@ -26,6 +27,7 @@ use crate::plan::edges::gate_is_of;
 use crate::plan::live::{Leftover, Live, Observed, Verdict, goes_along};
 use crate::plan::planner::{Desired, DesiredComponent};
 use crate::plan::send;
+use crate::render::scope;
 
 /// What is known of an object, by whichever inventory.
 #[derive(Clone, Copy)]
@@ -64,6 +66,36 @@ struct Found {
 }
 
 impl Cluster {
+    /// Puts objects of kinds that only the cluster knows where these live: charts leave the namespace to their release.
+    pub(crate) fn place(&self, desired: &mut Desired) -> Result<(), ClusterError> {
+        let scope = |kind: &GroupKind| {
+            let (_, scope) = self.resource(kind, "").filter(|_| kinds::built_in(kind).is_none())?;
+            Some(match scope {
+                Scope::Namespaced => kinds::Scope::Namespaced,
+                Scope::Cluster => kinds::Scope::Cluster,
+            })
+        };
+        for component in &mut desired.components {
+            let namespace = component.namespace.as_deref();
+            for (_, object) in &mut component.objects {
+                let scope = scope(&object.id.kind).filter(|scope| !scope::is_in_place(object, *scope));
+                let Some(scope) = scope else { continue };
+                scope::place(Arc::make_mut(object), scope, namespace)
+                    .map_err(|problem| ClusterError::Unplaced { object: object.id.to_string(), problem })?;
+            }
+            for id in &mut component.idle {
+                match scope(&id.kind) {
+                    Some(kinds::Scope::Namespaced) if id.namespace.is_none() => {
+                        id.namespace.clone_from(&component.namespace);
+                    }
+                    Some(kinds::Scope::Cluster) => id.namespace = None,
+                    Some(kinds::Scope::Namespaced) | None => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves replicas to the autoscalers that are in the cluster: also to one that is to go, as it is at work until
     /// then, and the next run takes them back. Gives what they scale; `None`: not known.
     async fn leave_replicas(
@@ -102,6 +134,7 @@ impl Cluster {
     ) -> Result<(Observed, Inventories), ClusterError> {
         let Read { mut inventories, nodes } = read.into();
         self.know_all().await?;
+        self.place(desired)?;
         let scaled = self.leave_replicas(desired).await?;
         let lists = Lists::new(self);
         let (found, leftovers, provided) = {
@@ -128,6 +161,8 @@ impl Cluster {
             inventories: each(&inventories, |inventory| inventory.ids().cloned().collect()),
             needs: each(&inventories, |inventory| inventory.needs().clone()),
             leftovers,
+            clouds: inventories.clouds.clone(),
+            versions: self.versions(),
         };
         Ok((observed, inventories))
     }
@@ -179,11 +214,11 @@ impl Cluster {
         });
         let wanted: HashSet<&ObjectId> = ids.collect();
         let gone = index.iter().filter(|(id, _)| !wanted.contains(*id)).map(|(id, entry)| (*id, *entry));
-        let defined = OnceCell::new();
-        let defined = &defined;
+        let (defined, claims) = (OnceCell::new(), OnceCell::new());
+        let (defined, claims) = (&defined, &claims);
         let found: Vec<Option<_>> = stream::iter(gone)
             .map(|(id, entry)| async move {
-                let mut leftover = self.leftover(id, entry).await?;
+                let mut leftover = self.leftover(id, entry, claims).await?;
                 // What is of a kind that is only not served yet is not gone.
                 if leftover == Some(Leftover::Gone) && self.is_hidden(&id.kind, defined).await? {
                     leftover = None;
@@ -519,6 +554,29 @@ mod tests {
             "{refused}"
         );
         assert!(cluster.observe(&mut unscaled, Inventories::default(), 4).await.is_ok());
+    }
+
+    /// Found by reading: while nobody answered a webhook, nothing could be planned, what mends it included.
+    #[tokio::test(start_paused = true)]
+    async fn a_webhook_that_does_not_answer_does_not_end_the_look() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let config = |data: &str| {
+            let value = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "namespace": "default" }, "data": { "is": data } });
+            Arc::new(Object::from_value(value).unwrap())
+        };
+        cluster.apply(&config("1"), ApplyMode::default()).await.unwrap();
+        let words = "Internal error occurred: failed calling webhook \"x.example.org\": connection refused";
+        for (message, passes) in [(words, true), ("Internal error occurred: etcd is away", false)] {
+            simulated.refuse_nothing();
+            simulated.refuse(cozy_sim::Refusal::of("patch", "configmaps/a", 500, "InternalError", message));
+            let mut desired = of(vec![component("a", vec![(Stage::Objects, config("2"))])]);
+            let found = cluster.observe(&mut desired, Inventories::default(), 4).await;
+            let verdict = found.ok().map(|(observed, _)| observed.objects[&config("2").id].verdict.clone());
+            let refused =
+                matches!(&verdict, Some(Verdict::Change { refused: Some(said), .. }) if said == words);
+            assert_eq!((verdict.is_some(), refused), (passes, passes), "{message}");
+        }
     }
 
     #[test]

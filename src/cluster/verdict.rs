@@ -2,15 +2,19 @@
 //! server by dry-runs, so that its defaults, its way of writing values and its
 //! webhooks change nothing twice. Writes nothing.
 
-use serde_json::Value;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::apply::claim;
-use super::error::{ClusterError, FieldRefusal};
+use kube::discovery::Scope;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::apply::{claim, uid};
+use super::error::{ClusterError, FieldRefusal, is_uncalled};
 use super::inventory::Entry;
 use super::observe::unreadable;
 use super::owned::{digest, digest_of_owned, others, owned};
 use super::{ApplyMode, Cluster};
-use crate::model::object::{Object, ObjectId};
+use crate::model::object::{GroupKind, Object, ObjectId, split_api_version};
 use crate::plan::diff;
 use crate::plan::live::{FieldConflict, Leftover, Verdict};
 
@@ -72,6 +76,10 @@ impl Cluster {
                     changes.is_empty() && conflicts.is_empty() && ours.is_some() && ours == owned(&result);
                 Ok(if same { Verdict::Same } else { Verdict::Change { changes, conflicts, refused: None } })
             }
+            // The plan may bring back who answers the webhook; until then the step is tried again.
+            Err(ClusterError::Refused { code: 500, message, .. }) if is_uncalled(&message) => {
+                Ok(refused(conflicts, message))
+            }
             Err(error) if error.is_transient() => Err(error),
             Err(ClusterError::Refused { code: 422, causes, message, .. }) => {
                 if self.is_fine_as_new(object).await? {
@@ -85,12 +93,18 @@ impl Cluster {
         }
     }
 
-    /// What is special about an object that nobody wants any more.
+    /// What is special about an object that nobody wants any more. `claims` keeps what claims belong to for further ones.
     pub(super) async fn leftover(
         &self,
         id: &ObjectId,
         entry: &Entry,
+        claims: &OnceCell<HashSet<String>>,
     ) -> Result<Option<Leftover>, ClusterError> {
+        // There are no objects of a kind where it does not live: they were written down before they were placed.
+        let scope = self.resource(&id.kind, "").map(|(_, scope)| scope);
+        if scope.is_some_and(|scope| (scope == Scope::Namespaced) != id.namespace.is_some()) {
+            return Ok(Some(Leftover::Gone));
+        }
         let live = match self.get(id, "").await {
             Ok(live) => live,
             Err(error) => return unreadable(&id.kind, error).map(|_| None),
@@ -99,8 +113,79 @@ impl Cluster {
         if is_of_others(entry, &live) {
             return Ok(Some(Leftover::Foreign));
         }
-        Ok(is_marked(&live).then_some(Leftover::Marked))
+        if is_shared(id, &live) {
+            return Ok(Some(Leftover::Shared));
+        }
+        if is_marked(&live) {
+            return Ok(Some(Leftover::Marked));
+        }
+        let owners = claims.get_or_try_init(|| self.owners_of_claims()).await?;
+        let owns = uid(&live).is_some_and(|uid| owners.contains(uid)) || deletes_claims(&live);
+        Ok(owns.then_some(Leftover::Claims))
     }
+
+    /// The uids of what claims belong to, themselves or through others: they go with it. None, where one may not list them.
+    async fn owners_of_claims(&self) -> Result<HashSet<String>, ClusterError> {
+        let (mut owners, mut belongs, mut listed) = (HashSet::new(), HashMap::new(), BTreeSet::new());
+        let claims = self.owned(&GroupKind::new("", "PersistentVolumeClaim")).await?;
+        let mut open: Vec<Owner> = claims.into_values().flatten().collect();
+        while let Some(Owner { uid, kind }) = open.pop() {
+            if listed.insert(kind.clone()) {
+                belongs.extend(self.owned(&kind).await?);
+            }
+            if owners.insert(uid.clone()) {
+                open.extend(belongs.get(&uid).cloned().unwrap_or_default());
+            }
+        }
+        Ok(owners)
+    }
+
+    /// By uid, the objects of a kind that belong to others, with these. None, where they cannot be listed.
+    async fn owned(&self, kind: &GroupKind) -> Result<HashMap<String, Vec<Owner>>, ClusterError> {
+        let keep = |live: Value| {
+            let owners = Owner::all(&live);
+            Some((uid(&live)?.to_owned(), owners)).filter(|(_, owners)| !owners.is_empty())
+        };
+        match self.list((kind, None), "", keep).await {
+            Ok(found) => Ok(found.into_iter().collect()),
+            Err(ClusterError::NoSuchKind { .. }) => Ok(HashMap::new()),
+            Err(error) if error.is_forbidden() => Ok(HashMap::new()),
+            Err(error) => unreadable(kind, error).map(|_| HashMap::new()),
+        }
+    }
+}
+
+/// What an object belongs to, and goes with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Owner {
+    uid: String,
+    kind: GroupKind,
+}
+
+impl Owner {
+    fn all(live: &Value) -> Vec<Self> {
+        let owners =
+            live.pointer("/metadata/ownerReferences").and_then(Value::as_array).into_iter().flatten();
+        let owner = |owner: &Value| {
+            let text = |key: &str| owner.get(key)?.as_str();
+            let (group, _) = split_api_version(text("apiVersion")?);
+            Some(Self { uid: text("uid")?.to_owned(), kind: GroupKind::new(group, text("kind")?) })
+        };
+        // What belongs to a pod goes whenever the pod does (generic ephemeral volumes): nobody keeps data there.
+        owners.filter_map(owner).filter(|owner| owner.kind != GroupKind::new("", "Pod")).collect()
+    }
+}
+
+/// Whether an object is a `StatefulSet` that takes its claims with it.
+fn deletes_claims(live: &Value) -> bool {
+    let when = live.pointer("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted");
+    when.and_then(Value::as_str) == Some("Delete")
+}
+
+/// Whether an object is a namespace in which others have fields, as who made it before has (`kubectl create`, Helm).
+fn is_shared(id: &ObjectId, live: &Value) -> bool {
+    id.kind == GroupKind::new("", "Namespace")
+        && others(live).iter().any(|manager| !CONTROL_PLANE.contains(&manager.as_str()))
 }
 
 /// Whether an object says of itself that it is to be kept.
@@ -178,6 +263,73 @@ mod tests {
         assert_eq!(made_by("ConfigMap", "a", &["kube-controller-manager"]), None);
         assert_eq!(made_by("ServiceAccount", "default", &["kube-controller-manager", "kubectl"]), None);
         assert_eq!(made_by("Namespace", "x", &["kubectl"]), None);
+    }
+
+    /// Found by reading: a `StatefulSet`, or a custom resource, took its claims with it.
+    #[tokio::test(start_paused = true)]
+    async fn what_claims_belong_to_is_known_if_only_through_others() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let made = async |kind: &str, name: &str, owner: Option<&Value>, spec: Value| {
+            let version = if kind == "StatefulSet" { "apps/v1" } else { "v1" };
+            let mut value = json!({ "apiVersion": version, "kind": kind, "metadata": { "name": name, "namespace": "default" } });
+            if let Some(owner) = owner {
+                value["metadata"]["ownerReferences"] = json!([{ "apiVersion": owner["apiVersion"], "kind": owner["kind"],
+                    "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"] }]);
+            }
+            if !spec.is_null() {
+                value["spec"] = spec;
+            }
+            let object = Object::from_value(value).unwrap();
+            cluster.apply(&object, super::super::ApplyMode::default()).await.unwrap()
+        };
+        let claim =
+            json!({ "accessModes": ["ReadWriteOnce"], "resources": { "requests": { "storage": "1Gi" } } });
+        let labels = json!({ "app": "s" });
+        let pod = json!({ "metadata": { "labels": labels }, "spec": { "containers": [{ "name": "c", "image": "x" }] } });
+        let set = |policy: &str| {
+            json!({ "serviceName": "s", "selector": { "matchLabels": labels }, "template": pod,
+                "persistentVolumeClaimRetentionPolicy": { "whenDeleted": policy, "whenScaled": "Retain" } })
+        };
+        let far = made("ConfigMap", "far", None, Value::Null).await;
+        let near = made("Secret", "near", Some(&far), Value::Null).await;
+        made("PersistentVolumeClaim", "claim", Some(&near), claim).await;
+        let none = made("ConfigMap", "none", None, Value::Null).await;
+        let kept = made("StatefulSet", "kept", None, set("Retain")).await;
+        let goes = made("StatefulSet", "goes", None, set("Delete")).await;
+        let claims = OnceCell::new();
+        let leftover = async |live: &Value, claims: &OnceCell<HashSet<String>>| {
+            let object = Object::from_value(live.clone()).unwrap();
+            cluster.leftover(&object.id, &Entry::of(&object, live), claims).await.unwrap()
+        };
+        for (live, owns) in [(&far, true), (&near, true), (&none, false), (&kept, false), (&goes, true)] {
+            let found = leftover(live, &claims).await;
+            assert_eq!(found, owns.then_some(Leftover::Claims), "{}", live["metadata"]["name"]);
+        }
+        assert_eq!(simulated.requests().by_verb["list"], 3, "claims, Secrets and ConfigMaps");
+        // Who may not list claims knows what a set says of itself.
+        simulated.refuse(cozy_sim::Refusal::of("list", "persistentvolumeclaims", 403, "Forbidden", "no"));
+        assert_eq!(leftover(&far, &OnceCell::new()).await, None);
+        assert_eq!(leftover(&goes, &OnceCell::new()).await, Some(Leftover::Claims));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_namespace_that_others_made_is_theirs_too() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let api: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(simulated.client());
+        let labels = json!({ "theirs": "1" });
+        let theirs = json!({ "metadata": { "name": "theirs", "labels": labels } });
+        let params =
+            kube::api::PostParams { field_manager: Some("kubectl-create".to_owned()), ..Default::default() };
+        api.create(&params, &serde_json::from_value(theirs).unwrap()).await.unwrap();
+        for (name, expected) in [("theirs", Some(Leftover::Shared)), ("ours", None)] {
+            let value = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": { "ours": "1" } } });
+            let object = Object::from_value(value).unwrap();
+            let live = cluster.apply(&object, super::super::ApplyMode::default()).await.unwrap();
+            let entry = Entry::of(&object, &live);
+            assert_eq!(cluster.leftover(&object.id, &entry, &OnceCell::new()).await.unwrap(), expected);
+        }
     }
 
     #[test]

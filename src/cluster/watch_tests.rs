@@ -215,6 +215,37 @@ async fn a_server_that_refuses_is_asked_again_and_named_meanwhile() {
     until(&known, || watches.trouble(&a.id.kind).is_none()).await;
 }
 
+/// Found by reading: a server that sheds load was sent what it sheds, whole lists.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_busy_is_not_asked_for_a_list_again() {
+    for (code, times, lists, least) in [(429, 3, 1, 10), (503, 1, 1, 0), (500, 2, 2, 0), (410, 1, 2, 0)] {
+        let bed = Bed::new().await;
+        let watches = Watches::new();
+        let known = watches.listen();
+        let a = config("a", "1");
+        bed.apply(&a).await;
+        let busy = Refusal {
+            times: Some(times),
+            retry_after: (code == 429).then_some(4),
+            ..Refusal::of("watch", "configmaps", code, "TooManyRequests", "please try again")
+        };
+        bed.simulated.refuse(busy);
+        watches.want(&bed.cluster, &a).await.unwrap();
+        let begun = Instant::now();
+        bed.apply(&config("a", "2")).await;
+        let is_new = || data(known.view(0).get(&a.id)).as_deref() == Some("2");
+        until(&known, || is_new() && watches.trouble(&a.id.kind).is_none()).await;
+        let _ = timeout(Duration::from_secs(20), async {
+            loop {
+                known.changed().await;
+            }
+        })
+        .await;
+        assert_eq!(bed.count("list"), lists, "{code}");
+        assert!(begun.elapsed() >= Duration::from_secs(least), "{code}: {:?}", begun.elapsed());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_kind_that_is_wanted_and_looked_at_has_one_watch() {
     let bed = Bed::new().await;

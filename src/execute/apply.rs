@@ -181,6 +181,7 @@ impl Writer<'_> {
         act: impl AsyncFn(&Cluster) -> Result<T, ClusterError>,
     ) -> Result<Option<T>, ClusterError> {
         let act = async || {
+            self.shared.suspends.sure().await;
             // Held for the request alone, so that others go on while this one waits to be tried again.
             let _permit = self.shared.requests.acquire().await;
             if self.shared.is_stopping() && !begun {
@@ -304,8 +305,10 @@ impl Writer<'_> {
 
     async fn save(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
         let act = async || {
+            self.shared.suspends.sure().await;
             let _permit = self.shared.requests.acquire().await;
-            self.shared.cluster()?.write_inventory(self.component, inventory).await
+            let owner = (self.shared.options.cloud.as_deref(), self.component);
+            self.shared.cluster()?.write_inventory(owner, inventory).await
         };
         self.insist(&format!("inventory of {}", self.component), act).await
     }

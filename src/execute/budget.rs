@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::model::names::ComponentName;
-use crate::plan::{Step, StepId};
+use crate::plan::{Stage, Step, StepId};
 
 /// What components have left of their deadlines.
 pub(super) struct Budgets<'a> {
@@ -22,22 +22,28 @@ impl<'a> Budgets<'a> {
         Self { all: BTreeMap::new(), timeout }
     }
 
-    /// A step goes to work; answers when it must be done. Hosts have no deadline in common: each step has its own.
+    /// A step goes to work; answers when it must be done. Hosts have no deadline in common: each step has its own. So has
+    /// what is deleted: it comes last, and finalizers take as long as they do.
     pub(super) fn begin(&mut self, step: &'a Step) -> Instant {
         let now = Instant::now();
         let whole = self.timeout.unwrap_or(step.deadline);
         match &step.id {
+            StepId::Stage(_, Stage::Prune) | StepId::Host { .. } => now + whole,
             StepId::Stage(component, _) => {
                 self.all.entry(component).or_insert_with(|| Budget::new(whole, now)).begin(now)
             }
-            StepId::Host { .. } => now + whole,
         }
     }
 
     /// A step does nothing more for now.
     pub(super) fn end(&mut self, step: &Step) {
-        if let Some(budget) = step.id.component_name().and_then(|component| self.all.get_mut(component)) {
-            budget.end(Instant::now());
+        match &step.id {
+            StepId::Stage(_, Stage::Prune) | StepId::Host { .. } => {}
+            StepId::Stage(component, _) => {
+                if let Some(budget) = self.all.get_mut(component) {
+                    budget.end(Instant::now());
+                }
+            }
         }
     }
 }
@@ -79,6 +85,25 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by reading: what was deleted had what its component had left of its deadline.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_deleted_has_a_deadline_of_its_own() {
+        let step = |stage, seconds| {
+            Step::new(StepId::Stage("a".parse().unwrap(), stage), Duration::from_secs(seconds))
+        };
+        let (objects, prune, rest) =
+            (step(Stage::Objects, 30), step(Stage::Prune, 600), step(Stage::Resources, 30));
+        let mut budgets = Budgets::new(None);
+        let left = |deadline: Instant| (deadline - Instant::now()).as_secs();
+        assert_eq!(left(budgets.begin(&objects)), 30);
+        tokio::time::advance(Duration::from_secs(29)).await;
+        budgets.end(&objects);
+        assert_eq!(left(budgets.begin(&prune)), 600);
+        tokio::time::advance(Duration::from_secs(100)).await;
+        budgets.end(&prune);
+        assert_eq!(left(budgets.begin(&rest)), 1);
+    }
 
     #[test]
     fn the_deadline_counts_while_any_step_works_and_not_in_between() {

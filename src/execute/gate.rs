@@ -26,6 +26,9 @@ use crate::plan::{Plan, Step, edges};
 /// How long the look for a cause may take.
 const DIAGNOSIS: Duration = Duration::from_secs(20);
 
+/// How long the last look at what is waited for may take, beyond the deadline.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+
 /// Begins to watch what a step is about to write and will wait for: then what the server answers to the writes is known,
 /// and a Job that is gone before anybody waits for it was seen.
 pub(crate) fn expect(shared: &Shared<'_>, step: &Step) {
@@ -144,6 +147,7 @@ async fn judge(
     let stable =
         step.gates.iter().filter_map(|gate| gate.stable).map(|span| span.0).max().unwrap_or_default();
     let mut ready_since: Option<Instant> = None;
+    let mut asked = false;
     loop {
         let now = Instant::now();
         match bench.look(now) {
@@ -166,6 +170,12 @@ async fn judge(
             }
             (steady(step, objects), format!("ready, and must stay so for {}", human(stable)), false, end)
         };
+        if now >= deadline && !asked {
+            // Its watch may have fallen silent.
+            ask_once_more(shared, &bench.open()).await;
+            asked = true;
+            continue;
+        }
         if now >= deadline {
             return Err(not_ready(shared, id, &reason, started).await);
         }
@@ -182,6 +192,17 @@ async fn judge(
         }
         bench.turn(until.min(deadline)).await;
     }
+}
+
+/// Reads what is waited for, in as little time as servers that are well take; what cannot be read stays what it was.
+async fn ask_once_more(shared: &Shared<'_>, open: &[&Object]) {
+    let Ok(cluster) = shared.cluster() else { return };
+    let asked = stream::iter(open).for_each_concurrent(shared.options.concurrency, |object| async move {
+        if let Ok(Some(live)) = cluster.get(&object.id, &object.version).await {
+            shared.watches.told(&object.id, &live);
+        }
+    });
+    let _ = tokio::time::timeout(LAST_LOOK, asked).await;
 }
 
 /// The object that must stay ready: the first that such a gate is of.

@@ -16,7 +16,7 @@ use crate::health::{self, Context, Health, SoftCause};
 use crate::model::component::GateSpec;
 use crate::model::duration::human;
 use crate::model::object::{Object, ObjectId};
-use crate::plan::{Step, edges};
+use crate::plan::{Step, Verb, edges};
 
 /// How long an object of a kind that nobody knows may be silent before it counts as applied and not gated.
 const SILENT: Duration = Duration::from_secs(30);
@@ -27,6 +27,15 @@ const PROOF: Duration = Duration::from_secs(5);
 /// The same, once it was ready and then was not.
 const LONGER_PROOF: Duration = Duration::from_secs(30);
 
+/// Why readiness alone is no proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Its containers are ready as soon as they are started.
+    NoProbe,
+    /// It was changed, and what it says may be of before that.
+    Undated,
+}
+
 /// What a gate says of one object now.
 pub(super) struct Judged {
     seen: Option<Arc<Value>>,
@@ -35,6 +44,8 @@ pub(super) struct Judged {
     stuck: BTreeMap<SoftCause, Instant>,
     /// Until when it must stay ready to count as it.
     proves: Option<Instant>,
+    /// Why readiness alone is no proof of it.
+    doubt: Option<Doubt>,
     /// It was ready, and then was not.
     fell: bool,
 }
@@ -76,7 +87,11 @@ impl Judged {
             Health::Unknown => ("no status yet".to_owned(), false),
             Health::Ready => {
                 let span = human(if self.fell { LONGER_PROOF } else { PROOF });
-                (format!("ready, and must stay so for {span}: it has no readiness probe"), false)
+                let why = match self.doubt {
+                    None | Some(Doubt::NoProbe) => "it has no readiness probe",
+                    Some(Doubt::Undated) => "its status does not say of which generation it is",
+                };
+                (format!("ready, and must stay so for {span}: {why}"), false)
             }
         }
     }
@@ -86,16 +101,18 @@ impl Judged {
         self.health == Health::Unknown
     }
 
-    /// What follows on `before`. `unproved`: readiness alone is no proof of it.
-    fn follow(mut self, before: Option<&Self>, unproved: bool, now: Instant) -> Self {
+    /// What follows on `before`.
+    fn follow(mut self, before: Option<&Self>, now: Instant) -> Self {
         let was_ready = before.is_some_and(|before| before.health == Health::Ready);
         let proving =
             before.is_some_and(|before| was_ready && before.proves.is_some_and(|until| now < until));
         let was_stuck = before.is_some_and(|before| matches!(before.health, Health::Stuck(_)));
         self.fell = before.is_some_and(|before| before.fell || proving && self.health != Health::Ready);
+        // That it is ready again was said after the change.
+        self.doubt = self.doubt.filter(|doubt| !(*doubt == Doubt::Undated && self.fell));
         match &self.health {
             Health::Ready if was_ready => self.proves = before.and_then(|before| before.proves),
-            Health::Ready if unproved => {
+            Health::Ready if self.doubt.is_some() => {
                 self.proves = Some(now + if self.fell { LONGER_PROOF } else { PROOF });
             }
             Health::Ready
@@ -122,8 +139,10 @@ pub(super) struct Bench<'a> {
     /// In the order of their names, each once.
     objects: Vec<&'a Object>,
     gates: &'a [(&'a GateSpec, Gate)],
-    /// What this run has changed.
+    /// What this run has written.
     written: HashSet<&'a ObjectId>,
+    /// What of it was there before.
+    updated: HashSet<&'a ObjectId>,
     /// What is heard of is the place of an object in `objects`.
     listener: Listener,
     judged: Vec<Option<Judged>>,
@@ -152,14 +171,16 @@ impl<'a> Bench<'a> {
         objects: &[&'a Object],
         gates: &'a [(&'a GateSpec, Gate)],
     ) -> Self {
-        let written = step.actions.iter().filter(|action| action.verb.writes()).map(|action| &action.id);
+        let written = step.actions.iter().filter(|action| action.verb.writes());
+        let updated = written.clone().filter(|action| matches!(action.verb, Verb::Update | Verb::Adopt));
         let sorted: BTreeMap<&ObjectId, &Object> =
             objects.iter().rev().map(|object| (&object.id, *object)).collect();
         let objects: Vec<&Object> = sorted.into_values().collect();
         Self {
             step,
             gates,
-            written: written.collect(),
+            written: written.map(|action| &action.id).collect(),
+            updated: updated.map(|action| &action.id).collect(),
             listener: shared.watches.listen(),
             judged: objects.iter().map(|_| None).collect(),
             started: Instant::now(),
@@ -189,15 +210,15 @@ impl<'a> Bench<'a> {
         let Some(object) = self.objects.get(index).copied() else { return Ok(()) };
         let view = self.listener.view(index);
         let seen = view.get(&object.id);
-        let (health, unproved) = match &seen {
-            None => (health::gone(view.last(&object.id).as_deref()), false),
+        let (health, doubt) = match &seen {
+            None => (health::gone(view.last(&object.id).as_deref()), None),
             Some(live) => self.judge(object, live, &view)?,
         };
         let Some(slot) = self.judged.get_mut(index) else { return Ok(()) };
         // What was ready before the run has proved itself.
-        let unproved = unproved && (slot.is_some() || self.written.contains(&object.id));
-        let judged = Judged { seen, health, stuck: BTreeMap::new(), proves: None, fell: false };
-        *slot = Some(judged.follow(slot.as_ref(), unproved, now));
+        let doubt = doubt.filter(|_| slot.is_some() || self.written.contains(&object.id));
+        let judged = Judged { seen, health, stuck: BTreeMap::new(), proves: None, doubt, fell: false };
+        *slot = Some(judged.follow(slot.as_ref(), now));
         Ok(())
     }
 
@@ -233,6 +254,11 @@ impl<'a> Bench<'a> {
         Some((&self.objects.get(*index)?.id, self.judged.get(*index)?.as_ref()?))
     }
 
+    /// What is waited for.
+    pub(super) fn open(&self) -> Vec<&'a Object> {
+        self.open.iter().filter_map(|(_, index)| self.objects.get(*index).copied()).collect()
+    }
+
     /// How many objects are waited for.
     pub(super) fn count_open(&self) -> usize {
         self.open.len()
@@ -255,17 +281,24 @@ impl<'a> Bench<'a> {
             .map(|(object, _)| &object.id)
     }
 
-    /// How an object is judged, and whether readiness alone is no proof of it.
-    fn judge(&self, object: &Object, live: &Value, around: &dyn Around) -> Result<(Health, bool), String> {
+    /// How an object is judged, and why readiness alone is no proof of it.
+    fn judge(
+        &self,
+        object: &Object,
+        live: &Value,
+        around: &dyn Around,
+    ) -> Result<(Health, Option<Doubt>), String> {
         let context = Context { may_be_empty: self.step.may_be_empty, around };
         let mut own = self.gates.iter().filter(|(spec, _)| edges::gate_is_of(spec, &object.id)).peekable();
+        let undated = self.updated.contains(&object.id) && health::is_undated(live);
         // Its maker says when it is ready.
-        let unproved = own.peek().is_none() && health::is_unproved(live);
+        let unprobed = own.peek().is_none() && health::is_unproved(live);
+        let doubt = if undated { Some(Doubt::Undated) } else { unprobed.then_some(Doubt::NoProbe) };
         let health = health::judge(live, own.map(|(spec, gate)| (spec.of.as_str(), gate)), context)?;
         let ended = !self.step.id.is_hook() || health::has_ended(live);
         Ok(match health {
-            Health::Ready if !ended => (Health::Progressing("it has not ended yet".to_owned()), unproved),
-            health => (health, unproved),
+            Health::Ready if !ended => (Health::Progressing("it has not ended yet".to_owned()), doubt),
+            health => (health, doubt),
         })
     }
 
@@ -287,20 +320,23 @@ mod tests {
     use super::*;
     use crate::health::Soft;
 
+    const NO_PROBE: Option<Doubt> = Some(Doubt::NoProbe);
+
     fn stuck(cause: SoftCause, ripe: bool) -> Health {
         Health::Stuck(Soft { cause, message: format!("{cause:?}"), ripe })
     }
 
     /// Where an object stands after each of some changes, at these seconds: `ready`, `failed`, or `open`, until when.
-    fn stands(unproved: bool, changes: &[(u64, Health)]) -> Vec<String> {
+    fn stands(doubt: Option<Doubt>, changes: &[(u64, Health)]) -> Vec<String> {
         let start = Instant::now();
         let mut before: Option<Judged> = None;
         let mut all = Vec::new();
         for (at, health) in changes {
             let now = start + Duration::from_secs(*at);
             let health = health.clone();
-            let judged = Judged { seen: None, health, stuck: BTreeMap::new(), proves: None, fell: false };
-            let judged = judged.follow(before.as_ref(), unproved, now);
+            let judged =
+                Judged { seen: None, health, stuck: BTreeMap::new(), proves: None, doubt, fell: false };
+            let judged = judged.follow(before.as_ref(), now);
             all.push(match judged.stands(now, start, None) {
                 Stand::Ready => "ready".to_owned(),
                 Stand::Failed(_) => "failed".to_owned(),
@@ -318,18 +354,18 @@ mod tests {
         let refused = |at| (at, stuck(SoftCause::ImageRefused, true));
         // What is found out late has not lasted yet; what comes and goes has, as long as all is not well.
         assert_eq!(
-            stands(false, &[pull(0), refused(100), pull(110), refused(160)]),
+            stands(None, &[pull(0), refused(100), pull(110), refused(160)]),
             ["open until 180", "open until 160", "open until 180", "failed"]
         );
         let slow = || Health::Progressing("slow".to_owned());
         assert_eq!(
-            stands(false, &[pull(0), (100, slow()), pull(170)]),
+            stands(None, &[pull(0), (100, slow()), pull(170)]),
             ["open until 180", "open", "open until 350"]
         );
         // Too few restarts: no time is enough.
         assert_eq!(
             stands(
-                false,
+                None,
                 &[(0, stuck(SoftCause::CrashLoop, false)), (900, stuck(SoftCause::CrashLoop, true))]
             ),
             ["open", "failed"]
@@ -340,22 +376,39 @@ mod tests {
     fn without_a_probe_readiness_must_last_and_longer_once_it_did_not() {
         let crash = |at, ripe| (at, stuck(SoftCause::CrashLoop, ripe));
         let ready = |at| (at, Health::Ready);
-        assert_eq!(stands(false, &[ready(1), ready(2)]), ["ready", "ready"]);
-        assert_eq!(stands(true, &[ready(1), ready(5), ready(6)]), ["open until 6", "open until 6", "ready"]);
+        assert_eq!(stands(None, &[ready(1), ready(2)]), ["ready", "ready"]);
+        assert_eq!(
+            stands(NO_PROBE, &[ready(1), ready(5), ready(6)]),
+            ["open until 6", "open until 6", "ready"]
+        );
         // Ready for a moment between two ends is no end of the failure.
         assert_eq!(
             stands(
-                true,
+                NO_PROBE,
                 &[ready(1), crash(3, false), ready(20), crash(25, false), ready(60), crash(183, true)]
             ),
             ["open until 6", "open", "open until 50", "open", "open until 90", "open until 363"]
         );
         assert_eq!(
             stands(
-                true,
+                NO_PROBE,
                 &[ready(1), crash(3, false), ready(20), crash(25, false), ready(160), crash(183, true)]
             ),
             ["open until 6", "open", "open until 50", "open", "open until 190", "failed"]
         );
+    }
+
+    /// Found by reading: what a custom resource said before it was changed counted as said of the change.
+    #[test]
+    fn a_status_that_does_not_say_of_what_it_is_must_last_or_change() {
+        let undated = Some(Doubt::Undated);
+        let ready = |at| (at, Health::Ready);
+        let busy = |at| (at, Health::Progressing("busy".to_owned()));
+        assert_eq!(
+            stands(undated, &[ready(1), ready(5), ready(6)]),
+            ["open until 6", "open until 6", "ready"]
+        );
+        // Its operator has looked: what it says then is of the change, and there is nothing to prove.
+        assert_eq!(stands(undated, &[ready(1), busy(2), ready(9)]), ["open until 6", "open", "ready"]);
     }
 }

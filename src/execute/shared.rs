@@ -5,21 +5,29 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::event::{Event, EventKind, Outcome, Reporter};
 use super::hosts::Hosts;
 use super::retry;
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
+use crate::cluster::suspend::SuspendCheck;
 use crate::cluster::watch::Watches;
 use crate::diagnose::Operators;
 use crate::model::mask::Masks;
 use crate::model::object::GroupKind;
 use crate::plan::{Counts, Plan, StepId, Verb};
 
+/// How long after a deadline the answer to a request may come that was sent before it.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+
 /// How long an API server that says nothing of its readiness may go without its roles, which it has not read yet.
 const ROLES: Duration = Duration::from_secs(10);
+
+/// How long an API server that has just started may take until it knows who asks: its authenticator of OIDC asks for its
+/// issuer every 10 s (`k8s.io/apiserver/plugin/pkg/authenticator/token/oidc`).
+const AUTHENTICATOR: Duration = Duration::from_secs(15);
 
 /// How long API servers may go on with what a kind was before its definition was written: each hears of it by and by.
 const DEFINITIONS: Duration = Duration::from_secs(10);
@@ -33,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) force_conflicts: bool,
     /// Instead of each component's own deadline, and of each step's on hosts.
     pub(crate) timeout: Option<Duration>,
+    /// The cloud that is installed; inventories say so.
+    pub(crate) cloud: Option<String>,
 }
 
 /// What all steps of a run use.
@@ -64,6 +74,8 @@ pub(crate) struct Shared<'a> {
     defined: Mutex<HashMap<GroupKind, Instant>>,
     /// Whether the run is to stop.
     stop: watch::Sender<bool>,
+    /// Whether its lock may be relied on.
+    pub(crate) suspends: SuspendCheck,
 }
 
 impl<'a> Shared<'a> {
@@ -89,7 +101,14 @@ impl<'a> Shared<'a> {
             discovered: tokio::sync::Mutex::default(),
             defined: Mutex::default(),
             stop: watch::Sender::new(false),
+            suspends: SuspendCheck::new(|| None),
         }
+    }
+
+    /// Takes what tells whether the machine was suspended.
+    pub(crate) fn with_suspends(mut self, suspends: SuspendCheck) -> Self {
+        self.suspends = suspends;
+        self
     }
 
     /// Takes what the plan says of who looks after custom resources, for diagnoses.
@@ -147,7 +166,12 @@ impl<'a> Shared<'a> {
         deadline: Instant,
         mut act: impl AsyncFnMut() -> Result<T, ClusterError>,
     ) -> Result<T, ClusterError> {
-        let (mut unknown, mut forbidden) = (None, None);
+        let (mut unknown, mut forbidden, mut unauthorized) = (None, None, None);
+        // A server that says nothing is not waited for much longer than the deadline: what came of it the next run sees.
+        let mut act = async || match timeout_at(deadline + LAST_ANSWER, act()).await {
+            Ok(result) => result,
+            Err(_) => Err(ClusterError::silent(object)),
+        };
         let act = async || {
             if let Some(since) = unknown.take() {
                 self.discover(since).await;
@@ -165,6 +189,11 @@ impl<'a> Shared<'a> {
                     }
                     Err(_) => result,
                 };
+            }
+            if result.as_ref().is_err_and(ClusterError::is_unknown_user)
+                && unauthorized.get_or_insert_with(Instant::now).elapsed() < AUTHENTICATOR
+            {
+                result = result.map_err(ClusterError::passing);
             }
             if matches!(result, Err(ClusterError::NoSuchKind { .. })) {
                 unknown = Some(Instant::now());

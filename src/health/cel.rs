@@ -1,6 +1,7 @@
 //! Gates in CEL (the Common Expression Language) over one object, and over
 //! others by `objects(kind, namespace, selector)`; with Kubernetes' quantities.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub(crate) struct Gate {
     expression: IdedExpr,
     /// The kinds whose objects it asks for.
     kinds: BTreeSet<GroupKind>,
+    /// It looks itself at which generation conditions are of.
+    whole: bool,
 }
 
 /// Why an expression was refused.
@@ -137,6 +140,7 @@ impl Gate {
         }
         let mut asked = Asked::default();
         asked_for(program.expression(), &mut asked)?;
+        let whole = expression.contains("observedGeneration");
         let expression = fuel::counted(program.expression()).map_err(|why| match why {
             Unbounded::Depth => GateError::TooLarge,
             Unbounded::Pattern => GateError::Pattern,
@@ -144,7 +148,7 @@ impl Gate {
         if is_never_bool(program.expression()) {
             return Err(GateError::NoBool);
         }
-        Ok(Self { expression, kinds: asked.kinds })
+        Ok(Self { expression, kinds: asked.kinds, whole })
     }
 
     /// The kinds whose objects it asks for.
@@ -155,7 +159,8 @@ impl Gate {
     /// Evaluates it on an object.
     pub(crate) fn evaluate(&self, object: &Value, around: &dyn Around) -> Verdict {
         let mut context = Context::default();
-        if let Err(error) = context.add_variable("object", signed(&current(object))) {
+        let seen = if self.whole { Cow::Borrowed(object) } else { current(object) };
+        if let Err(error) = context.add_variable("object", signed(&seen)) {
             return Verdict::Error(error.to_string());
         }
         if let Err(error) = quantity::add_to(&mut context) {
@@ -403,6 +408,23 @@ mod tests {
         assert_eq!(verdict("has(object.spec.size) && object.spec.size == 3", &object), Verdict::True);
         assert!(matches!(verdict(available, &json!({ "spec": {} })), Verdict::Missing(_)));
         assert!(matches!(verdict("object.spec.size", &object), Verdict::Error(_)));
+    }
+
+    /// Found by reading: a controller that says only what has changed was waited for until the deadline.
+    #[test]
+    fn a_gate_that_looks_at_generations_itself_sees_the_conditions_of_older_ones() {
+        let conditions = json!([{ "type": "Counted", "status": "Unknown", "observedGeneration": 2 },
+            { "type": "Conflict", "status": "False", "observedGeneration": 1 }]);
+        let object = json!({ "metadata": { "generation": 2 }, "status": { "conditions": conditions } });
+        let calm = "object.status.conditions.exists(c, c.type == 'Conflict' && c.status == 'False')";
+        assert_eq!(verdict(calm, &object), Verdict::False);
+        let counted = |at: &str| {
+            format!(
+                "object.status.conditions.exists(c, c.type == 'Counted' && c.?observedGeneration.orValue(0) == {at}) && {calm}"
+            )
+        };
+        assert_eq!(verdict(&counted("object.metadata.generation"), &object), Verdict::True);
+        assert_eq!(verdict(&counted("3"), &object), Verdict::False);
     }
 
     #[test]

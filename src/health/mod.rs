@@ -26,6 +26,9 @@ use serde_json::Value;
 use around::Around;
 pub(crate) use workloads::is_unproved;
 
+use crate::model::kinds;
+use crate::model::object::{GroupKind, split_api_version};
+
 /// What an object's own JSON says about its readiness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Health {
@@ -83,6 +86,8 @@ pub(crate) enum SoftCause {
     PodsRefused,
     /// An admission policy's expressions do not fit what they judge.
     PolicyWarnings,
+    /// The pods of a disruption budget cannot be counted.
+    BudgetUncounted,
 }
 
 impl SoftCause {
@@ -99,7 +104,8 @@ impl SoftCause {
             | Self::Unschedulable
             | Self::Volumes
             | Self::PodsRefused
-            | Self::PolicyWarnings => Duration::from_secs(180),
+            | Self::PolicyWarnings
+            | Self::BudgetUncounted => Duration::from_secs(180),
         }
     }
 }
@@ -175,13 +181,30 @@ fn general(object: &Value) -> Option<Health> {
     holds("Reconciling").then(|| Health::Progressing(said(object, "Reconciling")))
 }
 
+/// A budget whose pods cannot be counted: its controller says so, and of which generation it does not (`failSafe` in
+/// `k8s.io/kubernetes/pkg/controller/disruption`).
+fn uncounted(object: &Value) -> Option<Health> {
+    let kind = (text(object, "/apiVersion"), text(object, "/kind"));
+    let counted = number(object, "/status/observedGeneration");
+    if kind != (Some("policy/v1"), Some("PodDisruptionBudget"))
+        || object.pointer("/metadata/deletionTimestamp").is_some()
+        || counted.is_some() && counted == number(object, "/metadata/generation")
+    {
+        return None;
+    }
+    let conditions = object.pointer("/status/conditions")?.as_array()?;
+    let failed = conditions.iter().find(|one| text(one, "/reason") == Some("SyncFailed"))?;
+    let words = text(failed, "/message").unwrap_or("its pods cannot be counted");
+    Some(Health::Stuck(Soft::new(SoftCause::BudgetUncounted, format!("SyncFailed: {words}"))))
+}
+
 /// Judges an object.
 pub(crate) fn health(object: &Value, context: Context<'_>) -> Health {
-    if let Some(health) = general(object) {
+    if let Some(health) = uncounted(object).or_else(|| general(object)) {
         return health;
     }
     let api_version = text(object, "/apiVersion").unwrap_or_default();
-    let (group, _) = crate::model::object::split_api_version(api_version);
+    let (group, _) = split_api_version(api_version);
     let kind = text(object, "/kind").unwrap_or_default();
     match (group, kind) {
         (group, kind) if !is_gated(group, kind) => Health::Ready,
@@ -298,6 +321,21 @@ pub(crate) fn has_failed(object: &Value) -> bool {
         Some("Pod") => text(object, "/status/phase") == Some("Failed"),
         _ => false,
     }
+}
+
+/// Whether a custom resource that was changed has a status that does not say of which generation it is: it may be of
+/// before the change. (kstatus takes it for current.)
+pub(crate) fn is_undated(object: &Value) -> bool {
+    let (group, _) = split_api_version(text(object, "/apiVersion").unwrap_or_default());
+    let kind = GroupKind::new(group, text(object, "/kind").unwrap_or_default());
+    let status = object.get("status").and_then(Value::as_object);
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let mut conditions = conditions.into_iter().flatten();
+    kinds::built_in(&kind).is_none()
+        && number(object, "/metadata/generation") != Some(1)
+        && status.is_some_and(|status| !status.is_empty())
+        && number(object, "/status/observedGeneration").is_none()
+        && !conditions.any(|condition| number(condition, "/observedGeneration").is_some())
 }
 
 /// A status that speaks of an older generation.

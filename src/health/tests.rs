@@ -39,6 +39,24 @@ fn what_is_being_deleted_or_stale_is_not_ready() {
 }
 
 #[test]
+fn a_status_that_does_not_say_of_which_generation_it_is_may_be_of_before() {
+    let thing = |status: Value| with_status("x.example/v1", "Thing", status);
+    let ready = json!([{ "type": "Ready", "status": "True" }]);
+    assert!(
+        is_undated(&thing(json!({ "conditions": ready }))) && is_undated(&thing(json!({ "phase": "Ready" })))
+    );
+    assert!(!is_undated(&thing(json!({ "conditions": ready, "observedGeneration": 2 }))));
+    let dated = json!([{ "type": "Ready", "status": "True", "observedGeneration": 2 }]);
+    assert!(!is_undated(&thing(json!({ "conditions": dated }))));
+    // Nothing to be of before: no status at all, or never another generation; built-in kinds have rules of their own.
+    assert!(!is_undated(&thing(json!({}))));
+    let mut first = thing(json!({ "phase": "Ready" }));
+    first["metadata"]["generation"] = json!(1);
+    assert!(!is_undated(&first));
+    assert!(!is_undated(&with_status("v1", "Pod", json!({ "phase": "Ready" }))));
+}
+
+#[test]
 fn a_custom_resource_without_status_is_never_ready() {
     let conditions = |list: Value| with_status("x.example/v1", "Thing", json!({ "conditions": list }));
     assert_eq!(of(json!({ "apiVersion": "x.example/v1", "kind": "Thing", "metadata": {} })), "unknown");

@@ -120,6 +120,16 @@ pub(crate) enum PlanError {
         /// Who has fields in it.
         managers: Vec<String>,
     },
+    /// The cluster has components of another cloud.
+    #[error(
+        "this cluster has components of cloud `{other}`, and this is cloud `{own}`: they would be deleted"
+    )]
+    OtherCloud {
+        /// Whose components there are.
+        other: String,
+        /// The cloud that is wanted.
+        own: String,
+    },
     /// A server's removal would give up etcd's quorum.
     #[error(
         "`{host}` cannot be removed: {}{up} of {all} members of etcd {} up, and {needed} {} needed for a quorum",
@@ -225,6 +235,7 @@ impl PlanError {
             Self::Conflict { .. }
             | Self::Fixed { .. }
             | Self::Foreign { .. }
+            | Self::OtherCloud { .. }
             | Self::Quorum { .. }
             | Self::Stranded { .. }
             | Self::Release { .. }
@@ -287,6 +298,7 @@ impl PlanError {
             Self::Orphan { .. } => Code(2515),
             Self::Expelled { .. } => Code(2516),
             Self::Nameless { .. } => Code(2517),
+            Self::OtherCloud { .. } => Code(2518),
             // The same when it turns up while it is applied.
             Self::Conflict { .. } => Code(4003),
         }
@@ -311,6 +323,10 @@ impl PlanError {
                     }
                 }
             }
+            Self::OtherCloud { own, .. } => Cow::Owned(format!(
+                "put the components of both into one cozy.yaml; where it is the same cloud under a new name: \
+                 `kubectl -n cozy-system label secret -l cozy/inventory cozy/cloud={own} --overwrite`"
+            )),
             others => Cow::Borrowed(others.fixed_hint()),
         }
     }
@@ -339,6 +355,7 @@ impl PlanError {
                 "take the change back; or delete the object with `kubectl delete`, where that loses nothing, and run the same command again"
             }
             Self::Foreign { .. } => "`--adopt` takes it over; else give one of the two another name",
+            Self::OtherCloud { .. } => "put the components of both into one cozy.yaml",
             Self::Quorum { .. } => {
                 "start the servers that are down, or let others join first; a server that is gone for good is removed before one that lives"
             }

@@ -27,6 +27,10 @@ pub(crate) struct Observed {
     pub(crate) needs: BTreeMap<ComponentName, BTreeSet<ComponentName>>,
     /// What of the inventories nobody wants any more, and is not simply to be deleted.
     pub(crate) leftovers: BTreeMap<ObjectId, Leftover>,
+    /// The clouds that the inventories are of, as far as they say so.
+    pub(crate) clouds: BTreeSet<String>,
+    /// The versions at which kinds are served.
+    pub(crate) versions: BTreeMap<GroupKind, BTreeSet<String>>,
 }
 
 impl Observed {
@@ -158,6 +162,10 @@ pub(crate) enum Leftover {
     Gone,
     /// What is there now is somebody else's: it was never applied, or others made it anew.
     Foreign,
+    /// It is a namespace in which others have fields: somebody made it, or uses it, too.
+    Shared,
     /// It says of itself that it is to be kept.
     Marked,
+    /// Claims belong to it, and go with it.
+    Claims,
 }

@@ -144,6 +144,16 @@ fn data_and_what_is_marked_is_kept_and_named() {
     desired.allowed.data_loss = true;
     let made = plan(&desired, &observed).unwrap();
     assert_eq!((made.counts().delete, made.guarded.len()), (4, 0));
+    // What claims belong to holds their data.
+    let set = named("apps/v1", "StatefulSet", Some("x"), "set");
+    let mut observed = known(&[("old", &[&set], &[])]);
+    observed.leftovers = [(set.id.clone(), Leftover::Claims)].into();
+    assert_eq!(plan(&desired, &observed).unwrap().counts().delete, 1);
+    desired.allowed.data_loss = false;
+    let made = plan(&desired, &observed).unwrap();
+    let kept: Vec<String> = made.guarded.iter().map(|it| format!("{} {}", it.object, it.why)).collect();
+    assert_eq!(kept, ["StatefulSet x/set holds data: `--allow-data-loss` deletes it"]);
+    desired.allowed.data_loss = true;
     // But never what others stand on.
     let (space, kind) = (named("v1", "Namespace", None, "x"), crd("db.example", "Database"));
     let observed = known(&[("old", &[&space, &kind], &[])]);
@@ -152,6 +162,52 @@ fn data_and_what_is_marked_is_kept_and_named() {
     desired.components.push(component("app", vec![(Stage::Objects, database)]));
     let made = plan(&desired, &Observed { served, ..observed }).unwrap();
     assert_eq!((made.counts().delete, made.guarded.len()), (0, 2));
+}
+
+/// Found by reading: `kube-system` was said to hold data in each run, and namespaces of others were deleted.
+#[test]
+fn namespaces_of_every_cluster_and_of_others_are_forgotten() {
+    let namespace = |name: &str| named("v1", "Namespace", None, name);
+    let (usual, engines, theirs, ours) =
+        (namespace("kube-system"), namespace("cozy-system"), namespace("theirs"), namespace("ours"));
+    let mut observed = known(&[("old", &[&usual, &engines, &theirs, &ours], &[])]);
+    observed.leftovers = [(theirs.id.clone(), Leftover::Shared)].into();
+    let mut desired = of(Vec::new());
+    let forgotten = [
+        "old/prune Forget Namespace theirs: others made it, or have fields in it",
+        "old/prune Forget Namespace cozy-system: every cluster has it",
+        "old/prune Forget Namespace kube-system: every cluster has it",
+    ];
+    let made = plan(&desired, &observed).unwrap();
+    assert_eq!((actions(&made), made.guarded.len()), (forgotten.map(str::to_owned).to_vec(), 1));
+    desired.allowed.data_loss = true;
+    let made = plan(&desired, &observed).unwrap();
+    let gone = ["old/prune Delete Namespace ours"].into_iter().chain(forgotten);
+    assert_eq!(actions(&made), gone.collect::<Vec<_>>());
+}
+
+/// Found by reading: a second cloud on a cluster deleted all of the first.
+#[test]
+fn a_cluster_with_components_of_another_cloud_is_refused() {
+    let desired = super::planner::Desired { cloud: Some("b".to_owned()), ..of(Vec::new()) };
+    let config = named("v1", "ConfigMap", Some("x"), "a");
+    let of_clouds = |clouds: &[&str]| Observed {
+        clouds: clouds.iter().map(|cloud| (*cloud).to_owned()).collect(),
+        ..known(&[("old", &[&config], &[])])
+    };
+    let errors = plan(&desired, &of_clouds(&["a", "b"])).unwrap_err();
+    let said: Vec<String> =
+        errors.iter().map(|error| format!("{}: {error}; {}", error.code(), error.hint())).collect();
+    insta::assert_debug_snapshot!(said, @r#"
+        [
+            "C2518: this cluster has components of cloud `a`, and this is cloud `b`: they would be deleted; put the components of both into one cozy.yaml; where it is the same cloud under a new name: `kubectl -n cozy-system label secret -l cozy/inventory cozy/cloud=b --overwrite`",
+        ]
+    "#);
+    assert!(errors.iter().all(super::PlanError::is_of_cluster));
+    // Earlier versions of cozy did not say.
+    for own in [&["b"][..], &[]] {
+        assert_eq!(plan(&desired, &of_clouds(own)).unwrap().counts().delete, 1);
+    }
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub(crate) struct Desired {
     pub(crate) load_balancer_pool: bool,
     /// Components that are known and not wanted: no cluster has them under these names.
     pub(crate) unwanted: BTreeSet<ComponentName>,
+    /// The cloud.
+    pub(crate) cloud: Option<String>,
 }
 
 /// What is only done when the user says so.
@@ -111,6 +113,8 @@ pub(crate) struct HostStep {
 pub(crate) struct DesiredComponent {
     /// Its name.
     pub(crate) name: ComponentName,
+    /// The namespace of its objects that name none.
+    pub(crate) namespace: Option<String>,
     /// Its objects. Invariant: sorted by stage.
     pub(crate) objects: Vec<(Stage, Arc<Object>)>,
     /// A chart's hooks that have no turn now. What of them is there stays.
@@ -227,7 +231,13 @@ fn refusals(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
         all.map(move |(stage, object)| (&component.name, &object.id, *stage))
     });
     let Allowed { data_loss: _, conflicts: force, adopt } = desired.allowed;
-    let mut errors = Vec::new();
+    // What is of no component of this cloud would be deleted.
+    let own = desired.cloud.iter();
+    let other = own.flat_map(|own| {
+        observed.clouds.iter().filter(move |other| *other != own).map(move |other| (own, other))
+    });
+    let mut errors: Vec<PlanError> =
+        other.map(|(own, other)| PlanError::OtherCloud { other: other.clone(), own: own.clone() }).collect();
     for (component, object, stage) in objects {
         let Some(live) = observed.objects.get(object) else { continue };
         let (component, object) = (component.clone(), Box::new(object.clone()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::live::{Leftover, Observed};
 use super::planner::Desired;
-use super::{Action, Blocks, Edge, Guard, Guarded, Milestone, Reason, Stage, Step, StepId, Verb};
+use super::{Action, Blocks, Edge, Guard, Guarded, Milestone, Reason, Stage, Step, StepId, Verb, namespaces};
 use crate::model::names::ComponentName;
 use crate::model::object::{GroupKind, ObjectId};
 use crate::model::{kept, kinds};
@@ -126,17 +126,24 @@ fn fate(
         Some(owner) => return Fate::Act(Verb::Forget, Some(format!("it is of {owner} now"))),
         None => {}
     }
+    if id.kind == GroupKind::new("", "Namespace") && namespaces::is_usual(&id.name) {
+        return Fate::Act(Verb::Forget, Some("every cluster has it".to_owned()));
+    }
     match observed.leftovers.get(id) {
         Some(Leftover::Gone) => Fate::Act(Verb::Forget, Some("it is gone already".to_owned())),
         Some(Leftover::Foreign) => {
             Fate::Act(Verb::Forget, Some("what is there now was made by others".to_owned()))
         }
+        Some(Leftover::Shared) => {
+            Fate::Act(Verb::Forget, Some("others made it, or have fields in it".to_owned()))
+        }
         Some(Leftover::Marked) if !desired.allowed.data_loss => Fate::Guarded(Guard::Marked),
-        None | Some(Leftover::Marked) if wanted.uses(id) => Fate::Guarded(Guard::Used),
-        None | Some(Leftover::Marked) if !desired.allowed.data_loss && holds_data(id) => {
+        Some(Leftover::Claims) if !desired.allowed.data_loss => Fate::Guarded(Guard::Data),
+        None | Some(Leftover::Marked | Leftover::Claims) if wanted.uses(id) => Fate::Guarded(Guard::Used),
+        None | Some(Leftover::Marked | Leftover::Claims) if !desired.allowed.data_loss && holds_data(id) => {
             Fate::Guarded(Guard::Data)
         }
-        None | Some(Leftover::Marked) => Fate::Act(Verb::Delete, None),
+        None | Some(Leftover::Marked | Leftover::Claims) => Fate::Act(Verb::Delete, None),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::backends::of_webhooks;
 use super::edges::gate_is_of;
 use super::planner::Desired;
 use crate::health::around::{self, Need};
@@ -57,6 +58,13 @@ const READ: [(&str, &str); 4] = [
     ("", "pods"),
 ];
 
+/// What is listed wherever a cluster has the kind: group, plural and kind (`cluster::provided`).
+const READ_IF_SERVED: [(&str, &str, &str); 3] = [
+    ("gateway.networking.k8s.io", "gatewayclasses", "GatewayClass"),
+    ("cert-manager.io", "issuers", "Issuer"),
+    ("cert-manager.io", "clusterissuers", "ClusterIssuer"),
+];
+
 /// What a plan for `desired` needs. `served` gives the plurals of kinds that the cluster has.
 pub(crate) fn needed(desired: &Desired, served: impl Fn(&GroupKind) -> Option<String>) -> BTreeSet<Right> {
     let mut all = BTreeSet::new();
@@ -75,7 +83,17 @@ pub(crate) fn needed(desired: &Desired, served: impl Fn(&GroupKind) -> Option<St
     for (group, resource) in READ {
         add(group, resource, None, &["list"]);
     }
+    for (group, resource, kind) in READ_IF_SERVED {
+        if served(&GroupKind::new(group, kind)).is_some() {
+            add(group, resource, None, &["list"]);
+        }
+    }
     let objects = || desired.components.iter().flat_map(|component| &component.objects).map(|(_, it)| it);
+    // The cluster's DNS, and who answers webhooks.
+    add("", "services", Some("kube-system"), &["get"]);
+    for (namespace, _) in objects().flat_map(|object| of_webhooks(object)) {
+        add("", "services", Some(namespace), &["get"]);
+    }
     let defined: BTreeMap<GroupKind, String> = objects()
         .filter_map(|object| {
             let plural = object.value.pointer("/spec/names/plural")?.as_str()?;
@@ -133,8 +151,39 @@ mod tests {
     use serde_json::json;
 
     use super::super::Stage;
+    use super::super::admission_tests::{any_rule, webhook};
     use super::super::tests::{component, crd, named, of};
     use super::*;
+
+    /// Found by reading: an account with the rights that were asked for could not plan.
+    #[test]
+    fn what_is_looked_at_before_a_plan_must_be_allowed_too() {
+        let rights = |desired: &Desired, has: &[&str]| -> Vec<String> {
+            let served = |kind: &GroupKind| has.contains(&kind.kind.as_str()).then(|| "plural".to_owned());
+            let needed = needed(desired, served).into_iter();
+            let read = needed.filter(|right| right.name().contains("issuers") || right.name() == "services");
+            read.map(|right| {
+                format!(
+                    "{} {} in {}",
+                    right.verb,
+                    right.name(),
+                    right.namespace.as_deref().unwrap_or_default()
+                )
+            })
+            .collect()
+        };
+        let desired = of(Vec::new());
+        assert_eq!(rights(&desired, &[]), ["get services in kube-system"]);
+        let both = [
+            "get services in kube-system",
+            "list clusterissuers.cert-manager.io in ",
+            "list issuers.cert-manager.io in ",
+        ];
+        assert_eq!(rights(&desired, &["Issuer", "ClusterIssuer"]), both);
+        let hook = webhook(&any_rule(), &json!({}));
+        let answered = rights(&of(vec![component("hooks", vec![(Stage::Webhooks, hook)])]), &[]);
+        assert_eq!(answered, ["get services in judge", "get services in kube-system"]);
+    }
 
     #[test]
     fn what_gates_and_rules_look_at_must_be_listed_too() {

@@ -44,6 +44,7 @@ pub(super) fn deployment(namespace: &str, name: &str, pod: &Value) -> Arc<Object
 pub(crate) fn component(name: &str, objects: Vec<(Stage, Arc<Object>)>) -> DesiredComponent {
     DesiredComponent {
         name: name.parse().unwrap(),
+        namespace: None,
         objects,
         needs: Vec::new(),
         ignore_edges: Vec::new(),
@@ -71,6 +72,7 @@ pub(crate) fn of(components: Vec<DesiredComponent>) -> Desired {
         allowed: Allowed::default(),
         load_balancer_pool: true,
         unwanted: std::collections::BTreeSet::new(),
+        cloud: None,
     }
 }
 
@@ -475,6 +477,42 @@ fn what_costs_most_is_named_with_what_it_saves() {
     assert_eq!(times.iter().map(|times| times.ready.as_secs()).max(), Some(65));
     let measured: Vec<_> = times.into_iter().map(Some).collect();
     assert_eq!(savings::measured(&plan, &measured), costs);
+}
+
+/// Found by reading: a version that the cluster does not serve was waited for until the deadline.
+#[test]
+fn a_version_that_the_cluster_does_not_serve_is_refused() {
+    let thing = |version: &str| named(&format!("x.example/{version}"), "Thing", Some("x"), "a");
+    let app = |version: &str| component("app", vec![(Stage::Objects, thing(version))]);
+    let kind = thing("v1").id.kind.clone();
+    let versions = |all: &[&str]| all.iter().map(|version| (*version).to_owned()).collect();
+    let cluster = Observed {
+        served: Some([kind.clone()].into()),
+        versions: [(kind, versions(&["v1", "v1alpha1"]))].into(),
+        ..bare()
+    };
+    assert!(plan(&of(vec![app("v1")]), &cluster).is_ok());
+    let errors = plan(&of(vec![app("v1beta1")]), &cluster).unwrap_err();
+    let said: Vec<String> = errors.iter().map(|error| format!("{error}; {}", error.hint())).collect();
+    insta::assert_debug_snapshot!(said, @r#"
+        [
+            "component `app`: Thing x/a is written as `x.example/v1beta1`, and Thing is served as `x.example/v1` and `x.example/v1alpha1` only; write `apiVersion: x.example/v1`",
+        ]
+    "#);
+    // A component may bring it.
+    let operator = component("operator", vec![(Stage::Crds, crd("x.example", "Thing"))]);
+    assert!(plan(&of(vec![app("v1beta1"), operator]), &cluster).is_ok());
+    // Built-in kinds, too: a release may have them at other versions than are known here.
+    let early =
+        component("app", vec![(Stage::Objects, named("resource.k8s.io/v1", "DeviceClass", None, "a"))]);
+    let kind = early.objects[0].1.id.kind.clone();
+    let older = Observed {
+        served: Some([kind.clone()].into()),
+        versions: [(kind, versions(&["v1beta1"]))].into(),
+        ..bare()
+    };
+    let errors = plan(&of(vec![early]), &older).unwrap_err();
+    assert!(errors[0].hint().contains("resource.k8s.io/v1beta1"), "{}", errors[0].hint());
 }
 
 #[test]

@@ -21,6 +21,8 @@ struct Known<'a> {
     aggregated: BTreeSet<&'a str>,
     /// Those that the cluster serves; `None`: nobody asked one.
     served: Option<&'a BTreeSet<GroupKind>>,
+    /// The versions at which it serves them.
+    versions: &'a BTreeMap<GroupKind, BTreeSet<String>>,
 }
 
 impl<'a> Known<'a> {
@@ -43,7 +45,7 @@ impl<'a> Known<'a> {
             }
         }
         let aggregated = objects().filter_map(|(_, object)| object.aggregates()).collect();
-        Self { own, aggregated, served: observed.served.as_ref() }
+        Self { own, aggregated, served: observed.served.as_ref(), versions: &observed.versions }
     }
 
     fn has(&self, kind: &GroupKind) -> bool {
@@ -56,15 +58,19 @@ impl<'a> Known<'a> {
     /// The versions at which a kind is served, where that is known, and an object's is none of them.
     fn others(&self, object: &Object) -> Option<BTreeSet<String>> {
         let kind = &object.id.kind;
-        let versions = if kinds::built_in(kind).is_some() {
-            kinds::versions(kind, &object.version)
-        } else if self.served.is_some_and(|served| served.contains(kind)) {
-            // Which versions the cluster has is seen when it is asked.
-            None
-        } else {
-            self.own.get(kind).cloned().flatten()
-        };
-        versions.filter(|versions| !versions.contains(&object.version))
+        let is_other = |versions: &BTreeSet<String>| !versions.contains(&object.version);
+        if kinds::built_in(kind).is_some()
+            && let Some(versions) = kinds::versions(kind, &object.version).filter(is_other)
+        {
+            return Some(versions);
+        }
+        let brought = self.own.contains_key(kind) || self.aggregated.contains(kind.group.as_str());
+        match self.versions.get(kind) {
+            Some(_) if brought => None, // The components may bring more versions than there are.
+            Some(versions) => Some(versions.clone()).filter(is_other),
+            None if self.served.is_some_and(|served| served.contains(kind)) => None,
+            None => self.own.get(kind).cloned().flatten().filter(is_other),
+        }
     }
 
     /// The kind that may have been meant; empty: none is near.

@@ -104,6 +104,7 @@ pub(crate) fn plan(errors: &[PlanError]) -> Vec<Finding> {
     let one = |error: &PlanError| {
         let (check, expected) = match error {
             PlanError::Foreign { .. } => ("leftovers", "nothing of others' that this cloud brings, too"),
+            PlanError::OtherCloud { .. } => ("leftovers", "no components of another cloud"),
             PlanError::Conflict { .. } | PlanError::Fixed { .. } => ("leftovers", "as this cloud wants it"),
             PlanError::UnknownKind { .. }
             | PlanError::UnknownVersion { .. }

@@ -151,7 +151,7 @@ fn install_all(components: Vec<DesiredComponent>, bed: Bed) -> Ended {
         let work = async {
             let cluster = Cluster::new(simulated.client()).await.unwrap();
             cluster.ensure_system_namespace().await.unwrap();
-            let options = Options { concurrency: 32, force_conflicts: false, timeout: None };
+            let options = Options { concurrency: 32, force_conflicts: false, timeout: None, cloud: None };
             let shared = Shared::new(Some(&cluster), &Simulated, &recorder, options);
             run(&shared, &plan, BTreeMap::new(), std::future::pending().boxed_local()).await
         };

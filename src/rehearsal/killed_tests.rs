@@ -131,7 +131,7 @@ async fn live(simulated: &cozy_sim::Cluster, round: usize, death: Option<Death>)
         let plan = plan(&desired, &observed).unwrap();
         cluster.ensure_system_namespace().await.unwrap();
         let lock = cluster.locker().unwrap().take(&holder(round), &Dead).await.unwrap();
-        let options = Options { concurrency: 32, force_conflicts: false, timeout: None };
+        let options = Options { concurrency: 32, force_conflicts: false, timeout: None, cloud: None };
         let shared = Shared::new(Some(&cluster), &Simulated, &Silent, options);
         let finished = run(&shared, &plan, inventories.all, std::future::pending().boxed_local()).await;
         assert_eq!(finished.outcome, Outcome::Done, "{death:?}: {:?}", finished.failures);

@@ -59,7 +59,7 @@ fn rehearse(components: Vec<DesiredComponent>) -> (Outcome, u64, String) {
         nodes: SimulatedNode::some(3),
         script: Script::new(&plan, &desired, [], Faults::default()),
         started: EventKind::Warning { message: String::new() },
-        options: Options { concurrency: 32, force_conflicts: false, timeout: None },
+        options: Options { concurrency: 32, force_conflicts: false, timeout: None, cloud: None },
         signal: std::future::pending().boxed(),
     };
     let recorder = Recorder::default();

@@ -71,7 +71,7 @@ async fn planned(cluster: &Cluster, desired: &Desired) -> (Plan, Inventories) {
 
 async fn done(cluster: &Cluster, (plan, inventories): (Plan, Inventories), stop: Stop<'_>) -> Finished {
     cluster.ensure_system_namespace().await.unwrap();
-    let options = Options { concurrency: 2, force_conflicts: false, timeout: None };
+    let options = Options { concurrency: 2, force_conflicts: false, timeout: None, cloud: None };
     let shared = Shared::new(Some(cluster), &Simulated, &Silent, options);
     run(&shared, &plan, inventories.all, stop).await
 }
@@ -306,4 +306,75 @@ async fn who_is_refused_by_an_api_server_that_has_just_started_asks_again() {
             assert_eq!(failure.code.0, 4002);
         }
     }
+}
+
+/// Found by reading: an API server that had just started did not know yet who asked, and that failed the run.
+#[tokio::test(start_paused = true)]
+async fn who_is_not_known_to_an_api_server_that_has_just_started_asks_again() {
+    for (times, outcome, seconds) in [(Some(8), Outcome::Done, 0..13), (None, Outcome::Failed, 13..22)] {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let first = planned(&cluster, &app(vec![config("a", "a")])).await;
+        simulated.refuse(Refusal {
+            times,
+            ..Refusal::of("apply", "configmaps/a", 401, "Unauthorized", "Unauthorized")
+        });
+        let begun = Instant::now();
+        let finished = done(&cluster, first, never()).await;
+        assert_eq!(finished.outcome, outcome, "{times:?}: {:?}", finished.failures);
+        assert!(seconds.contains(&begun.elapsed().as_secs()), "{times:?}: {:?}", begun.elapsed());
+        assert!(finished.failures.iter().all(|(_, failure)| failure.code.0 == 4002));
+    }
+}
+
+/// Found by reading: what became ready while its watch said nothing was not ready at the deadline.
+#[tokio::test(start_paused = true)]
+async fn what_is_waited_for_is_looked_at_once_more_at_the_deadline() {
+    beside_controllers(async |simulated| {
+        let server = simulated.server();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let mut server = server.clone();
+            async move {
+                if request.uri().query().is_some_and(|query| query.contains("watch=true")) {
+                    std::future::pending::<()>().await;
+                }
+                tower::Service::call(&mut server, request).await
+            }
+        });
+        let mut desired = app(vec![job(Stage::Objects, "once", &json!({}))]);
+        desired.components[0].deadline = Duration::from_secs(20);
+        let calm = Cluster::new(simulated.client()).await.unwrap();
+        let first = planned(&calm, &desired).await;
+        calm.ensure_system_namespace().await.unwrap();
+        let begun = Instant::now();
+        let finished = done(&calm.through(kube::Client::new(service, "default")), first, never()).await;
+        assert_eq!(finished.outcome, Outcome::Done, "{:?}", finished.failures);
+        assert_eq!(begun.elapsed().as_secs(), 20);
+    })
+    .await;
+}
+
+/// Found by reading: a write that nobody answered held its component up for more than a minute beyond its deadline.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_given_up_soon_after_the_deadline() {
+    let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+    let calm = Cluster::new(simulated.client()).await.unwrap();
+    let mut desired = app(vec![config("a", "a")]);
+    desired.components[0].deadline = Duration::from_secs(20);
+    let first = planned(&calm, &desired).await;
+    calm.ensure_system_namespace().await.unwrap();
+    let server = simulated.server();
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let mut server = server.clone();
+        async move {
+            if request.uri().path().ends_with("/configmaps/a") {
+                std::future::pending::<()>().await;
+            }
+            tower::Service::call(&mut server, request).await
+        }
+    });
+    let begun = Instant::now();
+    let finished = done(&calm.through(kube::Client::new(service, "default")), first, never()).await;
+    assert_eq!((finished.outcome, begun.elapsed().as_secs()), (Outcome::Failed, 25));
+    assert_eq!(finished.failures[0].1.code.0, 4004);
 }

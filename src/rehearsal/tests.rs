@@ -219,7 +219,7 @@ fn rehearse_with(desired: &Desired, plan: &Plan, faults: Faults) -> (Outcome, Ve
         nodes: SimulatedNode::some(3),
         script: Script::new(plan, desired, [], faults),
         started: EventKind::Warning { message: String::new() },
-        options: Options { concurrency: 32, force_conflicts: false, timeout: None },
+        options: Options { concurrency: 32, force_conflicts: false, timeout: None, cloud: None },
         signal: std::future::pending().boxed(),
     };
     let recorder = Recorder::default();

@@ -326,7 +326,7 @@ impl Job<'_> {
         let component = &self.resolved.component;
         let namespace = component.namespace.as_ref().map(|namespace| namespace.name.as_str());
         let scope = kinds::built_in(&object.id.kind)?;
-        scope::place(object, scope, namespace, &component.name).err()
+        scope::placed(object, scope, namespace, &component.name).err()
     }
 
     /// Takes out the fields that the component leaves to other managers.

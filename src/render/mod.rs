@@ -12,7 +12,7 @@ mod job;
 mod limits;
 mod mistakes;
 mod patch;
-mod scope;
+pub(crate) mod scope;
 mod stand_in;
 mod template;
 #[cfg(test)]

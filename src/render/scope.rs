@@ -27,11 +27,9 @@ pub(crate) fn finish(rendered: &mut [Rendered], components: &[&Resolved]) -> Res
         let objects = component.objects.iter_mut().map(|(_, object)| object);
         for object in objects.chain(&mut component.idle) {
             // Those of built-in kinds are in their places already.
-            let Some(scope) = scopes.get(&object.id.kind).filter(|_| built_in(&object.id.kind).is_none())
-            else {
-                continue;
-            };
-            errors.extend(place(Arc::make_mut(object), *scope, namespace, &component.component).err());
+            let scope = scopes.get(&object.id.kind).filter(|_| built_in(&object.id.kind).is_none());
+            let Some(scope) = scope.filter(|scope| !is_in_place(object, **scope)) else { continue };
+            errors.extend(placed(Arc::make_mut(object), *scope, namespace, &component.component).err());
         }
     }
     let again = repeated(rendered, components, &mut errors);
@@ -117,22 +115,33 @@ fn error(component: &ComponentName, code: u16, problem: String) -> RenderError {
     }
 }
 
-/// Makes the namespace of an object agree with the scope of its kind: `namespace` is that of its component.
-pub(super) fn place(
+/// Why an object cannot be placed, and what to do.
+const NO_NAMESPACE: &str = "it needs a namespace: neither the object nor the component names one";
+pub(crate) const NAMESPACE_HINT: &str = "write `metadata.namespace`, or `namespace` in component.yaml";
+
+/// Whether the namespace of an object agrees with the scope of its kind.
+pub(crate) fn is_in_place(object: &Object, scope: Scope) -> bool {
+    object.id.namespace.is_some() == (scope == Scope::Namespaced)
+}
+
+/// Makes the namespace of an object agree with the scope of its kind, or says why it belongs nowhere.
+pub(super) fn placed(
     object: &mut Object,
     scope: Scope,
     namespace: Option<&str>,
     component: &ComponentName,
 ) -> Result<(), RenderError> {
+    place(object, scope, namespace).map_err(|problem| RenderError {
+        hint: Some(NAMESPACE_HINT.to_owned()),
+        ..error(component, 2011, format!("{}: {problem}", object.id))
+    })
+}
+
+/// Makes the namespace of an object agree with the scope of its kind: `namespace` is that of its component.
+pub(crate) fn place(object: &mut Object, scope: Scope, namespace: Option<&str>) -> Result<(), &'static str> {
     match (scope, object.id.namespace.is_some()) {
         (Scope::Namespaced, false) => {
-            let Some(namespace) = namespace.map(str::to_owned) else {
-                let problem = "it needs a namespace: neither the object nor the component names one";
-                return Err(RenderError {
-                    hint: Some("write `metadata.namespace`, or `namespace` in component.yaml".to_owned()),
-                    ..error(component, 2011, format!("{}: {problem}", object.id))
-                });
-            };
+            let namespace = namespace.ok_or(NO_NAMESPACE)?.to_owned();
             if let Some(metadata) = object.value.get_mut("metadata").and_then(Value::as_object_mut) {
                 metadata.insert("namespace".to_owned(), Value::String(namespace.clone()));
             }

@@ -437,3 +437,44 @@ fn names_of_any_characters_are_applied_found_and_deleted() {
     let names = plane.ask(&["get", "clusterroles", "-o", "jsonpath={.items[*].metadata.name}"]);
     assert!(names.contains("odd: stays&x=1") && !names.contains("odd: a?b#c"), "{names}");
 }
+
+#[test]
+fn objects_of_kinds_that_only_the_cluster_knows_are_put_where_these_live_and_refused_at_other_versions() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    let definition = |plural: &str, kind: &str, scope: &str| {
+        format!(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{ name: {plural}.theirs.example.org }}\nspec:\n  group: theirs.example.org\n  scope: {scope}\n  \
+             names: {{ plural: {plural}, singular: {}, kind: {kind} }}\n  versions: [{{ name: v1, served: true, storage: true, subresources: {{ status: {{}} }}, \
+             schema: {{ openAPIV3Schema: {{ type: object, x-kubernetes-preserve-unknown-fields: true }} }} }}]\n",
+            kind.to_lowercase()
+        )
+    };
+    let path = cloud.path("definitions.yaml");
+    let both = [definition("tins", "Tin", "Namespaced"), definition("tops", "Top", "Cluster")].join("---\n");
+    fs_err::write(&path, both).unwrap();
+    plane.ask(&["apply", "-f", path.to_str().unwrap()]);
+    plane.wait_until("both kinds are served", || {
+        ["tins", "tops"].iter().all(|kind| plane.kubectl(&["get", kind, "-A"]).status.success())
+    });
+    let objects = |version: &str| {
+        format!(
+            "apiVersion: theirs.example.org/{version}\nkind: Tin\nmetadata: {{ name: a }}\n---\n\
+             apiVersion: theirs.example.org/v1\nkind: Top\nmetadata: {{ name: a, namespace: app }}\n"
+        )
+    };
+    let gates = "gates: [{ cel: 'has(object.metadata.uid)', of: Tin/a }, { cel: 'has(object.metadata.uid)', of: Top/a }]\ndeadline: 30s";
+    cloud.component("app", gates, &objects("v1beta1"));
+    let said = cloud.expect(&["install", "--yes"], 2);
+    assert!(said.contains("C2501") && said.contains("write `apiVersion: theirs.example.org/v1`"), "{said}");
+    cloud.component("app", gates, &objects("v1"));
+    cloud.expect(&["install", "--yes"], 0);
+    plane.ask(&["-n", "app", "get", "tin", "a"]);
+    plane.ask(&["get", "top", "a"]);
+    nothing_to_do(&cloud);
+    assert!(cloud.expect(&["diagnose", "app"], 0).contains("all ready"));
+    cloud.component("app", "", CONFIG);
+    cloud.expect(&["install", "--yes"], 0);
+    assert!(!plane.kubectl(&["-n", "app", "get", "tin", "a"]).status.success());
+    assert!(!plane.kubectl(&["get", "top", "a"]).status.success());
+}

@@ -266,6 +266,42 @@ fn custom_resources_fool_kubectl_and_helm() {
     fools_helm(&plane, name, &thing(name, 2), "Ready is of an older generation");
 }
 
+/// kstatus takes what a custom resource says for current where it does not say of what it is.
+#[test]
+fn what_a_custom_resource_said_before_it_was_changed_is_not_taken_for_ready() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    put(&cloud, &definition("things", "Thing", "th"));
+    plane.ask(&["wait", "crd/things.early.example.org", "--for=condition=Established"]);
+    plane.wait_until("things are served", || plane.kubectl(&["get", "things", "-A"]).status.success());
+    let says_ready = |value: &str| {
+        let ready = format!(r#"{{"conditions":[{{ "type": "Ready", "status": "{value}" }}]}}"#);
+        status(plane, &["-n", "undated", "patch", "thing", "t"], &ready);
+    };
+    cloud.component("undated", "deadline: 40s", &thing("undated", 1));
+    let mut first = true;
+    let (code, said) = while_waiting(&cloud, |line| {
+        if line.contains(" waiting ") && std::mem::take(&mut first) {
+            says_ready("True");
+        }
+    });
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("must stay so"), "{said}");
+    // Its operator looks at the change a little later, and is not done at once.
+    cloud.component("undated", "deadline: 40s", &thing("undated", 2));
+    let (mut looked, mut done) = (false, false);
+    let (code, said) = while_waiting(&cloud, |line| {
+        if line.contains("its status does not say of which generation it is") && !looked {
+            looked = true;
+            says_ready("False");
+        } else if line.contains("Ready=False") && !done {
+            done = true;
+            says_ready("True");
+        }
+    });
+    assert_eq!((code, looked, done), (Some(0), true, true), "{said}");
+}
+
 #[test]
 fn what_the_cluster_itself_knows_fools_kubectl() {
     let plane = ControlPlane::own();

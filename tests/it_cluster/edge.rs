@@ -105,7 +105,11 @@ async fn play(client: Client, ca: String) {
         let conditions = match object["kind"].as_str()? {
             "Certificate" | "ClusterIssuer" | "Issuer" => json!([condition("Ready", "True")]),
             "GatewayClass" => json!([condition("Accepted", "True")]),
-            "CiliumLoadBalancerIPPool" => json!([condition("cilium.io/PoolConflict", "False")]),
+            "CiliumLoadBalancerIPPool" => {
+                let mut counted = condition("cilium.io/IPsTotal", "Unknown");
+                counted["observedGeneration"] = object["metadata"]["generation"].clone();
+                json!([condition("cilium.io/PoolConflict", "False"), counted])
+            }
             _ => return None,
         };
         Some(json!({ "conditions": conditions }))

@@ -60,22 +60,66 @@ fn account(plane: &ControlPlane, folder: &std::path::Path) -> String {
     copy
 }
 
-/// A role that allows what findings miss, and nothing more.
-fn role(findings: &[Value]) -> Value {
-    let mut rules: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+/// Roles that allow what findings miss, where they miss it, and nothing more; with their bindings to the account.
+fn account_roles(findings: &[Value]) -> Value {
+    let mut places: BTreeMap<Option<&str>, Vec<Value>> = BTreeMap::new();
     for found in findings {
         let word = |key: &str| found[key].as_str().unwrap();
         let name = word("checked").strip_prefix("rights to ").unwrap();
-        let name = name.split(" in ").next().unwrap();
+        let (name, place) = name.split_once(" in ").map_or((name, None), |(name, place)| (name, Some(place)));
         let (resource, group) = name.split_once('.').unwrap_or((name, ""));
-        let verbs = word("observed").strip_prefix("may not ").unwrap().split(", ").map(str::to_owned);
-        rules.entry((group.to_owned(), resource.to_owned())).or_default().extend(verbs);
+        let verbs: Vec<&str> = word("observed").strip_prefix("may not ").unwrap().split(", ").collect();
+        let rule = json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
+        places.entry(place).or_default().push(rule);
     }
-    let rules: Vec<Value> = rules
-        .into_iter()
-        .map(|((group, resource), verbs)| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs }))
+    let made = places.into_iter().flat_map(|(place, rules)| {
+        let kind = if place.is_some() { "Role" } else { "ClusterRole" };
+        let of = |kind: &str| {
+            let mut metadata = json!({ "name": "installer" });
+            if let Some(place) = place {
+                metadata["namespace"] = json!(place);
+            }
+            json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind, "metadata": metadata })
+        };
+        let (mut role, mut binding) = (of(kind), of(&format!("{kind}Binding")));
+        role["rules"] = json!(rules);
+        binding["roleRef"] =
+            json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "installer" });
+        binding["subjects"] =
+            json!([{ "kind": "ServiceAccount", "name": "installer", "namespace": "accounts" }]);
+        [role, binding]
+    });
+    json!({ "apiVersion": "v1", "kind": "List", "items": made.collect::<Vec<_>>() })
+}
+
+/// Kinds that are looked at wherever a cluster has them.
+fn known_kinds(plane: &ControlPlane, folder: &std::path::Path) {
+    let all = [
+        ("gateway.networking.k8s.io", "gatewayclasses", "GatewayClass", "Cluster"),
+        ("cert-manager.io", "issuers", "Issuer", "Namespaced"),
+        ("cert-manager.io", "clusterissuers", "ClusterIssuer", "Cluster"),
+    ];
+    let items: Vec<Value> = all
+        .iter()
+        .map(|(group, plural, kind, scope)| {
+            let schema = json!({ "openAPIV3Schema": { "type": "object" } });
+            json!({
+                "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+                "metadata": { "name": format!("{plural}.{group}"), "annotations": { "api-approved.kubernetes.io": "unapproved" } },
+                "spec": { "group": group, "scope": scope, "names": { "plural": plural, "kind": kind },
+                    "versions": [{ "name": "v1", "served": true, "storage": true, "schema": schema }] },
+            })
+        })
         .collect();
-    json!({ "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "installer" }, "rules": rules })
+    let file = folder.join("kinds.json");
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    fs_err::write(&file, list.to_string()).unwrap();
+    plane.ask(&["apply", "-f", file.to_str().unwrap()]);
+    plane.wait_until("these kinds are served", || {
+        all.iter().all(|(group, plural, ..)| {
+            plane.kubectl(&["get", &format!("{plural}.{group}"), "-A"]).status.success()
+        })
+    });
 }
 
 #[test]
@@ -85,6 +129,7 @@ fn what_an_account_may_not_do_is_said_at_once_and_is_all_that_it_needs() {
     cloud.edit("catalogue/templates/base/base.yaml.j2", |text| format!("{text}{ROLE}"));
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = account(plane, folder.path());
+    known_kinds(plane, folder.path());
 
     let (findings, code) = cloud.preflight(&kubeconfig);
     assert_eq!(code, Some(4));
@@ -116,18 +161,17 @@ fn what_an_account_may_not_do_is_said_at_once_and_is_all_that_it_needs() {
     assert!(!plane.kubectl(&["get", "namespace", "hello"]).status.success());
 
     // With what was missing, and nothing more, it passes, and the install ends.
-    let file = folder.path().join("role.json");
-    fs_err::write(&file, role(&findings).to_string()).unwrap();
+    plane.ask(&["create", "namespace", "hello"]);
+    plane.kubectl(&["create", "namespace", "cozy-system"]);
+    let file = folder.path().join("roles.json");
+    fs_err::write(&file, account_roles(&findings).to_string()).unwrap();
     plane.ask(&["apply", "-f", file.to_str().unwrap()]);
-    let account = "--serviceaccount=accounts:installer";
-    plane.ask(&["create", "clusterrolebinding", "installer", "--clusterrole=installer", account]);
     plane.wait_until("the account may list nodes", || {
         plane.kubectl(&["--kubeconfig", &kubeconfig, "get", "nodes"]).status.success()
     });
     let (findings, code) = cloud.preflight(&kubeconfig);
     assert_eq!((findings, code), (Vec::new(), Some(0)));
     // What others made of what this cloud brings is found.
-    plane.ask(&["create", "namespace", "hello"]);
     plane.ask(&["-n", "hello", "create", "configmap", "hello", "--from-literal=a=b"]);
     let (findings, code) = cloud.preflight(&kubeconfig);
     assert_eq!(code, Some(4));
@@ -136,7 +180,7 @@ fn what_an_account_may_not_do_is_said_at_once_and_is_all_that_it_needs() {
             && found["observed"].as_str().unwrap().contains("ConfigMap hello/hello exists")),
         "{findings:?}"
     );
-    plane.ask(&["delete", "namespace", "hello"]);
+    plane.ask(&["-n", "hello", "delete", "configmap", "hello"]);
     let output = cloud.run_as(&kubeconfig, &["install", "--yes"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let (findings, code) = cloud.preflight(&kubeconfig);

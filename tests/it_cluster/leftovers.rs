@@ -82,6 +82,116 @@ fn a_renamed_component_keeps_its_objects_and_data_is_kept() {
 }
 
 #[test]
+fn what_claims_belong_to_and_what_others_made_stays() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    plane.ask(&["create", "namespace", "shared"]);
+    plane.ask(&["-n", "shared", "create", "configmap", "theirs"]);
+    cloud.component("shared", "", &config("shared", "ours")).component("rest", "", &config("rest", "c"));
+    cloud.component("system", "", &config("kube-system", "ours"));
+    let file = cloud.path("catalogue/templates/system/component.yaml");
+    let text = fs_err::read_to_string(&file)
+        .unwrap()
+        .replace("namespace: { name: system", "namespace: { name: kube-system");
+    fs_err::write(&file, text).unwrap();
+    cloud.expect(&["install", "--yes"], 0);
+    let uid = plane.ask(&["-n", "shared", "get", "configmap", "ours", "-o", "jsonpath={.metadata.uid}"]);
+    let claim = format!(
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: data\n  namespace: shared\n  \
+         ownerReferences: [{{ apiVersion: v1, kind: ConfigMap, name: ours, uid: {uid} }}]\n\
+         spec: {{ storageClassName: '', accessModes: [ReadWriteOnce], resources: {{ requests: {{ storage: 1Gi }} }} }}\n"
+    );
+    let path = cloud.path("claim.yaml");
+    fs_err::write(&path, claim).unwrap();
+    plane.ask(&["apply", "-f", path.to_str().unwrap()]);
+
+    cloud.without("shared").without("system");
+    let plan = cloud.expect(&["plan", "--diff"], 0);
+    for words in [
+        "ConfigMap shared/ours of shared holds data",
+        "Namespace shared (forget)",
+        "others made it, or have fields in it",
+        "Namespace kube-system (forget)",
+        "every cluster has it",
+    ] {
+        assert!(plan.contains(words), "no {words} in {plan}");
+    }
+    cloud.expect(&["install", "--yes"], 0);
+    plane.ask(&["-n", "shared", "get", "pvc/data", "configmap/ours", "configmap/theirs"]);
+    let again = cloud.expect(&["install", "--yes"], 0);
+    assert!(again.contains("nothing to do") && again.contains("ConfigMap shared/ours"), "{again}");
+    cloud.expect(&["install", "--yes", "--allow-data-loss"], 0);
+    plane.wait_until("the claim is gone with what it belonged to", || {
+        !plane.kubectl(&["-n", "shared", "get", "pvc/data"]).status.success()
+    });
+    plane.ask(&["-n", "shared", "get", "configmap/theirs"]);
+    assert_eq!(inventories(plane), "cozy-inventory-rest");
+}
+
+#[test]
+fn a_second_cloud_on_a_cluster_is_refused_and_deletes_nothing() {
+    let plane = ControlPlane::own();
+    let mut first = Made::on(plane);
+    first.component("app", "", &config("app", "a")).component("web", "", &config("web", "a"));
+    first.expect(&["install", "--yes"], 0);
+    let mut second = Made::on(plane);
+    second.name = "second";
+    second.component("app", "", &config("app", "b"));
+    for (command, code) in [(&["plan"][..], 1), (&["install", "--yes"], 1), (&["preflight"], 4)] {
+        let said = second.expect(command, code);
+        let unfolded = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(unfolded.contains("C2518"), "{said}");
+        assert!(
+            unfolded.contains("this cluster has components of cloud `made`, and this is cloud `second`"),
+            "{said}"
+        );
+    }
+    plane.ask(&["-n", "app", "get", "configmap", "a"]);
+    plane.ask(&["-n", "web", "get", "configmap", "a"]);
+    assert!(first.expect(&["install", "--yes"], 0).contains("nothing to do"));
+    // The same cloud under another name, as the hint says.
+    let label =
+        ["-n", "cozy-system", "label", "secret", "-l", "cozy/inventory", "cozy/cloud=second", "--overwrite"];
+    plane.ask(&label);
+    second.expect(&["install", "--yes"], 0);
+    plane.ask(&["-n", "app", "get", "configmap", "b"]);
+    assert!(!plane.kubectl(&["-n", "web", "get", "configmap", "a"]).status.success());
+    first.expect(&["plan"], 1);
+}
+
+#[test]
+fn while_a_webhook_does_not_answer_there_is_a_plan_that_mends_it() {
+    let plane = ControlPlane::own();
+    let mut cloud = Made::on(plane);
+    cloud.component("hooks", "", &config("hooks", "judged"));
+    cloud.expect(&["install", "--yes"], 0);
+    let hook = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: { name: hooks }\n\
+        webhooks:\n  - name: hook.example.org\n    failurePolicy: POLICY\n    sideEffects: None\n    admissionReviewVersions: [v1]\n    timeoutSeconds: 1\n    \
+        namespaceSelector: { matchLabels: { kubernetes.io/metadata.name: hooks } }\n    \
+        rules: [{ apiGroups: [''], apiVersions: [v1], operations: ['*'], resources: [configmaps] }]\n    \
+        clientConfig: { url: 'https://127.0.0.1:9/' }\n";
+    let path = cloud.path("hook.yaml");
+    fs_err::write(&path, hook.replace("POLICY", "Fail")).unwrap();
+    plane.ask(&["apply", "-f", path.to_str().unwrap()]);
+    plane.wait_until("the webhook is called", || {
+        !plane
+            .kubectl(&["-n", "hooks", "annotate", "configmap", "judged", "--overwrite", "a=b"])
+            .status
+            .success()
+    });
+    // What mends it stands beside what it judges.
+    let changed = config("hooks", "judged").replace("a: b", "a: c");
+    cloud.component("hooks", "", &changed).component("mends", "", &hook.replace("POLICY", "Ignore"));
+    let plan = cloud.expect(&["plan", "--diff", "--adopt", "--force-conflicts"], 0);
+    assert!(plan.contains("ConfigMap hooks/judged") && plan.contains("failed calling webhook"), "{plan}");
+    let status = cloud.expect(&["status"], 5);
+    assert!(status.contains("ConfigMap hooks/judged differs"), "{status}");
+    cloud.expect(&["install", "--yes", "--adopt", "--force-conflicts"], 0);
+    let data = plane.ask(&["-n", "hooks", "get", "configmap", "judged", "-o", "jsonpath={.data.a}"]);
+    assert_eq!(data, "c");
+}
+
+#[test]
 fn custom_resources_go_while_their_operator_still_runs() {
     let plane = ControlPlane::own();
     let mut cloud = Made::on(Arc::clone(&plane));

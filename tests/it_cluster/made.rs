@@ -17,13 +17,16 @@ pub(crate) struct Made {
     settings: BTreeMap<String, String>,
     /// Instead of the control plane's own kubeconfig.
     pub(crate) kubeconfig: Option<PathBuf>,
+    /// The cloud's name.
+    pub(crate) name: &'static str,
 }
 
 impl Made {
     /// On a control plane that is its own: what a run finds of others, it prunes.
     pub(crate) fn on(plane: Arc<ControlPlane>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Self { plane, folder, components: Vec::new(), settings: BTreeMap::new(), kubeconfig: None }
+        let (components, settings) = (Vec::new(), BTreeMap::new());
+        Self { plane, folder, components, settings, kubeconfig: None, name: "made" }
     }
 
     /// A place for a file.
@@ -77,7 +80,8 @@ impl Made {
         let settings: Vec<String> =
             self.settings.iter().map(|(name, settings)| format!("{name}: {settings}")).collect();
         let cloud = format!(
-            "apiVersion: cozy/v1\nkind: Cloud\nname: made\nbundle: made\nkubernetes: {{ provider: existing }}\ncomponents: {{ {} }}\n",
+            "apiVersion: cozy/v1\nkind: Cloud\nname: {}\nbundle: made\nkubernetes: {{ provider: existing }}\ncomponents: {{ {} }}\n",
+            self.name,
             settings.join(", ")
         );
         fs_err::write(self.folder.path().join("cozy.yaml"), cloud).unwrap();

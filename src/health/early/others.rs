@@ -212,6 +212,27 @@ pub(super) fn rows() -> Vec<Row> {
             ready: object("policy/v1", "PodDisruptionBudget", json!({}), json!({ "observedGeneration": 2 })),
         },
         Row {
+            rule: "PodDisruptionBudget: its pods cannot be counted",
+            fooled: &["helm 4 (pdbConditions)", "kapp (no rule)"],
+            around: Vec::new(),
+            early: object(
+                "policy/v1",
+                "PodDisruptionBudget",
+                json!({}),
+                json!({ "observedGeneration": 1, "conditions": [{ "type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "observedGeneration": 1,
+                    "message": "daemonsets.apps does not implement the scale subresource" }] }),
+            ),
+            says: "SyncFailed: daemonsets.apps does not implement the scale subresource",
+            then: Vec::new(),
+            // It was counted before its first pods were there.
+            ready: object(
+                "policy/v1",
+                "PodDisruptionBudget",
+                json!({}),
+                json!({ "observedGeneration": 2, "conditions": [{ "type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "observedGeneration": 2 }] }),
+            ),
+        },
+        Row {
             rule: "HorizontalPodAutoscaler: not observed",
             fooled: nobody,
             around: Vec::new(),
