@@ -47,6 +47,9 @@ pub(crate) enum EtcdError {
         #[source]
         source: reqwest::Error,
     },
+    /// It does what was asked, and says so in another way than etcd does.
+    #[error("what etcd answers cannot be read")]
+    Unreadable(#[source] serde_json::Error),
     /// It says no.
     #[error("etcd refused ({status}): {message}")]
     Refused {
@@ -97,6 +100,12 @@ struct Listed {
     learner: bool,
 }
 
+impl List {
+    fn read(answer: Value) -> Result<Self, EtcdError> {
+        serde_json::from_value(answer).map_err(EtcdError::Unreadable)
+    }
+}
+
 /// etcd as this server reaches it.
 pub(crate) struct Etcd {
     client: Client,
@@ -129,9 +138,7 @@ impl Etcd {
     pub(crate) async fn members(&self) -> Result<Vec<Member>, EtcdError> {
         let answer =
             self.ask_here("cluster/member/list", &json!({ "linearizable": false }), PATIENCE).await?;
-        let list: List = serde_json::from_value(answer)
-            .map_err(|error| EtcdError::Refused { status: 200, message: error.to_string() })?;
-        let members = list.members.into_iter().map(|listed| async move {
+        let members = List::read(answer)?.members.into_iter().map(|listed| async move {
             let Listed { id, name, peers, clients, learner } = listed;
             let host = |url: &String| {
                 let url = Url::parse(url).ok()?;
@@ -221,7 +228,9 @@ mod tests {
         };
         assert_eq!(member.to_string(), "member 8e9e05c52164694d - 10.0.0.13 learner down");
         let list = r#"{"members":[{"ID":"10276657743932975437","peerURLs":["https://10.0.0.13:2380"],"isLearner":true}]}"#;
-        let list: List = serde_json::from_str(list).unwrap();
+        let list = List::read(serde_json::from_str(list).unwrap()).unwrap();
         assert_eq!(list.members[0].id.parse(), Ok(0x8e9e_05c5_2164_694d_u64));
+        let error = List::read(Value::Null).err().unwrap();
+        assert_eq!(error.to_string(), "what etcd answers cannot be read");
     }
 }

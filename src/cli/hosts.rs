@@ -2,6 +2,7 @@
 //! knows what is missing, and the release's files.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -71,6 +72,7 @@ pub(super) async fn runner(
     let held = async {
         let Purpose::Install(patience) = purpose else { return Ok(()) };
         let away = gone.iter().filter_map(|gone| gone.session.as_ref().ok());
+        let away = kubeadm::of_cloud(away, cloud).await;
         hold(opened.sessions.iter().map(|(_, session)| session).chain(away), "cozy install", patience).await
     };
     // Hosts are asked while another run may be waited for; what is wrong with them is said at once.
@@ -93,6 +95,7 @@ pub(super) async fn runner(
     let nodes =
         found.seen.iter().zip(cloud.present_hosts()).map(|(seen, (index, _))| node(cloud, index, seen));
     let nodes = nodes.collect::<Result<Vec<Node>, Problem>>()?;
+    distinct(&nodes)?;
     let (images, itself) = digests.await.context("cannot read the images")??;
     let programs = programs(&nodes, cloud, itself)?;
     let supplies = Supplies { release, images: &images, programs: &programs };
@@ -186,7 +189,12 @@ fn images_folder(cloud: &Cloud) -> Option<PathBuf> {
 /// The archives of images in a folder.
 fn images(folder: &Path, digests: &mut Digests) -> anyhow::Result<Vec<LocalFile>> {
     let mut images = Vec::new();
-    let Ok(entries) = fs_err::read_dir(folder) else { return Ok(images) };
+    let entries = match fs_err::read_dir(folder) {
+        Ok(entries) => entries,
+        // A mirror may have none; one that cannot be read is another matter.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(images),
+        Err(error) => return Err(error.into()),
+    };
     for entry in entries {
         let path = entry?.path();
         let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
@@ -276,10 +284,7 @@ fn itself(digests: &mut Digests) -> anyhow::Result<LocalFile> {
 fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
     let refuse = |message: String, hint: &str| Problem::new(5037, Exit::Usage, message, hint);
     let host = cloud.hosts.get(index);
-    let name = match host.and_then(|host| host.name.as_ref()) {
-        Some(name) => name.to_string(),
-        None => seen.facts.short_name(),
-    };
+    let name = seen.node_name();
     if !is_dns_label(&name) {
         let message = format!("host {} has the name `{name}`, which no node can have", seen.name);
         return Err(refuse(message, "give it a `name:` in cozy.yaml, or another host name"));
@@ -304,6 +309,23 @@ fn node(cloud: &Cloud, index: usize, seen: &Seen) -> Result<Node, Problem> {
         labels: host.map(|host| host.labels.clone()).unwrap_or_default(),
         taints: host.map(|host| host.taints.clone()).unwrap_or_default(),
     })
+}
+
+/// Refuses two hosts that would be one node: what is done for the one would be taken for done on the other.
+fn distinct(nodes: &[Node]) -> Result<(), Problem> {
+    let mut names = BTreeMap::new();
+    for node in nodes {
+        if let Some(other) = names.insert(node.name.as_str(), &node.address) {
+            let message = format!("hosts {other} and {} would both be node `{}`", node.address, node.name);
+            return Err(Problem::new(
+                5037,
+                Exit::Usage,
+                message,
+                "give one of them another `name:` in cozy.yaml",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Keeps other runs off hosts as long as the sessions live. One host is taken before all others, the same by
@@ -361,6 +383,25 @@ pub(super) fn none(what: &str) -> anyhow::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by review: one of the two was never touched, and every run was green.
+    #[test]
+    fn two_hosts_are_never_one_node() {
+        let other = Node { address: "10.0.0.12".to_owned(), ..node("amd64") };
+        let error = distinct(&[node("amd64"), other.clone()]).unwrap_err();
+        assert_eq!(error.to_string(), "hosts 10.0.0.11 and 10.0.0.12 would both be node `h1`");
+        assert!(distinct(&[node("amd64"), Node { name: "h2".to_owned(), ..other }]).is_ok());
+    }
+
+    #[test]
+    fn a_folder_of_images_that_cannot_be_read_is_not_one_without_images() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut digests = Digests::of_cache(None);
+        let mut found = |name: &str| images(&folder.path().join(name), &mut digests).map(|all| all.len());
+        assert_eq!(found("missing").unwrap(), 0);
+        fs_err::write(folder.path().join("file"), "").unwrap();
+        assert!(found("file").is_err());
+    }
 
     fn node(arch: &'static str) -> Node {
         Node {

@@ -25,7 +25,7 @@ use crate::cluster::lease::Lock;
 use crate::cluster::suspend::SuspendCheck;
 use crate::error::{Exit, Problem};
 use crate::execute::event::{EventKind, Outcome, Reporter};
-use crate::execute::hosts::{Hosts, Simulated};
+use crate::execute::hosts::{Hosts, NoHosts};
 use crate::execute::retry;
 use crate::execute::run::{self, Finished, Options, Shared, Stop};
 use crate::model::cloud::Provider;
@@ -290,7 +290,7 @@ impl Run<'_> {
                 Ok(settled) => settled,
                 Err(exit) => return Ok(exit),
             };
-        let hosts: &dyn Hosts = runner.as_ref().map_or(&Simulated, |runner| runner);
+        let hosts: &dyn Hosts = runner.as_ref().map_or(&NoHosts, |runner| runner);
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
         let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
@@ -329,7 +329,7 @@ impl Run<'_> {
         mut before: Before,
         allowed: Allowed,
     ) -> anyhow::Result<Result<Settled, Exit>> {
-        let hosts: &dyn Hosts = runner.map_or(&Simulated, |runner| runner);
+        let hosts: &dyn Hosts = runner.map_or(&NoHosts, |runner| runner);
         let patience = Instant::now() + self.wait_lock;
         loop {
             // Where another run was at work meanwhile, all is found out again.

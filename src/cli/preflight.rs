@@ -1,11 +1,13 @@
 //! `cozy preflight`: what this cloud needs of its hosts, and what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future;
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use super::artefacts;
 use super::flow::{self, Loaded};
@@ -13,14 +15,18 @@ use super::signals;
 use crate::error::{Exit, Problem};
 use crate::host::facts::Questions;
 use crate::host::{Facts, HostError, Session, Ssh, Target, Trouble};
-use crate::model::cloud::{Cloud, Provider};
+use crate::model::cloud::{Cloud, Provider, Role};
 use crate::model::finding::Level;
 use crate::preflight::{self, CHECKS, Finding, Seen, Wanted};
+use crate::provider::kubeadm::{self, authority};
 use crate::settings::{Settings, Switch};
 use crate::ui::{Format, Ui, preflight as draw};
 
 /// How long a connection may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long an API server may take to answer a connection, or to refuse it.
+const DIAL: Duration = Duration::from_secs(3);
 
 /// How long a fix may take: packages may have to be fetched.
 const FIXING: Duration = Duration::from_secs(600);
@@ -216,6 +222,7 @@ pub(super) async fn found(
                 let named = host.and_then(|host| host.name.as_ref());
                 seen.push(Seen {
                     name: named.map_or(session.target().name.clone(), ToString::to_string),
+                    named: named.map(ToString::to_string),
                     address: host.and_then(|host| host.address.clone()),
                     role: cloud.role(*index),
                     devices: host.map(preflight::devices).unwrap_or_default(),
@@ -231,7 +238,8 @@ pub(super) async fn found(
     findings.sort_by_key(|found| order.iter().position(|name| *name == found.host));
     let components = loaded.components.iter().map(|resolved| &resolved.component);
     findings.extend(preflight::cluster::version(&loaded.release.kubernetes, components));
-    findings.extend(endpoint(cloud).await);
+    let (endpoint, api) = tokio::join!(endpoint(cloud), api(cloud, &seen));
+    findings.extend(endpoint.into_iter().chain(api));
     let skipped = leave_out(&mut findings, &skip);
     Ok(Found { seen, findings, silent, skipped })
 }
@@ -244,9 +252,36 @@ fn wanted(loaded: &Loaded) -> Wanted<'_> {
 /// Whether the name that users reach the cluster by has an address here.
 async fn endpoint(cloud: &Cloud) -> Option<Finding> {
     let name = cloud.kubernetes.endpoint.as_deref().filter(|name| name.parse::<IpAddr>().is_err())?;
-    let looked_up = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name, 6443))).await;
+    let looked_up = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((name, kubeadm::PORT))).await;
     let found = looked_up.is_ok_and(|found| found.is_ok_and(|mut all| all.next().is_some()));
     (!found).then(|| preflight::cluster::endpoint(name))
+}
+
+/// Whether the API servers can be reached from here, at the addresses that an install dials.
+async fn api(cloud: &Cloud, seen: &[Seen]) -> Option<Finding> {
+    let endpoint = cloud.kubernetes.endpoint.as_deref();
+    let servers = || seen.iter().filter(|seen| seen.role == Role::Server).filter_map(Seen::own_address);
+    let all: Vec<String> =
+        endpoint.map_or_else(|| servers().map(|own| own.to_string()).collect(), |name| vec![name.to_owned()]);
+    let silent = future::join_all(all.iter().map(|address| is_silent(address, kubeadm::PORT))).await;
+    let silent: Vec<String> =
+        all.iter().zip(silent).filter(|(_, silent)| *silent).map(|(address, _)| authority(address)).collect();
+    preflight::cluster::api(all.len(), &silent, endpoint.is_some())
+}
+
+/// Whether nothing answers at an address. A refusal is an answer; a name without an address is another finding.
+async fn is_silent(address: &str, port: u16) -> bool {
+    match tokio::time::timeout(DIAL, TcpStream::connect((address, port))).await {
+        Ok(Ok(_)) => false,
+        Ok(Err(error)) => matches!(
+            error.kind(),
+            ErrorKind::TimedOut
+                | ErrorKind::HostUnreachable
+                | ErrorKind::NetworkUnreachable
+                | ErrorKind::PermissionDenied
+        ),
+        Err(_) => true,
+    }
 }
 
 /// How hosts are reached.

@@ -16,7 +16,7 @@ use crate::execute::run::{self, Options, Shared};
 use crate::host::{Session, Target};
 use crate::model::cloud::{Cloud, HostState, Provider};
 use crate::plan::planner::{self, Desired, Observed};
-use crate::provider::kubeadm::Cleaner;
+use crate::provider::kubeadm::{self, Cleaner};
 use crate::settings::{Settings, Switch};
 use crate::ui::{Format, Ui, plan as draw};
 
@@ -61,10 +61,10 @@ async fn reached(reach: &HostArgs, cloud: &Cloud, settings: &Settings, ui: &Ui) 
     let ssh = preflight::ssh(reach, settings);
     let opened =
         future::join_all(cloud.hosts.iter().map(|host| Session::open(Target::new(host), &ssh))).await;
-    let mut sessions = Vec::new();
-    let mut silent = Vec::new();
+    let (mut sessions, mut away, mut silent) = (Vec::new(), Vec::new(), Vec::new());
     for (host, opened) in cloud.hosts.iter().zip(opened) {
         match opened {
+            Ok(session) if host.state == HostState::Removed => away.push(session),
             Ok(session) => sessions.push(session),
             // It may be gone for good: that is what its state says.
             Err(error) if host.state == HostState::Removed => {
@@ -76,7 +76,9 @@ async fn reached(reach: &HostArgs, cloud: &Cloud, settings: &Settings, ui: &Ui) 
     if !silent.is_empty() {
         return Err(hosts::silent(&silent));
     }
-    hosts::hold(&sessions, "cozy uninstall", Duration::ZERO).await?;
+    let ours = kubeadm::of_cloud(&away, cloud).await;
+    hosts::hold(sessions.iter().chain(ours), "cozy uninstall", Duration::ZERO).await?;
+    sessions.extend(away);
     Cleaner::new(cloud, sessions).await.map_err(|error| hosts::host(&error))
 }
 
@@ -115,8 +117,8 @@ async fn work(
     shared.report(facts.started(&plan, false));
     let stop = shared.interrupted(signals::listen()).boxed_local();
     let finished = run::run(&shared, &plan, BTreeMap::new(), stop).await;
-    for (_, failure) in &finished.failures {
-        ui.error(&format!("error[{}]: {}\n", failure.code, failure.message));
+    for (_, failure) in finished.failures.clone() {
+        flow::tell(&flow::failure(failure), ui);
     }
     let exit = super::install::exit(&finished);
     if exit == Exit::Done {

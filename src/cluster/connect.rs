@@ -125,16 +125,18 @@ const PLUGIN: Duration = Duration::from_secs(5 * 60);
 const UNNOTICED: Duration = Duration::from_secs(5);
 
 async fn client(
-    kubeconfig: Kubeconfig,
+    mut kubeconfig: Kubeconfig,
     path: Option<String>,
     context: Option<&str>,
     tell: &(dyn Fn(String) + Sync),
 ) -> Result<Connection, ClusterError> {
     let failed = |source| ClusterError::Kubeconfig { path: path.clone(), source };
     context.map_or(Ok(()), |context| kubeconfig::has_context(&kubeconfig, context)).map_err(failed)?;
+    kubeconfig::direct(&mut kubeconfig, context).map_err(failed)?;
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
     let mut config = config.map_err(|error| failed(error.into()))?;
+    kubeconfig::without_proxy(&mut config);
     config.auth_info = kubeconfig::sendable(config.auth_info).map_err(failed)?;
     // Retries are ours: of writes, so that they can be shown (`execute::retry`), and of reads (`again`).
     config.default_retry = false;

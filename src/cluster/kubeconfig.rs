@@ -110,6 +110,42 @@ pub(super) fn has_context(kubeconfig: &Kubeconfig, context: &str) -> Result<(), 
     Err(format!("there is no context `{context}`: {near}").into())
 }
 
+/// Takes care that no proxy is used: kube would use the environment's for every cluster that names none, without a look
+/// at `NO_PROXY` (its `config/file_loader.rs`), and API servers of one's own are not behind it.
+///
+/// # Errors
+/// The chosen cluster names a proxy, which this build cannot use.
+pub(super) fn direct(kubeconfig: &mut Kubeconfig, context: Option<&str>) -> Result<(), Fault> {
+    let chosen = context.or(kubeconfig.current_context.as_deref());
+    let chosen = kubeconfig.contexts.iter().find(|known| Some(known.name.as_str()) == chosen);
+    let cluster = chosen.and_then(|known| known.context.as_ref()).map(|context| context.cluster.clone());
+    for named in &mut kubeconfig.clusters {
+        let Some(known) = &mut named.cluster else { continue };
+        let proxy = known.proxy_url.replace(UNUSED.to_owned()).filter(|proxy| !proxy.is_empty());
+        if let Some(proxy) = proxy.filter(|_| cluster.as_ref() == Some(&named.name)) {
+            // A name and a password may stand before the host.
+            let proxy = proxy.rsplit('@').next().unwrap_or_default();
+            return Err(format!(
+                "its cluster `{}` is behind the proxy `{proxy}` (`proxy-url`), and cozy uses none for API servers",
+                named.name
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
+/// What [`direct`] names, so that the environment is not asked; it never gets to a connection.
+const UNUSED: &str = "http://unused.invalid";
+
+/// Takes the name that [`direct`] put there out again.
+pub(super) fn without_proxy(config: &mut kube::Config) {
+    config.proxy_url = None;
+    if let Some(cluster) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
+        cluster.proxy_url = None;
+    }
+}
+
 /// A user whose tokens can be sent: without the spaces and line breaks that editors leave around them.
 pub(super) fn sendable(user: AuthInfo) -> Result<AuthInfo, Fault> {
     let mut value = serde_json::to_value(&user)?;

@@ -59,9 +59,30 @@ pub(crate) trait Hosts {
     ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>>;
 }
 
-/// Hosts of a rehearsal: each step takes its expected time.
+/// Hosts of a run that has none: on a cluster that others made. No plan of such a run has a step for them.
+pub(crate) struct NoHosts;
+
+impl Hosts for NoHosts {
+    fn work<'a>(
+        &'a self,
+        step: &'a Step,
+        _say: &'a dyn Fn(String),
+    ) -> LocalBoxFuture<'a, Result<Option<Cluster>, Broken>> {
+        let failure = Failure {
+            code: Code(5044),
+            message: format!("{}: this run has no hosts", step.id),
+            chain: Vec::new(),
+            hint: Some("this is a mistake of cozy's: please report it, with the log of this run".to_owned()),
+        };
+        std::future::ready(Err(failure.into())).boxed_local()
+    }
+}
+
+/// Hosts of a rehearsal in tests: each step takes its expected time.
+#[cfg(test)]
 pub(crate) struct Simulated;
 
+#[cfg(test)]
 impl Hosts for Simulated {
     fn work<'a>(
         &'a self,
@@ -132,5 +153,30 @@ fn late(step: &Step, took: Duration) -> Failure {
         message: format!("{} is not done after {}", step.id, crate::model::duration::human(took)),
         chain: Vec::new(),
         hint: Some("look what the host is at, and run the same command again".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::planner::{self, Desired, HostStep, Observed, Phase};
+
+    /// Found by review: such a step was slept through, and reported as done.
+    #[tokio::test]
+    async fn a_run_without_hosts_does_no_step_of_theirs() {
+        let step = HostStep {
+            host: "h1".to_owned(),
+            phase: Phase::Init,
+            needs: Vec::new(),
+            work: vec!["kubeadm init".to_owned()],
+            expect: Duration::from_secs(1),
+            done: false,
+        };
+        let plan =
+            planner::plan(&Desired { hosts: vec![step], ..Desired::default() }, &Observed::nothing(false))
+                .unwrap();
+        let broken = NoHosts.work(&plan.steps[0], &|_| {}).await.err().unwrap();
+        assert_eq!(broken.to_string(), "kubernetes/h1/init: this run has no hosts");
+        assert!(!broken.away);
     }
 }

@@ -34,12 +34,17 @@ pub(crate) enum Trouble {
     /// No answer, or no way there.
     #[error("it cannot be reached: {0}")]
     Unreachable(String),
-    /// The key is not in the user's `known_hosts`.
-    #[error("its host key is not known yet")]
-    UnknownKey,
-    /// The key is another than the one in `known_hosts`, where it stands under this name.
-    #[error("its host key has changed")]
-    ChangedKey(String),
+    /// A key is not in the user's `known_hosts`: its own, or that of the host named, which may be on the way.
+    #[error("{} host key is not known yet", whose(.0.as_deref()))]
+    UnknownKey(Option<String>),
+    /// A key is another than the one in `known_hosts`, where it stands under this name.
+    #[error("{} host key has changed", whose(Some(.name).filter(|_| *.other).map(String::as_str)))]
+    ChangedKey {
+        /// As `known_hosts` has it.
+        name: String,
+        /// It is not the name that this host has there: one on the way may be meant.
+        other: bool,
+    },
     /// The client and the server do not come to terms, or the client not with its configuration.
     #[error("ssh refuses: {0}")]
     Misfit(String),
@@ -125,6 +130,23 @@ pub(crate) enum Trouble {
     /// What it said of itself cannot be read.
     #[error("its facts cannot be read: {0}")]
     Unreadable(String),
+    /// A kubelet gets no certificate to serve with.
+    #[error("{0}")]
+    NoCertificate(String),
+    /// What is to be done there would cost etcd its quorum.
+    #[error("{problem}")]
+    Quorum {
+        /// What stands in the way.
+        problem: String,
+        /// What to do.
+        hint: String,
+    },
+    /// kubeadm was asked for what a join needs.
+    #[error("kubeadm gave no token to join with")]
+    NoToken,
+    /// A step for which the run has no session, or nothing planned: a mistake of cozy's.
+    #[error("this run does not know what is to be done there")]
+    Unknown,
 }
 
 impl HostError {
@@ -148,8 +170,8 @@ impl HostError {
             Trouble::UnknownName(_) => 5011,
             Trouble::Refused => 5012,
             Trouble::Unreachable(_) => 5013,
-            Trouble::UnknownKey => 5014,
-            Trouble::ChangedKey(_) => 5015,
+            Trouble::UnknownKey(_) => 5014,
+            Trouble::ChangedKey { .. } => 5015,
             Trouble::Refuses { .. } => 5016,
             Trouble::Lost(_) => 5017,
             Trouble::NoSudo { .. } => 5018,
@@ -166,6 +188,10 @@ impl HostError {
             Trouble::Misfit(_) => 5029,
             // 5030 to 5039 are of artefacts.
             Trouble::Unwritten { .. } => 5040,
+            Trouble::NoCertificate(_) => 5041,
+            Trouble::Quorum { .. } => 5042,
+            Trouble::NoToken => 5043,
+            Trouble::Unknown => 5044,
         })
     }
 
@@ -181,10 +207,10 @@ impl HostError {
             Trouble::Unreachable(_) => {
                 format!("check that the host is on, its address, and firewalls between: `{command}`")
             }
-            Trouble::UnknownKey => format!(
+            Trouble::UnknownKey(_) => format!(
                 "compare its fingerprint and connect once with `{command}`, or take it on trust with --accept-new-host-keys"
             ),
-            Trouble::ChangedKey(name) => format!(
+            Trouble::ChangedKey { name, .. } => format!(
                 "if the server was set up anew, remove the old key with `ssh-keygen -R {}`; else somebody may stand between: `{command}`",
                 quote(name)
             ),
@@ -205,6 +231,14 @@ impl HostError {
             Trouble::Failed { .. } | Trouble::Unreadable(_) => {
                 format!("look there: `{command}`; `cozy install` goes on from here")
             }
+            Trouble::NoCertificate(_) => {
+                format!("look there what its kubelet says: `{command} journalctl -u kubelet`; `cozy install` goes on from here")
+            }
+            Trouble::Quorum { hint, .. } => hint.clone(),
+            Trouble::NoToken => format!(
+                "look there what `kubeadm token create --print-join-command` says: `{command}`; `cozy install` goes on from here"
+            ),
+            Trouble::Unknown => "this is a mistake of cozy's: please report it, with the log of this run".to_owned(),
             Trouble::NoSpace { .. } => {
                 format!("free space there: `{command} df -h`; `cozy install` goes on from here")
             }
@@ -239,10 +273,18 @@ pub(crate) fn classify(target: &Target, stderr: &str) -> Trouble {
         Way::Ssh { user, .. } => user.clone(),
         Way::Local => String::new(),
     };
+    // Where it is not the host's own key, it is that of a jump host, or of what the user's configuration says it is.
+    let other = |before: &str, after: &str| {
+        let (_, rest) = stderr.split_once(before)?;
+        let (name, _) = rest.split_once(after)?;
+        Some(name.to_owned()).filter(|name| *name != known_as(target))
+    };
     if has("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        Trouble::ChangedKey(known_as(target))
+        let named = other("Host key for ", " has changed");
+        let other = named.is_some();
+        Trouble::ChangedKey { name: named.unwrap_or_else(|| known_as(target)), other }
     } else if has("Host key verification failed") || has("host key is known for") {
-        Trouble::UnknownKey
+        Trouble::UnknownKey(other("host key is known for ", " and you have"))
     } else if has("Permission denied (") || has("Too many authentication failures") {
         let detail = stderr.split_once("Permission denied (").and_then(|(_, rest)| rest.split_once(')'));
         let detail = detail.map_or_else(last, |(methods, _)| format!("it takes: {methods}"));
@@ -275,6 +317,11 @@ const MISFITS: [&str; 5] = [
     "Can't open user config file",
     "Unable to negotiate with",
 ];
+
+/// Whose key it is.
+fn whose(other: Option<&str>) -> String {
+    other.map_or_else(|| "its".to_owned(), |name| format!("`{name}`'s"))
+}
 
 /// The name that a host's key has in `known_hosts`.
 fn known_as(target: &Target) -> String {
@@ -331,6 +378,18 @@ mod tests {
         assert_snapshot!(said("@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key verification failed."), @"
             error[C5015]: host `node-1`: its host key has changed
             hint: if the server was set up anew, remove the old key with `ssh-keygen -R 10.0.0.11`; else somebody may stand between: `ssh admin@10.0.0.11`
+        ");
+        let changed = "@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nHost key for ";
+        let own = said(&format!("{changed}10.0.0.11 has changed and you have requested strict checking."));
+        assert!(own.starts_with("error[C5015]: host `node-1`: its host key has changed\n"), "{own}");
+        // Found by review: what was to be removed was the key of the host behind.
+        assert_snapshot!(said(&format!("{changed}[jump]:2222 has changed and you have requested strict checking.\nHost key verification failed.")), @"
+            error[C5015]: host `node-1`: `[jump]:2222`'s host key has changed
+            hint: if the server was set up anew, remove the old key with `ssh-keygen -R '[jump]:2222'`; else somebody may stand between: `ssh admin@10.0.0.11`
+        ");
+        assert_snapshot!(said("No ED25519 host key is known for jump and you have requested strict checking.\nHost key verification failed."), @"
+            error[C5014]: host `node-1`: `jump`'s host key is not known yet
+            hint: compare its fingerprint and connect once with `ssh admin@10.0.0.11`, or take it on trust with --accept-new-host-keys
         ");
         assert_snapshot!(said("/root/.ssh/config: line 3: Bad configuration option: usr\n/root/.ssh/config: terminating, 1 bad configuration options"), @"
             error[C5029]: host `node-1`: ssh refuses: /root/.ssh/config: line 3: Bad configuration option: usr; /root/.ssh/config: terminating, 1 bad configuration options

@@ -60,9 +60,11 @@ pub(crate) struct Facts {
     pub(crate) addresses: Vec<String>,
     /// The default route.
     pub(crate) route: String,
+    /// Interfaces to which routers announce default routes that the kernel takes only as long as it does not forward.
+    pub(crate) announced: Vec<String>,
     /// Its own address that it was reached at; empty: it is this machine.
     pub(crate) reached: String,
-    /// The name servers.
+    /// The name servers that pods get.
     pub(crate) nameservers: Vec<String>,
     /// Whether they answer.
     pub(crate) dns: bool,
@@ -180,6 +182,7 @@ impl Facts {
             "machineId" => self.machine_id = value,
             "address" => self.addresses.push(value),
             "route" => self.route = value,
+            "announced" => self.announced.push(value),
             "nameserver" => self.nameservers.push(value),
             "dns" => self.dns = value == "answers",
             "clock" => self.clock_offset = value.parse::<i64>().map_or(0, |clock| clock - asked),

@@ -41,15 +41,25 @@ system() {
   route=$(ip -4 route show default 2>/dev/null)
   [ -n "$route" ] || route=$(ip -6 route show default 2>/dev/null)
   say route "${route%%"$newline"*}"
-  if [ -r /etc/resolv.conf ]; then
+  # Default routes that routers announce, to interfaces that would not take them if the host forwarded.
+  for device in $(ip -6 route show default proto ra 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p' | sort -u); do
+    first "/proc/sys/net/ipv6/conf/$device/accept_ra"
+    [ "$value" = 1 ] && say announced "$device"
+  done
+  # Where it is at work, kubeadm gives pods the servers of systemd-resolved.
+  resolv=/run/systemd/resolve/resolv.conf
+  if ! [ -r $resolv ] || ! systemctl is-active -q systemd-resolved 2>/dev/null; then resolv=/etc/resolv.conf; fi
+  if [ -r $resolv ]; then
     # Also the last line without its end.
     while read -r word value _ || [ -n "$word" ]; do
       [ "$word" = nameserver ] && say nameserver "$value"
       word=
-    done </etc/resolv.conf
+    done <$resolv
   fi
-  # A name that never exists: an answer is quick, a server that is silent is not.
-  if timeout 4 getent ahosts cozy-preflight.invalid >/dev/null 2>&1; [ $? = 124 ]; then say dns silent; else say dns answers; fi
+  # A name that never exists: an answer is quick, a server that is silent is not. Each time another one, so that it is
+  # in no cache; of a zone that servers without the Internet know, too (RFC 8375), and that systemd-resolved, unlike
+  # `invalid`, does not answer by itself.
+  if timeout 4 getent ahosts "cozy-$(date +%s).home.arpa" >/dev/null 2>&1; [ $? = 124 ]; then say dns silent; else say dns answers; fi
   while read -r word value _; do
     case $word in MemTotal:) say memory "$value" ;; SwapTotal:) say swap "$value" ;; esac
   done </proc/meminfo

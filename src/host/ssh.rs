@@ -7,6 +7,7 @@
 //! closes, the command ends, and the connection with it.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -31,6 +32,46 @@ pub(crate) struct Ssh {
 }
 
 impl Ssh {
+    /// The same with a configuration that jump hosts are reached by, too: the `ssh` that ssh starts for them (`ProxyJump`)
+    /// gets none of its options but `-F`. Of an option the first value counts. Where ssh would refuse the user's
+    /// configuration, it is to say so itself.
+    fn for_jumps(&self, folder: &Path) -> std::io::Result<Self> {
+        let usual = self.config.is_none();
+        let user = match &self.config {
+            Some(path) => path.clone(),
+            None => home().join(".ssh/config"),
+        };
+        if !is_taken(&user, usual) {
+            return Ok(self.clone());
+        }
+        let mut text = "Host *\n".to_owned();
+        for option in self.for_all() {
+            text.push_str(&option.replacen('=', " ", 1));
+            text.push('\n');
+        }
+        text.push_str("Match all\n");
+        for path in [Some(user.as_path()), Some(Path::new("/etc/ssh/ssh_config")).filter(|_| usual)]
+            .into_iter()
+            .flatten()
+        {
+            let path = std::path::absolute(path)?;
+            let _ = writeln!(text, "Include \"{}\"", path.display());
+        }
+        let config = folder.join("config");
+        fs_err::write(&config, text)?;
+        Ok(Self { config: Some(config), ..self.clone() })
+    }
+
+    /// The options that count on the way, too.
+    fn for_all(&self) -> [String; 4] {
+        [
+            "BatchMode=yes".to_owned(),
+            "LogLevel=ERROR".to_owned(),
+            format!("StrictHostKeyChecking={}", if self.accept_new { "accept-new" } else { "yes" }),
+            format!("ConnectTimeout={}", self.patience.as_secs().max(1)),
+        ]
+    }
+
     /// Whether the client knows the options of OpenSSH 8.7. `IgnoreUnknown` would tell an older one to pass over them,
     /// and override the one in the user's configuration.
     fn knows_sessions() -> bool {
@@ -40,6 +81,30 @@ impl Ssh {
             said.is_ok_and(|said| release(&String::from_utf8_lossy(&said.stderr)) >= Some((8, 7)))
         })
     }
+}
+
+/// Whether ssh takes a user's configuration. The usual one may be missing, and nobody else may write it (`readconf.c`,
+/// `SSHCONF_CHECKPERM`); one that is named must be there.
+fn is_taken(config: &Path, usual: bool) -> bool {
+    let Ok(found) = fs_err::metadata(config) else { return usual };
+    let me = user_id();
+    fs_err::File::open(config).is_ok()
+        && (!usual || found.mode() & 0o022 == 0 && [0, me].contains(&found.uid()))
+}
+
+fn user_id() -> u32 {
+    fs_err::metadata("/proc/self").map_or(0, |me| me.uid())
+}
+
+/// Where ssh looks for a user's files: what `passwd(5)` says, whatever HOME says.
+fn home() -> PathBuf {
+    let users = fs_err::read_to_string("/etc/passwd").unwrap_or_default();
+    let me = user_id().to_string();
+    let own = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let own = own
+        .filter(|words| words.get(2) == Some(&me.as_str()))
+        .find_map(|words| words.get(5).map(PathBuf::from));
+    own.or_else(std::env::home_dir).unwrap_or_default()
 }
 
 /// The release that a client says it is of: `OpenSSH_9.2p1 Debian-2+deb12u3, …`.
@@ -115,6 +180,7 @@ impl Master {
              if [ \"$(id -u)\" = 0 ]; then as=root; elif sudo -n true; then as=sudo; else as=none; fi; \
              set -- $SSH_CONNECTION; echo; echo {READY} $as $3; exec cat >/dev/null"
         );
+        let ssh = &ssh.for_jumps(folder.path()).map_err(start)?;
         let mut child = command(target, ssh, &socket(&folder), true, &format!("sh -c {}", quote(&script)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -222,7 +288,8 @@ fn command(target: &Target, ssh: &Ssh, socket: &Path, master: bool, remote: &str
     let mut option = |text: String| {
         command.arg("-o").arg(OsString::from(text));
     };
-    for text in ["BatchMode=yes", "LogLevel=ERROR", "ServerAliveInterval=5", "ServerAliveCountMax=3"] {
+    ssh.for_all().into_iter().for_each(&mut option);
+    for text in ["ServerAliveInterval=5", "ServerAliveCountMax=3"] {
         option(text.to_owned());
     }
     // What the user's configuration may want of a session at a terminal.
@@ -237,8 +304,6 @@ fn command(target: &Target, ssh: &Ssh, socket: &Path, master: bool, remote: &str
             option(text.to_owned());
         }
     }
-    option(format!("StrictHostKeyChecking={}", if ssh.accept_new { "accept-new" } else { "yes" }));
-    option(format!("ConnectTimeout={}", ssh.patience.as_secs().max(1)));
     option(format!("ControlMaster={}", if master { "yes" } else { "no" }));
     command.arg("-S").arg(socket);
     if let Way::Ssh { address, user, port } = &target.way {
@@ -254,6 +319,35 @@ fn command(target: &Target, ssh: &Ssh, socket: &Path, master: bool, remote: &str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by review: ssh asked for passphrases of jump hosts in the middle of everything, and took no new keys there.
+    #[test]
+    fn jump_hosts_are_reached_by_the_same_options() {
+        let folder = tempfile::tempdir().unwrap();
+        let user = folder.path().join("user's own");
+        fs_err::write(&user, "Host node\n  ProxyJump jump\n  BatchMode no\nHost jump\n  User ops\n  StrictHostKeyChecking no\n").unwrap();
+        let ssh = Ssh { accept_new: true, config: Some(user.clone()), patience: Duration::from_secs(7) };
+        let config = ssh.for_jumps(folder.path()).unwrap().config.unwrap();
+        let told = |host: &str| {
+            let said =
+                std::process::Command::new("ssh").arg("-F").arg(&config).args(["-G", host]).output().unwrap();
+            String::from_utf8(said.stdout).unwrap()
+        };
+        let jump = told("jump");
+        for line in ["user ops", "batchmode yes", "stricthostkeychecking accept-new", "connecttimeout 7"] {
+            assert!(jump.lines().any(|known| known == line), "{line} is not in {jump}");
+        }
+        assert!(told("node").lines().any(|line| line == "proxyjump jump"));
+        // What ssh refuses it is to refuse itself.
+        let missing = Ssh { config: Some(folder.path().join("missing")), ..ssh };
+        assert_eq!(missing.for_jumps(folder.path()).unwrap().config, missing.config);
+        fs_err::set_permissions(&user, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        assert!(
+            !is_taken(&user, true)
+                && is_taken(&user, false)
+                && is_taken(&folder.path().join("missing"), true)
+        );
+    }
 
     #[test]
     fn clients_say_of_which_release_they_are() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Findings, Seen};
+use super::{Finding, Findings, RENAME, Seen};
 
 /// How far a clock may be from the median, in seconds: certificates and leases bear no more.
 const CLOCK: i64 = 30;
@@ -20,11 +20,13 @@ pub(super) fn check(host: &Seen, all: &[Seen]) -> Vec<Finding> {
             all.iter().filter(|other| other.name != host.name && !own.is_empty() && value(other) == own);
         others.map(|other| other.name.as_str()).collect()
     };
-    let names = same(|seen| seen.facts.short_name());
+    let names = same(Seen::node_name);
     if !names.is_empty() {
-        let observed = format!("`{}`, as {} is called, too", facts.short_name(), names.join(", "));
-        let fix = "hostnamectl set-hostname NAME".to_owned();
-        findings.error("hostname", ["host name".to_owned(), observed, "a name of its own".to_owned(), fix]);
+        let observed = format!("`{}`, as {} is called, too", host.node_name(), names.join(", "));
+        findings.error(
+            "hostname",
+            ["name as a node".to_owned(), observed, "a name of its own".to_owned(), RENAME.to_owned()],
+        );
     }
     let ids = same(|seen| seen.facts.machine_id.clone());
     if !ids.is_empty() {

@@ -56,6 +56,22 @@ pub(crate) fn endpoint(name: &str) -> Finding {
     finding("endpoint", Level::Error, words)
 }
 
+/// Whether the API of a cluster on hosts can be reached from this machine. `silent` are the places, `ADDRESS:PORT` of
+/// `all`, from which no answer came, not even a refusal. `endpoint`: they are `kubernetes.endpoint`, behind which there
+/// may be nobody yet who answers.
+pub(crate) fn api(all: usize, silent: &[String], endpoint: bool) -> Option<Finding> {
+    if silent.is_empty() || silent.len() < all {
+        return None;
+    }
+    let words = [
+        "way from this machine to the API servers".to_owned(),
+        format!("no answer from {}", silent.join(", ")),
+        "open, or refused as long as nothing listens there".to_owned(),
+        "open port 6443 from here to the servers, or name an address by which they are reached from here under `kubernetes.endpoint`, or run cozy within their network".to_owned(),
+    ];
+    Some(finding("api", if endpoint { Level::Warning } else { Level::Error }, words))
+}
+
 /// Nodes that can take nothing.
 pub(crate) fn nodes(nodes: usize, unready: &[(String, String)], brings_network: bool) -> Vec<Finding> {
     let words = |checked: &str, observed: String, fix: &str| {
@@ -160,6 +176,22 @@ mod tests {
             "kubernetes Error: version of Kubernetes: v1.30.2; v1.31 to v1.36; upgrade the cluster, or use a cozy that knows its version\n\
              kubernetes Error: version of Kubernetes for cilium: v1.30.2; >=1.31; take a version that it works with, or leave it out"
         );
+    }
+
+    /// Found by review: SSH worked, and that the API did not was found once there was a cluster of one.
+    #[test]
+    fn an_api_that_cannot_be_reached_from_here_is_found_beforehand() {
+        let silent = ["10.0.0.11:6443", "10.0.0.12:6443"].map(str::to_owned);
+        assert_eq!(
+            lines(api(2, &silent, false).as_slice()),
+            "api Error: way from this machine to the API servers: no answer from 10.0.0.11:6443, 10.0.0.12:6443; open, or \
+             refused as long as nothing listens there; open port 6443 from here to the servers, or name an address by which \
+             they are reached from here under `kubernetes.endpoint`, or run cozy within their network"
+        );
+        assert_eq!(api(1, &silent[..1], true).map(|found| found.level), Some(Level::Warning));
+        // Another server is asked where one is silent.
+        assert_eq!(api(2, &silent[..1], false), None);
+        assert_eq!(api(0, &[], false), None);
     }
 
     #[test]

@@ -37,6 +37,9 @@ const PORTS_OF_KUBE_PROXY: &[(&str, u16, &str)] =
 /// Where images come from, if nothing else is said.
 const REGISTRY: &str = "registry.k8s.io";
 
+/// How a host gets another name as a node.
+const RENAME: &str = "give it a `name:` in cozy.yaml, or another host name: hostnamectl set-hostname NAME";
+
 /// So many addresses of the pool are looked for.
 const MOST: usize = 64;
 
@@ -53,6 +56,7 @@ const PORTS_OF_SERVERS: &[(&str, u16, &str)] = &[
 /// Every check, with what it looks at; `--skip-check` takes these names.
 pub(crate) const CHECKS: &[(&str, &str)] = &[
     ("address", "each host has the address that cozy.yaml says, and no two the same"),
+    ("api", "the API servers' port can be reached from this machine"),
     ("arch", "x86-64 or arm64"),
     ("cgroup", "control groups version 2"),
     ("clock", "clocks within 30 s of each other"),
@@ -63,7 +67,7 @@ pub(crate) const CHECKS: &[(&str, &str)] = &[
     ("dns", "name servers answer"),
     ("endpoint", "the name of `kubernetes.endpoint` has an address"),
     ("firewall", "no firewall drops what comes in"),
-    ("hostname", "a valid name that no other host has"),
+    ("hostname", "a valid name as a node that no other host has"),
     ("kernel", "the oldest kernel that the components work with"),
     ("kubernetes", "a version of Kubernetes that cozy and the components work with"),
     ("leftovers", "nothing of another container runtime, kubelet or pod network, and no objects of others"),
@@ -119,6 +123,8 @@ pub(crate) struct Finding {
 pub(crate) struct Seen {
     /// Its name, as shown.
     pub(crate) name: String,
+    /// Its name in `cozy.yaml`.
+    pub(crate) named: Option<String>,
     /// What `cozy.yaml` says of its address; `None`: this machine.
     pub(crate) address: Option<String>,
     /// Its role.
@@ -130,6 +136,11 @@ pub(crate) struct Seen {
 }
 
 impl Seen {
+    /// The name that it has as a node: the one in `cozy.yaml`, else what it calls itself.
+    pub(crate) fn node_name(&self) -> String {
+        self.named.clone().unwrap_or_else(|| self.facts.short_name())
+    }
+
     /// The address that it has as a node: the one in `cozy.yaml`, else the one that its facts are for.
     pub(crate) fn own_address(&self) -> Option<IpAddr> {
         let written = self.address.as_deref().and_then(|address| address.parse().ok());

@@ -23,18 +23,51 @@ pub(super) fn check(wanted: &Wanted<'_>, host: &Seen) -> Vec<Finding> {
         let observed = format!("{} did not answer within 4 s", facts.nameservers.join(", "));
         let fix = "name one that answers in /etc/resolv.conf or for systemd-resolved".to_owned();
         findings.error("dns", ["name servers".to_owned(), observed, "an answer".to_owned(), fix]);
+    } else if facts.nameservers.iter().all(|server| is_loopback(server))
+        && !wanted.cloud.kubernetes.kubelet.contains_key("resolvConf")
+    {
+        let observed = format!("{}: pods would ask themselves", facts.nameservers.join(", "));
+        let fix = "name real servers in a file on the host, and that as `kubernetes: { kubelet: { resolvConf: FILE } }`";
+        let expected = "servers that pods reach, too".to_owned();
+        let words = ["name servers".to_owned(), observed, expected, fix.to_owned()];
+        // In a cluster that runs somebody has told CoreDNS better.
+        if facts.joined.is_empty() { findings.error("dns", words) } else { findings.warning("dns", words) }
     }
+    announced(wanted, host, &mut findings);
     if let Some(address) = host.address.as_ref().and_then(|address| address.parse::<IpAddr>().ok())
         && !facts.ips().any(|own| own == address)
     {
         let own: Vec<String> = facts.ips().map(|ip| ip.to_string()).collect();
-        let fix = "behind address translation, name the host's own address in cozy.yaml and reach it through your ssh configuration".to_owned();
+        let fix = "behind address translation, name the host's own address in cozy.yaml and reach it through your ssh configuration; where its API is reached from here is `kubernetes.endpoint`".to_owned();
         let words = ["address".to_owned(), format!("it has {}", own.join(", ")), address.to_string(), fix];
         findings.error("address", words);
     }
     registries(wanted, host, &mut findings);
     ranges(wanted, host, &mut findings);
     findings.all
+}
+
+fn is_loopback(server: &str) -> bool {
+    server.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Default routes that are lost when the host is started again as one that forwards IPv6: cozy lets interfaces take them
+/// while it runs, and what sets interfaces up may not.
+fn announced(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
+    let network = &wanted.cloud.network;
+    let six = [&network.pods, &network.services].into_iter().any(|range| range.contains(':'))
+        || host.own_address().is_some_and(|address| address.is_ipv6());
+    for device in host.facts.announced.iter().filter(|_| six) {
+        let words = [
+            format!("default route of {device}"),
+            "a router announces it, and hosts that forward IPv6 take none".to_owned(),
+            format!("net.ipv6.conf.{device}.accept_ra is 2 whenever {device} is up"),
+            format!(
+                "where {device} is set up (`accept_ra 2` in /etc/network/interfaces), and now: sysctl -w net.ipv6.conf.{device}.accept_ra=2"
+            ),
+        ];
+        findings.warning("route", words);
+    }
 }
 
 /// Any registry will do; behind a proxy it cannot be seen from here.

@@ -1,6 +1,8 @@
 //! Checks that look at one host alone.
 
-use super::{Finding, Findings, PORTS_OF_ALL, PORTS_OF_KUBE_PROXY, PORTS_OF_SERVERS, Seen, Wanted, size};
+use super::{
+    Finding, Findings, PORTS_OF_ALL, PORTS_OF_KUBE_PROXY, PORTS_OF_SERVERS, RENAME, Seen, Wanted, size,
+};
 use crate::model::cloud::{ProxyMode, Role};
 use crate::model::names::is_dns_label;
 
@@ -71,10 +73,10 @@ fn system(host: &Seen, findings: &mut Findings<'_>) {
         let words = ["init system", "systemd does not run", "systemd", "use a distribution with systemd"];
         findings.error("systemd", words.map(str::to_owned));
     }
-    if !is_dns_label(&facts.short_name()) {
-        let fix = "hostnamectl set-hostname NAME, with lower-case letters, digits and `-`".to_owned();
+    if !is_dns_label(&host.node_name()) {
+        let expected = "lower-case letters, digits and `-`".to_owned();
         let observed = format!("`{}`", facts.hostname);
-        findings.error("hostname", ["host name".to_owned(), observed, "a DNS label".to_owned(), fix]);
+        findings.error("hostname", ["name as a node".to_owned(), observed, expected, RENAME.to_owned()]);
     }
 }
 
@@ -295,12 +297,16 @@ fn ports(wanted: &Wanted<'_>, host: &Seen, findings: &mut Findings<'_>) {
     }
 }
 
-/// The script that installs a package. Fresh servers may not know yet what there is, or be at their own upgrades.
+/// The script that installs a package. Fresh servers may not know yet what there is, or be at their own upgrades: apt
+/// waits for the lock of dpkg by itself (`DPkg::Lock::Timeout`), and for that of its lists not.
 fn mending(install: &str) -> String {
     let Some(packages) = install.strip_prefix("apt-get install -y ") else { return install.to_owned() };
     let apt = "apt-get -q -o DPkg::Lock::Timeout=120";
     format!(
-        "export DEBIAN_FRONTEND=noninteractive; {apt} install -y {packages} || {{ {apt} update && {apt} install -y {packages}; }}"
+        "export DEBIAN_FRONTEND=noninteractive LC_ALL=C; end=$(($(date +%s) + 120)); \
+         {apt} install -y {packages} || {{ until said=$({apt} update 2>&1); do \
+         case $said in *'Could not get lock'*) [ $(date +%s) -lt $end ] && sleep 2 && continue ;; esac; \
+         echo \"$said\" >&2; exit 1; done; {apt} install -y {packages}; }}"
     )
 }
 

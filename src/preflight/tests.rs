@@ -23,6 +23,7 @@ fn fresh() -> Vec<Seen> {
             let address = format!("10.98.0.2{number}");
             Seen {
                 name: address.clone(),
+                named: None,
                 address: Some(address),
                 role: Role::Server,
                 devices: Vec::new(),
@@ -85,7 +86,7 @@ fn faults_of_the_system_are_found_with_their_fix() {
     facts.unwritable = vec!["/etc: Read-only file system".to_owned()];
     facts.space = vec!["/var/lib 1048576 /".to_owned()];
     facts.sync = 250_000;
-    assert_snapshot!(found(&hosts), @r"
+    assert_snapshot!(found(&hosts), @r#"
         10.98.0.21 arch Error: architecture: riscv64; expected x86_64 or aarch64; use another server
         10.98.0.21 cgroup Error: control groups: version 1; expected version 2; boot with `systemd.unified_cgroup_hierarchy=1`
         10.98.0.21 cpus Error: processors: 1; expected at least 2 for a server; give it more processors
@@ -96,7 +97,7 @@ fn faults_of_the_system_are_found_with_their_fix() {
         10.98.0.21 memory Error: memory: 1.0 GiB; expected at least 1.5 GiB for a server; give it more memory
         10.98.0.21 modules Error: kernel module for containerd: overlay is missing; expected there, or loadable; install the package with the kernel's modules (linux-modules-extra, kernel-modules), or another kernel
         10.98.0.21 os Error: distribution: Debian GNU/Linux 12 (bookworm); expected Debian 12, Ubuntu 22.04, RHEL 9 or a rebuild, SLES or openSUSE Leap 15, or newer; upgrade the distribution, or use another server
-        10.98.0.21 packages Error: base program: `iptables` is missing; expected there; apt-get install -y iptables [export DEBIAN_FRONTEND=noninteractive; apt-get -q -o DPkg::Lock::Timeout=120 install -y iptables || { apt-get -q -o DPkg::Lock::Timeout=120 update && apt-get -q -o DPkg::Lock::Timeout=120 install -y iptables; }]
+        10.98.0.21 packages Error: base program: `iptables` is missing; expected there; apt-get install -y iptables [export DEBIAN_FRONTEND=noninteractive LC_ALL=C; end=$(($(date +%s) + 120)); apt-get -q -o DPkg::Lock::Timeout=120 install -y iptables || { until said=$(apt-get -q -o DPkg::Lock::Timeout=120 update 2>&1); do case $said in *'Could not get lock'*) [ $(date +%s) -lt $end ] && sleep 2 && continue ;; esac; echo "$said" >&2; exit 1; done; apt-get -q -o DPkg::Lock::Timeout=120 install -y iptables; }]
         10.98.0.21 ports Error: port 6443/tcp of the API server: taken by `nginx`; expected free; stop `nginx`, or move it to another port
         10.98.0.21 ports Error: port 8472/udp of the pod network (VXLAN): taken by something; expected free; stop something, or move it to another port
         10.98.0.21 swap Error: swap: 2.0 GiB of swap are in use; expected none: kubelet refuses to start with swap; swapoff -a, and take swap out of /etc/fstab and systemd's swap units
@@ -105,7 +106,7 @@ fn faults_of_the_system_are_found_with_their_fix() {
         10.98.0.21 firewall Warning: firewall: INPUT: tcp dport 6443 drop; expected nothing that drops what hosts and pods send; take the rule out, or allow the hosts' addresses and the pods' range before it
         10.98.0.21 firewall Warning: firewall: ufw is active; expected nothing that drops what hosts and pods send; ufw disable, or allow the hosts and the pods' range there
         10.98.0.21 limits Warning: kernel setting fs.inotify.max_user_instances: 128; expected at least 512; sysctl -w fs.inotify.max_user_instances=512 [sysctl -w fs.inotify.max_user_instances=512 && printf '%s = %s\n' fs.inotify.max_user_instances 512 >/etc/sysctl.d/80-fs.inotify.max_user_instances.conf]
-    ");
+    "#);
 }
 
 #[test]
@@ -122,11 +123,11 @@ fn faults_of_the_network_and_between_hosts_are_found() {
         .map(|line| format!("10.98.0.{line}"))
         .into();
     assert_snapshot!(found(&hosts), @"
-        10.98.0.21 hostname Error: host name: `h1`, as 10.98.0.22 is called, too; expected a name of its own; hostnamectl set-hostname NAME
+        10.98.0.21 hostname Error: name as a node: `h1`, as 10.98.0.22 is called, too; expected a name of its own; give it a `name:` in cozy.yaml, or another host name: hostnamectl set-hostname NAME
         10.98.0.21 machine-id Error: machine id: the same as that of 10.98.0.22; expected one of its own; cloned servers share it: rm /etc/machine-id && systemd-machine-id-setup, then reboot
-        10.98.0.22 hostname Error: host name: `h1`, as 10.98.0.21 is called, too; expected a name of its own; hostnamectl set-hostname NAME
+        10.98.0.22 hostname Error: name as a node: `h1`, as 10.98.0.21 is called, too; expected a name of its own; give it a `name:` in cozy.yaml, or another host name: hostnamectl set-hostname NAME
         10.98.0.22 machine-id Error: machine id: the same as that of 10.98.0.21; expected one of its own; cloned servers share it: rm /etc/machine-id && systemd-machine-id-setup, then reboot
-        10.98.0.23 address Error: address: it has 10.42.0.9; expected 10.98.0.23; behind address translation, name the host's own address in cozy.yaml and reach it through your ssh configuration
+        10.98.0.23 address Error: address: it has 10.42.0.9; expected 10.98.0.23; behind address translation, name the host's own address in cozy.yaml and reach it through your ssh configuration; where its API is reached from here is `kubernetes.endpoint`
         10.98.0.23 clock Error: clock: 120 s behind the others; expected within 30 s of the others; set it, and keep it with chrony or systemd-timesyncd
         10.98.0.23 dns Error: name servers: 192.0.2.1 did not answer within 4 s; expected an answer; name one that answers in /etc/resolv.conf or for systemd-resolved
         10.98.0.23 peers Error: way to 10.98.0.21: no answer on port 2380; expected open; open the way to 10.98.0.21, port 2380, in firewalls on both hosts and between them
@@ -135,6 +136,91 @@ fn faults_of_the_network_and_between_hosts_are_found() {
         10.98.0.23 ranges Error: range 10.42.0.0/16 of the pods: it overlaps the host's eth0 10.42.0.9/24; expected no overlap; choose another range for `network.pods` in cozy.yaml
         10.98.0.23 route Error: routes: no default route; expected one; add one: Services and kubelet's own address are found by it
     ");
+}
+
+/// Found by review: two hosts were one node and all was green; clones that `cozy.yaml` names were refused.
+#[test]
+fn a_host_is_the_node_that_cozy_yaml_names() {
+    let mut hosts = fresh();
+    hosts[0].named = Some("h2".to_owned());
+    hosts[2].facts.hostname = "my_host".to_owned();
+    assert_snapshot!(found(&hosts), @"
+        10.98.0.21 hostname Error: name as a node: `h2`, as 10.98.0.22 is called, too; expected a name of its own; give it a `name:` in cozy.yaml, or another host name: hostnamectl set-hostname NAME
+        10.98.0.22 hostname Error: name as a node: `h2`, as 10.98.0.21 is called, too; expected a name of its own; give it a `name:` in cozy.yaml, or another host name: hostnamectl set-hostname NAME
+        10.98.0.23 hostname Error: name as a node: `my_host`; expected lower-case letters, digits and `-`; give it a `name:` in cozy.yaml, or another host name: hostnamectl set-hostname NAME
+    ");
+    for (number, host) in hosts.iter_mut().enumerate() {
+        host.facts.hostname = "debian".to_owned();
+        host.named = Some(format!("n{number}"));
+    }
+    assert_eq!(found(&hosts), "");
+}
+
+/// Found by review: all was green, and `CoreDNS` ended with "Loop detected".
+#[test]
+fn name_servers_that_pods_cannot_reach_are_found() {
+    let mut hosts = fresh();
+    for host in &mut hosts {
+        host.facts.nameservers = vec!["127.0.0.1".to_owned(), "::1".to_owned()];
+    }
+    hosts[1].facts.nameservers.push("10.98.0.1".to_owned());
+    assert_snapshot!(found(&hosts[..2]), @"10.98.0.21 dns Error: name servers: 127.0.0.1, ::1: pods would ask themselves; expected servers that pods reach, too; name real servers in a file on the host, and that as `kubernetes: { kubelet: { resolvConf: FILE } }`");
+    let other = format!("{CLOUD}kubernetes: {{ kubelet: {{ resolvConf: /etc/pods.conf }} }}\n");
+    let file = CloudFile::read(other.as_bytes(), "cozy.yaml").unwrap();
+    assert_eq!(check(&Wanted { cloud: &file.cloud, required: Vec::new() }, &hosts), []);
+}
+
+#[test]
+fn routes_that_a_host_that_forwards_would_not_take_are_found() {
+    let mut hosts = fresh();
+    hosts[0].facts.announced = vec!["eth0".to_owned()];
+    assert_eq!(found(&hosts), "");
+    let mut six = CLOUD
+        .replace("network: { ", "network: { pods: 'fd42::/56', services: 'fd43::/112', ")
+        .replace("10.98.0.200-10.98.0.220", "'fd98::200-fd98::220'");
+    for (number, host) in (1..).zip(&mut hosts) {
+        let address = format!("fd98::2{number}");
+        six = six.replace(&format!("10.98.0.2{number}"), &format!("'{address}'"));
+        host.facts.addresses = vec![format!("host0 {address}/64")];
+        host.address = Some(address);
+    }
+    let file = CloudFile::read(six.as_bytes(), "cozy.yaml").unwrap();
+    let all = check(&Wanted { cloud: &file.cloud, required: Vec::new() }, &hosts);
+    let [Finding { host, check: "route", level: Level::Warning, fix, .. }] = all.as_slice() else {
+        panic!("{all:?}")
+    };
+    assert!(host == "10.98.0.21" && fix.contains("sysctl -w net.ipv6.conf.eth0.accept_ra=2"), "{fix}");
+}
+
+/// Found by review: on servers that were at their own `update`, the fix failed at once.
+#[test]
+fn a_fix_waits_for_the_lock_of_apts_lists() {
+    let mut hosts = fresh();
+    hosts[0].facts.lacks = vec!["iptables".to_owned()];
+    let file = CloudFile::read(CLOUD.as_bytes(), "cozy.yaml").unwrap();
+    let all = check(&Wanted { cloud: &file.cloud, required: Vec::new() }, &hosts);
+    let script = all[0].script.clone().unwrap();
+    let fixed = |refusal: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let program = |name: &str, script: &str| {
+            let path = folder.path().join(name);
+            fs_err::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs_err::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        };
+        program("sleep", "");
+        let apt = format!(
+            "case $* in *install*) [ -e $PLACE/lists ] ;;
+             *) if [ -e $PLACE/asked ]; then touch $PLACE/lists; else touch $PLACE/asked; echo '{refusal}' >&2; exit 100; fi ;; esac"
+        );
+        program("apt-get", &apt);
+        let place = folder.path().to_str().unwrap();
+        let script = format!("PLACE={place} PATH={place}:$PATH; export PLACE\n{script}");
+        let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let held = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 812 (apt-get)";
+    assert_eq!(fixed(held), (Some(0), String::new()));
+    assert_eq!(fixed("E: no network"), (Some(1), "E: no network\n".to_owned()));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::process::Command;
 
 use super::{text, write};
 
@@ -126,5 +127,36 @@ fn kubeconfigs_that_cannot_be_used_are_refused_in_words() {
     error[C4011]: the kubeconfig's credentials cannot be had: the plugin failed: exit status: 3
 
     hint: log in again where it wants that, and see that `kubectl get nodes` works with the same kubeconfig
+    ");
+}
+
+/// Found by review: behind a proxy in the environment there was no way to any cluster, and the password was printed.
+#[test]
+fn no_proxy_is_used_for_api_servers() {
+    let folder = tempfile::tempdir().unwrap();
+    let port = serve("200 OK", b"<html>a login page</html>");
+    let with = |cluster: &str| {
+        let kubeconfig = format!(
+            "clusters: [{{ name: a, cluster: {{ server: 'http://127.0.0.1:{port}'{cluster} }} }}]\ncurrent-context: a\n\
+             contexts: [{{ name: a, context: {{ cluster: a, user: a }} }}]\nusers: [{{ name: a, user: {{ token: t }} }}]\n"
+        );
+        let kubeconfig = write(&folder, "kubeconfig", &kubeconfig);
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cozy"));
+        command.args(["status", "--file", &format!("{example}/cozy.yaml"), "--kubeconfig", &kubeconfig]);
+        command.args(["--catalogue", &format!("{example}/catalogue")]).env_clear();
+        command.env("XDG_STATE_HOME", folder.path()).env("HTTPS_PROXY", "http://u:canary@127.0.0.1:9");
+        let output = command.env("NO_PROXY", "a,,").output().unwrap();
+        let said = text(&output.stderr).replace(folder.path().to_str().unwrap(), "");
+        assert!(!said.contains("canary"), "{said}");
+        said
+    };
+    let said = with("");
+    assert!(said.contains("error[C4009]"), "the server itself must answer: {said}");
+    insta::assert_snapshot!(with(", proxy-url: 'http://u:canary@proxy:3128'"), @"
+    error[C4006]: cannot read the kubeconfig at `/kubeconfig`
+      caused by: its cluster `a` is behind the proxy `proxy:3128` (`proxy-url`), and cozy uses none for API servers
+
+    hint: name it with --kubeconfig and --context
     ");
 }

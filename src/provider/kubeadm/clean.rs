@@ -10,23 +10,34 @@ use super::files::WRITTEN;
 use crate::host::quote;
 
 /// Folders, and files, that belong to Kubernetes, its runtime, and components that put something on hosts. Where one
-/// was there before, only what was not in it goes.
+/// was there before, only what was not in it goes. What is added here stays on hosts of earlier builds: their lists do
+/// not say whether it was there.
 const FOLDERS: &str = "/etc/kubernetes /etc/containerd /etc/cozy /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni \
     /opt/containerd/bin /opt/containerd/lib /opt/containerd /var/lib/kubelet /var/lib/etcd /var/lib/containerd \
     /var/lib/cni /var/log/pods /var/log/containers /run/containerd /run/nri /run/cilium /run/flannel /run/xtables.lock \
-    /usr/libexec/kubernetes /root/.kube /opt/local-path-provisioner /etc/sysctl.d/99-zzz-override_cilium.conf";
+    /usr/libexec/kubernetes /root/.kube/cache /opt/local-path-provisioner /etc/sysctl.d/99-zzz-override_cilium.conf";
 
-/// Folders of the system's that files are put into.
-const SHARED: &str = "/etc/modules-load.d /etc/sysctl.d /usr/local/bin /usr/local/lib /usr/local/share /usr/lib/modules /run/netns";
+/// What the lists of the first builds say of whether it was there; they do not name what they were asked for. It never
+/// changes.
+const FIRST: &str = "/etc/kubernetes /etc/containerd /etc/cozy /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni \
+    /opt/containerd/bin /opt/containerd/lib /opt/containerd /var/lib/kubelet /var/lib/etcd /var/lib/containerd \
+    /var/lib/cni /var/log/pods /var/log/containers /run/containerd /run/nri /run/cilium /run/flannel /run/xtables.lock \
+    /usr/libexec/kubernetes /root/.kube/cache";
 
-/// Kernel settings that the files, kubelet, kube-proxy and pod networks change.
+/// Folders of the system's, and of people's, that files are put into. kubectl keeps its cache in root's `.kube`, where
+/// kubeconfigs of other clusters are, too.
+const SHARED: &str = "/etc/modules-load.d /etc/sysctl.d /usr/local/bin /usr/local/lib /usr/local/share /usr/lib/modules \
+    /run/netns /root/.kube";
+
+/// Kernel settings that the files, kubelet, kube-proxy and pod networks change. The last ones are Cilium's
+/// (`pkg/datapath/loader/base.go` and `fb_tunnels_only_for_init_net` for its tunnels).
 const SETTINGS: &str = "net/ipv4/ip_forward net/ipv6/conf/all/forwarding net/ipv6/conf/default/forwarding \
-    net/ipv6/conf/all/accept_ra net/ipv6/conf/default/accept_ra net/ipv4/conf/all/route_localnet \
-    net/ipv4/conf/all/rp_filter \
+    net/ipv6/conf/*/accept_ra net/ipv4/conf/all/route_localnet net/ipv4/conf/all/rp_filter \
     net/bridge/bridge-nf-call-iptables net/bridge/bridge-nf-call-ip6tables net/netfilter/nf_conntrack_max \
     net/netfilter/nf_conntrack_tcp_timeout_established net/netfilter/nf_conntrack_tcp_timeout_close_wait \
     vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys \
-    kernel/keys/root_maxbytes";
+    kernel/keys/root_maxbytes net/core/bpf_jit_enable net/ipv4/fib_multipath_use_neigh kernel/timer_migration \
+    net/core/fb_tunnels_only_for_init_net";
 
 /// Links of pod networks. Bridges of CNI's own files are found in them.
 const LINKS: &str = "cilium_vxlan cilium_geneve cilium_host cilium_net cilium_wg0 lxc_health cni0 flannel.1 \
@@ -35,13 +46,30 @@ const LINKS: &str = "cilium_vxlan cilium_geneve cilium_host cilium_net cilium_wg
 /// What gathering facts leaves where the power goes meanwhile.
 const STRAYS: &str = "/etc/.cozy-?????? /usr/local/bin/.cozy-?????? /opt/.cozy-?????? /var/lib/.cozy-??????";
 
+/// A function of the shell that sets aside what stands in the place of a file that is put on the host, and takes note of
+/// the file.
+fn set_aside() -> String {
+    format!(
+        "set_aside() {{
+  grep -qxF -- \"$1\" {STATE}/placed && return
+  if [ -e \"$1\" ]; then
+    mkdir -p \"{STATE}/saved${{1%/*}}\"
+    cp -a -- \"$1\" \"{STATE}/saved$1\"
+    sync -f {STATE}
+  fi
+  echo \"$1\" >>{STATE}/placed
+}}"
+    )
+}
+
 /// Remembers whose host it is, and how it is before the first file is put there. The files come on
 /// standard input, a path a line; what stands in the place of one is set aside.
 pub(super) fn remember(cloud: &str) -> String {
-    let cloud = quote(cloud);
+    let (cloud, set_aside) = (quote(cloud), set_aside());
     format!(
         "set -eu
 umask 022
+{set_aside}
 rm -f {STRAYS}
 mkdir -p {STATE}
 # First of all: nothing is taken away from a host that is nobody's.
@@ -53,14 +81,18 @@ fi
 if ! grep -qx end {STATE}/before 2>/dev/null; then
   {{
     for dir in {FOLDERS} {SHARED}; do
+      echo \"asked $dir\"
       [ -e \"$dir\" ] && echo \"there $dir\"
     done
     for dir in {FOLDERS}; do
-      [ -d \"$dir\" ] && find \"$dir\" -xdev -mindepth 1 | sed 's/^/there /'
+      [ -d \"$dir\" ] && find -H \"$dir\" -xdev -mindepth 1 | sed 's/^/there /'
     done
-    for name in {SETTINGS}; do
-      [ -e \"/proc/sys/$name\" ] && echo \"setting $name $(cat \"/proc/sys/$name\")\"
-    done
+    (
+      cd /proc/sys
+      for name in {SETTINGS}; do
+        [ -e \"$name\" ] && echo \"setting $name $(cat \"$name\")\"
+      done
+    )
     for dir in {FOLDERS}; do
       [ -d \"$dir\" ] && stat -c 'mode %n %a' -- \"$dir\"
     done
@@ -82,13 +114,7 @@ while read -r path; do
   rm -f -- \"${{path%/*}}\"/.cozy-??????
   # What is kept here goes with the folder.
   case $path in {STATE}/*) continue ;; esac
-  grep -qxF -- \"$path\" {STATE}/placed && continue
-  if [ -e \"$path\" ]; then
-    mkdir -p \"{STATE}/saved${{path%/*}}\"
-    cp -a -- \"$path\" \"{STATE}/saved$path\"
-    sync -f {STATE}
-  fi
-  echo \"$path\" >>{STATE}/placed
+  set_aside \"$path\"
 done
 sync {STATE}/placed {STATE}"
     )
@@ -96,21 +122,17 @@ sync {STATE}/placed {STATE}"
 
 /// Unpacks an archive, and keeps the list of its files. What stands in the place of one is set aside.
 pub(super) fn unpack(archive: &str, into: &str) -> String {
+    let set_aside = set_aside();
     format!(
         "set -eu
+{set_aside}
 mkdir -p {into}
 touch {STATE}/placed
 tar -tzf {archive} | while read -r name; do
   name=${{name#./}}
   path={into}/$name
   case $name in '' | */) continue ;; esac
-  grep -qxF -- \"$path\" {STATE}/placed && continue
-  if [ -e \"$path\" ]; then
-    mkdir -p \"{STATE}/saved${{path%/*}}\"
-    cp -a -- \"$path\" \"{STATE}/saved$path\"
-    sync -f {STATE}
-  fi
-  echo \"$path\" >>{STATE}/placed
+  set_aside \"$path\"
 done
 sync {STATE}/placed
 tar --no-same-owner --no-overwrite-dir -xzf {archive} -C {into}
@@ -170,7 +192,13 @@ before=$state/before pods={pods}
 [ -e $before ] || : >$before
 # Where it is not known what was there, nothing goes but what was put there.
 grep -qx end $before && whole=yes || whole=
-there() {{ [ -z \"$whole\" ] || grep -qxF -- \"there $1\" $before; }}"
+there() {{ [ -z \"$whole\" ] || grep -qxF -- \"there $1\" $before; }}
+# Lists of the first builds do not say what they were asked for, and end at links.
+grep -q '^asked ' $before && named=yes || named=
+asked() {{
+  if [ -n \"$named\" ]; then grep -qxF -- \"asked $1\" $before
+  else case ' {FIRST} ' in *\" $1 \"*) ;; *) false ;; esac; fi
+}}"
     )
 }
 
@@ -213,13 +241,15 @@ there /run/netns || umount -l /run/netns 2>/dev/null"#;
 
 const NETWORK: &str = r#"
 # Cilium's rules go before its links, or the host loses its network: it moves the rule of local addresses.
-if ip rule 2>/dev/null | grep -q '^100:.*lookup local'; then
-  ip rule add pref 0 lookup local 2>/dev/null
-  ip rule del pref 100 lookup local
-fi
-for table in 2004 2005; do
-  while ip rule 2>/dev/null | grep -q "lookup $table"; do ip rule del lookup $table || break; done
-  ip route flush table $table 2>/dev/null
+for family in -4 -6; do
+  if ip $family rule 2>/dev/null | grep -q '^100:.*lookup local'; then
+    ip $family rule add pref 0 lookup local 2>/dev/null
+    ip $family rule del pref 100 lookup local
+  fi
+  for table in 2004 2005; do
+    while ip $family rule 2>/dev/null | grep -q "lookup $table"; do ip $family rule del lookup $table || break; done
+    ip $family route flush table $table 2>/dev/null
+  done
 done
 for link in /sys/class/net/*; do
   tc filter show dev "${link##*/}" ingress 2>/dev/null | grep -q cil_ && tc qdisc del dev "${link##*/}" clsact
@@ -264,12 +294,20 @@ tac $state/placed 2>/dev/null | while read -r path; do
   rm -f -- "$path"
   if [ -e "$state/saved$path" ]; then cp -a -- "$state/saved$path" "$path"; fi
 done
+# Cilium sets files of other pod networks aside.
+for bak in /etc/cni/net.d/*.cilium_bak; do
+  file=${bak%.cilium_bak}
+  if [ -e "$bak" ] && ! [ -e "$file" ] && there "$file"; then mv -- "$bak" "$file"; fi
+done
 for dir in @FOLDERS@; do
-  if ! there "$dir"; then
+  [ -z "$whole" ] || asked "$dir" || continue
+  if ! there "$dir" && ! [ -L "$dir" ] && ! mountpoint -q "$dir"; then
     rm -rf --one-file-system -- "$dir"
   elif [ -n "$whole" ] && [ -d "$dir" ]; then
+    # What a link leads to is known where the list follows it, or where the link is new.
+    if [ -n "$named" ] || ! there "$dir"; then follow=-H; else follow=-P; fi
     # The topmost of what was not there, each as a whole: below may be a million files.
-    find "$dir" -xdev -mindepth 1 2>/dev/null | awk -v dir="$dir" '
+    find $follow "$dir" -xdev -mindepth 1 ! -path "$dir/lost+found*" 2>/dev/null | awk -v dir="$dir" '
       NR == FNR { if (sub(/^there /, "")) was[$0]; next }
       !($0 in was) { parent = $0; sub("/[^/]*$", "", parent); if (parent == dir || parent in was) print }' $before - |
       while IFS= read -r path; do rm -rf --one-file-system -- "$path"; done
@@ -294,139 +332,5 @@ find $state -mindepth 1 -maxdepth 1 ! -name host -exec rm -rf {} +
 rm -rf $state"#;
 
 #[cfg(test)]
-mod tests {
-    use super::super::scripts;
-    use super::super::scripts_tests::Host;
-    use super::*;
-
-    #[test]
-    fn a_clean_that_is_killed_leaves_a_host_that_can_join_anew() {
-        let systemctl =
-            "case \"$*\" in show*) echo inactive ;; 'disable -q --now kubelet') kill -KILL $PPID ;; esac";
-        let host = Host::new(&[("systemctl", systemctl)]);
-        host.write("cozy/host", "demo\n");
-        host.write("cozy/joined", "agent h4 10.0.0.14\n");
-        host.write("cozy/artifacts/containerd", "a digest\n");
-        let stop = |cloud: &str| host.run(&format!("{}\n{SERVICES}", guard(cloud, "10.42.0.0/16")));
-        assert!(stop("other").status.success() && host.path("cozy/joined").exists());
-        assert!(!stop("demo").status.success());
-        assert!(!host.path("cozy/joined").exists() && !host.path("cozy/artifacts").exists());
-        assert_eq!(host.run(&scripts::joining()).stdout, b"begun\n");
-        assert_eq!(host.read("cozy/host"), "demo\n");
-    }
-
-    #[test]
-    fn whose_host_it_is_is_known_before_anything_else() {
-        let host = Host::new(&[("systemctl", "kill -KILL $PPID")]);
-        assert!(!host.run(&remember("demo")).status.success());
-        assert_eq!(host.read("cozy/host"), "demo\n");
-        assert!(!host.path("cozy/before").exists());
-    }
-
-    #[test]
-    fn what_came_back_is_not_taken_away_by_the_next_run() {
-        let find = "exec /usr/bin/find \"$@\"";
-        let killed = "case $* in *maxdepth*) rm -r $PLACE/cozy/saved; kill -KILL $PPID; exit ;; esac";
-        let host = Host::new(&[("systemctl", ""), ("find", &format!("{killed}\n{find}"))]);
-        let file = host.write("etc/file", "cozy's");
-        let file = file.to_str().unwrap();
-        host.write("cozy/host", "demo\n");
-        host.write("cozy/before", "end\n");
-        // What cozy keeps for itself is no file that was there.
-        host.write("cozy/placed", &format!("{}\n{file}\n", host.path("cozy/host").display()));
-        host.write(&format!("cozy/saved{file}"), "the user's");
-        let clean = format!("{}\n{}", guard("demo", "10.42.0.0/16"), files("", ""));
-        assert!(!host.run(&clean).status.success());
-        assert_eq!(
-            (host.read("etc/file"), host.read("cozy/host")),
-            ("the user's".to_owned(), "demo\n".to_owned())
-        );
-        host.program("find", find);
-        assert!(host.run(&clean).status.success());
-        assert_eq!(host.read("etc/file"), "the user's");
-        assert!(!host.path("cozy").exists());
-    }
-
-    #[test]
-    fn of_a_folder_that_was_there_goes_what_is_new_and_that_as_a_whole() {
-        let rm = "printf '%s\\n' \"$*\" >>$PLACE/removed\nexec /bin/rm \"$@\"";
-        let host = Host::new(&[("systemctl", ""), ("rm", rm)]);
-        let place = host.path("disk");
-        let place = place.to_str().unwrap();
-        let kept = ["disk/kept/a  b\\nc", "disk/file"];
-        let new = [
-            "disk/kept/ new\\tfile",
-            "disk/other/deep/x",
-            "disk/other/deep/y",
-            "disk/other/z",
-            "disk/.hidden/y",
-        ];
-        for name in kept.iter().chain(&new) {
-            host.write(name, "");
-        }
-        let there = format!("there {place}\nthere {place}/kept\n");
-        let there = there + &kept.map(|name| format!("there {}\n", host.path(name).display())).concat();
-        host.write("cozy/host", "demo\n");
-        host.write("cozy/before", &format!("{there}end\n"));
-        let output = host.run(&format!("{}\n{}", guard("demo", "10.42.0.0/16"), files(place, "")));
-        assert!(output.status.success(), "{output:?}");
-        let left = |names: &[&str]| names.iter().filter(|name| host.path(name).exists()).count();
-        assert_eq!((left(&kept), left(&new)), (2, 0));
-        assert!(!host.path("disk/other").exists() && !host.path("disk/.hidden").exists());
-        let removed = host.read("removed");
-        assert_eq!(removed.matches(place).count(), 3, "{removed}");
-    }
-
-    #[test]
-    fn what_was_there_is_not_known_and_nothing_but_what_was_put_there_goes() {
-        let host = Host::new(&[("systemctl", "")]);
-        host.write("cozy/host", "demo\n");
-        host.write("disk/file", "");
-        let disk = host.path("disk");
-        let clean = format!("{}\n{}", guard("demo", "10.42.0.0/16"), files(disk.to_str().unwrap(), ""));
-        assert!(host.run(&clean).status.success());
-        assert!(host.path("disk/file").exists());
-    }
-
-    #[test]
-    fn rules_of_others_are_given_back_as_they_were() {
-        let rule = r#"-A INPUT -m comment --comment "a\tb\\n\c\\" -j ACCEPT"#;
-        let save = format!("printf '%s\\n' '*filter' '-A INPUT -j KUBE-FIREWALL' '{rule}' COMMIT");
-        let host = Host::new(&[
-            ("nft", ""),
-            ("iptables-save", &save),
-            ("iptables-restore", "cat >$PLACE/restored"),
-            ("ip6tables-save", ""),
-        ]);
-        host.run(&format!("before=/dev/null\n{FIREWALL}"));
-        assert_eq!(host.read("restored"), format!("*filter\n{rule}\nCOMMIT\n"));
-    }
-
-    #[test]
-    fn an_archive_goes_once_its_files_are_on_the_disk() {
-        let sync =
-            "echo \"$*$(cat $PLACE/into/file && [ -e $PLACE/a.tgz ] && echo ' archive')\" >>$PLACE/synced";
-        let host = Host::new(&[("sync", sync)]);
-        host.write("made/file", " file");
-        host.run("tar -czf $PLACE/a.tgz -C $PLACE/made ./file");
-        let (archive, into) = (host.path("a.tgz"), host.path("into"));
-        let output = host.run(&unpack(archive.to_str().unwrap(), into.to_str().unwrap()));
-        assert!(output.status.success(), "{output:?}");
-        assert!(!archive.exists() && host.path("into/file").exists());
-        let synced = host.read("synced");
-        assert!(synced.ends_with(&format!("-f {} file archive\n", into.display())), "{synced}");
-    }
-
-    #[test]
-    fn a_file_that_is_not_wanted_any_more_makes_way_for_what_stood_there() {
-        let host = Host::new(&[]);
-        let (own, other) =
-            (host.write("certs/own/hosts.toml", "cozy's"), host.write("certs/other/hosts.toml", "cozy's"));
-        host.write(&format!("cozy/saved{}", other.display()), "the user's");
-        for path in [&own, &other] {
-            assert!(host.run(&take_back(path.to_str().unwrap())).status.success());
-        }
-        assert!(!host.path("certs/own").exists());
-        assert_eq!(host.read("certs/other/hosts.toml"), "the user's");
-    }
-}
+#[path = "clean_tests.rs"]
+mod tests;

@@ -146,7 +146,7 @@ pub(super) fn all(site: &Site<'_>, node: &Node) -> Vec<TextFile> {
 }
 
 /// An API server as it is dialed.
-pub(super) fn authority(address: &str) -> String {
+pub(crate) fn authority(address: &str) -> String {
     if address.contains(':') { format!("[{address}]:{PORT}") } else { format!("{address}:{PORT}") }
 }
 

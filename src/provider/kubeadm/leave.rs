@@ -97,6 +97,8 @@ pub(super) struct Leaving {
     pub(super) members: Vec<Member>,
     /// It answers, and is to be cleaned.
     pub(super) clean: bool,
+    /// It answers.
+    pub(super) answers: bool,
 }
 
 impl Leaving {
@@ -116,11 +118,12 @@ impl Leaving {
         if let Some((name, _)) = &self.node {
             work.push(format!("delete Node {name}"));
         }
-        work.push(if self.clean {
-            "stop everything, and take away what was put there, local volumes included".to_owned()
-        } else {
-            "it does not answer: nothing is cleaned there".to_owned()
-        });
+        let cleaned = match (self.clean, self.answers) {
+            (true, _) => "stop everything, and take away what was put there, local volumes included",
+            (false, true) => "nothing of this cloud is on it: nothing is cleaned there",
+            (false, false) => "it does not answer: nothing is cleaned there",
+        };
+        work.push(cleaned.to_owned());
         work
     }
 }
@@ -152,6 +155,7 @@ pub(super) fn leaving(
             node: node.map(|node| (node.name.clone(), node.ready)),
             members,
             clean,
+            answers: answer.is_some(),
         });
     }
     all.sort_by_key(Leaving::alive);
@@ -258,6 +262,26 @@ mod tests {
         let silent = leaver("10.0.0.11", Role::Agent, None);
         assert_eq!(names(std::slice::from_ref(&silent), &membership), ["h9"]);
         assert!(names(&[silent], &membership.without(&["h9"])).is_empty());
+    }
+
+    /// Found by review: a removal that was cut off after the clean, or a host that was set up anew.
+    #[test]
+    fn a_host_that_was_cleaned_already_is_not_called_silent() {
+        let membership = Membership::read("node h9 10.0.0.19, Unknown\n");
+        let work = |answer: Option<&str>| {
+            let leavers = [leaver("10.0.0.19", Role::Agent, answer)];
+            leaving("demo", &leavers, &membership, true)
+                .unwrap()
+                .iter()
+                .flat_map(Leaving::work)
+                .collect::<Vec<_>>()
+                .join("; ")
+        };
+        assert_eq!(
+            work(Some("name h9\naddress 10.0.0.19")),
+            "delete Node h9; nothing of this cloud is on it: nothing is cleaned there"
+        );
+        assert_eq!(work(None), "delete Node h9; it does not answer: nothing is cleaned there");
     }
 
     #[test]

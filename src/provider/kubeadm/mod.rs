@@ -39,7 +39,8 @@ mod upkeep_tests;
 
 use std::collections::BTreeMap;
 
-pub(crate) use observe::Refusal;
+pub(crate) use files::authority;
+pub(crate) use observe::{Refusal, of_cloud};
 pub(crate) use reach::{Ahead, Said, ahead, of_all};
 pub(crate) use run::{Gone, Parts, Runner, broken};
 pub(crate) use uninstall::Cleaner;
@@ -50,7 +51,7 @@ use crate::model::cloud::{Cloud, Role};
 const ENDPOINT: &str = "127.0.0.1:7443";
 
 /// The port of the API servers.
-const PORT: u16 = 6443;
+pub(crate) const PORT: u16 = 6443;
 
 /// The taint of servers that leave the work to agents.
 /// <https://kubernetes.io/docs/reference/labels-annotations-taints/#node-role-kubernetes-io-control-plane-taint>
@@ -87,6 +88,11 @@ pub(crate) struct Site<'a> {
     pub(crate) sandbox: &'a str,
     /// All nodes, in the order of `cozy.yaml`.
     pub(crate) nodes: &'a [Node],
+}
+
+/// An address as the cluster writes it, whatever form it has in `cozy.yaml`; names stay what they are.
+fn canonical(address: &str) -> String {
+    address.parse::<std::net::IpAddr>().map_or_else(|_| address.to_owned(), |address| address.to_string())
 }
 
 impl Site<'_> {

@@ -13,7 +13,7 @@ use super::leave::expelled;
 use super::members::Membership;
 use super::observe::ASK;
 use super::run::{Parts, Runner};
-use super::{Node, scripts};
+use super::{Node, canonical, scripts};
 use crate::cluster::inventory::Inventories;
 use crate::cluster::nodes::About;
 use crate::cluster::{Cluster, connect_text};
@@ -87,7 +87,7 @@ fn servers(cloud: &Cloud) -> Vec<String> {
         .present_hosts()
         .filter(|(index, _)| cloud.role(*index) == Role::Server)
         .filter_map(|(_, host)| host.address.as_ref())
-        .map(|address| authority(address))
+        .map(|address| authority(&canonical(address)))
         .collect()
 }
 
@@ -135,6 +135,14 @@ fn addresses(slice: &Value) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by review: a server whose address is written in another form was never turned away from.
+    #[test]
+    fn servers_are_known_by_the_form_that_the_kubeconfig_has() {
+        let text = "apiVersion: cozy/v1\nkind: Cloud\nname: demo\nbundle: edge\nhosts:\n  - { address: 'FD00:0::12' }\n  - { address: web, role: server }\n  - { address: 'fd00::13', role: server }\nnetwork: { pods: 'fd42::/56', services: 'fd43::/112' }\n";
+        let cloud = crate::model::resolve::CloudFile::read(text.as_bytes(), "cozy.yaml").unwrap().cloud;
+        assert_eq!(servers(&cloud), ["[fd00::12]:6443", "web:6443", "[fd00::13]:6443"]);
+    }
 
     #[test]
     fn those_who_serve_the_api_are_read_from_the_clusters_list() {

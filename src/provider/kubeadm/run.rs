@@ -129,6 +129,11 @@ impl Runner {
         Some((nodes.get(index)?, sessions.get(index)?, self.found.get(index)?))
     }
 
+    /// The server that the others are asked through, where a step needs one: there is no such step without it.
+    pub(super) fn led(&self) -> Result<(&Node, &Session, &Found), HostError> {
+        self.leader().ok_or_else(|| unknown("the first server"))
+    }
+
     /// Hosts that are to leave, and may not.
     pub(crate) fn held(&self) -> Vec<&str> {
         if self.parts.remove {
@@ -237,7 +242,9 @@ impl Runner {
     }
 
     async fn work(&self, step: &Step, say: &dyn Fn(String)) -> Result<Option<Cluster>, Broken> {
-        let StepId::Host { host, phase } = &step.id else { return Ok(None) };
+        let StepId::Host { host, phase } = &step.id else {
+            return Err(broken(&unknown(&step.id.to_string())));
+        };
         let found =
             self.planned.iter().find(|planned| planned.step.host == *host && planned.step.phase == *phase);
         if *phase == Phase::Remove {
@@ -246,7 +253,9 @@ impl Runner {
         let Parts { nodes, sessions, .. } = &self.parts;
         let index = nodes.iter().position(|node| node.name == *host);
         let here = index.and_then(|index| Some((nodes.get(index)?, sessions.get(index)?)));
-        let (Some(planned), Some((node, session))) = (found, here) else { return Ok(None) };
+        let (Some(planned), Some((node, session))) = (found, here) else {
+            return Err(broken(&unknown(host)));
+        };
         let result = match phase {
             Phase::Prepare => self.prepare(node, session, planned, say).await,
             Phase::Init => self.init(node, session, say).await,
@@ -254,7 +263,7 @@ impl Runner {
             Phase::Configure => self.configure(node, session, planned, say).await,
             Phase::Certify => self.certify(node, session, planned, say).await,
             Phase::Ready => self.ready(node, say).await,
-            Phase::Remove | Phase::Clean => Ok(()),
+            Phase::Remove | Phase::Clean => Err(unknown(host)),
         };
         result.map_err(|error| broken(&error))?;
         match phase {
@@ -264,10 +273,10 @@ impl Runner {
                 self.kubeconfig(node, session).await.map(|_| None)
             }
             // Whichever server is asked shows a certificate with the new names now.
-            Phase::Configure if self.last_named() == Some(host.as_str()) => match self.leader() {
-                Some((leader, session, _)) => self.kubeconfig(leader, session).await.map(|_| None),
-                None => Ok(None),
-            },
+            Phase::Configure if self.last_named() == Some(host.as_str()) => {
+                let (leader, session, _) = self.led().map_err(|error| broken(&error))?;
+                self.kubeconfig(leader, session).await.map(|_| None)
+            }
             Phase::Prepare
             | Phase::Join
             | Phase::Configure
@@ -336,7 +345,7 @@ impl Runner {
     }
 
     async fn ready(&self, node: &Node, say: &dyn Fn(String)) -> Result<(), HostError> {
-        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        let (_, leader, _) = self.led()?;
         say("the node is not ready yet: it waits for the pod network".to_owned());
         leader.must("waiting for the node", &scripts::ready_node(&node.name), &[], PHASE).await.map(drop)
     }
@@ -345,8 +354,8 @@ impl Runner {
 impl Runner {
     /// Takes a host out of the cluster.
     async fn remove(&self, name: &str, say: &dyn Fn(String)) -> Result<(), HostError> {
-        let Some(leaving) = self.leaving.iter().find(|one| one.name == name) else { return Ok(()) };
-        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        let leaving = self.leaving.iter().find(|one| one.name == name).ok_or_else(|| unknown(name))?;
+        let (_, leader, _) = self.led()?;
         if let Some((node, true)) = &leaving.node {
             say(format!("draining {node}"));
             leader.must(&format!("draining {node}"), &scripts::drain(node), &[], PHASE).await?;
@@ -461,7 +470,7 @@ pub(super) async fn settled(
 
 /// The administrator's kubeconfig, for an endpoint.
 async fn fetched(session: &Session, endpoint: &str) -> Result<String, HostError> {
-    let text = session.sh("reading the kubeconfig", "cat /etc/kubernetes/admin.conf").await?;
+    let text = session.sh("reading the kubeconfig", &format!("cat {}", scripts::ADMIN)).await?;
     let host = if endpoint.contains(':') { format!("[{endpoint}]") } else { endpoint.to_owned() };
     let line = |line: &str| match line.split_once("server: ") {
         Some((before, _)) => format!("{before}server: https://{host}:{PORT}\n"),
@@ -492,7 +501,12 @@ fn keep(path: &Path, text: &str) -> std::io::Result<()> {
 
 /// Does on a host what asks something of the cluster; for a minute again, until there is an answer.
 pub(super) async fn soon(session: &Session, what: &str, script: &str) -> Result<String, HostError> {
-    session.must(what, &scripts::soon(script, 60), &[], SETTLE).await
+    session.must(what, &scripts::soon(script, scripts::SOON), &[], SETTLE).await
+}
+
+/// A step that names what this run knows nothing of.
+pub(super) fn unknown(host: &str) -> HostError {
+    HostError { host: host.to_owned(), trouble: Trouble::Unknown, command: String::new() }
 }
 
 /// An error of a host that ends a step, or lets it be done again.

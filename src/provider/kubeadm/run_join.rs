@@ -9,6 +9,11 @@ use super::steps::Planned;
 use super::{Node, STATE, scripts};
 use crate::host::{Content, HostError, Session, Trouble, Upload};
 use crate::model::cloud::Role;
+use crate::plan::PlanError;
+
+/// How long it is waited for members of etcd, in seconds, less than [`PHASE`]: one that quorum needs may be about to
+/// start.
+const STARTS: u32 = 180;
 
 impl Runner {
     /// Lets a host join, or waits for a join that is at work.
@@ -19,7 +24,7 @@ impl Runner {
         planned: &Planned,
         say: &dyn Fn(String),
     ) -> Result<(), HostError> {
-        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        let (_, leader, _) = self.led()?;
         match self.try_join((node, session), leader, planned, say).await {
             // On a slow machine the patience of kubeadm with etcd, 40 s that nothing changes, may be too short. And one
             // that was at work already may have been another run's.
@@ -93,13 +98,11 @@ async fn clear(
     say("clearing what an interrupted join left".to_owned());
     if node.role == Role::Server {
         let what = "asking who is in the cluster";
-        // A member of etcd that quorum needs may be about to start.
-        let text = leader.must(what, &scripts::soon(&scripts::membership(), 180), &[], PHASE).await?;
+        let text = leader.must(what, &scripts::soon(&scripts::membership(), STARTS), &[], PHASE).await?;
         let membership = Membership::read(&text);
         let former = membership.members(&Known::of(node));
         let turns = former.iter().map(|member| Turn::Out(&node.name, member));
-        keeps_quorum(&membership.members, turns)
-            .map_err(|error| leader.error(Trouble::Unreadable(error.to_string())))?;
+        keeps_quorum(&membership.members, turns).map_err(|error| leader.error(too_risky(&error)))?;
         let former: Vec<String> = former.into_iter().map(|member| member.id.clone()).collect();
         take_out(leader, &former, say).await?;
     }
@@ -107,6 +110,11 @@ async fn clear(
     // Its kubelet would have brought it back before.
     let script = scripts::delete_node(&node.name);
     soon(leader, "removing the node of a former life", &script).await.map(drop)
+}
+
+/// A plan's refusal that is found only while hosts are worked on.
+fn too_risky(error: &PlanError) -> Trouble {
+    Trouble::Quorum { problem: error.to_string(), hint: error.hint().into_owned() }
 }
 
 async fn credentials(leader: &Session, role: Role) -> Result<Credentials, HostError> {
@@ -119,6 +127,6 @@ async fn credentials(leader: &Session, role: Role) -> Result<Credentials, HostEr
     };
     match (value("token="), value("ca=")) {
         (Some(token), Some(ca)) => Ok(Credentials { token, ca, key: value("key=") }),
-        _ => Err(leader.error(Trouble::Unreadable("kubeadm printed no join command".to_owned()))),
+        _ => Err(leader.error(Trouble::NoToken)),
     }
 }

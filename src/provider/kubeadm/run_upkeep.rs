@@ -23,7 +23,7 @@ impl Runner {
         planned: &Planned,
         say: &dyn Fn(String),
     ) -> Result<(), HostError> {
-        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        let (_, leader, _) = self.led()?;
         let change = &planned.change;
         session.sh("noting what is about to change", &change.forgotten()).await?;
         if change.has(Part::ControlPlane) {
@@ -45,7 +45,7 @@ impl Runner {
         }
         if change.has(Part::KubeProxy) {
             say("writing kube-proxy's configuration".to_owned());
-            soon(session, "configuring kube-proxy", scripts_upkeep::KUBE_PROXY).await?;
+            soon(session, "configuring kube-proxy", &scripts_upkeep::kube_proxy()).await?;
         }
         if change.has(Part::Node) {
             self.label(node, session, say).await?;
@@ -60,7 +60,7 @@ impl Runner {
         session: &Session,
         say: &dyn Fn(String),
     ) -> Result<(), HostError> {
-        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        let (_, leader, _) = self.led()?;
         say("setting labels and taints".to_owned());
         let before = format!("cat {} 2>/dev/null || true", crate::host::quote(&Part::Node.path()));
         let before = session.sh("reading the labels and taints that it has", &before).await?;
@@ -78,7 +78,7 @@ impl Runner {
         say: &dyn Fn(String),
     ) -> Result<(), HostError> {
         let Renewal { leaves, client, serving, again } = planned.renewal;
-        let Some((_, leader, _)) = self.leader() else { return Ok(()) };
+        let (_, leader, _) = self.led()?;
         if leaves.is_some() {
             say("renewing certificates, and restarting the control plane".to_owned());
             phase(session, "certify", &scripts_upkeep::renew()).await?;
@@ -129,7 +129,7 @@ async fn serve(
         }
     }
     let trouble = "its kubelet asks for no serving certificate, or takes none".to_owned();
-    Err(session.error(Trouble::Unreadable(trouble)))
+    Err(session.error(Trouble::NoCertificate(trouble)))
 }
 
 /// Approves what a kubelet asks for, if it is nothing but what its node is.
@@ -140,7 +140,7 @@ async fn approve(node: &Node, leader: &Session) -> Result<(), HostError> {
     let (good, bad): (Vec<&Asked>, Vec<&Asked>) = all.iter().partition(|one| one.judge(node).is_ok());
     if let Some(why) = bad.first().filter(|_| good.is_empty()).and_then(|one| one.judge(node).err()) {
         let trouble = format!("{}'s kubelet asks for a certificate that it must not get: {why}", node.name);
-        return Err(leader.error(Trouble::Unreadable(trouble)));
+        return Err(leader.error(Trouble::NoCertificate(trouble)));
     }
     if good.is_empty() {
         return Ok(());

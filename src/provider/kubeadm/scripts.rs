@@ -10,20 +10,39 @@ use super::{ENDPOINT, Node, PORT, STATE, steps};
 use crate::health::NOT_UP;
 use crate::model::cloud::Role;
 
+/// A file of those that cozy keeps on a host.
+macro_rules! state {
+    ($name:literal) => {
+        concat!("/var/lib/cozy/", $name)
+    };
+}
+
 /// Says that a host belongs to a cluster; written as the last thing of a phase.
-pub(super) const JOINED: &str = "/var/lib/cozy/joined";
+pub(super) const JOINED: &str = state!("joined");
 
 /// Says that a phase began to bring the host into a cluster; gone when it has.
-const BEGUN: &str = "/var/lib/cozy/begun";
+const BEGUN: &str = state!("begun");
 
 /// Says that files were put on the host that do not count yet, with the services that must be restarted for it.
-const UNSETTLED: &str = "/var/lib/cozy/unsettled";
+const UNSETTLED: &str = state!("unsettled");
 
 /// Says that certificates are being renewed.
-pub(super) const RENEWING: &str = "/var/lib/cozy/renewing";
+pub(super) const RENEWING: &str = state!("renewing");
 
 /// Where the digests of a host's files are kept, each with what `stat` says of the file.
-const DIGESTS: &str = "/var/lib/cozy/digests";
+const DIGESTS: &str = state!("digests");
+
+/// The administrator's kubeconfig, on servers.
+pub(super) const ADMIN: &str = "/etc/kubernetes/admin.conf";
+
+/// How long what a phase needs may take, in seconds; together less than [`super::run::PHASE`], which ends the phase:
+/// a kubelet that starts, an API server that gets ready with its etcd, a node that registers and gets ready.
+const KUBELET_STARTS: u32 = 120;
+const SERVER_READY: u32 = 300;
+const NODE_READY: u32 = 900;
+
+/// How long what is asked of a cluster may be asked again, in seconds: less than [`super::run::SETTLE`].
+pub(super) const SOON: u32 = 60;
 
 /// The certificate of the cluster's authority: by it a host's cluster is known.
 pub(super) const CA: &str = "/etc/kubernetes/pki/ca.crt";
@@ -62,11 +81,11 @@ for file in {CERTS_D}/*/hosts.toml; do
   [ -e \"$file\" ] && read -r line <\"$file\" && case $line in '{WRITTEN}'*) echo \"mirror $file\" ;; esac
 done
 [ -e {UNSETTLED} ] && {{ echo unsettled; while read -r unit || [ -n \"$unit\" ]; do echo \"unsettled $unit\"; done <{UNSETTLED}; }}
-[ -e {BEGUN} ] || [ -e /etc/kubernetes/kubelet.conf ] || [ -e /etc/kubernetes/manifests/etcd.yaml ] || \
-[ -e /etc/kubernetes/bootstrap-kubelet.conf ] && echo begun
+if {}; then echo begun; fi
 true",
         paths.join(" "),
-        marks.join(" ")
+        marks.join(" "),
+        begun()
     )
 }
 
@@ -103,6 +122,12 @@ pub(super) fn unsettled(changed: &[Service]) -> String {
 pub(super) fn settle(changed: &[Service]) -> String {
     let mut script = "set -eu
 for module in $(cat /etc/modules-load.d/cozy.conf); do modprobe -q \"$module\" || true; done
+# Before it forwards, or its default route from a router goes at once: the kernel looks at the interface's own setting.
+if grep -q '^net.ipv6.conf.all.accept_ra ' /etc/sysctl.d/80-cozy.conf; then
+  for file in /proc/sys/net/ipv6/conf/*/accept_ra; do
+    [ ! -e \"$file\" ] || [ \"$(cat \"$file\")\" != 1 ] || echo 2 >\"$file\"
+  done
+fi
 sed 's/ *= */ /' /etc/sysctl.d/80-cozy.conf | while read -r name value; do
   file=/proc/sys/$(echo \"$name\" | tr . /)
   # A module that preflight was told to pass over brings no settings.
@@ -147,14 +172,18 @@ pub(super) fn import(archive: &str) -> String {
 
 /// Clears what a phase left that was killed, whatever moment that was. kubeadm takes away no data of an etcd whose
 /// manifest is gone already, and asks the API server for a minute if it knows one.
-const CLEAR: &str = "rm -f /etc/kubernetes/admin.conf /etc/kubernetes/super-admin.conf
-timeout 300 kubeadm reset --force --kubeconfig /etc/kubernetes/admin.conf --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1 || true
+fn clear_left() -> String {
+    format!(
+        "rm -f {ADMIN} /etc/kubernetes/super-admin.conf
+timeout 300 kubeadm reset --force --kubeconfig {ADMIN} --cri-socket unix:///run/containerd/containerd.sock >/dev/null 2>&1 || true
 rm -rf /etc/kubernetes/manifests /etc/kubernetes/pki /etc/kubernetes/*.conf
-if [ -d /var/lib/etcd ]; then find /var/lib/etcd -mindepth 1 -delete; fi";
+if [ -d /var/lib/etcd ]; then find -H /var/lib/etcd -mindepth 1 -delete; fi"
+    )
+}
 
 /// Clears what a join left. Only for hosts that etcd does not have as a member any more.
 pub(super) fn clear() -> String {
-    format!("{CLEAR}\nrm -f {BEGUN}")
+    format!("{}\nrm -f {BEGUN}", clear_left())
 }
 
 /// Whether a phase began on a host that does not belong to the cluster.
@@ -211,7 +240,7 @@ kubeadm init --skip-token-print --config {STATE}/kubeadm.json
 {}
 {}
 {}",
-        begin(CLEAR),
+        begin(&clear_left()),
         local_endpoint(),
         ready(),
         joined(node, settings)
@@ -233,20 +262,23 @@ echo {identity} >{JOINED}.new\nsync {JOINED}.new\nmv {JOINED}.new {JOINED}\nsync
 /// Asks this server's API server whether it is ready.
 pub(super) fn answers() -> String {
     format!(
-        "kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:{PORT} --request-timeout 10s get --raw /readyz >/dev/null 2>&1"
+        "kubectl --kubeconfig {ADMIN} --server https://127.0.0.1:{PORT} --request-timeout 10s get --raw /readyz >/dev/null 2>&1"
     )
 }
 
 /// Waits until what was restarted on a host that belongs to the cluster does its work again: its kubelet, and on
 /// servers with an API server that worked before, that.
 pub(super) fn settled(kubelet: bool, control_plane: bool) -> String {
-    let wait = "tries=0
-until bash -c 'exec 3<>/dev/tcp/127.0.0.1/10248; printf \"GET /healthz HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"200 OK\" <&3' 2>/dev/null; do
-  tries=$((tries + 1))
-  [ $tries -lt 240 ] || { echo 'kubelet does not answer on port 10248 after 2 minutes: journalctl -u kubelet' >&2; exit 1; }
+    let wait = || {
+        format!(
+            "end=$(($(date +%s) + {KUBELET_STARTS}))
+until timeout 10 bash -c 'exec 3<>/dev/tcp/127.0.0.1/10248; printf \"GET /healthz HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"200 OK\" <&3' 2>/dev/null; do
+  [ \"$(date +%s)\" -lt $end ] || {{ echo 'kubelet does not answer on port 10248 after 2 minutes: journalctl -u kubelet' >&2; exit 1; }}
   sleep 0.5
-done";
-    let parts = [kubelet.then(|| wait.to_owned()), control_plane.then(ready)];
+done"
+        )
+    };
+    let parts = [kubelet.then(wait), control_plane.then(ready)];
     parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
 }
 
@@ -256,16 +288,14 @@ fn ready() -> String {
     // On hosts with IPv6 addresses etcd says so on IPv6 alone.
     format!(
         "healthy() {{
-  bash -c 'exec 3<>/dev/tcp/$0/2381; printf \"GET /health HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"\\\"health\\\":\\\"true\\\"\" <&3' $1 2>/dev/null
+  timeout 10 bash -c 'exec 3<>/dev/tcp/$0/2381; printf \"GET /health HTTP/1.0\\r\\n\\r\\n\" >&3; grep -q \"\\\"health\\\":\\\"true\\\"\" <&3' $1 2>/dev/null
 }}
-tries=0
-until kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:{PORT} get --raw /readyz >/dev/null 2>&1 &&
-  {{ healthy 127.0.0.1 || healthy ::1; }}
-do
-  tries=$((tries + 1))
-  [ $tries -lt 600 ] || {{ echo 'etcd or the API server of this host is not ready after 5 minutes' >&2; exit 1; }}
+end=$(($(date +%s) + {SERVER_READY}))
+until {} && {{ healthy 127.0.0.1 || healthy ::1; }}; do
+  [ \"$(date +%s)\" -lt $end ] || {{ echo 'etcd or the API server of this host is not ready after 5 minutes' >&2; exit 1; }}
   sleep 0.5
-done"
+done",
+        answers()
     )
 }
 
@@ -301,8 +331,8 @@ pub(super) fn ready_node(name: &str) -> String {
     let name = crate::host::quote(name);
     let taints = NOT_UP.join("|");
     format!(
-        "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
-end=$(($(date +%s) + 900))
+        "KUBECONFIG={ADMIN}; export KUBECONFIG
+end=$(($(date +%s) + {NODE_READY}))
 until kubectl --request-timeout 20s get node {name} >/dev/null 2>&1; do
   [ \"$(date +%s)\" -lt $end ] || {{ echo {name}' has not registered: look there with journalctl -u kubelet' >&2; exit 1; }}
   sleep 0.2
@@ -324,11 +354,13 @@ done"
 
 /// Who belongs to the cluster, printed on a server for [`super::members::Membership::read`].
 pub(super) fn membership() -> String {
-    "set -eu
-/usr/local/bin/kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 20s get nodes -o jsonpath='{range .items[*]}node {.metadata.name} {range \
-.status.addresses[*]}{.address},{end} {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}'
+    let nodes = "{range .items[*]}node {.metadata.name} {range .status.addresses[*]}{.address},{end} \
+        {.status.conditions[?(@.type==\"Ready\")].status}{\"\\n\"}{end}";
+    format!(
+        "set -eu
+/usr/local/bin/kubectl --kubeconfig {ADMIN} --request-timeout 20s get nodes -o jsonpath='{nodes}'
 /usr/local/bin/cozy host etcd members"
-        .to_owned()
+    )
 }
 
 /// A script that asks something of the cluster, and may do so more than once: again until it succeeds, for so many
@@ -357,17 +389,21 @@ elif {}; then echo begun; fi",
 }
 
 /// Prints what a host is that is to leave: its name, its addresses, whose it is, and whether it is in a cluster.
-pub(super) const OBSERVE_LEAVER: &str = "echo \"name $(cat /proc/sys/kernel/hostname)\"
-ip -o addr show scope global 2>/dev/null | awk '{ sub(\"/.*\", \"\", $4); print \"address\", $4 }'
-[ -e /var/lib/cozy/host ] && echo \"cloud $(cat /var/lib/cozy/host)\"
-[ -e /var/lib/cozy/joined ] && echo \"joined $(cat /var/lib/cozy/joined)\"
-true";
+pub(super) fn observe_leaver() -> String {
+    format!(
+        "echo \"name $(cat /proc/sys/kernel/hostname)\"
+ip -o addr show scope global 2>/dev/null | awk '{{ sub(\"/.*\", \"\", $4); print \"address\", $4 }}'
+[ -e {STATE}/host ] && echo \"cloud $(cat {STATE}/host)\"
+[ -e {JOINED} ] && echo \"joined $(cat {JOINED})\"
+true"
+    )
+}
 
 /// Moves a node's pods to others. A node that is gone already is no error.
 pub(super) fn drain(name: &str) -> String {
     let name = crate::host::quote(name);
     format!(
-        "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+        "KUBECONFIG={ADMIN}; export KUBECONFIG
 [ -n \"$(kubectl get node {name} --ignore-not-found -o name)\" ] || exit 0
 kubectl drain {name} --ignore-daemonsets --delete-emptydir-data --force --timeout=10m"
     )
@@ -376,9 +412,7 @@ kubectl drain {name} --ignore-daemonsets --delete-emptydir-data --force --timeou
 /// Deletes a Node.
 pub(super) fn delete_node(name: &str) -> String {
     let name = crate::host::quote(name);
-    format!(
-        "kubectl --kubeconfig /etc/kubernetes/admin.conf delete node {name} --ignore-not-found --timeout=1m"
-    )
+    format!("kubectl --kubeconfig {ADMIN} delete node {name} --ignore-not-found --timeout=1m")
 }
 
 /// What a join needs, made on a server: `token=`, `ca=`, for servers `key=`.
@@ -401,7 +435,7 @@ echo \"key=$key\"
     };
     format!(
         "set -eu
-KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+KUBECONFIG={ADMIN}; export KUBECONFIG
 {key}line=$(kubeadm token create --ttl 2h --print-join-command)
 echo \"$line\" | sed -n 's/.*--token \\([^ ]*\\).*/token=\\1/p'
 echo \"$line\" | sed -n 's/.*--discovery-token-ca-cert-hash \\([^ ]*\\).*/ca=\\1/p'"

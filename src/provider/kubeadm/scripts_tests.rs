@@ -45,8 +45,7 @@ impl Host {
     /// Runs a script; one that does not end is ended.
     pub(super) fn run(&self, script: &str) -> Output {
         let place = self.0.path().to_str().unwrap();
-        let places = [("/var/lib/cozy", "cozy"), ("/etc/containerd", "containerd")];
-        let script = places
+        let script = PLACES
             .iter()
             .fold(script.to_owned(), |script, (from, to)| script.replace(from, &format!("{place}/{to}")));
         let script = format!("PLACE={place} PATH={place}/bin:$PATH; export PLACE\n{script}");
@@ -54,6 +53,20 @@ impl Host {
         command.args(["20", "sh", "-c", &script]).stdin(Stdio::null()).output().unwrap()
     }
 }
+
+/// What of this machine no script of a test may touch, and where it is in the folder.
+const PLACES: [(&str, &str); 10] = [
+    ("/var/lib/cozy", "cozy"),
+    ("/etc/containerd", "containerd"),
+    ("/etc/kubernetes", "kubernetes"),
+    ("/etc/cni", "cni"),
+    ("/etc/modules-load.d", "modules"),
+    ("/etc/sysctl.d", "sysctl"),
+    ("/proc/sys", "proc"),
+    ("/root/.kube", "kube"),
+    ("/sys/class/net", "links"),
+    ("/sys/fs/bpf", "bpf"),
+];
 
 fn said(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
@@ -68,6 +81,46 @@ fn a_node_that_never_registers_ends_the_wait_for_it() {
     let output = host.run(&scripts::ready_node("h4"));
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(said(&output.stderr), "h4 has not registered: look there with journalctl -u kubelet\n");
+}
+
+/// Found by review: 600 tries of unknown length, each of which could take for ever.
+#[test]
+fn an_api_server_that_never_gets_ready_ends_the_wait_for_it() {
+    let clock = "now=$(cat $PLACE/clock 2>/dev/null || echo 0)\necho $((now + 200)) >$PLACE/clock\necho $now";
+    let host =
+        Host::new(&[("date", clock), ("kubectl", "echo \"$*\" >>$PLACE/asked; exit 1"), ("sleep", "")]);
+    let output = host.run(&scripts::settled(false, true));
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said(&output.stderr), "etcd or the API server of this host is not ready after 5 minutes\n");
+    let asked = host.read("asked");
+    assert!(
+        asked.lines().count() == 2 && asked.lines().all(|line| line.contains("--request-timeout")),
+        "{asked}"
+    );
+}
+
+/// Found by review: a host with IPv6 lost its default route, and with it the connection, as soon as it forwarded.
+#[test]
+fn a_host_takes_its_routes_from_routers_before_it_forwards() {
+    let sysctl = "echo \"$* $(cat $PLACE/proc/net/ipv6/conf/eth0/accept_ra)\" >>$PLACE/set";
+    let host = Host::new(&[("sysctl", sysctl), ("systemctl", ""), ("modprobe", "")]);
+    host.write("modules/cozy.conf", "");
+    host.write("proc/net/ipv6/conf/all/forwarding", "0\n");
+    for (link, value) in [("eth0", "1\n"), ("eth1", "0\n"), ("eth2", "2\n")] {
+        host.write(&format!("proc/net/ipv6/conf/{link}/accept_ra"), value);
+    }
+    let four = "net.ipv4.ip_forward = 1\n";
+    host.write("sysctl/80-cozy.conf", four);
+    let accepts = |link: &str| host.read(&format!("proc/net/ipv6/conf/{link}/accept_ra"));
+    assert!(host.run(&scripts::settle(&[])).status.success());
+    assert_eq!(accepts("eth0"), "1\n", "a cloud with IPv4 alone has no say in it");
+    host.write(
+        "sysctl/80-cozy.conf",
+        &format!("{four}net.ipv6.conf.all.forwarding = 1\nnet.ipv6.conf.all.accept_ra = 2\n"),
+    );
+    assert!(host.run(&scripts::settle(&[])).status.success());
+    assert_eq!(host.read("set"), "-q -w net.ipv6.conf.all.forwarding=1 2\n");
+    assert_eq!(["eth0", "eth1", "eth2"].map(accepts), ["2\n", "0\n", "2\n"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! belong to the cluster.
 
 use super::certificates::SERVING;
-use super::scripts::RENEWING;
+use super::scripts::{ADMIN, RENEWING};
 use super::{PORT, STATE};
 
 /// A function of the shell: those of some containers that run.
@@ -58,7 +58,7 @@ mv $new/apiserver.key $pki/apiserver.key
 mv $new/apiserver.crt $pki/apiserver.crt
 rm -rf $new
 tries=0
-until said=$(kubectl --kubeconfig /etc/kubernetes/admin.conf --server https://127.0.0.1:{PORT} --tls-server-name {endpoint} \
+until said=$(kubectl --kubeconfig {ADMIN} --server https://127.0.0.1:{PORT} --tls-server-name {endpoint} \
   --request-timeout 10s get --raw /readyz 2>&1)
 do
   tries=$((tries + 1))
@@ -69,16 +69,23 @@ done"
 }
 
 /// Writes kube-proxy's configuration anew, and restarts it on all nodes if it changed: another server may have done so.
-pub(super) const KUBE_PROXY: &str = "set -eu
-KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
-proxy() { kubectl -n kube-system get configmap kube-proxy --ignore-not-found -o jsonpath='{.metadata.resourceVersion}'; }
+pub(super) fn kube_proxy() -> String {
+    format!(
+        "set -eu
+KUBECONFIG={ADMIN}; export KUBECONFIG
+proxy() {{ kubectl -n kube-system get configmap kube-proxy --ignore-not-found -o jsonpath='{{.metadata.resourceVersion}}'; }}
 before=$(proxy)
-kubeadm init phase addon kube-proxy --config /var/lib/cozy/kubeadm.json >/dev/null
-[ \"$before\" = \"$(proxy)\" ] || kubectl -n kube-system rollout restart daemonset/kube-proxy >/dev/null";
+kubeadm init phase addon kube-proxy --config {STATE}/kubeadm.json >/dev/null
+[ \"$before\" = \"$(proxy)\" ] || kubectl -n kube-system rollout restart daemonset/kube-proxy >/dev/null"
+    )
+}
 
 /// Prints whether there is a kube-proxy.
-pub(super) const HAS_KUBE_PROXY: &str = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 10s -n kube-system \
-get daemonset kube-proxy --ignore-not-found -o name";
+pub(super) fn has_kube_proxy() -> String {
+    format!(
+        "kubectl --kubeconfig {ADMIN} --request-timeout 10s -n kube-system get daemonset kube-proxy --ignore-not-found -o name"
+    )
+}
 
 /// Takes the kubelet's configuration from the cluster.
 pub(super) const KUBELET_CONFIG: &str = "set -eu
@@ -134,7 +141,7 @@ pub(super) fn ask_again() -> String {
 pub(super) fn asked(name: &str) -> String {
     let user = crate::host::quote(&format!("system:node:{name}"));
     format!(
-        "KUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG
+        "KUBECONFIG={ADMIN}; export KUBECONFIG
 tries=0
 while :; do
   found=$(kubectl --request-timeout 20s get csr --field-selector spec.signerName=kubernetes.io/kubelet-serving -o jsonpath='{{range .items[*]}}\
@@ -163,8 +170,5 @@ done"
 /// Approves requests.
 pub(super) fn approve(names: &[&str]) -> String {
     let names: Vec<String> = names.iter().map(|name| crate::host::quote(name)).collect();
-    format!(
-        "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout 20s certificate approve {}",
-        names.join(" ")
-    )
+    format!("kubectl --kubeconfig {ADMIN} --request-timeout 20s certificate approve {}", names.join(" "))
 }

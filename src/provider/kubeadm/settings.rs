@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::steps::{Found, mark};
-use super::{Node, STATE, Site, documents};
+use super::{Node, STATE, Site, documents, scripts};
 use crate::host::quote;
 use crate::model::artefact::Digest;
 use crate::model::cloud::Role;
@@ -151,7 +151,7 @@ pub(super) fn label_and_taint(site: &Site<'_>, node: &Node, before: &str) -> Str
     let lines = |text: &str, kind: &str| -> BTreeSet<String> {
         text.lines().filter_map(|line| line.strip_prefix(kind)).map(str::to_owned).collect()
     };
-    let mut script = "set -eu\nKUBECONFIG=/etc/kubernetes/admin.conf; export KUBECONFIG\n".to_owned();
+    let mut script = format!("set -eu\nKUBECONFIG={}; export KUBECONFIG\n", scripts::ADMIN);
     let key = |line: &str| line.split('=').next().unwrap_or_default().to_owned();
     let labels = lines(&wanted, "label ");
     let gone = lines(before, "label ").into_iter().map(|line| key(&line));

@@ -3,7 +3,7 @@
 use futures::future::{self, FutureExt as _, LocalBoxFuture};
 
 use super::leave::Answer;
-use super::run::{broken, clean_host};
+use super::run::{broken, clean_host, unknown};
 use super::scripts;
 use crate::cluster::Cluster;
 use crate::execute::hosts::{Broken, Hosts};
@@ -22,8 +22,9 @@ pub(crate) struct Cleaner {
 impl Cleaner {
     /// Looks on which hosts there is something of this cloud.
     pub(crate) async fn new(cloud: &Cloud, sessions: Vec<Session>) -> Result<Self, HostError> {
-        let looks =
-            sessions.iter().map(|session| session.sh("looking what is there", scripts::OBSERVE_LEAVER));
+        let looks = sessions.iter().map(|session| async move {
+            session.sh("looking what is there", &scripts::observe_leaver()).await
+        });
         let answers = future::join_all(looks).await;
         let mut steps = Vec::new();
         for (session, text) in sessions.iter().zip(answers) {
@@ -48,10 +49,9 @@ impl Cleaner {
     }
 
     async fn clean(&self, step: &Step, say: &dyn Fn(String)) -> Result<Option<Cluster>, Broken> {
-        let StepId::Host { host, .. } = &step.id else { return Ok(None) };
-        let Some(session) = self.sessions.iter().find(|session| session.target().name == *host) else {
-            return Ok(None);
-        };
+        let StepId::Host { host, .. } = &step.id else { return Err(broken(&unknown(&step.id.to_string()))) };
+        let session = self.sessions.iter().find(|session| session.target().name == *host);
+        let session = session.ok_or_else(|| broken(&unknown(host)))?;
         say("stopping everything, and taking it away".to_owned());
         clean_host(session, &self.cloud).await.map(|()| None).map_err(|error| broken(&error))
     }
