@@ -441,7 +441,7 @@ fn names_of_any_characters_are_applied_found_and_deleted() {
 #[test]
 fn objects_of_kinds_that_only_the_cluster_knows_are_put_where_these_live_and_refused_at_other_versions() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     let definition = |plural: &str, kind: &str, scope: &str| {
         format!(
             "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{ name: {plural}.theirs.example.org }}\nspec:\n  group: theirs.example.org\n  scope: {scope}\n  \

@@ -270,13 +270,13 @@ fn custom_resources_fool_kubectl_and_helm() {
 #[test]
 fn what_a_custom_resource_said_before_it_was_changed_is_not_taken_for_ready() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     put(&cloud, &definition("things", "Thing", "th"));
     plane.ask(&["wait", "crd/things.early.example.org", "--for=condition=Established"]);
     plane.wait_until("things are served", || plane.kubectl(&["get", "things", "-A"]).status.success());
     let says_ready = |value: &str| {
         let ready = format!(r#"{{"conditions":[{{ "type": "Ready", "status": "{value}" }}]}}"#);
-        status(plane, &["-n", "undated", "patch", "thing", "t"], &ready);
+        status(&plane, &["-n", "undated", "patch", "thing", "t"], &ready);
     };
     cloud.component("undated", "deadline: 40s", &thing("undated", 1));
     let mut first = true;

@@ -84,7 +84,7 @@ fn a_renamed_component_keeps_its_objects_and_data_is_kept() {
 #[test]
 fn what_claims_belong_to_and_what_others_made_stays() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     plane.ask(&["create", "namespace", "shared"]);
     plane.ask(&["-n", "shared", "create", "configmap", "theirs"]);
     cloud.component("shared", "", &config("shared", "ours")).component("rest", "", &config("rest", "c"));
@@ -125,16 +125,16 @@ fn what_claims_belong_to_and_what_others_made_stays() {
         !plane.kubectl(&["-n", "shared", "get", "pvc/data"]).status.success()
     });
     plane.ask(&["-n", "shared", "get", "configmap/theirs"]);
-    assert_eq!(inventories(plane), "cozy-inventory-rest");
+    assert_eq!(inventories(&plane), "cozy-inventory-rest");
 }
 
 #[test]
 fn a_second_cloud_on_a_cluster_is_refused_and_deletes_nothing() {
     let plane = ControlPlane::own();
-    let mut first = Made::on(plane);
+    let mut first = Made::on(Arc::clone(&plane));
     first.component("app", "", &config("app", "a")).component("web", "", &config("web", "a"));
     first.expect(&["install", "--yes"], 0);
-    let mut second = Made::on(plane);
+    let mut second = Made::on(Arc::clone(&plane));
     second.name = "second";
     second.component("app", "", &config("app", "b"));
     for (command, code) in [(&["plan"][..], 1), (&["install", "--yes"], 1), (&["preflight"], 4)] {
@@ -162,7 +162,7 @@ fn a_second_cloud_on_a_cluster_is_refused_and_deletes_nothing() {
 #[test]
 fn while_a_webhook_does_not_answer_there_is_a_plan_that_mends_it() {
     let plane = ControlPlane::own();
-    let mut cloud = Made::on(plane);
+    let mut cloud = Made::on(Arc::clone(&plane));
     cloud.component("hooks", "", &config("hooks", "judged"));
     cloud.expect(&["install", "--yes"], 0);
     let hook = "apiVersion: admissionregistration.k8s.io/v1\nkind: ValidatingWebhookConfiguration\nmetadata: { name: hooks }\n\
