@@ -42,7 +42,8 @@ pub(super) async fn basics(
 
 /// The rights that one does not have, of those that this cloud needs.
 async fn missing(loaded: &Loaded, cluster: &Cluster, concurrency: usize) -> anyhow::Result<BTreeSet<Right>> {
-    let desired = flow::desired(loaded, flow::rendered(loaded, Missing::StandIn)?, Allowed::default());
+    let mut desired = flow::desired(loaded, flow::rendered(loaded, Missing::StandIn)?, Allowed::default());
+    cluster.place(&mut desired).map_err(flow::cluster)?;
     let needed = rights::needed(&desired, |kind| cluster.plural(kind));
     let mut missing = cluster.missing(needed, concurrency).await.map_err(flow::cluster)?;
     let grants = grants::grants(&desired);

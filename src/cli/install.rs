@@ -294,7 +294,9 @@ impl Run<'_> {
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
         let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
-        let suspends = SuspendCheck::new(settings::uptime);
+        // Only who holds a lock renews it, and so hears that it is still theirs.
+        let suspends =
+            if lock.is_some() { SuspendCheck::new(settings::uptime) } else { SuspendCheck::new(|| None) };
         let shared = shared.with_operators(&plan).with_masks(masks).with_suspends(suspends);
         shared.report(facts.started(&plan, false));
         let finished = {

@@ -66,7 +66,7 @@ pub(super) fn lint(catalogue: &Catalogue) -> Vec<Said> {
                     if !agrees {
                         let sample = if expected { "ready" } else { "notReady" };
                         found.push(said(
-                            3002,
+                            3003,
                             format!(
                                 "component `{}`: the gate of {} says {verdict:?} of a sample in `{sample}`",
                                 known.component.name, spec.of

@@ -260,7 +260,11 @@ async fn endpoint(cloud: &Cloud) -> Option<Finding> {
 /// Whether the API servers can be reached from here, at the addresses that an install dials.
 async fn api(cloud: &Cloud, seen: &[Seen]) -> Option<Finding> {
     let endpoint = cloud.kubernetes.endpoint.as_deref();
-    let servers = || seen.iter().filter(|seen| seen.role == Role::Server).filter_map(Seen::own_address);
+    // Before there is a cluster only the first server is to have an API: the others join later.
+    let fresh = seen.iter().all(|seen| seen.facts.joined.is_empty());
+    let most = if fresh { 1 } else { usize::MAX };
+    let servers =
+        || seen.iter().filter(|seen| seen.role == Role::Server).filter_map(Seen::own_address).take(most);
     let all: Vec<String> =
         endpoint.map_or_else(|| servers().map(|own| own.to_string()).collect(), |name| vec![name.to_owned()]);
     let silent = future::join_all(all.iter().map(|address| is_silent(address, kubeadm::PORT))).await;

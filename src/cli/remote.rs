@@ -90,11 +90,11 @@ impl Remote {
             && !self.exact
         {
             let hint = "a version is `1.2.3`, a constraint `^1.2` or `>=1.2 <2`";
-            return Err(Problem::new(8013, Exit::Usage, format!("--version: {problem}"), hint).into());
+            return Err(Problem::new(8014, Exit::Usage, format!("--version: {problem}"), hint).into());
         }
         let artifacts = Artifacts { ca: ca.map(PathBuf::from), ..Artifacts::default() };
         let problem = |message: &str| {
-            let said = Said { code: Code(8012), message: message.to_owned(), hint: None };
+            let said = Said { code: Code(8015), message: message.to_owned(), hint: None };
             anyhow::Error::from(Problem::One(said, None, Exit::Usage))
         };
         let bundle = self.lock().ok_or_else(|| problem("a digest makes no name"))?;

@@ -214,13 +214,20 @@ impl Cluster {
         });
         let wanted: HashSet<&ObjectId> = ids.collect();
         let gone = index.iter().filter(|(id, _)| !wanted.contains(*id)).map(|(id, entry)| (*id, *entry));
+        // `APIService`s are called VERSION.GROUP: what such a one served nobody serves again once it has gone, too.
+        let going = index.keys().filter(|id| id.kind.is("apiregistration.k8s.io", "APIService"));
+        let going = going.filter(|id| !wanted.contains(*id)).filter_map(|id| id.name.split_once('.'));
+        let going: &HashSet<&str> = &going.map(|(_, group)| group).collect();
         let (defined, claims) = (OnceCell::new(), OnceCell::new());
         let (defined, claims) = (&defined, &claims);
         let found: Vec<Option<_>> = stream::iter(gone)
             .map(|(id, entry)| async move {
                 let mut leftover = self.leftover(id, entry, claims).await?;
                 // What is of a kind that is only not served yet is not gone.
-                if leftover == Some(Leftover::Gone) && self.is_hidden(&id.kind, defined).await? {
+                if leftover == Some(Leftover::Gone)
+                    && !going.contains(id.kind.group.as_str())
+                    && self.is_hidden(&id.kind, defined).await?
+                {
                     leftover = None;
                 }
                 Ok::<_, ClusterError>(leftover.map(|leftover| (id.clone(), leftover)))

@@ -14,6 +14,7 @@ use super::inventory::Entry;
 use super::observe::unreadable;
 use super::owned::{digest, digest_of_owned, others, owned};
 use super::{ApplyMode, Cluster};
+use crate::model::kinds;
 use crate::model::object::{GroupKind, Object, ObjectId, split_api_version};
 use crate::plan::diff;
 use crate::plan::live::{FieldConflict, Leftover, Verdict};
@@ -98,7 +99,7 @@ impl Cluster {
         &self,
         id: &ObjectId,
         entry: &Entry,
-        claims: &OnceCell<HashSet<String>>,
+        claims: &OnceCell<Option<HashSet<String>>>,
     ) -> Result<Option<Leftover>, ClusterError> {
         // There are no objects of a kind where it does not live: they were written down before they were placed.
         let scope = self.resource(&id.kind, "").map(|(_, scope)| scope);
@@ -120,37 +121,43 @@ impl Cluster {
             return Ok(Some(Leftover::Marked));
         }
         let owners = claims.get_or_try_init(|| self.owners_of_claims()).await?;
-        let owns = uid(&live).is_some_and(|uid| owners.contains(uid)) || deletes_claims(&live);
-        Ok(owns.then_some(Leftover::Claims))
+        let owns = match owners {
+            Some(owners) => uid(&live).is_some_and(|uid| owners.contains(uid)),
+            // Nobody says what belongs to it.
+            None => kinds::built_in(&id.kind).is_none(),
+        };
+        Ok((owns || deletes_claims(&live)).then_some(Leftover::Claims))
     }
 
-    /// The uids of what claims belong to, themselves or through others: they go with it. None, where one may not list them.
-    async fn owners_of_claims(&self) -> Result<HashSet<String>, ClusterError> {
+    /// The uids of what claims belong to, themselves or through others: they go with it. `None`: one may not list them.
+    async fn owners_of_claims(&self) -> Result<Option<HashSet<String>>, ClusterError> {
         let (mut owners, mut belongs, mut listed) = (HashSet::new(), HashMap::new(), BTreeSet::new());
-        let claims = self.owned(&GroupKind::new("", "PersistentVolumeClaim")).await?;
+        let Some(claims) = self.owned(&GroupKind::new("", "PersistentVolumeClaim")).await? else {
+            return Ok(None);
+        };
         let mut open: Vec<Owner> = claims.into_values().flatten().collect();
         while let Some(Owner { uid, kind }) = open.pop() {
             if listed.insert(kind.clone()) {
-                belongs.extend(self.owned(&kind).await?);
+                belongs.extend(self.owned(&kind).await?.unwrap_or_default());
             }
             if owners.insert(uid.clone()) {
                 open.extend(belongs.get(&uid).cloned().unwrap_or_default());
             }
         }
-        Ok(owners)
+        Ok(Some(owners))
     }
 
-    /// By uid, the objects of a kind that belong to others, with these. None, where they cannot be listed.
-    async fn owned(&self, kind: &GroupKind) -> Result<HashMap<String, Vec<Owner>>, ClusterError> {
+    /// By uid, the objects of a kind that belong to others, with these. `None`: one may not list them.
+    async fn owned(&self, kind: &GroupKind) -> Result<Option<HashMap<String, Vec<Owner>>>, ClusterError> {
         let keep = |live: Value| {
             let owners = Owner::all(&live);
             Some((uid(&live)?.to_owned(), owners)).filter(|(_, owners)| !owners.is_empty())
         };
         match self.list((kind, None), "", keep).await {
-            Ok(found) => Ok(found.into_iter().collect()),
-            Err(ClusterError::NoSuchKind { .. }) => Ok(HashMap::new()),
-            Err(error) if error.is_forbidden() => Ok(HashMap::new()),
-            Err(error) => unreadable(kind, error).map(|_| HashMap::new()),
+            Ok(found) => Ok(Some(found.into_iter().collect())),
+            Err(ClusterError::NoSuchKind { .. }) => Ok(Some(HashMap::new())),
+            Err(error) if error.is_forbidden() => Ok(None),
+            Err(error) => unreadable(kind, error).map(|_| Some(HashMap::new())),
         }
     }
 }

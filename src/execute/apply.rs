@@ -189,7 +189,9 @@ impl Writer<'_> {
             }
             act(self.shared.cluster()?).await.map(Some)
         };
-        self.insist(&id.to_string(), act).await
+        // What was begun is ended: an object that was deleted to be replaced is made again, however late it went.
+        let deadline = if begun { self.deadline.max(Instant::now()) } else { self.deadline };
+        self.shared.insist(&self.step.id, &id.to_string(), deadline, act).await
     }
 
     async fn prune(&self, inventory: &mut Inventory) -> Result<Sent, ClusterError> {
@@ -310,7 +312,9 @@ impl Writer<'_> {
             let owner = (self.shared.options.cloud.as_deref(), self.component);
             self.shared.cluster()?.write_inventory(owner, inventory).await
         };
-        self.insist(&format!("inventory of {}", self.component), act).await
+        // What was written before the deadline is written down after it.
+        let deadline = self.deadline.max(Instant::now());
+        self.shared.insist(&self.step.id, &format!("inventory of {}", self.component), deadline, act).await
     }
 
     async fn insist<T>(

@@ -16,7 +16,7 @@ use crate::health::{self, Context, Health, SoftCause};
 use crate::model::component::GateSpec;
 use crate::model::duration::human;
 use crate::model::object::{Object, ObjectId};
-use crate::plan::{Step, Verb, edges};
+use crate::plan::{Action, Step, Verb, edges};
 
 /// How long an object of a kind that nobody knows may be silent before it counts as applied and not gated.
 const SILENT: Duration = Duration::from_secs(30);
@@ -155,6 +155,12 @@ pub(super) struct Bench<'a> {
     wake: Vec<Option<Instant>>,
 }
 
+/// Whether what an action changes may be what a status speaks of: what is in `metadata` is of no generation.
+fn may_change_a_status(action: &Action) -> bool {
+    let changes = &action.changes;
+    changes.is_empty() || changes.iter().any(|change| !change.field.starts_with(".metadata."))
+}
+
 /// Why a gate ends without being ready.
 pub(super) enum Ends {
     /// An expression cannot be evaluated.
@@ -173,6 +179,7 @@ impl<'a> Bench<'a> {
     ) -> Self {
         let written = step.actions.iter().filter(|action| action.verb.writes());
         let updated = written.clone().filter(|action| matches!(action.verb, Verb::Update | Verb::Adopt));
+        let updated = updated.filter(|action| may_change_a_status(action));
         let sorted: BTreeMap<&ObjectId, &Object> =
             objects.iter().rev().map(|object| (&object.id, *object)).collect();
         let objects: Vec<&Object> = sorted.into_values().collect();

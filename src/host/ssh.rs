@@ -36,12 +36,13 @@ impl Ssh {
     /// gets none of its options but `-F`. Of an option the first value counts. Where ssh would refuse the user's
     /// configuration, it is to say so itself.
     fn for_jumps(&self, folder: &Path) -> std::io::Result<Self> {
-        let usual = self.config.is_none();
-        let user = match &self.config {
-            Some(path) => path.clone(),
-            None => home().join(".ssh/config"),
-        };
-        if !is_taken(&user, usual) {
+        let named = self.config.as_deref().map(fs_err::read);
+        let usual = home().join(".ssh/config");
+        let system = ["/etc/ssh/ssh_config", "/usr/etc/ssh/ssh_config"].map(Path::new);
+        let system = system.into_iter().find(|path| path.exists());
+        let included = [Some(usual.as_path()), system];
+        let included = || included.into_iter().flatten().filter(|_| named.is_none());
+        if named.as_ref().is_some_and(Result::is_err) || !included().all(is_taken) {
             return Ok(self.clone());
         }
         let mut text = "Host *\n".to_owned();
@@ -50,13 +51,11 @@ impl Ssh {
             text.push('\n');
         }
         text.push_str("Match all\n");
-        for path in [Some(user.as_path()), Some(Path::new("/etc/ssh/ssh_config")).filter(|_| usual)]
-            .into_iter()
-            .flatten()
-        {
-            let path = std::path::absolute(path)?;
+        for path in included() {
             let _ = writeln!(text, "Include \"{}\"", path.display());
         }
+        // ssh checks who may write what is included, and not what `-F` names.
+        let text = [text.into_bytes(), named.transpose()?.unwrap_or_default()].concat();
         let config = folder.join("config");
         fs_err::write(&config, text)?;
         Ok(Self { config: Some(config), ..self.clone() })
@@ -83,13 +82,12 @@ impl Ssh {
     }
 }
 
-/// Whether ssh takes a user's configuration. The usual one may be missing, and nobody else may write it (`readconf.c`,
-/// `SSHCONF_CHECKPERM`); one that is named must be there.
-fn is_taken(config: &Path, usual: bool) -> bool {
-    let Ok(found) = fs_err::metadata(config) else { return usual };
+/// Whether ssh takes a configuration that is included: it may be missing, and nobody else may write it (`readconf.c`,
+/// `SSHCONF_CHECKPERM`).
+fn is_taken(config: &Path) -> bool {
+    let Ok(found) = fs_err::metadata(config) else { return true };
     let me = user_id();
-    fs_err::File::open(config).is_ok()
-        && (!usual || found.mode() & 0o022 == 0 && [0, me].contains(&found.uid()))
+    fs_err::File::open(config).is_ok() && found.mode() & 0o022 == 0 && [0, me].contains(&found.uid())
 }
 
 fn user_id() -> u32 {
@@ -339,14 +337,16 @@ mod tests {
         }
         assert!(told("node").lines().any(|line| line == "proxyjump jump"));
         // What ssh refuses it is to refuse itself.
-        let missing = Ssh { config: Some(folder.path().join("missing")), ..ssh };
+        let missing = Ssh { config: Some(folder.path().join("missing")), ..ssh.clone() };
         assert_eq!(missing.for_jumps(folder.path()).unwrap().config, missing.config);
+        // What is named is taken whoever may write it.
         fs_err::set_permissions(&user, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-        assert!(
-            !is_taken(&user, true)
-                && is_taken(&user, false)
-                && is_taken(&folder.path().join("missing"), true)
-        );
+        assert!(!is_taken(&user) && is_taken(&folder.path().join("missing")));
+        ssh.for_jumps(folder.path()).unwrap();
+        assert!(told("jump").lines().any(|line| line == "user ops"));
+        let null = Ssh { config: Some(PathBuf::from("/dev/null")), ..ssh };
+        null.for_jumps(folder.path()).unwrap();
+        assert!(told("jump").lines().any(|line| line == "batchmode yes"));
     }
 
     #[test]

@@ -51,8 +51,9 @@ const OWN: [(&str, &str, &[&str]); 2] = [
     ("", "secrets", &["get", "list", "create", "patch", "delete"]),
     ("coordination.k8s.io", "leases", &["get", "create", "update", "patch", "delete"]),
 ];
-const READ: [(&str, &str); 4] = [
+const READ: [(&str, &str); 5] = [
     ("", "nodes"),
+    ("", "persistentvolumeclaims"),
     ("storage.k8s.io", "storageclasses"),
     ("networking.k8s.io", "ingressclasses"),
     ("", "pods"),

@@ -13,25 +13,26 @@ pub(super) fn check(wanted: &Wanted<'_>, host: &Seen) -> Vec<Finding> {
         let fix = "add one: Services and kubelet's own address are found by it".to_owned();
         findings.error("route", ["routes".to_owned(), "no default route".to_owned(), "one".to_owned(), fix]);
     }
+    // What kubelet is told to read is not looked at; and in a cluster that runs somebody has told CoreDNS better.
+    let own = wanted.cloud.kubernetes.kubelet.contains_key("resolvConf");
+    let doubt = if facts.joined.is_empty() { Findings::error } else { Findings::warning };
     if facts.nameservers.is_empty() {
-        let fix = "name one in /etc/resolv.conf or for systemd-resolved".to_owned();
-        findings.error(
-            "dns",
-            ["name servers".to_owned(), "none".to_owned(), "at least one that answers".to_owned(), fix],
-        );
+        let fix = "name one in /etc/resolv.conf or for systemd-resolved, or servers in a file on the host, and that as `kubernetes: { kubelet: { resolvConf: FILE } }`";
+        let expected = "at least one that answers".to_owned();
+        if !own {
+            let words = ["name servers".to_owned(), "none".to_owned(), expected, fix.to_owned()];
+            doubt(&mut findings, "dns", words);
+        }
     } else if !facts.dns {
         let observed = format!("{} did not answer within 4 s", facts.nameservers.join(", "));
         let fix = "name one that answers in /etc/resolv.conf or for systemd-resolved".to_owned();
         findings.error("dns", ["name servers".to_owned(), observed, "an answer".to_owned(), fix]);
-    } else if facts.nameservers.iter().all(|server| is_loopback(server))
-        && !wanted.cloud.kubernetes.kubelet.contains_key("resolvConf")
-    {
+    } else if facts.nameservers.iter().all(|server| is_loopback(server)) && !own {
         let observed = format!("{}: pods would ask themselves", facts.nameservers.join(", "));
         let fix = "name real servers in a file on the host, and that as `kubernetes: { kubelet: { resolvConf: FILE } }`";
         let expected = "servers that pods reach, too".to_owned();
         let words = ["name servers".to_owned(), observed, expected, fix.to_owned()];
-        // In a cluster that runs somebody has told CoreDNS better.
-        if facts.joined.is_empty() { findings.error("dns", words) } else { findings.warning("dns", words) }
+        doubt(&mut findings, "dns", words);
     }
     announced(wanted, host, &mut findings);
     if let Some(address) = host.address.as_ref().and_then(|address| address.parse::<IpAddr>().ok())

@@ -12,7 +12,7 @@ use crate::support::control_plane::ControlPlane;
 
 /// Objects that kubectl, asked as its users ask, takes for ready too early.
 fn fooled(plane: &Arc<ControlPlane>, name: &str, objects: &str, ready: &[&str], missing: &str) {
-    fooled_after(&plane, name, (objects, || {}), ready, missing);
+    fooled_after(plane, name, (objects, || {}), ready, missing);
 }
 
 /// The same, once something was done to them.
@@ -144,7 +144,7 @@ fn fools_helm_after(
 ) {
     put(&Made::on(Arc::clone(plane)), objects);
     done();
-    fools_helm(&plane, name, objects, missing);
+    fools_helm(plane, name, objects, missing);
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn crashes_after_it_was_ready(plane: &Arc<ControlPlane>) {
         let not =
             r#"[{ "type": "Ready", "status": "False" }, { "type": "ContainersReady", "status": "False" }]"#;
         let now = format!(r#"{{ "conditions": {not}, "containerStatuses": [{container}] }}"#);
-        status(&plane, &["-n", "crashes", "patch", "pod", &pod], &now);
+        status(plane, &["-n", "crashes", "patch", "pod", &pod], &now);
     });
     assert_eq!((code, crashed), (Some(5), true), "{said}");
     assert!(said.contains("CrashLoopBackOff (restarts 1, exit 2)"), "{said}");

@@ -79,7 +79,7 @@ fn a_chart_of_a_repository_is_rendered_as_helm_does_and_without_it_again() {
 
         hint: check its name, its version, and where it is said to be
         exit 2
-        error[C8013]: --version: "three" is not a constraint on versions
+        error[C8014]: --version: "three" is not a constraint on versions
 
         hint: a version is `1.2.3`, a constraint `^1.2` or `>=1.2 <2`
         exit 1

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::away::until;
 use crate::bed::Bed;
 use crate::fresh::{differences, state};
-use crate::{Running, THREE, cloud, cozy, done, kubectl, text, whole, written};
+use crate::{Running, THREE, cloud, connections, cozy, done, kubectl, text, whole, written};
 
 /// After that long nothing more is killed: what was begun is brought to its end.
 const BOUND: Duration = Duration::from_secs(1500);
@@ -116,9 +116,7 @@ fn nothing_left(bed: &Bed) {
             ls -d /var/lib/cozy/incoming-* /var/lib/cozy/begun /var/lib/cozy/unsettled /var/lib/cozy/join.json 2>/dev/null || true";
         assert_eq!(bed.on(host, left), "", "h{host}");
     }
-    let ssh = format!("ssh .*-F {}", bed.path("ssh_config"));
-    let left = Command::new("pgrep").args(["-fa", &ssh]).output().unwrap();
-    assert_eq!(text(&left.stdout), "");
+    assert_eq!(connections(bed), Vec::<String>::new());
 }
 
 #[test]

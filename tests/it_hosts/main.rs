@@ -54,6 +54,17 @@ kubernetes:
   ignorePreflightErrors: [SystemVerification]
 "#;
 
+/// Processes that were started with the bed's configuration of ssh in their environment.
+fn connections(bed: &Bed) -> Vec<String> {
+    let config = bed.path("ssh_config");
+    let all = fs_err::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    all.filter(|process| {
+        fs_err::read(process.join("environ")).is_ok_and(|all| String::from_utf8_lossy(&all).contains(&config))
+    })
+    .map(|process| fs_err::read_to_string(process.join("cmdline")).unwrap_or_default())
+    .collect()
+}
+
 /// Writes `cozy.yaml` for the bundle `bed`; `more` is added to it.
 fn cloud(bed: &Bed, hosts: &str, more: &str) -> String {
     let path = bed.path("cozy.yaml");

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::bed::Bed;
-use crate::{LACKS, THREE, text};
+use crate::{LACKS, THREE, connections, text};
 
 fn cloud(bed: &Bed, hosts: &str) -> String {
     let path = bed.path("cozy.yaml");
@@ -23,17 +23,6 @@ fn preflight(bed: &Bed, file: &str, more: &[&str]) -> Output {
         .chain(more.iter().copied())
         .collect();
     bed.cozy(&arguments)
-}
-
-/// Processes that were started with the bed's configuration of ssh in their environment.
-fn connections(bed: &Bed) -> Vec<String> {
-    let config = bed.path("ssh_config");
-    let all = fs_err::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
-    all.filter(|process| {
-        fs_err::read(process.join("environ")).is_ok_and(|all| String::from_utf8_lossy(&all).contains(&config))
-    })
-    .map(|process| fs_err::read_to_string(process.join("cmdline")).unwrap_or_default())
-    .collect()
 }
 
 /// Findings that are errors, as `HOST CHECK: CHECKED: OBSERVED`.

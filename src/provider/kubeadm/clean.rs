@@ -301,11 +301,12 @@ for bak in /etc/cni/net.d/*.cilium_bak; do
 done
 for dir in @FOLDERS@; do
   [ -z "$whole" ] || asked "$dir" || continue
-  if ! there "$dir" && ! [ -L "$dir" ] && ! mountpoint -q "$dir"; then
+  if ! there "$dir" && { [ -L "$dir" ] || ! mountpoint -q "$dir"; }; then
+    # Of a link that came later, the link alone: nobody listed what was behind it.
     rm -rf --one-file-system -- "$dir"
   elif [ -n "$whole" ] && [ -d "$dir" ]; then
-    # What a link leads to is known where the list follows it, or where the link is new.
-    if [ -n "$named" ] || ! there "$dir"; then follow=-H; else follow=-P; fi
+    # What a link leads to is known where the list follows it.
+    if [ -n "$named" ]; then follow=-H; else follow=-P; fi
     # The topmost of what was not there, each as a whole: below may be a million files.
     find $follow "$dir" -xdev -mindepth 1 ! -path "$dir/lost+found*" 2>/dev/null | awk -v dir="$dir" '
       NR == FNR { if (sub(/^there /, "")) was[$0]; next }
