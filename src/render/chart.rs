@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use cozy_chart::{KubeVersion, Limits, Release, ValueSource, Values};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::hooks;
 use super::job::{Job, Traces, source_stage};

@@ -83,7 +83,9 @@ fn enable(chart: &mut Chart, values: &Value, prefix: &str, path: &str) -> Result
         }
         dependency.enabled = true;
     }
-    all.iter_mut().for_each(|chart| chart.above = None);
+    for chart in &mut all {
+        chart.above = None;
+    }
     chart.dependencies = all;
     let seen = coalesce::values(chart, values, false)?;
     by_tags(&mut wanted, &seen);

@@ -391,10 +391,14 @@ pub(super) fn check_lock(data: &[u8], file: &str) -> Result<(), String> {
     }
     if let Some(value) = fields.get("generated") {
         let time = TIME.get_or_init(|| {
-            Regex::new(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d([.,]\d+)?([Zz]|[+-]\d\d:\d\d)$").ok()
+            let clock = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.,][0-9]+)?";
+            let offset = "(Z|[+-]([01][0-9]|2[0-4]):([0-5][0-9]|60))";
+            Regex::new(&format!(r"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})T{clock}{offset}$")).ok()
         });
         let written = value.string_text().unwrap_or_default();
-        if !time.as_ref().is_some_and(|time| time.is_match(&written)) {
+        let read = time.as_ref().and_then(|time| time.captures(&written));
+        let day = read.and_then(|read| read.get(1)).map(|day| day.as_str().parse::<jiff::civil::Date>());
+        if !matches!(day, Some(Ok(_))) {
             return Err(format!("{file}.generated is not a time"));
         }
     }

@@ -116,8 +116,7 @@ fn class(characters: &mut Peekable<Chars<'_>>) -> Option<String> {
         if last < first || characters.next()? != ']' {
             return None;
         }
-        out.push_str(&format!("{}-{}]", escaped(first), escaped(last)));
-        return Some(out);
+        return Some(format!("{out}{}-{}]", escaped(first), escaped(last)));
     }
     if first == ']' {
         return None;

@@ -60,7 +60,7 @@ dependencies: [{name: a, version: 0.1.0, alias: q, condition: x.y, tags: [k]}, {
         ),
         (
             "templates/NOTES.txt",
-            r#"{{ toJson .Chart.Dependencies }}{{ toJson .Chart.Maintainers }}{{ toJson .Chart.Annotations }}{{ keys .Subcharts | sortAlpha }}"#,
+            "{{ toJson .Chart.Dependencies }}{{ toJson .Chart.Maintainers }}{{ toJson .Chart.Annotations }}{{ keys .Subcharts | sortAlpha }}",
         ),
         ("charts/b/Chart.yaml", "apiVersion: v2\nname: b\nversion: 0.1.0\n"),
         ("charts/d/Chart.yaml", "apiVersion: v2\nname: d\nversion: 0.1.0\n"),
@@ -96,4 +96,30 @@ dependencies:
     ];
     let notes = super::notes_of(&files, "", &mut Standalone).unwrap();
     assert_eq!(notes, r#"{"x":1}{}"#);
+}
+
+/// Go's times are those of RFC 3339, whose days, hours and seconds there are.
+#[test]
+fn a_lock_has_a_time_that_there_is() {
+    for (time, fits) in [
+        ("2020-12-01T23:59:59.5+24:00", true),
+        ("2020-02-29T00:00:00Z", true),
+        ("2020-13-01T00:00:00Z", false),
+        ("2020-02-30T00:00:00Z", false),
+        ("2020-12-01T00:00:60Z", false),
+        ("2020-12-01T24:00:00Z", false),
+        ("2020-12-01T00:00:00+25:00", false),
+        ("2020-12-01t00:00:00z", false),
+    ] {
+        let lock = format!("generated: \"{time}\"\n");
+        let files = [("Chart.lock", lock.as_str()), ("templates/NOTES.txt", "")];
+        assert_eq!(super::notes_of(&files, "", &mut Standalone).is_ok(), fits, "{time}");
+    }
+}
+
+#[test]
+fn a_version_of_kubernetes_may_end_with_a_dot() {
+    let version = crate::KubeVersion::parse("1.30.").unwrap();
+    assert_eq!((version.version.as_str(), version.normalized.as_str()), ("v1.30.", "v1.30"));
+    assert!(crate::KubeVersion::parse("1.").is_err());
 }

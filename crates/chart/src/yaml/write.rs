@@ -427,10 +427,8 @@ pub(super) fn natural(left: &str, right: &str, goyaml: Goyaml) -> Ordering {
             return x.cmp(y);
         }
         if x_letter || y_letter {
-            let after_digit = at
-                .checked_sub(1)
-                .and_then(|before| a.get(before))
-                .is_some_and(|before| before.is_ascii_digit());
+            let after_digit =
+                at.checked_sub(1).and_then(|before| a.get(before)).is_some_and(char::is_ascii_digit);
             let letters_first = goyaml == Goyaml::V3 && after_digit;
             return if y_letter == letters_first { Ordering::Greater } else { Ordering::Less };
         }
