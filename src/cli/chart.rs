@@ -51,9 +51,9 @@ pub(super) struct ChartArgs {
     /// The release's namespace
     #[arg(long, requires = "chart", default_value = "default", overrides_with = "namespace")]
     namespace: String,
-    /// A file of values; repeatable, the later ones win
+    /// Files of values, separated by commas; repeatable, the later ones win
     #[arg(long, requires = "chart", value_name = "PATH")]
-    values: Vec<PathBuf>,
+    values: Vec<String>,
     /// Values: `a.b=1,c[0]=x,d={1,2}`; repeatable
     #[arg(long, requires = "chart", value_name = "VALUES")]
     set: Vec<String>,
@@ -76,22 +76,32 @@ pub(super) struct ChartArgs {
     #[arg(long, requires = "chart", value_name = "LIST")]
     api_versions: Vec<String>,
     /// Print CRDs, too
-    #[arg(long, requires = "chart")]
+    #[arg(long, requires = "chart", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = boolean, action = clap::ArgAction::Set, overrides_with = "include_crds",
+        default_value = "false", hide_default_value = true, value_name = "BOOL")]
     include_crds: bool,
     /// Leave out hooks
-    #[arg(long, requires = "chart")]
+    #[arg(long, requires = "chart", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = boolean, action = clap::ArgAction::Set, overrides_with = "no_hooks",
+        default_value = "false", hide_default_value = true, value_name = "BOOL")]
     no_hooks: bool,
     /// Leave out tests
-    #[arg(long, requires = "chart")]
+    #[arg(long, requires = "chart", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = boolean, action = clap::ArgAction::Set, overrides_with = "skip_tests",
+        default_value = "false", hide_default_value = true, value_name = "BOOL")]
     skip_tests: bool,
     /// Only these templates; repeatable
     #[arg(long, requires = "chart", value_name = "TEMPLATE")]
     show_only: Vec<String>,
     /// Render as an upgrade
-    #[arg(long, requires = "chart")]
+    #[arg(long, requires = "chart", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = boolean, action = clap::ArgAction::Set, overrides_with = "is_upgrade",
+        default_value = "false", hide_default_value = true, value_name = "BOOL")]
     is_upgrade: bool,
     /// Do not check the values against the chart's schema
-    #[arg(long, requires = "chart")]
+    #[arg(long, requires = "chart", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+        value_parser = boolean, action = clap::ArgAction::Set, overrides_with = "skip_schema_validation",
+        default_value = "false", hide_default_value = true, value_name = "BOOL")]
     skip_schema_validation: bool,
 }
 
@@ -155,8 +165,14 @@ pub(super) fn run(chart: &str, args: &ChartArgs, settings: &Settings, ui: &Ui) -
 impl ChartArgs {
     /// The values of all files and flags.
     fn values(&self) -> anyhow::Result<Values> {
-        let read = self.values.iter().map(|path| Ok((path.display().to_string(), content(path)?)));
-        let read: Vec<(String, Vec<u8>)> = read.collect::<anyhow::Result<_>>()?;
+        let mut read: Vec<(String, Vec<u8>)> = Vec::new();
+        for list in &self.values {
+            let paths = csv(list).map_err(|problem| refused(&format!("`--values {list}`: {problem}")))?;
+            for path in paths {
+                let content = content(&path)?;
+                read.push((path, content));
+            }
+        }
         let mut sources: Vec<_> =
             read.iter().map(|(name, content)| ValueSource::File(name, content)).collect();
         sources.extend(self.set_json.iter().map(|flag| ValueSource::Set(Set::Json(flag))));
@@ -174,7 +190,8 @@ impl ChartArgs {
         let mut release = Release::new(&self.name, namespace);
         release.is_upgrade = self.is_upgrade;
         release.skip_schema = self.skip_schema_validation;
-        if let Some(version) = &self.kube_version {
+        // A variable that is empty is none for Helm.
+        if let Some(version) = self.kube_version.as_ref().filter(|version| !version.is_empty()) {
             release.capabilities.kube = KubeVersion::parse(version).map_err(|problem| refused(&problem))?;
         }
         for list in &self.api_versions {
@@ -255,11 +272,25 @@ fn file_hint(kind: ErrorKind) -> &'static str {
     }
 }
 
-fn content(path: &Path) -> anyhow::Result<Vec<u8>> {
-    if path == Path::new("-") {
+fn content(path: &str) -> anyhow::Result<Vec<u8>> {
+    if path == "-" {
         return files::all(std::io::stdin(), LARGEST).map_err(unreadable);
     }
-    files::read(path, LARGEST).map_err(unreadable)
+    if ["http://", "https://", "oci://"].iter().any(|scheme| path.starts_with(scheme)) {
+        let hint = "download it first: values are read from files only";
+        let problem = format!("`{path}` is not a file: nothing is fetched for values");
+        return Err(Problem::new(2021, Exit::Usage, problem, hint).into());
+    }
+    files::read(path.as_ref(), LARGEST).map_err(unreadable)
+}
+
+/// A flag's value as Go's `strconv.ParseBool` reads it.
+fn boolean(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err("it is `true` or `false`"),
+    }
 }
 
 /// The files of `--set-file`.
@@ -268,7 +299,7 @@ struct Disk;
 
 impl Lookup for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        content(Path::new(path)).map_err(|error| error.to_string())
+        content(path).map_err(|error| error.to_string())
     }
 }
 
@@ -306,6 +337,40 @@ mod tests {
         let Command { component, args } = Command::try_parse_from(flags.split(' ')).unwrap();
         assert_eq!(component, None);
         assert_eq!((args.kube_version.as_deref(), &*args.namespace, &*args.name), (Some("1.31"), "b", "d"));
+    }
+
+    fn parsed(flags: &[&str]) -> Result<ChartArgs, clap::Error> {
+        let all = ["cozy", "--chart", "x"].iter().chain(flags);
+        Command::try_parse_from(all).map(|command| command.args)
+    }
+
+    /// As scripts write them for Helm.
+    #[test]
+    fn switches_may_have_values() {
+        let flags =
+            ["--include-crds=true", "--no-hooks=false", "--skip-tests", "--skip-tests", "--is-upgrade=1"];
+        let args = parsed(&flags).unwrap();
+        assert!(args.include_crds && !args.no_hooks && args.skip_tests && args.is_upgrade);
+        assert!(!args.skip_schema_validation);
+        assert!(!parsed(&["--skip-tests", "--skip-tests=f"]).unwrap().skip_tests, "the last one counts");
+        assert!(parsed(&["--no-hooks=maybe"]).is_err());
+    }
+
+    #[test]
+    fn files_of_values_are_a_list_and_what_is_empty_is_not_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs_err::write(path("a.yaml"), "a: 1\nb: 1\n").unwrap();
+        fs_err::write(path("b.yaml"), "b: 2\n").unwrap();
+        let list = format!("{},{}", path("a.yaml"), path("b.yaml"));
+        let args = parsed(&["--values", "", "--values", &list, "--kube-version", ""]).unwrap();
+        assert_eq!(args.values().unwrap().to_json().unwrap(), r#"{"a":1,"b":2}"#);
+        assert_eq!(args.release().unwrap().capabilities.kube, Release::new("a", "b").capabilities.kube);
+        for flags in [["--values", "https://a.example/b.yaml"], ["--set-file", "a=https://a.example/b.yaml"]]
+        {
+            let error = parsed(&flags).unwrap().values().unwrap_err().to_string();
+            assert!(error.contains("`https://a.example/b.yaml` is not a file"), "{error}");
+        }
     }
 
     #[test]

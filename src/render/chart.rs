@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use cozy_chart::{KubeVersion, Limits, Release, ValueSource, Values};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::hooks;
 use super::job::{Job, Traces, source_stage};
@@ -38,13 +38,9 @@ impl Job<'_> {
             Some(name) => self.rendered_text(name)?,
             None => String::new(),
         };
-        let raw = Value::Object(self.resolved.values.clone()).to_string();
         let name = component.source.values.as_deref().unwrap_or("values");
-        let sources = [
-            ValueSource::File(name, values.as_bytes()),
-            ValueSource::File("components.values", raw.as_bytes()),
-        ];
-        let values = Values::read(&sources).map_err(broken)?;
+        let read = Values::read(&[ValueSource::File(name, values.as_bytes())]).map_err(broken)?;
+        let values = read.with_json(self.resolved.values.clone());
         let namespace = component.namespace.as_ref().map_or("default", |namespace| namespace.name.as_str());
         let mut release = Release::new(component.name.as_str(), namespace);
         if let Some(version) = self.kubernetes() {

@@ -303,3 +303,15 @@ fn whether_a_template_sees_a_fact_is_known_without_rendering_it() {
         assert!(!sees(text), "{text}");
     }
 }
+
+/// What the cloud file sets reaches a chart as it is. YAML, which a chart's own values are, has no DEL and folds U+0085.
+#[test]
+fn values_of_a_chart_may_have_any_character() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: told }\ndata: { odd: {{ b64enc .Values.odd }} }\n";
+    let files: Files = [("templates/a.yaml".to_owned(), text.to_owned())].into();
+    let chart = shop(&files, &json!({ "odd": "\u{7f}\u{85}" }));
+    let all = render(&[chart], &Map::new(), &at(1)).result.unwrap();
+    let mut objects = all.iter().flat_map(|component| &component.objects);
+    let told = objects.find_map(|(_, object)| object.value.pointer("/data/odd").cloned());
+    assert_eq!(told, Some(json!("f8KF")));
+}

@@ -124,14 +124,8 @@ impl KubeVersion {
         let bare = text.trim_matches([' ', '\t', '\n', '\r']);
         let bare = bare.strip_prefix('v').unwrap_or(bare);
         let end = bare.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(bare.len());
-        let (numbers, extra) = bare.split_at(end);
-        let (numbers, dot) = match numbers.strip_suffix('.') {
-            Some(shorter) => (shorter, true),
-            None => (numbers, false),
-        };
-        if dot && extra.is_empty() {
-            return Err(wrong());
-        }
+        let numbers = bare.get(..end).unwrap_or_default();
+        let numbers = numbers.strip_suffix('.').unwrap_or(numbers);
         let parts: Vec<&str> = numbers.split('.').collect();
         let parsed: Vec<u64> =
             parts.iter().map(|part| part.parse()).collect::<Result<_, _>>().map_err(|_| wrong())?;

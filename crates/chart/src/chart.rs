@@ -44,6 +44,8 @@ pub struct Chart {
     /// All that is neither a template nor read by Helm itself.
     pub(crate) files: Vec<File>,
     pub(crate) dependencies: Vec<Self>,
+    /// The path of the chart that Helm takes for the one around it; `None`: of the one around it.
+    pub(crate) above: Option<String>,
 }
 
 impl Chart {
@@ -149,6 +151,7 @@ fn load(files: Vec<File>, budget: &mut archive::Budget<'_>, depth: usize) -> Res
         templates: Vec::new(),
         files: Vec::new(),
         dependencies: Vec::new(),
+        above: None,
     };
     let mut subcharts = Subcharts::new();
     for file in files {

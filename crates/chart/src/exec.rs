@@ -103,12 +103,13 @@ impl<'e> Engine<'e> {
     /// Adds the templates of a file. A definition without content does not
     /// replace one that has some.
     fn add(&mut self, templates: Vec<Rc<Template>>) {
-        let Some(layer) = self.layers.last_mut() else { return };
         for template in templates {
-            if template.is_empty() && layer.contains_key(&template.name) {
+            if template.is_empty() && self.find(&template.name).is_some() {
                 continue;
             }
-            layer.insert(Rc::clone(&template.name), template);
+            if let Some(layer) = self.layers.last_mut() {
+                layer.insert(Rc::clone(&template.name), template);
+            }
         }
     }
 

@@ -128,6 +128,13 @@ impl Object {
                 )),
             }
         };
+        let fields = matches!(
+            self,
+            Self::Capabilities { .. } | Self::Kube(_) | Self::Helm(_) | Self::Certificate { .. }
+        );
+        if fields && !arguments.is_empty() {
+            return Err(format!("{name} has arguments but cannot be invoked as function"));
+        }
         let value = match (self, name) {
             (Self::Capabilities { kube, .. }, "KubeVersion") => Value::Object(Rc::clone(kube)),
             (Self::Capabilities { versions, .. }, "APIVersions") => Value::Object(Rc::clone(versions)),
@@ -138,6 +145,9 @@ impl Object {
             (Self::Kube(version), "String") => Value::text(&version.normalized),
             (Self::Versions(versions), "Has") => {
                 let wanted = text(0)?;
+                if arguments.len() > 1 {
+                    return Err(format!("wrong number of args for Has: want 1 got {}", arguments.len()));
+                }
                 Value::Bool(versions.contains(&wanted))
             }
             (Self::Helm(fields), name) => match fields.iter().find(|(field, _)| *field == name) {

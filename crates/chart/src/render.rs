@@ -160,7 +160,9 @@ impl Scope {
     /// Helm's `recAllTpls`: answers what the chart's templates see.
     fn chart(&mut self, chart: &Chart, parent: Option<(&str, &Value)>, root_values: &Value) -> Value {
         let path = match parent {
-            Some((above, _)) => format!("{above}/charts/{}", chart.name()),
+            Some((around, _)) => {
+                format!("{}/charts/{}", chart.above.as_deref().unwrap_or(around), chart.name())
+            }
             None => chart.name().to_owned(),
         };
         let values = match parent {
@@ -194,7 +196,7 @@ impl Scope {
         for subchart in &chart.dependencies {
             let below = self.chart(subchart, Some((&path, &data)), root_values);
             if let Some(map) = subcharts.as_map() {
-                map.set(subchart.name(), below);
+                map.set(subchart.name(), below.as_plain());
             }
         }
         let base = Value::text(format!("{path}/templates"));

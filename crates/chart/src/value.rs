@@ -175,6 +175,12 @@ impl Value {
         Self::List(Rc::new(List { kind: ListKind::Text, items }))
     }
 
+    /// A `[]string` of any bytes.
+    pub(crate) fn strings<T: AsRef<[u8]>>(items: impl IntoIterator<Item = T>) -> Self {
+        let items = items.into_iter().map(Self::from_bytes).collect();
+        Self::List(Rc::new(List { kind: ListKind::Text, items }))
+    }
+
     /// A slice that is nil: JSON writes `null`.
     pub(crate) fn nil_list(kind: ListKind) -> Self {
         Self::List(Rc::new(List { kind, items: Vec::new() }))
@@ -210,6 +216,16 @@ impl Value {
         match self {
             Self::Map(map) => {
                 Self::Map(Rc::new(Map { kind: MapKind::Values, entries: Rc::clone(&map.entries) }))
+            }
+            other => other.clone(),
+        }
+    }
+
+    /// The same map as `map[string]interface {}`: what a parameter of that type makes of `common.Values`.
+    pub(crate) fn as_plain(&self) -> Self {
+        match self {
+            Self::Map(map) if map.kind == MapKind::Values => {
+                Self::Map(Rc::new(Map { kind: MapKind::Any, entries: Rc::clone(&map.entries) }))
             }
             other => other.clone(),
         }

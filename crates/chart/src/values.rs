@@ -68,6 +68,12 @@ impl Values {
         json::write(&self.0, json::Style { html: false, pretty: false }, 0)
     }
 
+    /// The same values, with those of JSON, which is a map, over them.
+    #[must_use]
+    pub fn with_json(&self, json: serde_json::Map<String, serde_json::Value>) -> Self {
+        Self(merge_maps(&self.0, &Value::from(serde_json::Value::Object(json))))
+    }
+
     /// Values from JSON, which is a map.
     #[must_use]
     pub fn from_json(json: serde_json::Value) -> Self {
@@ -162,6 +168,14 @@ pub(crate) fn method(values: &Value, name: &str, arguments: &[Value]) -> Option<
         _ => Err(format!("wrong number of args for {name}: want 1 got {}", arguments.len())),
     };
     let answer = match name {
+        "AsMap" | "YAML" if !arguments.is_empty() => {
+            Err(format!("wrong number of args for {name}: want 0 got {}", arguments.len()))
+        }
+        // It writes to what templates do not have, an `io.Writer`.
+        "Encode" => Err(match arguments {
+            [one] => format!("can't handle {} for arg of type io.Writer", one.type_name()),
+            _ => format!("wrong number of args for Encode: want 1 got {}", arguments.len()),
+        }),
         "AsMap" => Ok(Value::map(values.as_map()?.entries().into_iter().collect())),
         "YAML" => Extent::of(values, LARGEST)
             .map_err(|problem| problem.words().to_owned())

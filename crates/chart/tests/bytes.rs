@@ -112,3 +112,41 @@ fn what_helm_keeps_is_kept() {
     let text = rendered(b"{{/* \xff */}}d: 1\n", &[], &[]).unwrap();
     assert!(text.contains("d: 1\n"), "{text}");
 }
+
+/// What functions of strings answer for bytes that are not UTF-8, as Helm 4.3.1 has it.
+#[test]
+fn functions_keep_bytes_as_helm_keeps_them() {
+    let cases = [
+        (r#"b64dec "iVBORw0KGgo=" | trim | b64enc"#, "iVBORw0KGg=="),
+        (r#"b64dec "ICD/IP8gIA==" | trim | b64enc"#, "/yD/"),
+        (r#"b64dec "iVBORw0KGgo=" | replace "P" "Q" | b64enc"#, "iVFORw0KGgo="),
+        (r#"replace "" "-" (b64dec "6WHp") | b64enc"#, "LektYS3pLQ=="),
+        (r#"replace "a" (b64dec "6Q==") "bab" | b64enc"#, "Yuli"),
+        (r#"replace (b64dec "6Q==") "x" (b64dec "6WHp")"#, "xax"),
+        (r#"contains (b64dec "/w==") (b64dec "YP8=")"#, "true"),
+        (r#"contains "\ufffd" (b64dec "YP8=")"#, "false"),
+        (r#"b64dec "/2H/" | trimAll (b64dec "/w==") | b64enc"#, "YQ=="),
+        (r#"b64dec "YWH/YWE=" | trimAll "a" | b64enc"#, "/w=="),
+        (r#"(split " " (b64dec "6SDp"))._0 | b64enc"#, "6Q=="),
+        (r#"(splitn " " 2 (b64dec "6SDpIOk="))._1 | b64enc"#, "6SDp"),
+        (r#"splitList "a" (b64dec "6WHp") | join "+" | b64enc"#, "6Svp"),
+        (r#"splitList "" (b64dec "6WHpYg==") | join "+" | b64enc"#, "6SthK+krYg=="),
+        (r#"regexFindAll "[^a]" (b64dec "6WHpYg==") -1 | join "+" | b64enc"#, "6SvpK2I="),
+        (r#"regexSplit "a" (b64dec "6WHpYg==") -1 | join "+" | b64enc"#, "6SvpYg=="),
+        (r#"regexQuoteMeta (b64dec "6S7p") | b64enc"#, "6Vwu6Q=="),
+        (r#"b64dec "6S/p" | base | b64enc"#, "6Q=="),
+        (r#"b64dec "6S/p" | dir | b64enc"#, "6Q=="),
+        (r#"b64dec "6S8vLukv6S4=" | clean | b64enc"#, "6S8u6S/pLg=="),
+        (r#"b64dec "6S8u6Q==" | ext | b64enc"#, "Luk="),
+        (r#"b64dec "6TzpJiDp" | html | b64enc"#, "6SZsdDvpJmFtcDsg6Q=="),
+        (r#"b64dec "6TzpJiDp" | js | b64enc"#, "6Vx1MDAzQ+lcdTAwMjYg6Q=="),
+        (r#"b64dec "6TzpJiDp" | urlquery"#, "%E9%3C%E9%26+%E9"),
+        (r#".Files.Lines "lines" | join "+" | b64enc"#, "Yf8rYg=="),
+    ];
+    let lines: &[(&str, &[u8])] = &[("lines", b"a\xff\nb\n")];
+    for (call, helm) in cases {
+        let template = format!("d: \"{{{{ {call} }}}}\"\n");
+        let text = rendered(template.as_bytes(), lines, &[]).unwrap();
+        assert!(text.contains(&format!("d: \"{helm}\"\n")), "{call}: {text}\n{helm}");
+    }
+}

@@ -34,6 +34,10 @@ const TEMPLATES: &str = r#"{{ .Values.a.b.c }}
 {{ nosuch 1 }}
 {{ "text }}
 {{ $x }}
+{{ range .Values.none }}{{ $q := 1 }}{{ else }}{{ $q }}{{ end }}
+{{ $port = 1 }}
+{{$x=1}}
+{{ define "shop/templates/a.yaml" }}a{{ end }}b
 {{ range $i, $j, $k := .Values.list }}{{ end }}
 {{ template "nosuch" . }}
 {{ include "nosuch" . }}
@@ -111,6 +115,20 @@ fn broken_templates_say_where_and_why() {
 
         {{ $x }}
         shop/templates/a.yaml:1:4: undefined variable "$x"
+
+        {{ range .Values.none }}{{ $q := 1 }}{{ else }}{{ $q }}{{ end }}
+        shop/templates/a.yaml:1:51: undefined variable: $q
+          at <$q>
+
+        {{ $port = 1 }}
+        shop/templates/a.yaml:1:4: undefined variable: $port
+          at <$port = 1>
+
+        {{$x=1}}
+        shop/templates/a.yaml:1:5: bad character '=' after $x
+
+        {{ define "shop/templates/a.yaml" }}a{{ end }}b
+        shop/templates/a.yaml:1:48: multiple definition of template "shop/templates/a.yaml"
 
         {{ range $i, $j, $k := .Values.list }}{{ end }}
         shop/templates/a.yaml:1:14: too many declarations in range
@@ -288,6 +306,13 @@ fn broken_charts_say_what_is_wrong() {
         (&[("Chart.yaml", "apiVersion: v9\nname: a\nversion: 0.1.0\n")], ""),
         (&[("Chart.yaml", "apiVersion: v2\nname: a\nversion: one\n")], ""),
         (&[("Chart.yaml", "apiVersion: v2\nname: a/b\nversion: 0.1.0\n")], ""),
+        (
+            &[(
+                "Chart.yaml",
+                "apiVersion: v2\nname: a\nversion: 0.1.0\ndependencies: [{name: b, alias: c.d}]\n",
+            )],
+            "",
+        ),
         (&[("Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.1.0\ntype: library\n")], ""),
         (&[("Chart.yaml", "apiVersion: v2\nname: a\nversion: 0.1.0\nkubeVersion: '>=9'\n")], ""),
         (
@@ -321,6 +346,8 @@ fn broken_charts_say_what_is_wrong() {
         a: version: "one" is not a version
 
         a/b: name "a/b" is not allowed
+
+        a: dependency "b" has disallowed characters in the alias
 
         a: library charts are not installable
 

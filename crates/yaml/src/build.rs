@@ -31,6 +31,10 @@ pub trait Values {
     /// # Errors
     /// With words, where it is not what its tag says, or cannot be a value.
     fn scalar(&self, text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Self::Value, String>;
+    /// A value where it stands as one, which may not be what it is as a key: by default the same.
+    fn settled(&self, value: Self::Value) -> Self::Value {
+        value
+    }
     /// A sequence.
     fn list(items: Vec<Self::Value>) -> Self::Value;
     /// A mapping.
@@ -104,13 +108,13 @@ impl<'a, V: Values> Builder<'a, V> {
         match self.open.last_mut() {
             None => {
                 if let Some((_, document)) = self.documents.last_mut() {
-                    *document = Some(value);
+                    *document = Some(self.values.settled(value));
                 }
             }
-            Some((Open::List(items), _)) => items.push(value),
+            Some((Open::List(items), _)) => items.push(self.values.settled(value)),
             Some((Open::Map { map, key }, _)) => match key.take() {
                 None => *key = Some(Key::Named(V::key(value)?)),
-                Some(Key::Named(name)) => V::insert(map, name, value),
+                Some(Key::Named(name)) => V::insert(map, name, self.values.settled(value)),
                 Some(Key::Merge) => V::merge(map, value)?,
             },
         }

@@ -12,7 +12,8 @@ use crate::values::{coalesce, path};
 /// Makes subcharts that are not wanted disappear, gives aliases their charts,
 /// and imports values.
 pub(crate) fn process(chart: &mut Chart, values: &Value) -> Result<(), Error> {
-    enable(chart, values, "")?;
+    let path = chart.name().to_owned();
+    enable(chart, values, "", &path)?;
     import(chart)
 }
 
@@ -40,19 +41,33 @@ fn compatible(constraint: &str, version: &str) -> bool {
     constraint.allows(&version)
 }
 
-/// The chart that a dependency means, under its alias.
-fn aliased(charts: &[Chart], dependency: &Dependency) -> Option<Chart> {
+/// The path of a chart that is within one with a path.
+fn path_of(chart: &Chart, path: &str) -> String {
+    format!("{}/charts/{}", chart.above.as_deref().unwrap_or(path), chart.name())
+}
+
+/// The chart that a dependency means, under its alias; the charts are those within one with a path.
+fn aliased(charts: &[Chart], dependency: &Dependency, path: &str) -> Option<Chart> {
     let found = charts.iter().find(|chart| {
         chart.name() == dependency.name && compatible(&dependency.version, &chart.metadata.version)
     })?;
     let mut chart = found.clone();
+    // Helm copies the charts within it, too, but not those within them: for these, the original is still around them.
+    let path = path_of(found, path);
+    for within in &mut chart.dependencies {
+        let path = path_of(within, &path);
+        within.above = None;
+        for below in &mut within.dependencies {
+            below.above.get_or_insert_with(|| path.clone());
+        }
+    }
     if !dependency.alias.is_empty() {
         dependency.alias.clone_into(&mut chart.metadata.name);
     }
     Some(chart)
 }
 
-fn enable(chart: &mut Chart, values: &Value, prefix: &str) -> Result<(), Error> {
+fn enable(chart: &mut Chart, values: &Value, prefix: &str, path: &str) -> Result<(), Error> {
     let Some(mut wanted) = chart.metadata.dependencies.take() else { return Ok(()) };
     let within = std::mem::take(&mut chart.dependencies);
     let named = |chart: &Chart| {
@@ -62,11 +77,14 @@ fn enable(chart: &mut Chart, values: &Value, prefix: &str) -> Result<(), Error> 
     };
     let mut all: Vec<Chart> = within.iter().filter(|chart| !named(chart)).cloned().collect();
     for dependency in &mut wanted {
-        all.extend(aliased(&within, dependency));
+        all.extend(aliased(&within, dependency, path));
         if !dependency.alias.is_empty() {
             dependency.name = dependency.alias.clone();
         }
         dependency.enabled = true;
+    }
+    for chart in &mut all {
+        chart.above = None;
     }
     chart.dependencies = all;
     let seen = coalesce::values(chart, values, false)?;
@@ -78,7 +96,8 @@ fn enable(chart: &mut Chart, values: &Value, prefix: &str) -> Result<(), Error> 
     wanted.retain(|dependency| !disabled.contains(&dependency.name));
     for subchart in &mut chart.dependencies {
         let prefix = format!("{prefix}{}.", subchart.name());
-        enable(subchart, &seen, &prefix)?;
+        let path = path_of(subchart, path);
+        enable(subchart, &seen, &prefix, &path)?;
     }
     chart.metadata.dependencies = (!wanted.is_empty()).then_some(wanted);
     Ok(())
@@ -123,6 +142,12 @@ fn import(chart: &mut Chart) -> Result<(), Error> {
             let Some((child, parent)) = import.places() else { continue };
             let table = path(&values, &format!("{}.{child}", dependency.name));
             let Some(table) = table.filter(|table| table.as_map().is_some()) else { continue };
+            // Of what is empty, Helm takes a copy.
+            let table = if table.as_map().is_some_and(|map| map.len() == 0) {
+                Value::map(Entries::new())
+            } else {
+                table
+            };
             taken = coalesce::tables(taken, nested(parent, table), true);
         }
     }

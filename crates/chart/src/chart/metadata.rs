@@ -138,7 +138,7 @@ pub(crate) fn text(value: &Value) -> Option<String> {
 }
 
 impl Metadata {
-    /// Reads a file over what is known already.
+    /// Reads a file over what is known already. As for Go, elements of lists are read over those at their places.
     pub(super) fn read(data: &[u8], file: &str, before: Self) -> Result<Self, Error> {
         let known = before.name.clone();
         let name = known.clone();
@@ -165,11 +165,15 @@ impl Metadata {
         fields.text("type", &mut self.kind)?;
         if let Some(value) = fields.get("maintainers") {
             let items = value.elements().ok_or("maintainers is to be a list")?;
-            self.maintainers = items.iter().map(maintainer).collect::<Result<_, _>>()?;
+            let mut before = std::mem::take(&mut self.maintainers).into_iter();
+            self.maintainers = items
+                .iter()
+                .map(|item| maintainer(item, before.next().unwrap_or_default()))
+                .collect::<Result<_, _>>()?;
         }
         if let Some(value) = fields.get("annotations") {
             let all = Fields::of(value, "annotations")?.map(|fields| fields.0).unwrap_or_default();
-            self.annotations = all
+            let read: Vec<(String, String)> = all
                 .into_iter()
                 .map(|(key, value)| {
                     let value = if value.is_nil() { Some(String::new()) } else { text(&value) };
@@ -177,10 +181,13 @@ impl Metadata {
                 })
                 .collect::<Option<_>>()
                 .ok_or("annotations is to be a map of strings")?;
+            self.annotations.extend(read);
         }
         if let Some(value) = fields.get("dependencies") {
             let items = value.elements().ok_or("dependencies is to be a list")?;
-            self.dependencies = Some(items.iter().map(dependency).collect::<Result<_, _>>()?);
+            let mut before = self.dependencies.take().unwrap_or_default().into_iter();
+            let read = items.iter().map(|item| dependency(item, before.next().unwrap_or_default()));
+            self.dependencies = Some(read.collect::<Result<_, _>>()?);
         }
         Ok(self)
     }
@@ -279,18 +286,18 @@ impl Metadata {
     }
 }
 
-fn maintainer(value: &Value) -> Result<[String; 3], String> {
+fn maintainer(value: &Value, before: [String; 3]) -> Result<[String; 3], String> {
     let fields = Fields::of(value, "maintainers")?.ok_or("maintainers must not contain null")?;
-    let mut all = <[String; 3]>::default();
+    let mut all = before;
     for (name, into) in ["name", "email", "url"].into_iter().zip(&mut all) {
         fields.text(name, into)?;
     }
     Ok(all)
 }
 
-fn dependency(value: &Value) -> Result<Dependency, String> {
+fn dependency(value: &Value, before: Dependency) -> Result<Dependency, String> {
     let fields = Fields::of(value, "dependencies")?.ok_or("dependencies must not contain null")?;
-    let mut dependency = Dependency::default();
+    let mut dependency = before;
     fields.text("name", &mut dependency.name)?;
     fields.text("version", &mut dependency.version)?;
     fields.text("repository", &mut dependency.repository)?;
@@ -328,8 +335,7 @@ impl Dependency {
         for tag in &mut self.tags {
             *tag = printable(tag);
         }
-        let fits =
-            self.alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        let fits = self.alias.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
         if !fits {
             return Err(format!("dependency {:?} has disallowed characters in the alias", self.name));
         }
@@ -380,15 +386,19 @@ pub(super) fn check_lock(data: &[u8], file: &str) -> Result<(), String> {
     if let Some(value) = fields.get("dependencies") {
         let items = value.elements().ok_or_else(|| format!("{file}.dependencies is to be a list"))?;
         for item in items.iter().filter(|item| !item.is_nil()) {
-            dependency(item)?;
+            dependency(item, Dependency::default())?;
         }
     }
     if let Some(value) = fields.get("generated") {
         let time = TIME.get_or_init(|| {
-            Regex::new(r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d([.,]\d+)?([Zz]|[+-]\d\d:\d\d)$").ok()
+            let clock = r"([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.,][0-9]+)?";
+            let offset = "(Z|[+-]([01][0-9]|2[0-4]):([0-5][0-9]|60))";
+            Regex::new(&format!(r"^([0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})T{clock}{offset}$")).ok()
         });
         let written = value.string_text().unwrap_or_default();
-        if !time.as_ref().is_some_and(|time| time.is_match(&written)) {
+        let read = time.as_ref().and_then(|time| time.captures(&written));
+        let day = read.and_then(|read| read.get(1)).map(|day| day.as_str().parse::<jiff::civil::Date>());
+        if !matches!(day, Some(Ok(_))) {
             return Err(format!("{file}.generated is not a time"));
         }
     }

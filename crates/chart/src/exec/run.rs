@@ -165,13 +165,8 @@ impl<'r> Run<'r, '_> {
 
     fn range(&mut self, branch: &Branch, dot: &Value, out: &mut Vec<u8>) -> Result<(), Stop> {
         let pipe = &branch.pipe;
-        let value = self.commands(pipe, dot)?;
-        // The variables exist before the first round.
-        if !pipe.assigns {
-            for name in &pipe.variables {
-                self.variables.push((self.text(*name), value.clone()));
-            }
-        }
+        // The variables are set before the first round.
+        let value = self.pipe(pipe, dot)?;
         let mark = self.variables.len();
         // The elements are copied: templates may change a map meanwhile.
         let held = copied(&value);
@@ -194,10 +189,10 @@ impl<'r> Run<'r, '_> {
             let (key, element) = pair;
             match pipe.variables.as_slice() {
                 [] => {}
-                [one] => self.set(*one, element.clone(), pipe.assigns, mark, 1),
+                [one] => self.set(*one, element.clone(), pipe.assigns, mark, 1)?,
                 [first, second, ..] => {
-                    self.set(*second, element.clone(), pipe.assigns, mark, 1);
-                    self.set(*first, key, pipe.assigns, mark, 2);
+                    self.set(*second, element.clone(), pipe.assigns, mark, 1)?;
+                    self.set(*first, key, pipe.assigns, mark, 2)?;
                 }
             }
             let result = self.list(&branch.body, &element, out);
@@ -218,19 +213,28 @@ impl<'r> Run<'r, '_> {
     }
 
     /// Sets a variable of `range`: one of its own, or one from outside.
-    fn set(&mut self, name: Span, value: Value, assigns: bool, mark: usize, from_top: usize) {
+    fn set(
+        &mut self,
+        name: Span,
+        value: Value,
+        assigns: bool,
+        mark: usize,
+        from_top: usize,
+    ) -> Result<(), Stop> {
         if assigns {
-            self.assign(name, value);
-        } else if let Some(slot) = self.variables.get_mut(mark - from_top) {
+            return self.assign(name, value);
+        }
+        if let Some(slot) = self.variables.get_mut(mark - from_top) {
             slot.1 = value;
         }
+        Ok(())
     }
 
-    fn assign(&mut self, name: Span, value: Value) {
+    fn assign(&mut self, name: Span, value: Value) -> Result<(), Stop> {
         let name = self.text(name);
-        if let Some(slot) = self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
-            slot.1 = value;
-        }
+        let known = self.variables.iter_mut().rev().find(|(known, _)| *known == name);
+        known.ok_or_else(|| undefined(name))?.1 = value;
+        Ok(())
     }
 
     /// Evaluates a pipeline, and sets its variables.
@@ -238,7 +242,8 @@ impl<'r> Run<'r, '_> {
         let value = self.commands(pipe, dot)?;
         for name in &pipe.variables {
             if pipe.assigns {
-                self.assign(*name, value.clone());
+                let assigned = self.assign(*name, value.clone());
+                self.placed(assigned, pipe.span)?;
             } else {
                 self.variables.push((self.text(*name), value.clone()));
             }
@@ -260,8 +265,9 @@ impl<'r> Run<'r, '_> {
         let result = match &operand.kind {
             OperandKind::Field => self.chain(dot.clone(), self.text(operand.span), arguments, dot, last),
             OperandKind::Variable => match self.variable(operand.span) {
-                (value, "") => self.no_arguments(command, last.as_ref()).map(|()| value),
-                (value, names) => self.chain(value, names, arguments, dot, last),
+                Ok((value, "")) => self.no_arguments(command, last.as_ref()).map(|()| value),
+                Ok((value, names)) => self.chain(value, names, arguments, dot, last),
+                Err(stop) => Err(stop),
             },
             OperandKind::Chain(inner, names) => match self.bare(inner, dot) {
                 Ok(value) => self.chain(value, self.text(*names), arguments, dot, last),
@@ -291,11 +297,11 @@ impl<'r> Run<'r, '_> {
     }
 
     /// The value of a variable, and the fields that are asked of it: `.a.b` of `$x.a.b`.
-    fn variable(&self, written: Span) -> (Value, &'r str) {
+    fn variable(&self, written: Span) -> Result<(Value, &'r str), Stop> {
         let written = self.text(written);
         let (name, names) = written.split_at(written.find('.').unwrap_or(written.len()));
         let found = self.variables.iter().rev().find(|(known, _)| *known == name);
-        (found.map_or(Value::Nil, |(_, value)| value.clone()), names)
+        found.map(|(_, value)| (value.clone(), names)).ok_or_else(|| undefined(name))
     }
 
     /// Fields one after the other, `.a.b`; the last one may be a method with arguments.
@@ -345,8 +351,8 @@ impl<'r> Run<'r, '_> {
                 self.placed(result, operand.span)
             }
             OperandKind::Variable => {
-                let (value, names) = self.variable(operand.span);
-                let result = self.chain(value, names, &[], dot, None);
+                let found = self.variable(operand.span);
+                let result = found.and_then(|(value, names)| self.chain(value, names, &[], dot, None));
                 self.placed(result, operand.span)
             }
             OperandKind::Function(function) => {
@@ -462,10 +468,15 @@ impl<'r> Run<'r, '_> {
     }
 }
 
+/// The parser knows variables by where they are written; whether what sets them was executed shows here.
+fn undefined(name: &str) -> Stop {
+    Stop::Failed(format!("undefined variable: {name}"))
+}
+
 /// A value for a parameter of a type, as Go's assignability has it.
 fn checked(value: Value, wanted: Type) -> Result<Value, Stop> {
     if wanted.takes(&value) {
-        return Ok(taken_out(value));
+        return Ok(if wanted == Type::Map { taken_out(value).as_plain() } else { taken_out(value) });
     }
     Err(Stop::Failed(if value.is_nil() {
         format!("invalid value; expected {}", wanted.name())

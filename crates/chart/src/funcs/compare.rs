@@ -1,5 +1,7 @@
 //! Go's own functions: comparisons, logic, printing, escapes.
 
+use std::borrow::Cow;
+
 use super::Type::{Any, Text};
 use super::{Function, arg, fixed, open, open_walking};
 use crate::exec::Stop;
@@ -26,9 +28,12 @@ pub(super) const FUNCTIONS: &[Function] = &[
         engine.spend(out.len())?;
         Ok(Value::from_bytes(out))
     }),
-    open_walking("html", &[], Any, |_, a| Ok(escaped(a, html))).slow(8),
-    open_walking("js", &[], Any, |_, a| Ok(escaped(a, js))).slow(8),
-    open_walking("urlquery", &[], Any, |_, a| Ok(escaped(a, super::urls::query_escape))).slow(8),
+    open_walking("html", &[], Any, |_, a| Ok(escaped(a, html, |bytes| Cow::Borrowed(bytes)))).slow(8),
+    open_walking("js", &[], Any, |_, a| Ok(escaped(a, js, |bytes| Cow::Borrowed(bytes)))).slow(8),
+    open_walking("urlquery", &[], Any, |_, a| {
+        Ok(escaped(a, super::urls::query_escape, |bytes| Cow::Owned(percent(bytes))))
+    })
+    .slow(8),
     open("call", &[Any], Any, |_, a| {
         Err(Stop::Failed(format!("non-function of type {}", arg(a, 0).type_name())))
     }),
@@ -114,19 +119,29 @@ fn less_or_equal(arguments: &[Value]) -> Result<bool, Stop> {
     Ok(less(arguments)? || equal(arguments)?)
 }
 
-fn escaped(arguments: &[Value], escape: fn(&str) -> String) -> Value {
-    let text = match arguments {
-        [one] if one.string_bytes().is_some() => one.string_text().unwrap_or_default().into_owned(),
+/// Escapes all arguments together: their characters, and what else there is of bytes.
+fn escaped(arguments: &[Value], escape: fn(&str) -> String, rest: fn(&[u8]) -> Cow<'_, [u8]>) -> Value {
+    let printed = match arguments {
+        [one] if one.string_bytes().is_some() => Cow::Borrowed(one.string_bytes().unwrap_or_default()),
         all => {
             // Nil is a text here.
             let all: Vec<Value> = all
                 .iter()
                 .map(|value| if value.is_nil() { Value::text("<no value>") } else { value.clone() })
                 .collect();
-            String::from_utf8_lossy(&format::sprint(&all)).into_owned()
+            Cow::Owned(format::sprint(&all))
         }
     };
-    Value::text(escape(&text))
+    let mut out = Vec::with_capacity(printed.len());
+    for chunk in printed.utf8_chunks() {
+        out.extend_from_slice(escape(chunk.valid()).as_bytes());
+        out.extend_from_slice(&rest(chunk.invalid()));
+    }
+    Value::from_bytes(out)
+}
+
+fn percent(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().flat_map(|byte| format!("%{byte:02X}").into_bytes()).collect()
 }
 
 fn html(text: &str) -> String {

@@ -6,7 +6,8 @@ mod layout;
 use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jiff::tz::TimeZone;
+use jiff::civil::DateTime;
+use jiff::tz::{Offset, TimeZone};
 use jiff::{SignedDuration, Timestamp, Zoned};
 
 use super::Type::{Any, Text, Time};
@@ -149,7 +150,11 @@ fn zone(engine: &mut Engine<'_>, name: &str) -> TimeZone {
             Some(name) => TimeZone::get(&name).unwrap_or(TimeZone::UTC),
             None => TimeZone::try_system().unwrap_or(TimeZone::UTC),
         },
-        name => TimeZone::get(name).unwrap_or(TimeZone::UTC),
+        // Zones are files for Go, whose names have one case.
+        name => {
+            let found = TimeZone::get(name).ok().filter(|zone| zone.iana_name() == Some(name));
+            found.unwrap_or(TimeZone::UTC)
+        }
     }
 }
 
@@ -175,11 +180,29 @@ fn modified(a: &[Value]) -> Result<Value, String> {
     time.checked_add(SignedDuration::from_nanos(span)).map(time_value).map_err(|error| error.to_string())
 }
 
-/// Reads a time of TOML.
-pub(super) fn from_rfc3339(text: &str) -> Value {
-    match text.parse::<Timestamp>() {
-        Ok(at) => time_value(at.to_zoned(TimeZone::UTC)),
-        Err(_) => Value::text(text),
+/// The zones in which BurntSushi/toml reads what has no offset.
+pub(super) const LOCAL_DATE: &str = "date-local";
+pub(super) const LOCAL_TIME: &str = "time-local";
+pub(super) const LOCAL_TIME_OF_DATE: &str = "datetime-local";
+
+/// Reads a time of TOML: its offset, in minutes, or the name of the zone that it is in without one.
+pub(super) fn from_toml(text: &str, offset: Option<i16>, local: &str) -> Value {
+    let zone = match offset {
+        Some(0) => Ok(TimeZone::UTC),
+        Some(minutes) => Offset::from_seconds(i32::from(minutes) * 60).map(TimeZone::fixed),
+        None => TimeZone::posix(&format!("<{local}>0")),
+    };
+    let read = zone.and_then(|zone| text.parse::<DateTime>()?.to_zoned(zone));
+    read.map_or_else(|_| Value::text(text), time_value)
+}
+
+/// A time as BurntSushi/toml writes it.
+pub(super) fn to_toml(time: &Zoned) -> String {
+    match layout::format("MST", time).as_str() {
+        LOCAL_DATE => layout::format("2006-01-02", time),
+        LOCAL_TIME => layout::format("15:04:05.999999999", time),
+        LOCAL_TIME_OF_DATE => layout::format("2006-01-02T15:04:05.999999999", time),
+        _ => to_rfc3339(time),
     }
 }
 

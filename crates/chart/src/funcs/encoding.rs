@@ -9,7 +9,7 @@ use sha1::{Digest as _, Sha1};
 use sha2::{Sha256, Sha512};
 
 use super::Type::Text;
-use super::{Function, bytes, fixed, text};
+use super::{Function, arg, bytes, fixed, text};
 use crate::value::Value;
 
 pub(super) const FUNCTIONS: &[Function] = &[
@@ -21,14 +21,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("sha256sum", &[Text], |_, a| Ok(hex(&Sha256::digest(bytes(a, 0))))).slow(4),
     fixed("sha512sum", &[Text], |_, a| Ok(hex(&Sha512::digest(bytes(a, 0))))).slow(4),
     fixed("adler32sum", &[Text], |_, a| Ok(Value::text(adler32(bytes(a, 0)).to_string()))).slow(4),
-    fixed("base", &[Text], |_, a| Ok(Value::text(base(&text(a, 0))))),
-    fixed("osBase", &[Text], |_, a| Ok(Value::text(base(&text(a, 0))))),
-    fixed("dir", &[Text], |_, a| Ok(Value::text(directory(&text(a, 0))))).slow(4),
-    fixed("osDir", &[Text], |_, a| Ok(Value::text(directory(&text(a, 0))))).slow(4),
-    fixed("clean", &[Text], |_, a| Ok(Value::text(clean(&text(a, 0))))).slow(4),
-    fixed("osClean", &[Text], |_, a| Ok(Value::text(clean(&text(a, 0))))).slow(4),
-    fixed("ext", &[Text], |_, a| Ok(Value::text(extension(&text(a, 0))))),
-    fixed("osExt", &[Text], |_, a| Ok(Value::text(extension(&text(a, 0))))),
+    fixed("base", &[Text], |_, a| Ok(of_path(a, base))),
+    fixed("osBase", &[Text], |_, a| Ok(of_path(a, base))),
+    fixed("dir", &[Text], |_, a| Ok(of_path(a, directory))).slow(4),
+    fixed("osDir", &[Text], |_, a| Ok(of_path(a, directory))).slow(4),
+    fixed("clean", &[Text], |_, a| Ok(of_path(a, clean))).slow(4),
+    fixed("osClean", &[Text], |_, a| Ok(of_path(a, clean))).slow(4),
+    fixed("ext", &[Text], |_, a| Ok(of_path(a, extension))),
+    fixed("osExt", &[Text], |_, a| Ok(of_path(a, extension))),
     fixed("isAbs", &[Text], |_, a| Ok(Value::Bool(bytes(a, 0).starts_with(b"/")))),
     fixed("osIsAbs", &[Text], |_, a| Ok(Value::Bool(bytes(a, 0).starts_with(b"/")))),
 ];
@@ -127,6 +127,15 @@ fn adler32(bytes: &[u8]) -> u32 {
         b %= MODULUS;
     }
     b << 16 | a
+}
+
+/// What a function makes of a path. It looks at ASCII only, so that of what is not UTF-8 any byte can be a character.
+fn of_path(a: &[Value], function: fn(&str) -> String) -> Value {
+    let Value::Raw(path) = arg(a, 0) else { return Value::text(function(&text(a, 0))) };
+    let wide: String = path.iter().copied().map(char::from).collect();
+    let made: Vec<u8> =
+        function(&wide).chars().filter_map(|character| u8::try_from(character).ok()).collect();
+    Value::from_bytes(made)
 }
 
 /// Go's `path.Base`.

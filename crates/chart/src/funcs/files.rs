@@ -1,7 +1,9 @@
 //! `.Files`: a chart's files that are not templates (Helm's `engine/files.go`).
 
 use std::collections::BTreeMap;
+use std::iter::Peekable;
 use std::rc::Rc;
+use std::str::Chars;
 
 use regex::Regex;
 
@@ -44,8 +46,7 @@ pub(crate) fn method(
             if bytes.is_empty() {
                 return Ok(Some(Value::texts::<&str>([])));
             }
-            let whole = String::from_utf8_lossy(&bytes);
-            Value::texts(whole.strip_suffix('\n').unwrap_or(&whole).split('\n'))
+            Value::strings(bytes.strip_suffix(b"\n").unwrap_or(&bytes).split(|byte| *byte == b'\n'))
         }
         "AsConfig" => Value::text(yaml(all, |bytes| Value::from_bytes(bytes))),
         _ => Value::text(yaml(all, |bytes| Value::text(encoding::base64(bytes)))),
@@ -57,6 +58,9 @@ fn yaml(all: &Files, value: fn(&[u8]) -> Value) -> String {
     let written = crate::yaml::write(&Value::map_of(MapKind::Text, entries), 0).unwrap_or_default();
     written.strip_suffix('\n').unwrap_or(&written).to_owned()
 }
+
+/// Braces without anything in them: gobwas finds them nowhere.
+const NOTHING: &str = r"[^\s\S]";
 
 /// gobwas/glob with `/` as separator; `None`: the pattern is wrong, and Helm
 /// takes `**` for it.
@@ -75,40 +79,53 @@ fn glob(pattern: &str) -> Option<Regex> {
                 }
             }
             '?' => out.push_str("[^/]"),
+            '{' if matches!(characters.peek(), None | Some('}')) => out.push_str(NOTHING),
             '{' => {
                 alternatives += 1;
                 out.push_str("(?:");
             }
-            '}' => {
-                alternatives = alternatives.checked_sub(1)?;
+            '}' if alternatives > 0 => {
+                alternatives -= 1;
                 out.push(')');
             }
             ',' if alternatives > 0 => out.push('|'),
             '[' => {
-                out.push('[');
-                if characters.next_if_eq(&'!').is_some() {
-                    out.push('^');
-                }
-                let mut any = false;
-                loop {
-                    match characters.next()? {
-                        ']' if any => break,
-                        '-' if any && characters.peek() != Some(&']') => out.push('-'),
-                        '\\' => out.push_str(&regex::escape(&characters.next()?.to_string())),
-                        other => out.push_str(&regex::escape(&other.to_string())),
-                    }
-                    any = true;
-                }
-                out.push(']');
+                out.push_str(&class(&mut characters)?);
             }
-            '\\' => out.push_str(&regex::escape(&characters.next()?.to_string())),
-            other => out.push_str(&regex::escape(&other.to_string())),
+            // At the end it is nothing.
+            '\\' => out.extend(characters.next().map(escaped)),
+            other => out.push_str(&escaped(other)),
         }
     }
-    if alternatives > 0 {
-        // gobwas takes braces that do not end for a pattern of nothing.
-        return Regex::new(r"[^\s\S]").ok();
-    }
+    // Braces that do not end do so here.
+    out.extend(std::iter::repeat_n(')', alternatives));
     out.push('$');
     Regex::new(&out).ok()
+}
+
+fn escaped(character: char) -> String {
+    regex::escape(character.encode_utf8(&mut [0; 4]))
+}
+
+/// Reads what follows `[`: characters up to `]`, or one range; all else is an error.
+fn class(characters: &mut Peekable<Chars<'_>>) -> Option<String> {
+    let mut out = String::from(if characters.next_if_eq(&'!').is_some() { "[^" } else { "[" });
+    let first = characters.next()?;
+    if characters.next_if_eq(&'-').is_some() {
+        let last = characters.next()?;
+        if last < first || characters.next()? != ']' {
+            return None;
+        }
+        return Some(format!("{out}{}-{}]", escaped(first), escaped(last)));
+    }
+    if first == ']' {
+        return None;
+    }
+    let mut next = first;
+    while next != ']' {
+        out.push_str(&escaped(if next == '\\' { characters.next()? } else { next }));
+        next = characters.next()?;
+    }
+    out.push(']');
+    Some(out)
 }

@@ -1,26 +1,30 @@
 //! Regular expressions: Go's dialect, read by the crate `regex`.
 
+mod subject;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Captures, Match, Regex, RegexBuilder};
 
+use self::subject::Subject;
 use super::Type::{Int, Text};
-use super::{Function, bytes, fixed, int, text};
+use super::{Function, arg, bytes, fixed, int, text};
 use crate::exec::{Engine, Stop};
 use crate::value::{ListKind, Value};
 
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("regexMatch", &[Text, Text], |engine, a| {
         Ok(Value::Bool(match compiled(engine, a) {
-            Ok(regex) => regex.is_match(bytes(a, 1)),
+            Ok(regex) => matches(&regex, &Subject::of(arg(a, 1))),
             Err(Refusal::Wrong(_)) => false,
             Err(Refusal::Costly(stop)) => return Err(stop),
         }))
     }),
     fixed("mustRegexMatch", &[Text, Text], |engine, a| {
-        Ok(Value::Bool(compiled(engine, a)?.is_match(bytes(a, 1))))
+        let regex = compiled(engine, a)?;
+        Ok(Value::Bool(matches(&regex, &Subject::of(arg(a, 1)))))
     }),
     fixed("regexFind", &[Text, Text], find),
     fixed("mustRegexFind", &[Text, Text], find),
@@ -33,14 +37,14 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("regexSplit", &[Text, Text, Int], split),
     fixed("mustRegexSplit", &[Text, Text, Int], split),
     fixed("regexQuoteMeta", &[Text], |_, a| {
-        let mut out = String::new();
-        for character in text(a, 0).chars() {
-            if r"\.+*?()|[]{}^$".contains(character) {
-                out.push('\\');
+        let mut out = Vec::new();
+        for byte in bytes(a, 0) {
+            if br"\.+*?()|[]{}^$".contains(byte) {
+                out.push(b'\\');
             }
-            out.push(character);
+            out.push(*byte);
         }
-        Ok(Value::text(out))
+        Ok(Value::from_bytes(out))
     }),
 ];
 
@@ -177,6 +181,7 @@ fn translate(pattern: &str) -> Result<String, &'static str> {
         rest = match (character, counts) {
             ('\\', _) => backslash(after, &mut out)?,
             ('[', _) => class(after, &mut out)?,
+            ('(', _) if after.starts_with('?') => group(after, &mut out)?,
             ('*' | '+' | '?', _) => {
                 out.push(character);
                 lazy(after, &mut out)
@@ -193,6 +198,36 @@ fn translate(pattern: &str) -> Result<String, &'static str> {
         };
     }
     Ok(out)
+}
+
+/// Writes the head of a group; answers what comes after it. Names, `(?P<name>`, are made different, and begin with a
+/// letter: in Go they need not. Flags that Go does not have are refused; all else is the crate's to refuse.
+fn group<'a>(after: &'a str, out: &mut String) -> Result<&'a str, &'static str> {
+    let named = after.strip_prefix("?P<").or_else(|| after.strip_prefix("?<"));
+    if let Some(rest) = named.filter(|rest| !rest.starts_with(['=', '!'])) {
+        let (name, next) = rest.split_once('>').ok_or("invalid named capture")?;
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err("invalid named capture");
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(out, "(?P<g{}_{name}>", out.len());
+        return Ok(next);
+    }
+    let rest = after.get(1..).unwrap_or_default();
+    let mut flags = rest.bytes().take_while(|byte| byte.is_ascii_alphabetic() || *byte == b'-');
+    if flags.any(|flag| matches!(flag, b'x' | b'u' | b'R')) {
+        return Err("invalid or unsupported Perl syntax");
+    }
+    out.push_str("(?");
+    Ok(rest)
+}
+
+/// The group of a name: of several, the first that has found something.
+fn named_group<'t>(regex: &Regex, found: &Captures<'t>, name: &str) -> Option<Match<'t>> {
+    let is_it = |known: Option<&str>| {
+        known.and_then(|known| known.split_once('_')).is_some_and(|(_, known)| known == name)
+    };
+    regex.capture_names().enumerate().filter(|(_, known)| is_it(*known)).find_map(|(at, _)| found.get(at))
 }
 
 /// Writes what follows a `\` outside of classes; answers what comes after it.
@@ -306,6 +341,12 @@ fn octal<'a>(first: char, tail: &'a str, out: &mut String) -> Result<&'a str, &'
     Ok(next)
 }
 
+/// Go's names of classes, `[:alpha:]`.
+const CLASSES: [&str; 14] = [
+    "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space",
+    "upper", "word", "xdigit",
+];
+
 /// Writes a class; answers what follows it.
 fn class<'a>(after: &'a str, out: &mut String) -> Result<&'a str, &'static str> {
     out.push('[');
@@ -324,6 +365,9 @@ fn class<'a>(after: &'a str, out: &mut String) -> Result<&'a str, &'static str> 
         // A class within the class starts no range: the `-` after it is itself.
         if let Some(end) = rest.find(":]").filter(|_| rest.starts_with("[:")) {
             let (named, next) = rest.split_at(end + 2);
+            if !CLASSES.contains(&named.trim_matches(['[', ':', ']']).trim_start_matches('^')) {
+                return Err("invalid character class range");
+            }
             out.push_str(named);
             rest = next;
             continue;
@@ -368,6 +412,13 @@ fn class_character<'a>(text: &'a str, out: &mut String) -> Result<&'a str, &'sta
     Ok(characters.as_str())
 }
 
+/// Whether something is found.
+fn matches(regex: &Regex, subject: &Subject<'_>) -> bool {
+    // What is found within a character is nothing, and is found in nothing, too.
+    let found = || regex.find_iter(subject.searched()).any(|found| subject.counts(found));
+    regex.is_match(subject.searched()) && (!regex.is_match(b"") || found())
+}
+
 /// What a match costs of the bytes that templates may write, whatever comes of it.
 const MATCH: usize = 128;
 
@@ -376,23 +427,24 @@ const MATCH: usize = 128;
 fn replaced(
     engine: &mut Engine<'_>,
     a: &[Value],
-    mut replacement: impl FnMut(&Captures<'_>, &mut Vec<u8>, usize),
+    mut replacement: impl FnMut(&Regex, &Subject<'_>, &Captures<'_>, &mut Vec<u8>, usize),
 ) -> Answer {
     let regex = compiled(engine, a)?;
-    let subject = bytes(a, 1);
+    let subject = Subject::of(arg(a, 1));
     let most = engine.left();
     let mut out = Vec::new();
     let (mut last, mut count) = (0, 0);
-    for found in regex.captures_iter(subject) {
-        let Some(whole) = found.get(0) else { continue };
-        searched(engine, &regex, subject.len() - whole.start())?;
-        out.extend_from_slice(subject.get(last..whole.start()).unwrap_or_default());
-        replacement(&found, &mut out, most);
+    for found in regex.captures_iter(subject.searched()) {
+        let Some(whole) = found.get(0).filter(|whole| subject.counts(*whole)) else { continue };
+        let (from, to) = (subject.at(whole.start()), subject.at(whole.end()));
+        searched(engine, &regex, subject.len() - from)?;
+        out.extend_from_slice(subject.between(last, from));
+        replacement(&regex, &subject, &found, &mut out, most);
         count += MATCH;
         engine.can_write(out.len().max(count))?;
-        last = whole.end();
+        last = to;
     }
-    out.extend_from_slice(subject.get(last..).unwrap_or_default());
+    out.extend_from_slice(subject.between(last, subject.len()));
     engine.spend(out.len().max(count))?;
     Ok(Value::from_bytes(out))
 }
@@ -404,15 +456,15 @@ fn searched(engine: &mut Engine<'_>, regex: &Compiled, rest: usize) -> Result<()
 
 fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let template = template(&text(a, 2));
-    replaced(engine, a, |found, out, most| {
+    replaced(engine, a, |regex, subject, found, out, most| {
         for (literal, group) in &template {
             out.extend_from_slice(literal.as_bytes());
             let group = match group {
                 Some(Group::Number(number)) => found.get(*number),
-                Some(Group::Name(name)) => found.name(name),
+                Some(Group::Name(name)) => named_group(regex, found, name),
                 None => None,
             };
-            out.extend_from_slice(group.map_or(b"", |group| group.as_bytes()));
+            out.extend_from_slice(group.map_or(b"", |group| subject.found(group)));
             if out.len() > most {
                 return;
             }
@@ -421,7 +473,7 @@ fn replace_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
 }
 
 fn replace_literally(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
-    replaced(engine, a, |_, out, _| out.extend_from_slice(bytes(a, 2)))
+    replaced(engine, a, |_, _, _, out, _| out.extend_from_slice(bytes(a, 2)))
 }
 
 /// A group of a replacement.
@@ -472,53 +524,52 @@ fn template(text: &str) -> Vec<(String, Option<Group>)> {
 }
 
 fn find(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
-    let found = compiled(engine, a)?.find(bytes(a, 1)).map(|found| found.as_bytes().to_vec());
+    let regex = compiled(engine, a)?;
+    let subject = Subject::of(arg(a, 1));
+    let found = regex.find(subject.searched()).map(|found| subject.found(found));
     Ok(Value::from_bytes(found.unwrap_or_default()))
 }
 
 fn find_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let regex = compiled(engine, a)?;
     let most = usize::try_from(int(a, 2)).unwrap_or(usize::MAX);
-    let subject = text(a, 1);
+    let subject = Subject::of(arg(a, 1));
     let mut all = Vec::new();
-    for found in regex.find_iter(subject.as_bytes()).take(most) {
-        searched(engine, &regex, subject.len() - found.start())?;
+    for found in regex.find_iter(subject.searched()).filter(|found| subject.counts(*found)).take(most) {
+        searched(engine, &regex, subject.len() - subject.at(found.start()))?;
         engine.spend(MATCH)?;
-        all.push(String::from_utf8_lossy(found.as_bytes()).into_owned());
+        all.push(subject.found(found));
     }
-    Ok(if all.is_empty() { Value::nil_list(ListKind::NilText) } else { Value::texts(all) })
+    Ok(if all.is_empty() { Value::nil_list(ListKind::NilText) } else { Value::strings(all) })
 }
 
 /// Go's `Regexp.Split`.
 fn split(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let regex = compiled(engine, a)?;
-    let (subject, most) = (text(a, 1), int(a, 2));
+    let (subject, most) = (Subject::of(arg(a, 1)), int(a, 2));
     if most == 0 {
         return Ok(Value::nil_list(ListKind::NilText));
     }
-    if subject.is_empty() && !text(a, 0).is_empty() {
+    if subject.len() == 0 && !bytes(a, 0).is_empty() {
         return Ok(Value::texts([""]));
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut parts: Vec<String> = Vec::new();
+    let mut parts: Vec<&[u8]> = Vec::new();
     let (mut start, mut end) = (0, 0);
-    let slice = |from: usize, to: usize| {
-        String::from_utf8_lossy(subject.as_bytes().get(from..to).unwrap_or_default()).into_owned()
-    };
-    for found in regex.find_iter(subject.as_bytes()).take(most) {
+    for found in regex.find_iter(subject.searched()).filter(|found| subject.counts(*found)).take(most) {
         if parts.len() == most - 1 {
             break;
         }
-        searched(engine, &regex, subject.len() - found.start())?;
-        end = found.start();
+        end = subject.at(found.start());
+        searched(engine, &regex, subject.len() - end)?;
         if found.end() != 0 {
             engine.spend(MATCH)?;
-            parts.push(slice(start, end));
+            parts.push(subject.between(start, end));
         }
-        start = found.end();
+        start = subject.at(found.end());
     }
     if end != subject.len() {
-        parts.push(slice(start, subject.len()));
+        parts.push(subject.between(start, subject.len()));
     }
-    Ok(Value::texts(parts))
+    Ok(Value::strings(parts))
 }

@@ -1,16 +1,24 @@
-//! sprig's functions on text.
+//! sprig's functions on text. Those on strings that are not UTF-8 are `binary`'s.
+
+mod binary;
 
 use super::Type::{Any, Int, Text};
 use super::{Answer, Function, arg, bytes, fixed, int, open_walking, text, walking};
 use crate::exec::{ELEMENT, ENTRY, Engine, Stop, TEXT};
 use crate::format;
-use crate::value::{Entries, MapKind, Value};
+use crate::value::{Entries, List, ListKind, MapKind, Value};
+use memchr::memmem;
 use std::rc::Rc;
 
 pub(super) const FUNCTIONS: &[Function] = &[
     fixed("hello", &[], |_, _| Ok(Value::text("Hello!"))),
     walking("toString", &[Any], |_, a| Ok(format::string(arg(a, 0)))),
-    fixed("trim", &[Text], |_, a| Ok(Value::text(text(a, 0).trim_matches(is_space)))),
+    fixed("trim", &[Text], |_, a| {
+        Ok(match arg(a, 0) {
+            Value::Raw(whole) => Value::from_bytes(binary::trimmed(whole, is_space)),
+            _ => Value::text(text(a, 0).trim_matches(is_space)),
+        })
+    }),
     fixed("trimall", &[Text, Text], trim_all),
     fixed("trimAll", &[Text, Text], trim_all),
     fixed("trimSuffix", &[Text, Text], |_, a| {
@@ -30,7 +38,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
         engine.spend(count.saturating_mul(bytes(a, 1).len()))?;
         Ok(Value::from_bytes(bytes(a, 1).repeat(count)))
     }),
-    fixed("contains", &[Text, Text], |_, a| Ok(Value::Bool(text(a, 1).contains(text(a, 0).as_ref())))),
+    fixed("contains", &[Text, Text], |_, a| {
+        Ok(Value::Bool(memmem::find(bytes(a, 1), bytes(a, 0)).is_some()))
+    }),
     fixed("hasPrefix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).starts_with(bytes(a, 0))))),
     fixed("hasSuffix", &[Text, Text], |_, a| Ok(Value::Bool(bytes(a, 1).ends_with(bytes(a, 0))))),
     open_walking("quote", &[], Any, |_, a| {
@@ -61,27 +71,28 @@ pub(super) const FUNCTIONS: &[Function] = &[
     fixed("indent", &[Int, Text], |engine, a| indent(engine, a, false)),
     fixed("nindent", &[Int, Text], |engine, a| indent(engine, a, true)),
     fixed("replace", &[Text, Text, Text], |engine, a| {
-        let (old, new, whole) = (text(a, 0), text(a, 1), text(a, 2));
+        let (old, new, whole) = (bytes(a, 0), bytes(a, 1), bytes(a, 2));
         // Only what grows is counted first.
         if new.len() > old.len() && whole.len().saturating_mul(new.len()) > engine.left() {
-            let matches = whole.matches(old.as_ref()).count();
+            let matches = memmem::find_iter(whole, old).count();
             engine.can_write(matches.saturating_mul(new.len() - old.len()))?;
         }
-        let replaced = whole.replace(old.as_ref(), &new);
-        engine.spend(replaced.len())?;
-        Ok(Value::text(replaced))
+        let replaced = match (arg(a, 0), arg(a, 1), arg(a, 2)) {
+            (Value::Text(old), Value::Text(new), Value::Text(whole)) => {
+                Value::text(whole.replace(old.as_ref(), new))
+            }
+            _ => Value::from_bytes(binary::replaced(whole, old, new)),
+        };
+        engine.spend(replaced.string_bytes().unwrap_or_default().len())?;
+        Ok(replaced)
     }),
     fixed("plural", &[Text, Text, Int], |_, a| Ok(arg(a, usize::from(int(a, 2) != 1)).clone())),
-    fixed("split", &[Text, Text], |engine, a| {
-        Ok(numbered(counted(engine, split(&text(a, 1), &text(a, 0), -1), ENTRY)?))
-    })
-    .slow(4),
-    fixed("splitn", &[Text, Int, Text], |engine, a| {
-        Ok(numbered(counted(engine, split(&text(a, 2), &text(a, 0), int(a, 1)), ENTRY)?))
-    })
-    .slow(4),
+    fixed("split", &[Text, Text], |engine, a| Ok(numbered(parts(engine, a, 1, -1, ENTRY)?))).slow(4),
+    fixed("splitn", &[Text, Int, Text], |engine, a| Ok(numbered(parts(engine, a, 2, int(a, 1), ENTRY)?)))
+        .slow(4),
     fixed("splitList", &[Text, Text], |engine, a| {
-        Ok(Value::texts(counted(engine, split(&text(a, 1), &text(a, 0), -1), ELEMENT)?))
+        let items = parts(engine, a, 1, -1, ELEMENT)?;
+        Ok(Value::List(Rc::new(List { kind: ListKind::Text, items })))
     })
     .slow(4),
 ];
@@ -99,6 +110,9 @@ fn size(count: i64) -> Result<usize, Stop> {
 fn trim_all(engine: &mut Engine<'_>, a: &[Value]) -> Answer {
     let (cutset, whole) = (text(a, 0), text(a, 1));
     engine.go_through(whole.len().saturating_mul(cutset.len()), 4)?;
+    if let Value::Raw(whole) = arg(a, 1) {
+        return Ok(Value::from_bytes(binary::trimmed(whole, |character| cutset.contains(character))));
+    }
     Ok(Value::text(whole.trim_matches(|character| cutset.contains(character))))
 }
 
@@ -181,23 +195,28 @@ fn indent(engine: &mut Engine<'_>, a: &[Value], new_line: bool) -> Answer {
     Ok(Value::from_bytes(out))
 }
 
-/// Counts parts before values are made of them, each with what else it takes.
-fn counted<'a>(
+/// The parts of the argument at a place, between those that are the first argument. They are counted before they are
+/// made, each with what else it takes.
+fn parts(
     engine: &mut Engine<'_>,
-    parts: impl Iterator<Item = &'a str> + Clone,
+    a: &[Value],
+    place: usize,
+    count: i64,
     each: usize,
-) -> Result<Vec<&'a str>, Stop> {
-    let size = |part: &str| part.len() + TEXT + size_of::<&str>() + each;
-    engine.make(parts.clone().map(size).sum())?;
-    Ok(parts.collect())
+) -> Result<Vec<Value>, Stop> {
+    let size = |part: usize| part + TEXT + size_of::<&str>() + each;
+    if let (Value::Text(whole), Value::Text(separator)) = (arg(a, place), arg(a, 0)) {
+        let parts = split(whole, separator, count);
+        engine.make(parts.clone().map(|part| size(part.len())).sum())?;
+        return Ok(parts.map(Value::text).collect());
+    }
+    let parts = binary::split(bytes(a, place), bytes(a, 0), count);
+    engine.make(parts.clone().map(|part| size(part.len())).sum())?;
+    Ok(parts.map(Value::from_bytes).collect())
 }
 
 /// Go's `strings.SplitN`.
-pub(super) fn split<'a>(
-    text: &'a str,
-    separator: &'a str,
-    count: i64,
-) -> impl Iterator<Item = &'a str> + Clone {
+fn split<'a>(text: &'a str, separator: &'a str, count: i64) -> impl Iterator<Item = &'a str> + Clone {
     let most = usize::try_from(count).unwrap_or(usize::MAX);
     let by_separator = (!separator.is_empty() && count != 0).then(|| text.splitn(most, separator));
     let mut rest = if separator.is_empty() && count != 0 { text } else { "" };
@@ -215,11 +234,8 @@ pub(super) fn split<'a>(
     by_separator.into_iter().flatten().chain(by_character)
 }
 
-fn numbered(parts: Vec<&str>) -> Value {
-    let entries: Entries = parts
-        .into_iter()
-        .enumerate()
-        .map(|(index, part)| (Rc::from(format!("_{index}")), Value::text(part)))
-        .collect();
+fn numbered(parts: Vec<Value>) -> Value {
+    let entries: Entries =
+        parts.into_iter().enumerate().map(|(index, part)| (Rc::from(format!("_{index}")), part)).collect();
     Value::map_of(MapKind::Text, entries)
 }

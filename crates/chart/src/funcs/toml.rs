@@ -3,8 +3,12 @@
 use std::fmt::Write as _;
 use std::rc::Rc;
 
+use ::toml::value::Offset;
+
+use super::dates::{LOCAL_DATE, LOCAL_TIME, LOCAL_TIME_OF_DATE, to_toml};
 use crate::format;
 use crate::number;
+use crate::object::Object;
 use crate::value::{Entries, Value};
 
 /// Writes a value.
@@ -120,7 +124,10 @@ impl Writer {
             Value::Text(_) | Value::Raw(_) => self.quoted(&value.string_text().unwrap_or_default()),
             Value::Bytes(_) | Value::List(_) => return self.list(&value.elements().unwrap_or_default()),
             Value::Map(map) => return self.inline_table(&map.entries()),
-            Value::Object(_) => self.quoted(&format::text(value)),
+            Value::Object(object) => match object.as_ref() {
+                Object::Time(time) => self.out.push_str(&to_toml(time)),
+                _ => self.quoted(&format::text(value)),
+            },
         }
         Ok(())
     }
@@ -231,8 +238,17 @@ fn convert(value: ::toml::Value) -> Value {
         ::toml::Value::Datetime(time) => {
             let date = time.date.map_or_else(|| "0000-01-01".to_owned(), |date| date.to_string());
             let clock = time.time.map_or_else(|| "00:00:00".to_owned(), |clock| clock.to_string());
-            let offset = time.offset.map_or_else(|| "Z".to_owned(), |offset| offset.to_string());
-            super::dates::from_rfc3339(&format!("{date}T{clock}{offset}"))
+            let zone = match (time.offset, time.date, time.time) {
+                (Some(Offset::Z), ..) => Some(0),
+                (Some(Offset::Custom { minutes }), ..) => Some(minutes),
+                (None, ..) => None,
+            };
+            let local = match (time.date, time.time) {
+                (Some(_), Some(_)) => LOCAL_TIME_OF_DATE,
+                (Some(_), None) => LOCAL_DATE,
+                (None, _) => LOCAL_TIME,
+            };
+            super::dates::from_toml(&format!("{date}T{clock}"), zone, local)
         }
         ::toml::Value::Array(items) => Value::list(items.into_iter().map(convert).collect()),
         ::toml::Value::Table(table) => {

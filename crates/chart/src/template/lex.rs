@@ -305,7 +305,7 @@ impl<'a> Lexer<'a> {
     fn end_of_word(&self, from: usize) -> Result<(), LexError> {
         let ends = matches!(
             self.bytes().get(self.at..).unwrap_or_default(),
-            [] | [b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b'|' | b':' | b')' | b'(' | b'=', ..]
+            [] | [b' ' | b'\t' | b'\r' | b'\n' | b'.' | b',' | b'|' | b':' | b')' | b'(', ..]
                 | [b'}', b'}', ..]
         );
         if ends {

@@ -40,14 +40,25 @@ pub(crate) fn parse(
         End::Else(position) => return Err(parser.error_at(position, "unexpected {{else}}")),
         End::Closed(position) => return Err(parser.error_at(position, "unexpected {{end}}")),
     }
-    let mut defined = parser.defined;
-    defined.push(Rc::new(Template {
+    let own = Template {
         file: Rc::clone(file),
         name: Rc::clone(name),
         source: Rc::clone(&source),
         body,
         including: Cell::default(),
-    }));
+    };
+    let same = parser.defined.iter().position(|known| known.name == own.name && !known.is_empty());
+    let own = match same {
+        None => Rc::new(own),
+        // It defines itself, and has nothing else.
+        Some(at) if own.is_empty() => parser.defined.remove(at),
+        Some(_) => {
+            let problem = format!("multiple definition of template {:?}", own.name);
+            return Err(parser.error_at(parser.peek().at, problem));
+        }
+    };
+    let mut defined = parser.defined;
+    defined.push(own);
     Ok(defined)
 }
 
@@ -338,16 +349,13 @@ impl<'a> Parser<'a> {
             rest.push(command);
         }
         self.next += 1;
-        if !assigns {
-            let (source, declared) = (self.source, &variables);
-            self.variables.extend(declared.iter().map(|span| span.of(source)));
-        }
         let end = rest.last().unwrap_or(&first).span.end();
         let span = Span { at: position, length: end.saturating_sub(position) };
         Ok(Pipe { span, variables, assigns, first, rest })
     }
 
-    /// Reads `$x :=`, `$x =` or `$i, $x :=`.
+    /// Reads `$x :=`, `$x =` or `$i, $x :=`. As for Go, each name is known from here on to the end of the block,
+    /// whether it was before or not.
     fn declarations(&mut self, context: &str) -> Result<(Vec<Span>, bool), Error> {
         let from = self.next;
         let mut names = Vec::new();
@@ -362,16 +370,13 @@ impl<'a> Parser<'a> {
                 Kind::Declare | Kind::Assign => {
                     self.next += 1;
                     names.push(token.span());
-                    let assigns = next.kind == Kind::Assign;
-                    let mut written = names.iter().map(|name| self.text(*name));
-                    if assigns && let Some(unknown) = written.find(|name| !self.variables.contains(name)) {
-                        return Err(self.error_at(token.at, format!("undefined variable {unknown:?}")));
-                    }
-                    return Ok((names, assigns));
+                    self.variables.push(token.text);
+                    return Ok((names, next.kind == Kind::Assign));
                 }
                 Kind::Comma if context == "range" && names.is_empty() => {
                     self.next += 1;
                     names.push(token.span());
+                    self.variables.push(token.text);
                 }
                 Kind::Comma => {
                     return Err(self.error_at(token.at, format!("too many declarations in {context}")));

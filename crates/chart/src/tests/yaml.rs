@@ -201,3 +201,15 @@ fn lines_of_errors_are_those_of_what_is_wrong_for_people() {
         assert_eq!(error, wanted);
     }
 }
+
+/// Whole numbers are whole as keys, in values as in templates; floats are written as `float32`.
+#[test]
+fn keys_that_are_numbers_stay_apart() {
+    let values = "m: {1234567890123456: x, 1234567890123457: z, 1e6: a, 16777217.0: b, 1e40: c}\n";
+    let template = "{{ toJson .Values }}";
+    let notes = notes_of(&[("templates/NOTES.txt", template)], values, &mut Standalone).unwrap();
+    let keys = r#""1.6777216e+07":"b","1234567890123456":"x","1234567890123457":"z","1e+06":"a""#;
+    assert_eq!(notes, format!(r#"{{"m":{{".inf":"c",{keys}}}}}"#));
+    let refused = notes_of(&[("templates/NOTES.txt", "")], "18446744073709551615: x\n", &mut Standalone);
+    assert!(refused.unwrap_err().to_string().contains("unsupported map key of type: uint64"));
+}

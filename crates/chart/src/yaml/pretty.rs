@@ -32,7 +32,7 @@ fn node(value: &Value, indent: usize, first: bool, out: &mut String) {
         Value::Map(map) if map.len() > 0 => {
             map.with(|entries| {
                 let mut sorted: Vec<_> = entries.iter().collect();
-                sorted.sort_by(|a, b| natural(a.0, b.0));
+                sorted.sort_by(|a, b| natural(a.0, b.0, Goyaml::V3));
                 for (index, (key, value)) in sorted.into_iter().enumerate() {
                     if index > 0 || !first {
                         line(out, indent);

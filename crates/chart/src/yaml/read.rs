@@ -102,11 +102,21 @@ impl Values for Goyaml<'_> {
     type Key = Rc<str>;
 
     fn scalar(&self, text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Value, String> {
-        let value = tagged(&text, tag, plain, self.integers)?;
+        let value = tagged(&text, tag, plain)?;
         if matches!(value, Value::Float(number) if !number.is_finite()) {
             self.odd.set(true);
         }
         Ok(value)
+    }
+
+    /// Whole numbers are `int` as keys, and `float64` where they are values of JSON.
+    #[expect(clippy::cast_precision_loss, reason = "JSON's numbers are float64 in Go")]
+    fn settled(&self, value: Value) -> Value {
+        match value {
+            Value::Int(number) if !self.integers => Value::Float(number as f64),
+            Value::Uint(number, _) if !self.integers => Value::Float(number as f64),
+            other => other,
+        }
     }
 
     fn list(items: Vec<Value>) -> Value {
@@ -161,6 +171,7 @@ fn key_text(value: Value) -> Result<Rc<str>, String> {
         Value::Int(number) => Ok(Rc::from(number.to_string())),
         Value::Float(number) => Ok(Rc::from(key_of_float(number))),
         Value::Nil => Err("unsupported map key: null".to_owned()),
+        Value::Uint(number, _) => Err(format!("unsupported map key of type: uint64, key: {number:#x}")),
         _ => Err("invalid map key".to_owned()),
     }
 }
@@ -174,16 +185,13 @@ pub(super) fn not_finite(number: f64) -> &'static str {
     }
 }
 
-/// Whole numbers were integers; others are written as `float32`.
+/// A float is written as `float32`.
 fn key_of_float(number: f64) -> String {
-    if !number.is_finite() {
-        return not_finite(number).to_owned();
-    }
-    if number.fract() == 0.0 && number.abs() < 1e15 {
-        return format!("{number}");
-    }
     #[expect(clippy::cast_possible_truncation, reason = "as sigs.k8s.io/yaml does")]
     let short = number as f32;
+    if !short.is_finite() {
+        return not_finite(short.into()).to_owned();
+    }
     number::general(short.to_string().parse().unwrap_or(number))
 }
 
@@ -206,7 +214,7 @@ fn merge(entries: &mut Entries, value: &Value) -> Result<(), String> {
 
 /// A scalar without a tag, whose whole numbers stay `int`.
 pub(crate) fn scalar(text: &str, plain: bool) -> Result<Value, String> {
-    match tagged(text, None, plain, true)? {
+    match tagged(text, None, plain)? {
         Value::Float(number) if !number.is_finite() => {
             Err(format!("json: unsupported value: {}", number::general(number)))
         }
@@ -233,17 +241,14 @@ pub(crate) fn is_finite(text: &str) -> bool {
         || !matches!(resolve(text), Resolved::Float(number) if !number.is_finite())
 }
 
-fn tagged(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<Value, String> {
+fn tagged(text: &str, tag: Option<&str>, plain: bool) -> Result<Value, String> {
     let string = || Value::text(text);
     let number = |resolved: Resolved| -> Result<Value, String> {
-        #[expect(clippy::cast_precision_loss, reason = "JSON's numbers are float64 in Go")]
         Ok(match resolved {
             Resolved::Null => Value::Nil,
             Resolved::Bool(value) => Value::Bool(value),
-            Resolved::Int(number) if integers => Value::Int(number),
-            Resolved::Uint(number) if integers => Value::Uint(number, 64),
-            Resolved::Int(number) => Value::Float(number as f64),
-            Resolved::Uint(number) => Value::Float(number as f64),
+            Resolved::Int(number) => Value::Int(number),
+            Resolved::Uint(number) => Value::Uint(number, 64),
             Resolved::Float(number) => Value::Float(number),
             Resolved::Time | Resolved::Text => string(),
         })
@@ -257,9 +262,11 @@ fn tagged(text: &str, tag: Option<&str>, plain: bool, integers: bool) -> Result<
             Err(_) => wrong(),
         },
         ("int", resolved @ (Resolved::Int(_) | Resolved::Uint(_)))
-        | ("float", resolved @ (Resolved::Int(_) | Resolved::Uint(_) | Resolved::Float(_)))
+        | ("float", resolved @ Resolved::Float(_))
         | ("bool", resolved @ Resolved::Bool(_))
         | ("null", resolved @ Resolved::Null) => number(resolved),
+        #[expect(clippy::cast_precision_loss, reason = "as goyaml makes one of an int")]
+        ("float", Resolved::Int(number)) => Ok(Value::Float(number as f64)),
         ("int" | "float" | "bool" | "null", _) => wrong(),
         _ => Ok(string()),
     }

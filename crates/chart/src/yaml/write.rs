@@ -113,7 +113,7 @@ impl Emitter {
         let mut sorted: Vec<_> = entries.iter().collect();
         // Keys of letters are in this order already.
         if !sorted.iter().all(|(key, _)| is_letters(key)) {
-            sorted.sort_by(|a, b| natural(a.0, b.0));
+            sorted.sort_by(|a, b| natural(a.0, b.0, Goyaml::V2));
         }
         let own = match context {
             Context::Root | Context::Item => indent,
@@ -410,8 +410,9 @@ fn is_letters(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
-/// goyaml's order of keys: letters after others, digits as numbers.
-pub(super) fn natural(left: &str, right: &str) -> Ordering {
+/// goyaml's order of keys: letters after others, but for goyaml.v3 before them where a digit is in front; digits as
+/// numbers.
+pub(super) fn natural(left: &str, right: &str, goyaml: Goyaml) -> Ordering {
     if is_letters(left) && is_letters(right) {
         return left.cmp(right);
     }
@@ -426,7 +427,10 @@ pub(super) fn natural(left: &str, right: &str) -> Ordering {
             return x.cmp(y);
         }
         if x_letter || y_letter {
-            return if y_letter { Ordering::Less } else { Ordering::Greater };
+            let after_digit =
+                at.checked_sub(1).and_then(|before| a.get(before)).is_some_and(char::is_ascii_digit);
+            let letters_first = goyaml == Goyaml::V3 && after_digit;
+            return if y_letter == letters_first { Ordering::Greater } else { Ordering::Less };
         }
         let (mut x_number, mut y_number) = (0_i64, 0_i64);
         if *x == '0' || *y == '0' {
