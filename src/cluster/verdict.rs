@@ -305,7 +305,7 @@ mod tests {
         let kept = made("StatefulSet", "kept", None, set("Retain")).await;
         let goes = made("StatefulSet", "goes", None, set("Delete")).await;
         let claims = OnceCell::new();
-        let leftover = async |live: &Value, claims: &OnceCell<HashSet<String>>| {
+        let leftover = async |live: &Value, claims: &OnceCell<Option<HashSet<String>>>| {
             let object = Object::from_value(live.clone()).unwrap();
             cluster.leftover(&object.id, &Entry::of(&object, live), claims).await.unwrap()
         };

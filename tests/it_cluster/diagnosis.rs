@@ -40,7 +40,7 @@ impl Case {
 
     /// Waits as kubectl does.
     fn wait(self, object: &str, what: &str) -> Self {
-        plane().ask(&["-n", self.name, "wait", object, what, "--timeout=60s"]);
+        plane().ask(&["-n", self.name, "wait", object, what, "--timeout=180s"]);
         self
     }
 
@@ -369,7 +369,7 @@ fn who_holds_a_namespace_is_named() {
         "wait",
         "namespace/stuck",
         "--for=condition=NamespaceFinalizersRemaining",
-        "--timeout=60s",
+        "--timeout=180s",
     ]);
     case.says(&[
         "it is being deleted",

@@ -60,7 +60,7 @@ fn workload(kind: &str, name: &str, spec: &str, pod: &str) -> String {
 #[test]
 fn kubectl_says_ready_too_early_and_cozy_does_not() {
     let plane = ControlPlane::own();
-    let timeout = "--timeout=60s";
+    let timeout = "--timeout=180s";
     // A DaemonSet of which not one pod is wanted.
     let set = workload("DaemonSet", "none", "", "nodeSelector: { gpu: 'yes' },");
     fooled(&plane, "none", &set, &["rollout", "status", "daemonset/web", timeout], "no node matches it");
@@ -305,7 +305,7 @@ fn what_a_custom_resource_said_before_it_was_changed_is_not_taken_for_ready() {
 #[test]
 fn what_the_cluster_itself_knows_fools_kubectl() {
     let plane = ControlPlane::own();
-    let timeout = "--timeout=60s";
+    let timeout = "--timeout=180s";
     // The new revision waits until its rollout is let go, and the old pods are all available.
     let web = workload("Deployment", "paused", "", "");
     let other = workload("Deployment", "paused", "paused: true", "hostname: other,");
@@ -468,7 +468,7 @@ fn helm_and_kubectl_wait_for_ever_and_cozy_does_not() {
         "wait",
         "statefulset/web",
         "--for=jsonpath={.status.availableReplicas}=1",
-        "--timeout=60s",
+        "--timeout=180s",
     ]);
     put(&cloud, &set("hostname: other,"));
     plane.ask(&[
@@ -477,7 +477,7 @@ fn helm_and_kubectl_wait_for_ever_and_cozy_does_not() {
         "wait",
         "statefulset/web",
         "--for=jsonpath={.status.observedGeneration}=2",
-        "--timeout=60s",
+        "--timeout=180s",
     ]);
     assert!(
         !plane

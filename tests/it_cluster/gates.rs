@@ -86,7 +86,7 @@ fn a_job_with_a_time_to_live_is_done_once(mut cloud: Made) {
         containers: [{ name: c, image: example.org/c }]\n";
     cloud.component("jobs", "deadline: 2m", job);
     cloud.expect(&["install", "--yes"], 0);
-    cloud.plane.ask(&["-n", "jobs", "wait", "--for=delete", "job/once", "--timeout=60s"]);
+    cloud.plane.ask(&["-n", "jobs", "wait", "--for=delete", "job/once", "--timeout=180s"]);
     assert!(cloud.expect(&["install", "--yes"], 0).contains("nothing to do"));
     assert!(cloud.expect(&["plan", "--exit-code"], 0).contains("jobs"));
     // A Job that is wanted otherwise is another one.

@@ -2,7 +2,6 @@
 //! goes on, and the last one ends with the same cluster. Then the same with settings that change.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;

@@ -16,10 +16,13 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 
 /// How long a part may take to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How the names of their folders begin; the process ID of the test binary comes next.
 const PREFIX: &str = "cozy-cluster-";
+
+/// Folders of test processes that have ended are looked for once.
+static SWEPT: OnceLock<()> = OnceLock::new();
 
 /// A control plane that runs.
 pub(crate) struct ControlPlane {
@@ -58,7 +61,6 @@ impl ControlPlane {
             bin.join("control-plane").exists(),
             "the control plane is not built: run `tests/run`, or tests/cluster/build"
         );
-        static SWEPT: OnceLock<()> = OnceLock::new();
         SWEPT.get_or_init(sweep);
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap().keep();

@@ -249,7 +249,7 @@ fn apply_rows(best: &Best, objects: usize, targets: &Targets) -> Vec<Row> {
     ]
 }
 
-fn readiness(plane: Arc<ControlPlane>, targets: &Targets) -> Row {
+fn readiness(plane: &Arc<ControlPlane>, targets: &Targets) -> Row {
     let (took, critical) = ready::install(plane);
     Row {
         what: "install ÷ critical path of readiness",
@@ -314,7 +314,7 @@ fn ratios() {
     let mut load =
         Load { plane: Arc::clone(&plane), cloud: Made::on(Arc::clone(&plane)), objects, rounds: 3 };
     let mut rows = apply_rows(&load.measure(&[8, 16, 32, 64]), objects, &WHOLE);
-    rows.push(readiness(Arc::clone(&plane), &WHOLE));
+    rows.push(readiness(&plane, &WHOLE));
     rows.extend(memory(Arc::clone(&plane), ["MiB, 1,000 objects", "MiB, 1,000 objects again"], 20));
     rows.extend(memory(plane, ["MiB, 10,000 objects", "MiB, 10,000 objects again"], 200));
     rows.extend(start_up());
@@ -324,7 +324,7 @@ fn ratios() {
 #[test]
 #[ignore = "needs helmfile: tests/run bench --peers"]
 fn peers() {
-    judge(&peers::rows(ControlPlane::own()));
+    judge(&peers::rows(&ControlPlane::own()));
 }
 
 #[test]
@@ -335,6 +335,6 @@ fn some_of_each_ratio_holds_without_optimization() {
     let mut load =
         Load { plane: Arc::clone(&plane), cloud: Made::on(Arc::clone(&plane)), objects, rounds: 2 };
     let mut rows = apply_rows(&load.measure(&[16, 32]), objects, &SOME);
-    rows.push(readiness(plane, &SOME));
+    rows.push(readiness(&plane, &SOME));
     judge(&rows);
 }

@@ -67,9 +67,9 @@ fn helmfile(folder: &Path, charts: &Path) -> PathBuf {
 }
 
 /// Both install the charts, and then find them unchanged.
-pub(super) fn rows(plane: Arc<ControlPlane>) -> Vec<Row> {
+pub(super) fn rows(plane: &Arc<ControlPlane>) -> Vec<Row> {
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target");
-    let mut cloud = Made::on(Arc::clone(&plane));
+    let mut cloud = Made::on(Arc::clone(plane));
     let template = template();
     for (wave, column) in all() {
         let name = name(wave, column);

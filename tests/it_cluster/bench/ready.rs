@@ -100,8 +100,8 @@ fn resource() -> ApiResource {
 }
 
 /// How long the install took, and the critical path.
-pub(super) fn install(plane: Arc<ControlPlane>) -> (Duration, Duration) {
-    let mut cloud = Made::on(Arc::clone(&plane));
+pub(super) fn install(plane: &Arc<ControlPlane>) -> (Duration, Duration) {
+    let mut cloud = Made::on(Arc::clone(plane));
     let path = cloud.path("crd.yaml");
     fs_err::write(&path, CRD).unwrap();
     plane.ask(&["apply", "-f", path.to_str().unwrap()]);

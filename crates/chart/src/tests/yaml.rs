@@ -213,3 +213,24 @@ fn keys_that_are_numbers_stay_apart() {
     let refused = notes_of(&[("templates/NOTES.txt", "")], "18446744073709551615: x\n", &mut Standalone);
     assert!(refused.unwrap_err().to_string().contains("unsupported map key of type: uint64"));
 }
+
+/// goyaml.v2's order goes in circles for keys like these; a sort that insists on an order panics.
+#[test]
+fn keys_whose_order_goes_in_circles_are_all_written() {
+    let keys = (0..200).flat_map(|number| {
+        [
+            format!("{number}e+06"),
+            format!("0{number}"),
+            format!("1{number}34567890123456"),
+            format!("0{number}a"),
+        ]
+    });
+    let set: Vec<String> = keys.map(|key| format!("{{{{ $_ := set $all \"{key}\" 1 }}}}")).collect();
+    let set = set.concat();
+    let lines = notes(&format!("{{{{ $all := dict }}}}{set}{{{{ toYaml $all }}}}"));
+    assert_eq!(lines.lines().count(), 800);
+    assert_eq!(
+        notes(&format!("{{{{ $all := dict }}}}{set}{{{{ toYamlPretty $all }}}}")).lines().count(),
+        800
+    );
+}

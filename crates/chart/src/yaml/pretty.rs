@@ -3,7 +3,7 @@
 
 use super::read::not_finite;
 use super::shape::{Goyaml, Shape, Style, escape, is_break, is_plain, marked, wanted};
-use super::write::{literal, natural};
+use super::write::{in_order, literal};
 use crate::funcs::encoding::base64;
 use crate::number;
 use crate::value::Value;
@@ -31,8 +31,7 @@ fn node(value: &Value, indent: usize, first: bool, out: &mut String) {
     match value {
         Value::Map(map) if map.len() > 0 => {
             map.with(|entries| {
-                let mut sorted: Vec<_> = entries.iter().collect();
-                sorted.sort_by(|a, b| natural(a.0, b.0, Goyaml::V3));
+                let sorted = in_order(entries.iter().collect(), Goyaml::V3);
                 for (index, (key, value)) in sorted.into_iter().enumerate() {
                     if index > 0 || !first {
                         line(out, indent);

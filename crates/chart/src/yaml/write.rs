@@ -2,6 +2,7 @@
 //! of 80 columns counts, because checksums of this text land in annotations.
 
 use std::cmp::Ordering;
+use std::collections::BinaryHeap;
 use std::fmt::{Display, Write as _};
 
 use super::read::{Resolved, read, resolve};
@@ -113,7 +114,7 @@ impl Emitter {
         let mut sorted: Vec<_> = entries.iter().collect();
         // Keys of letters are in this order already.
         if !sorted.iter().all(|(key, _)| is_letters(key)) {
-            sorted.sort_by(|a, b| natural(a.0, b.0, Goyaml::V2));
+            sorted = in_order(sorted, Goyaml::V2);
         }
         let own = match context {
             Context::Root | Context::Item => indent,
@@ -410,9 +411,33 @@ fn is_letters(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
+/// Entries in goyaml's order. That goes in circles for some keys (`1e+06`, `0644`, `1234567890123456`): a heap takes it as
+/// it is, where a sort may panic.
+pub(super) fn in_order<K: AsRef<str>, V>(entries: Vec<(K, V)>, goyaml: Goyaml) -> Vec<(K, V)> {
+    struct Ordered<K, V>(K, V, Goyaml);
+    impl<K: AsRef<str>, V> Ord for Ordered<K, V> {
+        fn cmp(&self, other: &Self) -> Ordering {
+            natural(self.0.as_ref(), other.0.as_ref(), self.2)
+        }
+    }
+    impl<K: AsRef<str>, V> PartialOrd for Ordered<K, V> {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    impl<K: AsRef<str>, V> PartialEq for Ordered<K, V> {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other) == Ordering::Equal
+        }
+    }
+    impl<K: AsRef<str>, V> Eq for Ordered<K, V> {}
+    let heap: BinaryHeap<_> = entries.into_iter().map(|(key, value)| Ordered(key, value, goyaml)).collect();
+    heap.into_sorted_vec().into_iter().map(|Ordered(key, value, _)| (key, value)).collect()
+}
+
 /// goyaml's order of keys: letters after others, but for goyaml.v3 before them where a digit is in front; digits as
 /// numbers.
-pub(super) fn natural(left: &str, right: &str, goyaml: Goyaml) -> Ordering {
+fn natural(left: &str, right: &str, goyaml: Goyaml) -> Ordering {
     if is_letters(left) && is_letters(right) {
         return left.cmp(right);
     }
