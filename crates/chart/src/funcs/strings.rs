@@ -204,34 +204,10 @@ fn parts(
     count: i64,
     each: usize,
 ) -> Result<Vec<Value>, Stop> {
-    let size = |part: usize| part + TEXT + size_of::<&str>() + each;
-    if let (Value::Text(whole), Value::Text(separator)) = (arg(a, place), arg(a, 0)) {
-        let parts = split(whole, separator, count);
-        engine.make(parts.clone().map(|part| size(part.len())).sum())?;
-        return Ok(parts.map(Value::text).collect());
-    }
+    let size = |part: &[u8]| part.len() + TEXT + size_of::<&str>() + each;
     let parts = binary::split(bytes(a, place), bytes(a, 0), count);
-    engine.make(parts.clone().map(|part| size(part.len())).sum())?;
+    engine.make(parts.clone().map(size).sum())?;
     Ok(parts.map(Value::from_bytes).collect())
-}
-
-/// Go's `strings.SplitN`.
-fn split<'a>(text: &'a str, separator: &'a str, count: i64) -> impl Iterator<Item = &'a str> + Clone {
-    let most = usize::try_from(count).unwrap_or(usize::MAX);
-    let by_separator = (!separator.is_empty() && count != 0).then(|| text.splitn(most, separator));
-    let mut rest = if separator.is_empty() && count != 0 { text } else { "" };
-    let mut made = 0;
-    let by_character = std::iter::from_fn(move || {
-        made += 1;
-        let end = match rest.chars().next()? {
-            _ if made >= most => rest.len(),
-            first => first.len_utf8(),
-        };
-        let (part, after) = rest.split_at(end);
-        rest = after;
-        Some(part)
-    });
-    by_separator.into_iter().flatten().chain(by_character)
 }
 
 fn numbered(parts: Vec<Value>) -> Value {

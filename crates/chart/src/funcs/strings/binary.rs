@@ -1,4 +1,4 @@
-//! Go's `strings` on strings that are not UTF-8: a byte that is of no character is one of its own, which Go reads as
+//! Go's `strings` on strings that may be no UTF-8: a byte that is of no character is one of its own, which Go reads as
 //! U+FFFD, but writes as it was.
 
 use memchr::memmem;
@@ -63,18 +63,20 @@ pub(super) fn split<'a>(
     count: i64,
 ) -> impl Iterator<Item = &'a [u8]> + Clone {
     let most = usize::try_from(count).unwrap_or(usize::MAX);
-    let mut rest = (count != 0).then_some(whole);
+    // Without a separator there is a part for each character, and none for none.
+    let mut rest = Some(whole).filter(|whole| count != 0 && !(whole.is_empty() && separator.is_empty()));
     let mut made = 0;
     std::iter::from_fn(move || {
         let whole = rest?;
         made += 1;
         // Where this part ends, and where the next one begins.
-        let cut = match first(whole) {
-            _ if made >= most => None,
-            Some((_, length)) if separator.is_empty() => {
-                Some((length, length)).filter(|_| length < whole.len())
-            }
-            _ => memmem::find(whole, separator).map(|at| (at, at + separator.len())),
+        let cut = if made >= most {
+            None
+        } else if separator.is_empty() {
+            let (_, length) = first(whole)?;
+            Some((length, length)).filter(|_| length < whole.len())
+        } else {
+            memmem::find(whole, separator).map(|at| (at, at + separator.len()))
         };
         rest = cut.and_then(|(_, next)| whole.get(next..));
         whole.get(..cut.map_or(whole.len(), |(end, _)| end))
