@@ -96,19 +96,23 @@ async fn what_is_not_served_yet_is_not_taken_for_gone() {
     assert_eq!(cluster.prune(&other, None).await.unwrap(), Pruned::Gone);
 }
 
+/// What a component has applied.
+fn inventories_of<const N: usize>(ids: [&ObjectId; N]) -> Inventories {
+    let mut inventory = Inventory::default();
+    for id in ids {
+        inventory.add(id);
+        inventory.record(id, Entry { desired: Some("d".to_owned()), ..Entry::default() });
+    }
+    Inventories { all: BTreeMap::from([("a".parse().unwrap(), inventory)]), ..Inventories::default() }
+}
+
 /// The one that is asked is ready, and has not heard of the kind: another one of several API servers has.
 #[tokio::test(start_paused = true)]
 async fn what_is_of_a_kind_that_is_defined_is_not_forgotten() {
     let simulated = bed().await;
     let cluster = reached(&simulated, true, Arc::default()).await;
     let nobodys = ObjectId { kind: GroupKind::new("y.example.org", "Thing"), ..id("Thing", "t") };
-    let mut inventory = Inventory::default();
-    for id in [&id("Thing", "t"), &nobodys] {
-        inventory.add(id);
-        inventory.record(id, Entry { desired: Some("d".to_owned()), ..Entry::default() });
-    }
-    let all = BTreeMap::from([("a".parse().unwrap(), inventory)]);
-    let inventories = Inventories { all, ..Inventories::default() };
+    let inventories = inventories_of([&id("Thing", "t"), &nobodys]);
     let (observed, _) = cluster.observe(&mut of(Vec::new()), inventories, 4).await.unwrap();
     // No word of it: it is to be deleted.
     assert_eq!(observed.leftovers.keys().collect::<Vec<_>>(), [&nobodys]);
@@ -159,13 +163,7 @@ async fn what_is_of_an_aggregated_group_whose_server_is_away_is_not_forgotten() 
     let cluster = reached(&simulated, true, Arc::default()).await;
     let of_group = |group: &str| ObjectId { kind: GroupKind::new(group, "Thing"), ..id("Thing", "t") };
     let (away, nobodys) = (of_group("y.example.org"), of_group("z.example.org"));
-    let mut inventory = Inventory::default();
-    for id in [&away, &nobodys] {
-        inventory.add(id);
-        inventory.record(id, Entry { desired: Some("d".to_owned()), ..Entry::default() });
-    }
-    let all = BTreeMap::from([("a".parse().unwrap(), inventory)]);
-    let inventories = Inventories { all, ..Inventories::default() };
+    let inventories = inventories_of([&away, &nobodys]);
     let (observed, _) = cluster.observe(&mut of(Vec::new()), inventories, 4).await.unwrap();
     assert_eq!(observed.leftovers.keys().collect::<Vec<_>>(), [&nobodys]);
     assert!(cluster.prune(&away, None).await.unwrap_err().is_transient());
@@ -186,11 +184,8 @@ async fn objects_of_kinds_that_the_cluster_knows_are_put_where_these_live() {
         of(vec![DesiredComponent { namespace: namespace.map(str::to_owned), idle: vec![idle], ..component }])
     };
     // One that was written down where it cannot be is not there, and the one that is wanted is not deleted for it.
-    let mut inventory = Inventory::default();
     let misplaced = ObjectId { namespace: None, ..id("Thing", "t") };
-    inventory.add(&misplaced);
-    let all = BTreeMap::from([("a".parse().unwrap(), inventory)]);
-    let inventories = Inventories { all, ..Inventories::default() };
+    let inventories = inventories_of([&misplaced]);
     let mut desired = wanted(Some("default"));
     let (observed, _) = cluster.observe(&mut desired, inventories, 4).await.unwrap();
     assert_eq!(observed.objects.keys().collect::<Vec<_>>(), [&id("Thing", "t")]);
