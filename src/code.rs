@@ -24,6 +24,9 @@ impl Serialize for Code {
     }
 }
 
+/// What to do about what cannot be, unless cozy is wrong.
+pub(crate) const REPORT: &str = "this is a mistake of cozy's: please report it, with the log of this run";
+
 /// One error with its code and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Said {

@@ -293,11 +293,13 @@ impl Run<'_> {
         let hosts: &dyn Hosts = runner.as_ref().map_or(&NoHosts, |runner| runner);
         let log = self.open_log();
         let reporter = self.reporter(log.as_ref());
-        let shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone());
+        let mut shared = Shared::new(cluster.as_ref(), hosts, &reporter, self.options.clone())
+            .with_operators(&plan)
+            .with_masks(masks);
         // Only who holds a lock renews it, and so hears that it is still theirs.
-        let suspends =
-            if lock.is_some() { SuspendCheck::new(settings::uptime) } else { SuspendCheck::new(|| None) };
-        let shared = shared.with_operators(&plan).with_masks(masks).with_suspends(suspends);
+        if lock.is_some() {
+            shared = shared.with_suspends(SuspendCheck::new(settings::uptime));
+        }
         shared.report(facts.started(&plan, false));
         let finished = {
             let stop = stop(&shared, lock.as_mut());

@@ -155,14 +155,13 @@ impl Cluster {
         }
         goes_along(desired, &mut objects);
         let observed = Observed {
-            served: Some(self.kinds()),
+            served: Some(self.versions()),
             provided: Some(provided),
             objects,
             inventories: each(&inventories, |inventory| inventory.ids().cloned().collect()),
             needs: each(&inventories, |inventory| inventory.needs().clone()),
             leftovers,
             clouds: inventories.clouds.clone(),
-            versions: self.versions(),
         };
         Ok((observed, inventories))
     }

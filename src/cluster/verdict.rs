@@ -179,7 +179,7 @@ impl Owner {
             Some(Self { uid: text("uid")?.to_owned(), kind: GroupKind::new(group, text("kind")?) })
         };
         // What belongs to a pod goes whenever the pod does (generic ephemeral volumes): nobody keeps data there.
-        owners.filter_map(owner).filter(|owner| owner.kind != GroupKind::new("", "Pod")).collect()
+        owners.filter_map(owner).filter(|owner| !owner.kind.is("", "Pod")).collect()
     }
 }
 
@@ -191,7 +191,7 @@ fn deletes_claims(live: &Value) -> bool {
 
 /// Whether an object is a namespace in which others have fields, as who made it before has (`kubectl create`, Helm).
 fn is_shared(id: &ObjectId, live: &Value) -> bool {
-    id.kind == GroupKind::new("", "Namespace")
+    id.kind.is("", "Namespace")
         && others(live).iter().any(|manager| !CONTROL_PLANE.contains(&manager.as_str()))
 }
 

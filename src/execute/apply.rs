@@ -181,9 +181,8 @@ impl Writer<'_> {
         act: impl AsyncFn(&Cluster) -> Result<T, ClusterError>,
     ) -> Result<Option<T>, ClusterError> {
         let act = async || {
-            self.shared.suspends.sure().await;
             // Held for the request alone, so that others go on while this one waits to be tried again.
-            let _permit = self.shared.requests.acquire().await;
+            let _turn = self.shared.turn().await;
             if self.shared.is_stopping() && !begun {
                 return Ok(None);
             }
@@ -306,12 +305,7 @@ impl Writer<'_> {
     }
 
     async fn save(&self, inventory: &mut Inventory) -> Result<(), ClusterError> {
-        let act = async || {
-            self.shared.suspends.sure().await;
-            let _permit = self.shared.requests.acquire().await;
-            let owner = (self.shared.options.cloud.as_deref(), self.component);
-            self.shared.cluster()?.write_inventory(owner, inventory).await
-        };
+        let act = async || self.shared.write_inventory(self.component, inventory).await;
         // What was written before the deadline is written down after it.
         let deadline = self.deadline.max(Instant::now());
         self.shared.insist(&self.step.id, &format!("inventory of {}", self.component), deadline, act).await

@@ -9,6 +9,15 @@ use tokio::time::Instant;
 use crate::model::names::ComponentName;
 use crate::plan::{Stage, Step, StepId};
 
+/// The component whose deadline a step shares. Steps on hosts have their own; so has what is deleted: it comes last, and
+/// finalizers take as long as they do.
+fn sharing(step: &Step) -> Option<&ComponentName> {
+    match &step.id {
+        StepId::Stage(_, Stage::Prune) | StepId::Host { .. } => None,
+        StepId::Stage(component, _) => Some(component),
+    }
+}
+
 /// What components have left of their deadlines.
 pub(super) struct Budgets<'a> {
     all: BTreeMap<&'a ComponentName, Budget>,
@@ -22,28 +31,22 @@ impl<'a> Budgets<'a> {
         Self { all: BTreeMap::new(), timeout }
     }
 
-    /// A step goes to work; answers when it must be done. Hosts have no deadline in common: each step has its own. So has
-    /// what is deleted: it comes last, and finalizers take as long as they do.
+    /// A step goes to work; answers when it must be done.
     pub(super) fn begin(&mut self, step: &'a Step) -> Instant {
         let now = Instant::now();
         let whole = self.timeout.unwrap_or(step.deadline);
-        match &step.id {
-            StepId::Stage(_, Stage::Prune) | StepId::Host { .. } => now + whole,
-            StepId::Stage(component, _) => {
+        match sharing(step) {
+            Some(component) => {
                 self.all.entry(component).or_insert_with(|| Budget::new(whole, now)).begin(now)
             }
+            None => now + whole,
         }
     }
 
     /// A step does nothing more for now.
     pub(super) fn end(&mut self, step: &Step) {
-        match &step.id {
-            StepId::Stage(_, Stage::Prune) | StepId::Host { .. } => {}
-            StepId::Stage(component, _) => {
-                if let Some(budget) = self.all.get_mut(component) {
-                    budget.end(Instant::now());
-                }
-            }
+        if let Some(budget) = sharing(step).and_then(|component| self.all.get_mut(component)) {
+            budget.end(Instant::now());
         }
     }
 }

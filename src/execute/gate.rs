@@ -170,13 +170,12 @@ async fn judge(
             }
             (steady(step, objects), format!("ready, and must stay so for {}", human(stable)), false, end)
         };
-        if now >= deadline && !asked {
-            // Its watch may have fallen silent.
-            ask_once_more(shared, &bench.open()).await;
-            asked = true;
-            continue;
-        }
         if now >= deadline {
+            // Its watch may have fallen silent.
+            if !std::mem::replace(&mut asked, true) {
+                ask_once_more(shared, &bench.open()).await;
+                continue;
+            }
             return Err(not_ready(shared, id, &reason, started).await);
         }
         let current = (id.clone(), without_generated(&reason));

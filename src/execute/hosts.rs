@@ -12,7 +12,7 @@ use super::failed::failed;
 use super::retry;
 use super::run::Shared;
 use crate::cluster::Cluster;
-use crate::code::Code;
+use crate::code::{Code, REPORT};
 use crate::plan::Step;
 
 /// How long a host may be away, for a reboot or a network that is mended.
@@ -72,7 +72,7 @@ impl Hosts for NoHosts {
             code: Code(5044),
             message: format!("{}: this run has no hosts", step.id),
             chain: Vec::new(),
-            hint: Some("this is a mistake of cozy's: please report it, with the log of this run".to_owned()),
+            hint: Some(REPORT.to_owned()),
         };
         std::future::ready(Err(failure.into())).boxed_local()
     }

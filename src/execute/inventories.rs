@@ -85,12 +85,7 @@ pub(super) async fn record(
     mut inventory: Inventory,
 ) -> Inventory {
     let what = format!("inventory of {component}");
-    let act = async || {
-        shared.suspends.sure().await;
-        let _permit = shared.requests.acquire().await;
-        let owner = (shared.options.cloud.as_deref(), component);
-        shared.cluster()?.write_inventory(owner, &mut inventory).await
-    };
+    let act = async || shared.write_inventory(component, &mut inventory).await;
     // The component is ready: without this its Jobs would only run once more.
     if let Err(error) = shared.insist_on(None, &what, Instant::now() + RECORDING, act).await {
         shared.report(EventKind::Warning {

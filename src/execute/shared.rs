@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::event::{Event, EventKind, Outcome, Reporter};
@@ -12,10 +12,12 @@ use super::hosts::Hosts;
 use super::retry;
 use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
+use crate::cluster::inventory::Inventory;
 use crate::cluster::suspend::SuspendCheck;
 use crate::cluster::watch::Watches;
 use crate::diagnose::Operators;
 use crate::model::mask::Masks;
+use crate::model::names::ComponentName;
 use crate::model::object::GroupKind;
 use crate::plan::{Counts, Plan, StepId, Verb};
 
@@ -60,7 +62,7 @@ pub(crate) struct Shared<'a> {
     /// How it is run.
     pub(crate) options: Options,
     /// One permit for each request in flight.
-    pub(crate) requests: Semaphore,
+    requests: Semaphore,
     /// What gates wait on.
     pub(crate) watches: Watches,
     /// Who looks after custom resources.
@@ -109,6 +111,23 @@ impl<'a> Shared<'a> {
     pub(crate) fn with_suspends(mut self, suspends: SuspendCheck) -> Self {
         self.suspends = suspends;
         self
+    }
+
+    /// The turn of a request that writes: the lock may be relied on, and not too many are under way.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.suspends.sure().await;
+        self.requests.acquire().await.ok()
+    }
+
+    /// Writes the inventory of a component.
+    pub(super) async fn write_inventory(
+        &self,
+        component: &ComponentName,
+        inventory: &mut Inventory,
+    ) -> Result<(), ClusterError> {
+        let _turn = self.turn().await;
+        let owner = (self.options.cloud.as_deref(), component);
+        self.cluster()?.write_inventory(owner, inventory).await
     }
 
     /// Takes what the plan says of who looks after custom resources, for diagnoses.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Target, Way, quote};
-use crate::code::Code;
+use crate::code::{Code, REPORT};
 use crate::model::duration;
 
 /// Something went wrong with one host.
@@ -238,7 +238,7 @@ impl HostError {
             Trouble::NoToken => format!(
                 "look there what `kubeadm token create --print-join-command` says: `{command}`; `cozy install` goes on from here"
             ),
-            Trouble::Unknown => "this is a mistake of cozy's: please report it, with the log of this run".to_owned(),
+            Trouble::Unknown => REPORT.to_owned(),
             Trouble::NoSpace { .. } => {
                 format!("free space there: `{command} df -h`; `cozy install` goes on from here")
             }

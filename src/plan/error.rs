@@ -324,8 +324,9 @@ impl PlanError {
                 }
             }
             Self::OtherCloud { own, .. } => Cow::Owned(format!(
-                "put the components of both into one cozy.yaml; where it is the same cloud under a new name: \
-                 `kubectl -n cozy-system label secret -l cozy/inventory cozy/cloud={own} --overwrite`"
+                "{}; where it is the same cloud under a new name: \
+                 `kubectl -n cozy-system label secret -l cozy/inventory cozy/cloud={own} --overwrite`",
+                self.fixed_hint()
             )),
             others => Cow::Borrowed(others.fixed_hint()),
         }

@@ -15,8 +15,8 @@ use crate::model::object::{GroupKind, ObjectId};
 /// What is there.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Observed {
-    /// The kinds that the cluster serves; `None`: there is no cluster yet.
-    pub(crate) served: Option<BTreeSet<GroupKind>>,
+    /// The kinds that the cluster serves, with the versions at which it does; `None`: there is no cluster yet.
+    pub(crate) served: Option<BTreeMap<GroupKind, BTreeSet<String>>>,
     /// What the cluster has that objects use by a general name; `None`: there is a cluster, and nobody looked.
     pub(crate) provided: Option<BTreeSet<Facility>>,
     /// What is known of each wanted object that exists.
@@ -29,8 +29,6 @@ pub(crate) struct Observed {
     pub(crate) leftovers: BTreeMap<ObjectId, Leftover>,
     /// The clouds that the inventories are of, as far as they say so.
     pub(crate) clouds: BTreeSet<String>,
-    /// The versions at which kinds are served.
-    pub(crate) versions: BTreeMap<GroupKind, BTreeSet<String>>,
 }
 
 impl Observed {

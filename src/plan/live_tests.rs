@@ -158,7 +158,7 @@ fn data_and_what_is_marked_is_kept_and_named() {
     let (space, kind) = (named("v1", "Namespace", None, "x"), crd("db.example", "Database"));
     let observed = known(&[("old", &[&space, &kind], &[])]);
     let database = named("db.example/v1", "Database", Some("x"), "a");
-    let served = Some([database.id.kind.clone()].into());
+    let served = Some([(database.id.kind.clone(), ["v1".to_owned()].into())].into());
     desired.components.push(component("app", vec![(Stage::Objects, database)]));
     let made = plan(&desired, &Observed { served, ..observed }).unwrap();
     assert_eq!((made.counts().delete, made.guarded.len()), (0, 2));

@@ -126,7 +126,7 @@ fn fate(
         Some(owner) => return Fate::Act(Verb::Forget, Some(format!("it is of {owner} now"))),
         None => {}
     }
-    if id.kind == GroupKind::new("", "Namespace") && namespaces::is_usual(&id.name) {
+    if id.kind.is("", "Namespace") && namespaces::is_usual(&id.name) {
         return Fate::Act(Verb::Forget, Some("every cluster has it".to_owned()));
     }
     match observed.leftovers.get(id) {

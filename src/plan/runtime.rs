@@ -1,6 +1,7 @@
 //! Kinds that no CRD of the plan defines, because a component's pods define them when they run, as many operators do.
 //! They are waited for before their objects are sent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::planner::{Desired, DesiredComponent, Observed};
@@ -15,7 +16,7 @@ pub(super) fn add(desired: &Desired, observed: &Observed, steps: &mut [Step]) {
     let used: foldhash::HashSet<&GroupKind> = objects().map(|(_, object)| &object.id.kind).collect();
     let mut known: foldhash::HashSet<GroupKind> =
         objects().filter_map(|(_, object)| object.defines()).collect();
-    known.extend(observed.served.iter().flatten().cloned());
+    known.extend(observed.served.iter().flat_map(BTreeMap::keys).cloned());
     for component in &desired.components {
         let awaits: Vec<Arc<Object>> = component
             .provides

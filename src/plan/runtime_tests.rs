@@ -49,7 +49,7 @@ fn a_kind_that_pods_define_is_waited_for_before_its_objects_are_sent() {
 fn a_kind_that_is_rendered_or_served_is_not_waited_for() {
     let rendered = plan(&desired(true), &bare()).unwrap();
     assert_eq!(awaits(&rendered), [""; 0]);
-    let served = Some([GroupKind::new("net.example", "Pool")].into());
+    let served = Some([(GroupKind::new("net.example", "Pool"), ["v1".to_owned()].into())].into());
     let observed = Observed { served, ..bare() };
     assert_eq!(awaits(&plan(&desired(false), &observed).unwrap()), [""; 0]);
 }

@@ -486,11 +486,7 @@ fn a_version_that_the_cluster_does_not_serve_is_refused() {
     let app = |version: &str| component("app", vec![(Stage::Objects, thing(version))]);
     let kind = thing("v1").id.kind.clone();
     let versions = |all: &[&str]| all.iter().map(|version| (*version).to_owned()).collect();
-    let cluster = Observed {
-        served: Some([kind.clone()].into()),
-        versions: [(kind, versions(&["v1", "v1alpha1"]))].into(),
-        ..bare()
-    };
+    let cluster = Observed { served: Some([(kind, versions(&["v1", "v1alpha1"]))].into()), ..bare() };
     assert!(plan(&of(vec![app("v1")]), &cluster).is_ok());
     let errors = plan(&of(vec![app("v1beta1")]), &cluster).unwrap_err();
     let said: Vec<String> = errors.iter().map(|error| format!("{error}; {}", error.hint())).collect();
@@ -506,11 +502,7 @@ fn a_version_that_the_cluster_does_not_serve_is_refused() {
     let early =
         component("app", vec![(Stage::Objects, named("resource.k8s.io/v1", "DeviceClass", None, "a"))]);
     let kind = early.objects[0].1.id.kind.clone();
-    let older = Observed {
-        served: Some([kind.clone()].into()),
-        versions: [(kind, versions(&["v1beta1"]))].into(),
-        ..bare()
-    };
+    let older = Observed { served: Some([(kind, versions(&["v1beta1"]))].into()), ..bare() };
     let errors = plan(&of(vec![early]), &older).unwrap_err();
     assert!(errors[0].hint().contains("resource.k8s.io/v1beta1"), "{}", errors[0].hint());
 }

@@ -19,10 +19,8 @@ struct Known<'a> {
     own: BTreeMap<GroupKind, Option<BTreeSet<String>>>,
     /// Groups that servers of components serve.
     aggregated: BTreeSet<&'a str>,
-    /// Those that the cluster serves; `None`: nobody asked one.
-    served: Option<&'a BTreeSet<GroupKind>>,
-    /// The versions at which it serves them.
-    versions: &'a BTreeMap<GroupKind, BTreeSet<String>>,
+    /// Those that the cluster serves, with the versions at which it does; `None`: nobody asked one.
+    served: Option<&'a BTreeMap<GroupKind, BTreeSet<String>>>,
 }
 
 impl<'a> Known<'a> {
@@ -45,14 +43,14 @@ impl<'a> Known<'a> {
             }
         }
         let aggregated = objects().filter_map(|(_, object)| object.aggregates()).collect();
-        Self { own, aggregated, served: observed.served.as_ref(), versions: &observed.versions }
+        Self { own, aggregated, served: observed.served.as_ref() }
     }
 
     fn has(&self, kind: &GroupKind) -> bool {
         kinds::built_in(kind).is_some()
             || self.own.contains_key(kind)
             || self.aggregated.contains(kind.group.as_str())
-            || self.served.is_some_and(|served| served.contains(kind))
+            || self.served.is_some_and(|served| served.contains_key(kind))
     }
 
     /// The versions at which a kind is served, where that is known, and an object's is none of them.
@@ -65,10 +63,9 @@ impl<'a> Known<'a> {
             return Some(versions);
         }
         let brought = self.own.contains_key(kind) || self.aggregated.contains(kind.group.as_str());
-        match self.versions.get(kind) {
+        match self.served.and_then(|served| served.get(kind)) {
             Some(_) if brought => None, // The components may bring more versions than there are.
             Some(versions) => Some(versions.clone()).filter(is_other),
-            None if self.served.is_some_and(|served| served.contains(kind)) => None,
             None => self.own.get(kind).cloned().flatten().filter(is_other),
         }
     }
@@ -76,7 +73,9 @@ impl<'a> Known<'a> {
     /// The kind that may have been meant; empty: none is near.
     fn near(&self, kind: &str) -> Option<String> {
         let built_in = kinds::all_built_in();
-        let all = built_in.chain(self.own.keys().cloned()).chain(self.served.into_iter().flatten().cloned());
+        let all = built_in
+            .chain(self.own.keys().cloned())
+            .chain(self.served.into_iter().flat_map(BTreeMap::keys).cloned());
         let names: BTreeSet<String> = all.map(|kind| kind.to_string()).collect();
         nearest(kind, names.iter().map(String::as_str)).map(str::to_owned)
     }
@@ -147,7 +146,7 @@ fn judges(known: &Known<'_>, component: &DesiredComponent, gate: &GateSpec) -> b
     let kind = gate.of.split('/').next().unwrap_or_default();
     let is_it = |known: &GroupKind| edges::names_kind(kind, known);
     known.own.keys().any(is_it)
-        || known.served.into_iter().flatten().any(is_it)
+        || known.served.into_iter().flat_map(BTreeMap::keys).any(is_it)
         || kinds::all_built_in().any(|kind| is_it(&kind))
         || match kind.split_once('.') {
             Some((_, group)) => known.aggregated.contains(group),

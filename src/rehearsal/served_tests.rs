@@ -81,7 +81,8 @@ async fn install(
     // Where nobody brings Things, the cluster served them when it was looked at.
     let brings = |(stage, _): &(Stage, Arc<Object>)| matches!(stage, Stage::Crds | Stage::Webhooks);
     let objects = || components.iter().flat_map(|component| &component.objects);
-    let served = (!objects().any(brings)).then(|| objects().map(|(_, it)| it.id.kind.clone()).collect());
+    let kind = |(_, it): &(Stage, Arc<Object>)| (it.id.kind.clone(), [it.version.clone()].into());
+    let served = (!objects().any(brings)).then(|| objects().map(kind).collect());
     let observed = Observed { served, ..Observed::nothing(true) };
     let plan = plan(&tests::of(components), &observed).unwrap();
     let controllers = run_controllers(

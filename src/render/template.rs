@@ -38,7 +38,7 @@ pub(crate) fn check(template: &str) -> Vec<TemplateFault> {
         {
             block = None;
         }
-        let all = if line.text.contains('{') { expressions(line.text) } else { Vec::new() };
+        let all = expressions(line.text);
         let comment = if all.is_empty() { None } else { comment(line.text) };
         let mut at = 0;
         while let Some(expression) = all.get(at) {
@@ -119,8 +119,7 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn new(text: &'a str) -> Self {
-        // Most lines have neither tags nor expressions.
-        let tags = if text.contains('{') { tags(text) } else { Vec::new() };
+        let tags = tags(text);
         let any = !tags.is_empty();
         Self {
             text,
