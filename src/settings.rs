@@ -38,7 +38,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, global = true, env = "COZY_NO_INPUT", value_parser = Switch)]
     no_input: bool,
     /// Requests in flight at most
-    #[arg(long, global = true, value_name = "N", default_value_t = 32, env = "COZY_CONCURRENCY",
+    #[arg(long, global = true, value_name = "N", default_value_t = 64, env = "COZY_CONCURRENCY",
         value_parser = clap::value_parser!(u16).range(1..=512))]
     concurrency: u16,
     /// When to use colour

@@ -21,6 +21,7 @@ mod provided;
 mod rights;
 pub(crate) mod suspend;
 mod told;
+pub(crate) mod turns;
 mod verdict;
 pub(crate) mod watch;
 #[cfg(test)]

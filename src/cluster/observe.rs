@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::discovery::Scope;
 use serde_json::Value;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::sync::OnceCell;
 
 use super::apply::uid;
 use super::error::ClusterError;
 use super::inventory::{Entry, Inventories, Inventory};
 use super::nodes::NodeState;
 use super::owned::digest;
+use super::turns::Turns;
 use super::verdict::foreign;
 use super::{ApplyMode, Cluster};
 use crate::health::around::{self, Kept, Listed, Need, Nothing};
@@ -136,13 +137,13 @@ impl Cluster {
         self.know_all().await?;
         self.place(desired)?;
         let scaled = self.leave_replicas(desired).await?;
-        let lists = Lists::new(self);
+        let (lists, turns) = (Lists::new(self), Turns::new(concurrency));
         let (found, leftovers, provided) = {
             let all = &inventories.all;
             let index: HashMap<&ObjectId, &Entry> = all.values().flat_map(Inventory::entries).collect();
             futures::try_join!(
-                self.wanted(desired, all, &index, (&lists, scaled.as_ref(), concurrency)),
-                self.leftovers(desired, &index, concurrency),
+                self.wanted(desired, all, &index, (&lists, scaled.as_ref(), &turns)),
+                self.leftovers(desired, &index, &turns),
                 self.provided(desired, nodes),
             )?
         };
@@ -172,30 +173,26 @@ impl Cluster {
         desired: &'a Desired,
         inventories: &BTreeMap<ComponentName, Inventory>,
         index: &HashMap<&ObjectId, &Entry>,
-        (lists, scaled, concurrency): (&Lists<'_>, Option<&BTreeSet<ObjectId>>, usize),
+        (lists, scaled, turns): (&Lists<'_>, Option<&BTreeSet<ObjectId>>, &Turns),
     ) -> Result<Vec<(&'a ComponentName, ObjectId, Found)>, ClusterError> {
-        let mut groups: BTreeMap<_, Vec<Wanted<'a, '_>>> = BTreeMap::new();
-        for component in &desired.components {
+        let all = desired.components.iter().flat_map(|component| {
             let inventory = inventories.get(&component.name);
-            for (stage, object) in &component.objects {
+            component.objects.iter().map(move |(stage, object)| {
                 let own = inventory.and_then(|inventory| inventory.get(&object.id));
                 let known = Known { own, any: own.or_else(|| index.get(&object.id).copied()) };
-                let group = (&object.id.kind, object.version.as_str(), object.id.namespace.as_deref());
-                let wanted = Wanted { component, stage: *stage, object, known };
-                groups.entry(group).or_default().push(wanted);
-            }
-        }
-        let (many, few): (Vec<_>, Vec<_>) = groups.into_values().partition(|group| group.len() >= MANY);
-        let permits = Semaphore::new(concurrency.max(1));
-        let looker = Looker { cluster: self, lists, scaled, permits: &permits };
+                Wanted { component, stage: *stage, object: object.as_ref(), known }
+            })
+        });
+        let (many, few) = grouped(all);
+        let looker = Looker { cluster: self, lists, scaled, turns };
         let looker = &looker;
         let together = stream::iter(many)
-            .map(|group| looker.group(group))
+            .map(|(namespace, group)| looker.group(namespace, group))
             .buffer_unordered(GROUPS)
             .try_collect::<Vec<_>>();
-        let alone = stream::iter(few.into_iter().flatten())
+        let alone = stream::iter(few)
             .map(|wanted| looker.alone(wanted))
-            .buffer_unordered(concurrency.max(1))
+            .buffer_unordered(turns.most())
             .try_collect::<Vec<_>>();
         let (together, alone) = futures::try_join!(together, alone)?;
         Ok(together.into_iter().flatten().chain(alone).flatten().collect())
@@ -206,7 +203,7 @@ impl Cluster {
         &self,
         desired: &Desired,
         index: &HashMap<&ObjectId, &Entry>,
-        concurrency: usize,
+        turns: &Turns,
     ) -> Result<BTreeMap<ObjectId, Leftover>, ClusterError> {
         let ids = desired.components.iter().flat_map(|component| {
             component.objects.iter().map(|(_, object)| &object.id).chain(&component.idle)
@@ -221,6 +218,7 @@ impl Cluster {
         let (defined, claims) = (&defined, &claims);
         let found: Vec<Option<_>> = stream::iter(gone)
             .map(|(id, entry)| async move {
+                let _turn = turns.turn().await;
                 let mut leftover = self.leftover(id, entry, claims).await?;
                 // What is of a kind that is only not served yet is not gone.
                 if leftover == Some(Leftover::Gone)
@@ -231,7 +229,7 @@ impl Cluster {
                 }
                 Ok::<_, ClusterError>(leftover.map(|leftover| (id.clone(), leftover)))
             })
-            .buffer_unordered(concurrency.max(1))
+            .buffer_unordered(turns.most())
             .try_collect()
             .await?;
         Ok(found.into_iter().flatten().collect())
@@ -250,8 +248,33 @@ struct Wanted<'a, 'k> {
 /// What was found of a wanted object; `None`: it is not there.
 type Seen<'a> = Option<(&'a ComponentName, ObjectId, Found)>;
 
-/// From how many wanted objects of a kind in a namespace on they are listed: one request then tells of all.
+/// From how many wanted objects of a kind on they are listed: one request then tells of all.
 const MANY: usize = 8;
+
+/// Wanted objects of one kind that are looked at by their list, and the namespace of that; `None`: the list of all.
+type Group<'a, 'k> = (Option<&'a str>, Vec<Wanted<'a, 'k>>);
+
+/// Groups wanted objects that one list tells of, and gives those that are asked for one by one. A list of all namespaces
+/// is read where many have some; but not of Secrets: those of others are nobody's business, and large.
+fn grouped<'a, 'k>(all: impl Iterator<Item = Wanted<'a, 'k>>) -> (Vec<Group<'a, 'k>>, Vec<Wanted<'a, 'k>>) {
+    let mut kinds: BTreeMap<_, BTreeMap<Option<&str>, Vec<Wanted<'a, 'k>>>> = BTreeMap::new();
+    for wanted in all {
+        let Object { id, version, .. } = wanted.object;
+        let kind = kinds.entry((&id.kind, version.as_str())).or_default();
+        kind.entry(id.namespace.as_deref()).or_default().push(wanted);
+    }
+    let (mut many, mut few) = (Vec::new(), Vec::new());
+    for ((kind, _), namespaces) in kinds {
+        if namespaces.len() >= MANY && !kind.is("", "Secret") {
+            many.push((None, namespaces.into_values().flatten().collect()));
+            continue;
+        }
+        for (namespace, group) in namespaces {
+            if group.len() >= MANY { many.push((namespace, group)) } else { few.extend(group) }
+        }
+    }
+    (many, few)
+}
 
 /// How many times as many objects as are wanted a list may have; where there are more, the wanted ones are asked for.
 const OTHERS: usize = 4;
@@ -265,14 +288,13 @@ struct Looker<'a, 'b> {
     lists: &'b Lists<'a>,
     /// What autoscalers scale; `None`: not known.
     scaled: Option<&'b BTreeSet<ObjectId>>,
-    /// One for each request in flight.
-    permits: &'b Semaphore,
+    turns: &'b Turns,
 }
 
 impl Looker<'_, '_> {
     /// Looks at an object that is asked for by its name.
     async fn alone<'w>(&self, wanted: Wanted<'w, '_>) -> Result<Seen<'w>, ClusterError> {
-        let _permit = self.permits.acquire().await;
+        let _turn = self.turns.turn().await;
         match self.cluster.get(&wanted.object.id, &wanted.object.version).await {
             Ok(live) => self.seen(wanted, live).await,
             // It is some component's, so that it may be applied whatever it is like.
@@ -294,21 +316,25 @@ impl Looker<'_, '_> {
         wanted: Wanted<'w, '_>,
         live: Option<Value>,
     ) -> Result<Seen<'w>, ClusterError> {
-        let _permit = self.permits.acquire().await;
+        let _turn = self.turns.turn().await;
         self.seen(wanted, live).await
     }
 
-    /// Looks at objects of one kind and namespace by their list, page by page. Where that is refused, ends early, or
-    /// has mostly other objects, they are asked for one by one.
-    async fn group<'w>(&self, group: Vec<Wanted<'w, '_>>) -> Result<Vec<Seen<'w>>, ClusterError> {
+    /// Looks at objects of one kind by the list of a namespace, or of all, page by page. Where that is refused, ends
+    /// early, or has mostly other objects, they are asked for one by one.
+    async fn group<'w>(
+        &self,
+        namespace: Option<&str>,
+        group: Vec<Wanted<'w, '_>>,
+    ) -> Result<Vec<Seen<'w>>, ClusterError> {
         let mut found = Vec::with_capacity(group.len());
         let most = group.len() * OTHERS + usize::try_from(super::PAGE).unwrap_or(usize::MAX);
         let Some(first) = group.first() else { return Ok(found) };
         let (id, version) = (&first.object.id, first.object.version.as_str());
-        let mut open: BTreeMap<&str, Wanted<'w, '_>> =
-            group.iter().map(|wanted| (wanted.object.id.name.as_str(), *wanted)).collect();
+        let mut open: BTreeMap<&ObjectId, Wanted<'w, '_>> =
+            group.iter().map(|wanted| (&wanted.object.id, *wanted)).collect();
         let mut whole = false;
-        if let Ok(mut pages) = self.cluster.pages((&id.kind, id.namespace.as_deref()), version) {
+        if let Ok(mut pages) = self.cluster.pages((&id.kind, namespace), version) {
             loop {
                 let page = match pages.next(self.cluster).await {
                     Ok(Some(page)) => page,
@@ -320,8 +346,13 @@ impl Looker<'_, '_> {
                 };
                 let here: Vec<(Wanted<'w, '_>, Value)> = page
                     .into_iter()
-                    .filter(|live| is_in(live, id.namespace.as_deref()))
-                    .filter_map(|live| Some((open.remove(live.pointer("/metadata/name")?.as_str()?)?, live)))
+                    .filter_map(|live| {
+                        let text = |pointer| live.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+                        let namespace = text("/metadata/namespace").or_else(|| id.namespace.clone());
+                        let name = text("/metadata/name")?;
+                        let found = open.remove(&ObjectId { kind: id.kind.clone(), namespace, name })?;
+                        Some((found, live))
+                    })
                     .collect();
                 let seen = stream::iter(here).map(|(wanted, live)| self.listed(wanted, Some(live)));
                 found.extend(seen.buffer_unordered(most).try_collect::<Vec<_>>().await?);
@@ -358,7 +389,12 @@ impl Looker<'_, '_> {
         let failed = health::has_failed(&live);
         let unscaled = any.is_some() && self.scaled.is_some_and(|scaled| !scaled.contains(&object.id));
         let (verdict, entry) = self.cluster.verdict(object, &live, (any, unscaled)).await?;
-        let foreign = if any.is_some() { None } else { foreign(object, &live) };
+        let foreign = match any {
+            Some(entry) if entry.desired.is_some() => None,
+            // A run ended before it knew what became of this: what has nothing but a name may be its own.
+            Some(_) => foreign(object, &live).filter(|managers| !managers.is_empty()),
+            None => foreign(object, &live),
+        };
         let uid = uid(&live).map(str::to_owned);
         found(Found { live: Live { verdict, ready, failed, recorded, foreign, uid }, entry })
     }
@@ -373,12 +409,6 @@ pub(super) fn unreadable(kind: &GroupKind, error: ClusterError) -> Result<String
         }
         error => Err(error),
     }
-}
-
-/// Whether an object is in a namespace, or its kind has none. A list of all namespaces, read where none is known, has
-/// objects of others by the same name.
-fn is_in(live: &Value, namespace: Option<&str>) -> bool {
-    live.pointer("/metadata/namespace").is_none_or(|own| own.as_str() == namespace)
 }
 
 /// Something of each inventory.
@@ -585,11 +615,59 @@ mod tests {
         }
     }
 
-    #[test]
-    fn objects_of_other_namespaces_are_not_taken_for_ours() {
-        let live = json!({ "metadata": { "name": "a", "namespace": "n" } });
-        assert!(is_in(&live, Some("n")) && !is_in(&live, Some("m")) && !is_in(&live, None));
-        let wide = json!({ "metadata": { "name": "a" } });
-        assert!(is_in(&wide, None) && is_in(&wide, Some("n")));
+    /// Objects of one kind in many namespaces are looked at by one list; those of others in it are not taken for ours.
+    #[tokio::test(start_paused = true)]
+    async fn many_namespaces_are_looked_at_together() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let object = |kind: &str, namespace: &str| {
+            let metadata = json!({ "name": "a", "namespace": namespace });
+            let value = json!({ "apiVersion": "v1", "kind": kind, "metadata": metadata, "data": {} });
+            Arc::new(Object::from_value(value).unwrap())
+        };
+        let names: Vec<String> = (0..MANY).map(|number| format!("n-{number}")).collect();
+        for namespace in [names[3].as_str(), "other"] {
+            let own = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": namespace } });
+            cluster.apply(&Object::from_value(own).unwrap(), ApplyMode::default()).await.unwrap();
+            for kind in ["ConfigMap", "Secret"] {
+                cluster.apply(&object(kind, namespace), ApplyMode::default()).await.unwrap();
+            }
+        }
+        let look = async |kind: &str, namespaces: &[String]| {
+            let objects = namespaces.iter().map(|namespace| (Stage::Objects, object(kind, namespace)));
+            let mut desired = of(vec![component("a", objects.collect())]);
+            let gets = || simulated.requests().by_verb.get("get").copied().unwrap_or_default();
+            let before = gets();
+            let (observed, _) = cluster.observe(&mut desired, Inventories::default(), 4).await.unwrap();
+            (observed.objects.into_keys().collect::<Vec<_>>(), gets() - before)
+        };
+        let (configs, together) = look("ConfigMap", &names).await;
+        let (secrets, alone) = look("Secret", &names).await;
+        assert_eq!(configs, [object("ConfigMap", &names[3]).id.clone()]);
+        assert_eq!(secrets, [object("Secret", &names[3]).id.clone()]);
+        assert_eq!(alone - together, MANY as u64);
+    }
+
+    /// What a run was about to apply when it ended was made by others since: that is asked about, as if no run had been.
+    #[tokio::test(start_paused = true)]
+    async fn what_others_made_in_the_place_of_what_never_was_is_foreign() {
+        let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+        let cluster = Cluster::new(simulated.client()).await.unwrap();
+        let value = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a", "namespace": "default" }, "data": { "a": "b" } });
+        let object = Arc::new(Object::from_value(value).unwrap());
+        let api = cluster.api(&object.id, "").unwrap();
+        let params = kube::api::PostParams { field_manager: Some("hand".to_owned()), ..Default::default() };
+        api.create(&params, &serde_json::from_value(object.value.clone()).unwrap()).await.unwrap();
+        let mut planned = Inventory::default();
+        planned.add(&object.id);
+        let mut applied = planned.clone();
+        applied.record(&object.id, Entry { desired: Some("x".to_owned()), ..Entry::default() });
+        for (inventory, foreign) in [(planned, Some(vec!["hand".to_owned()])), (applied, None)] {
+            let all = [("a".parse().unwrap(), inventory)].into();
+            let inventories = Inventories { all, ..Inventories::default() };
+            let mut desired = of(vec![component("a", vec![(Stage::Objects, Arc::clone(&object))])]);
+            let (observed, _) = cluster.observe(&mut desired, inventories, 4).await.unwrap();
+            assert_eq!(observed.objects[&object.id].foreign, foreign);
+        }
     }
 }

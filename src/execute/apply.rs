@@ -102,9 +102,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     async fn write(&self, inventory: &mut Inventory) -> Result<Sent, ClusterError> {
-        for action in &self.step.actions {
-            inventory.add(&action.id);
-        }
+        // It knows all that its component is about to have.
         if inventory.has_news() {
             self.save(inventory).await?;
         }

@@ -97,8 +97,8 @@ pub(super) async fn record(
     inventory
 }
 
-/// Lets inventories know what the plan says: the objects that are of another component now, with what is known of
-/// them, and what each component waits for. They are written when their steps are run.
+/// Lets inventories know what the plan says: all objects that a component is about to have, those that are of another
+/// one now with what is known of them, and what each component waits for. They are written before its first step.
 fn hand_over(plan: &Plan, inventories: &mut BTreeMap<ComponentName, Inventory>) {
     let steps = || {
         plan.steps.iter().filter_map(|step| match &step.id {
@@ -124,10 +124,9 @@ fn hand_over(plan: &Plan, inventories: &mut BTreeMap<ComponentName, Inventory>) 
     for (component, ids) in steps() {
         let own = inventories.entry(component.clone()).or_default();
         for id in ids {
-            if !is_known(own, id)
-                && let Some(entry) = known.get(id)
-            {
-                own.take_over(id, entry.clone());
+            match known.get(id) {
+                Some(entry) if !is_known(own, id) => own.take_over(id, entry.clone()),
+                Some(_) | None => own.add(id),
             }
         }
     }

@@ -16,7 +16,11 @@ use super::{apply, gate};
 use crate::cluster::inventory::Inventory;
 use crate::model::names::ComponentName;
 use crate::model::object::ObjectId;
-use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Step, StepId};
+use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Stage, Step, StepId};
+
+/// How many steps that nothing waits for yet are at work at a time: an API server that is busy with them answers others
+/// later.
+const EARLY: usize = 4;
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -198,10 +202,9 @@ impl<'b> Loop<'_, 'b> {
                 .boxed_local(),
             );
         }
+        let mut early = self.count_early();
         for (index, step) in plan.steps.iter().enumerate() {
-            let recording =
-                step.id.component_name().is_some_and(|component| self.inventories.is_recording(component));
-            if self.states[index] == State::Waiting && !recording && self.holds(index, Blocks::Apply) {
+            if self.may_begin(index, &mut early) {
                 let deadline = self.budgets.begin(step);
                 self.states[index] = State::Applying;
                 self.started[index] = Some(shared.started.elapsed());
@@ -235,14 +238,54 @@ impl<'b> Loop<'_, 'b> {
         }
     }
 
+    /// Whether a step may go to work now; `early` counts those at work that nothing waits for yet.
+    fn may_begin(&self, index: usize, early: &mut usize) -> bool {
+        let component = self.plan.steps[index].id.component_name();
+        if self.states[index] != State::Waiting
+            || component.is_some_and(|component| self.inventories.is_recording(component))
+            || !self.holds(index, Blocks::Apply)
+        {
+            return false;
+        }
+        if self.is_early(index) {
+            *early += 1;
+            return *early <= EARLY;
+        }
+        true
+    }
+
+    /// How many steps are at work that nothing waits for yet.
+    fn count_early(&self) -> usize {
+        let states = self.states.iter().enumerate();
+        states.filter(|(index, state)| **state == State::Applying && self.is_early(*index)).count()
+    }
+
+    /// Whether a step makes namespaces whose objects cannot be sent yet for another reason: what is sent now goes first.
+    fn is_early(&self, index: usize) -> bool {
+        let after = &self.out_of[index];
+        let makes_namespaces = matches!(self.plan.steps[index].id, StepId::Stage(_, Stage::Namespaces));
+        let is_held_otherwise = |edge: &&Edge| {
+            self.into[edge.to].iter().any(|other| {
+                let counts = other.blocks == Blocks::Apply || edge.blocks == Blocks::Ready;
+                other.from != index && counts && !self.is_passed(other)
+            })
+        };
+        makes_namespaces && !after.is_empty() && after.iter().all(is_held_otherwise)
+    }
+
     /// Whether the edges into a step that hold back `blocks` hold.
     fn holds(&self, step: usize, blocks: Blocks) -> bool {
-        self.into[step].iter().filter(|edge| edge.blocks == blocks).all(|edge| match edge.milestone {
+        self.into[step].iter().filter(|edge| edge.blocks == blocks).all(|edge| self.is_passed(edge))
+    }
+
+    /// Whether what an edge waits for has happened.
+    fn is_passed(&self, edge: &Edge) -> bool {
+        match edge.milestone {
             Milestone::Applied => {
                 matches!(self.states[edge.from], State::Applied | State::Gating | State::Ready)
             }
             Milestone::Ready => self.states[edge.from] == State::Ready,
-        })
+        }
     }
 
     fn done(&mut self, done: Done) {

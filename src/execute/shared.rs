@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::event::{Event, EventKind, Outcome, Reporter};
@@ -14,6 +14,7 @@ use crate::cluster::Cluster;
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::Inventory;
 use crate::cluster::suspend::SuspendCheck;
+use crate::cluster::turns::{Turn, Turns};
 use crate::cluster::watch::Watches;
 use crate::diagnose::Operators;
 use crate::model::mask::Masks;
@@ -61,8 +62,7 @@ pub(crate) struct Shared<'a> {
     pub(crate) started: Instant,
     /// How it is run.
     pub(crate) options: Options,
-    /// One permit for each request in flight.
-    requests: Semaphore,
+    requests: Turns,
     /// What gates wait on.
     pub(crate) watches: Watches,
     /// Who looks after custom resources.
@@ -94,7 +94,7 @@ impl<'a> Shared<'a> {
             hosts,
             reporter,
             started: Instant::now(),
-            requests: Semaphore::new(options.concurrency.max(1)),
+            requests: Turns::new(options.concurrency),
             options,
             watches: Watches::new(),
             operators: Operators::default(),
@@ -114,9 +114,9 @@ impl<'a> Shared<'a> {
     }
 
     /// The turn of a request that writes: the lock may be relied on, and not too many are under way.
-    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+    pub(super) async fn turn(&self) -> Turn<'_> {
         self.suspends.sure().await;
-        self.requests.acquire().await.ok()
+        self.requests.turn().await
     }
 
     /// Writes the inventory of a component.
