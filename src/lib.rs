@@ -23,6 +23,7 @@
 //! - `plan`: graph, edges, planner, diff. No I/O
 //! - `health`: when an object is ready, and gates in CEL. No I/O
 //! - `model`: what the user's files mean, and findings with places. No I/O
+//! - `parallel`: work on lists, on all processors
 //! - `code`: error codes, what to do, chains of causes: what errors of every module have in common
 //!
 //! `ui` sees events and plain data. Public is only what `main` and the benches need. `tests/it/house.rs` holds the code
@@ -43,6 +44,7 @@ mod files;
 mod health;
 mod host;
 mod model;
+mod parallel;
 mod plan;
 mod preflight;
 mod provider;

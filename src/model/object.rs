@@ -61,6 +61,34 @@ impl fmt::Display for ObjectId {
     }
 }
 
+/// The identity of an object, borrowed from what names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ObjectRef<'a> {
+    /// The API group; empty for the core group.
+    pub(crate) group: &'a str,
+    /// The kind.
+    pub(crate) kind: &'a str,
+    /// The namespace; `None` for cluster-scoped objects.
+    pub(crate) namespace: Option<&'a str>,
+    /// The name.
+    pub(crate) name: &'a str,
+}
+
+impl<'a> From<&'a ObjectId> for ObjectRef<'a> {
+    fn from(id: &'a ObjectId) -> Self {
+        let ObjectId { kind: GroupKind { group, kind }, namespace, name } = id;
+        Self { group, kind, namespace: namespace.as_deref(), name }
+    }
+}
+
+impl From<ObjectRef<'_>> for ObjectId {
+    fn from(object: ObjectRef<'_>) -> Self {
+        let ObjectRef { group, kind, namespace, name } = object;
+        let kind = GroupKind::new(group, kind);
+        Self { kind, namespace: namespace.map(str::to_owned), name: name.to_owned() }
+    }
+}
+
 /// One object as cozy wants it to be.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Object {
@@ -95,24 +123,20 @@ impl Object {
         if !value.is_object() {
             return Err(NotAnObject::NotAMapping);
         }
-        let text = |field: Option<&Value>| {
-            field.and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned)
-        };
-        let api_version = text(value.get("apiVersion")).ok_or(NotAnObject::Field("apiVersion"))?;
-        let (group, version) = split_api_version(&api_version);
-        let kind = text(value.get("kind")).ok_or(NotAnObject::Field("kind"))?;
-        let metadata = value.get("metadata");
-        let named = |key: &str| text(metadata.and_then(|metadata| metadata.get(key)));
-        let (namespace, name) =
-            (named("namespace"), named("name").ok_or(NotAnObject::Field("metadata.name"))?);
+        let api_version = text(&value, "apiVersion").ok_or(NotAnObject::Field("apiVersion"))?;
+        let (group, version) = split_api_version(api_version);
+        let kind = text(&value, "kind").ok_or(NotAnObject::Field("kind"))?;
+        let metadata = value.get("metadata").unwrap_or(&Value::Null);
+        let namespace = text(metadata, "namespace");
+        let name = text(metadata, "name").ok_or(NotAnObject::Field("metadata.name"))?;
         // The API's own rule for what stands in a path (`ValidatePathSegmentName`).
-        if name.contains(['/', '%']) || [".", ".."].contains(&name.as_str()) {
-            return Err(NotAnObject::Name(name));
+        if name.contains(['/', '%']) || [".", ".."].contains(&name) {
+            return Err(NotAnObject::Name(name.to_owned()));
         }
-        if let Some(namespace) = namespace.as_ref().filter(|namespace| !is_dns_label(namespace)) {
-            return Err(NotAnObject::Namespace(namespace.clone()));
+        if let Some(namespace) = namespace.filter(|namespace| !is_dns_label(namespace)) {
+            return Err(NotAnObject::Namespace(namespace.to_owned()));
         }
-        let id = ObjectId { kind: GroupKind::new(group, kind), namespace, name };
+        let id = ObjectRef { group, kind, namespace, name }.into();
         let version = version.to_owned();
         Ok(Self { id, version, value })
     }
@@ -135,6 +159,11 @@ impl Object {
         self.value.pointer("/spec/service").filter(|service| !service.is_null())?;
         self.value.pointer("/spec/group")?.as_str()
     }
+}
+
+/// A field's text; `None` where there is none, or it is empty.
+fn text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+    value.get(field).and_then(Value::as_str).filter(|text| !text.is_empty())
 }
 
 /// `apps/v1` of a group and a version; the core group is empty.

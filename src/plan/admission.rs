@@ -21,6 +21,7 @@ type Labels<'a> = BTreeMap<&'a str, &'a str>;
 #[derive(Debug)]
 pub(crate) struct Admission<'a> {
     guards: Vec<Guard<'a>>,
+    /// The resources of custom kinds; empty, as the namespaces are, where nothing judges.
     plurals: HashMap<GroupKind, &'a str>,
     namespaces: HashMap<&'a str, &'a Object>,
 }
@@ -49,11 +50,18 @@ impl<'a> Admission<'a> {
                 step.actions.iter().filter_map(move |action| Some((index, action.object.as_deref()?)))
             })
         };
-        let bound: HashSet<&str> = all()
-            .filter(|(_, object)| object.id.kind.group == GROUP && object.id.kind.kind.ends_with("Binding"))
+        let judging: Vec<(usize, &Object)> =
+            all().filter(|(_, object)| object.id.kind.group == GROUP).collect();
+        let bound: HashSet<&str> = judging
+            .iter()
+            .filter(|(_, object)| object.id.kind.kind.ends_with("Binding"))
             .filter_map(|(_, object)| object.value.pointer("/spec/policyName")?.as_str())
             .collect();
-        for (step, object) in all() {
+        admission.guards = judging.iter().flat_map(|(step, object)| guards(*step, object, &bound)).collect();
+        if admission.guards.is_empty() {
+            return admission;
+        }
+        for (_, object) in all() {
             if let Some(kind) = object.defines()
                 && let Some(plural) = object.value.pointer("/spec/names/plural").and_then(Value::as_str)
             {
@@ -62,7 +70,6 @@ impl<'a> Admission<'a> {
             if object.id.kind.is("", "Namespace") {
                 admission.namespaces.insert(&object.id.name, object);
             }
-            admission.guards.extend(guards(step, object, &bound));
         }
         admission
     }

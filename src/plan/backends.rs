@@ -1,7 +1,7 @@
 //! Who answers webhooks and aggregated APIs: Services, and the workloads whose pods they select. A fail-closed webhook
 //! that nobody answers refuses whatever it judges, what would mend it included.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use super::admission::items;
 use super::references;
 use crate::model::object::Object;
 
-/// The Services of a plan, and the pods that they may select.
+/// The Services of a plan in the namespaces of those that are called, and the pods that they may select.
 #[derive(Debug, Default)]
 pub(super) struct Backends<'a> {
     /// By namespace and name: the step that applies it, and its selector.
@@ -20,12 +20,19 @@ pub(super) struct Backends<'a> {
 }
 
 impl<'a> Backends<'a> {
-    /// Indexes the objects of all steps.
+    /// Indexes the objects of all steps. Where nothing is called, nobody has to answer.
     pub(super) fn new(steps: &'a [Step]) -> Self {
         let mut found = Self::default();
+        let objects = |step: &'a Step| step.actions.iter().filter_map(|action| action.object.as_deref());
+        let calls = steps.iter().flat_map(objects).flat_map(called);
+        let namespaces: HashSet<&str> = calls.map(|(namespace, _)| namespace).collect();
+        if namespaces.is_empty() {
+            return found;
+        }
         for (index, step) in steps.iter().enumerate() {
-            for object in step.actions.iter().filter_map(|action| action.object.as_deref()) {
-                let Some(namespace) = object.id.namespace.as_deref() else { continue };
+            for object in objects(step) {
+                let namespace = object.id.namespace.as_deref();
+                let Some(namespace) = namespace.filter(|name| namespaces.contains(name)) else { continue };
                 if is_service(object) {
                     let selector = object.value.pointer("/spec/selector").unwrap_or(&Value::Null);
                     found.services.insert((namespace, &object.id.name), (index, selector));
@@ -37,12 +44,13 @@ impl<'a> Backends<'a> {
         found
     }
 
-    /// Whether the plan has a Service.
+    /// Whether the plan has a Service that is called.
     pub(super) fn has(&self, service: (&str, &str)) -> bool {
         self.services.contains_key(&service)
     }
 
-    /// The steps without which a Service has no ready endpoint: its own, and those of the workloads that it selects.
+    /// The steps without which a Service that is called has no ready endpoint: its own, and those of the workloads that
+    /// it selects.
     pub(super) fn steps(&self, service: (&str, &str)) -> Vec<usize> {
         let Some((own, selector)) = self.services.get(&service) else { return Vec::new() };
         let workloads = self.workloads.get(service.0).into_iter().flatten();
@@ -73,6 +81,11 @@ fn selects(selector: &Value, labels: &Value) -> bool {
     wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
+/// The Services that answer an object's fail-closed webhooks and its aggregated API: namespace and name.
+pub(super) fn called(object: &Object) -> impl Iterator<Item = (&str, &str)> {
+    of_webhooks(object).chain(of_api(object))
+}
+
 /// The Services that answer an object's fail-closed webhooks: namespace and name.
 pub(crate) fn of_webhooks(object: &Object) -> impl Iterator<Item = (&str, &str)> {
     let webhooks = match object.id.kind.kind.as_str() {
@@ -87,7 +100,7 @@ pub(crate) fn of_webhooks(object: &Object) -> impl Iterator<Item = (&str, &str)>
 }
 
 /// The Service that answers for an object's aggregated API.
-pub(super) fn of_api(object: &Object) -> Option<(&str, &str)> {
+fn of_api(object: &Object) -> Option<(&str, &str)> {
     object.aggregates().and_then(|_| named(object.value.pointer("/spec/service")?))
 }
 

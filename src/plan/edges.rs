@@ -1,9 +1,9 @@
 //! Edges: written ones (`needs:`), and those found in rendered objects, each
 //! with its reason and what it holds back.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
-use foldhash::HashMapExt as _;
+use foldhash::{HashMap, HashMapExt as _};
 
 use super::admission::Admission;
 use super::backends::{self, Backends};
@@ -12,28 +12,29 @@ use super::planner::{Desired, Observed, Phase};
 use super::{Blocks, Edge, Milestone, PlanError, Reason, Stage, Step, StepId, namespaces, references};
 use crate::model::component::GateSpec;
 use crate::model::names::ComponentName;
-use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::model::object::{GroupKind, Object, ObjectId, ObjectRef};
+use crate::parallel::in_parallel;
 
 /// Which step applies what others may wait for. Every object of a plan asks here several times.
 #[derive(Debug, Default)]
 struct Owners<'a> {
-    kinds: foldhash::HashMap<GroupKind, usize>,
-    namespaces: foldhash::HashMap<&'a str, usize>,
+    kinds: HashMap<GroupKind, usize>,
+    namespaces: HashMap<&'a str, usize>,
     /// `APIService`s of other servers, by the group they serve.
-    apis: foldhash::HashMap<&'a str, (usize, &'a ObjectId)>,
-    objects: foldhash::HashMap<&'a ObjectId, usize>,
+    apis: HashMap<&'a str, (usize, &'a ObjectId)>,
+    objects: HashMap<ObjectRef<'a>, usize>,
 }
 
 impl<'a> Owners<'a> {
     /// Indexes the objects of all steps.
     fn new(steps: &'a [Step]) -> Self {
         let count = steps.iter().map(|step| step.actions.len()).sum();
-        let mut owners = Self { objects: foldhash::HashMap::with_capacity(count), ..Self::default() };
+        let mut owners = Self { objects: HashMap::with_capacity(count), ..Self::default() };
         for (index, step) in steps.iter().enumerate() {
             owners.kinds.extend(step.awaits.iter().filter_map(|made| Some((made.defines()?, index))));
             for object in step.actions.iter().filter_map(|action| action.object.as_ref()) {
                 let id = &object.id;
-                owners.objects.insert(id, index);
+                owners.objects.insert(id.into(), index);
                 if let Some(kind) = object.defines() {
                     owners.kinds.insert(kind, index);
                 }
@@ -80,13 +81,13 @@ pub(crate) fn needs(
     steps: &[Step],
     edges: &mut Vec<Edge>,
 ) -> Vec<PlanError> {
-    let mut of: HashMap<&str, Vec<(usize, Stage)>> = HashMap::new();
+    let mut of: HashMap<&str, Vec<(usize, Stage)>> = HashMap::default();
     for (index, step) in steps.iter().enumerate() {
         if let StepId::Stage(component, stage) = &step.id {
             of.entry(component.as_str()).or_default().push((index, *stage));
         }
     }
-    let mut providers: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    let mut providers: HashMap<&str, BTreeSet<&str>> = HashMap::default();
     for component in &desired.components {
         let name = component.name.as_str();
         for offered in component.provides.capabilities.iter().map(String::as_str).chain([name]) {
@@ -167,16 +168,40 @@ pub(crate) fn inferred(
         .filter(|component| !component.ignore_edges.is_empty())
         .map(|component| (component.name.as_str(), component.ignore_edges.as_slice()))
         .collect();
-    let mut errors = Vec::new();
-    for (to, step) in steps.iter().enumerate() {
+    let numbered: Vec<(usize, &Step)> = steps.iter().enumerate().collect();
+    let of_step = |(to, step): &(usize, &Step)| {
         let ignored = ignored.get(step.id.component()).copied().unwrap_or_default();
-        let mut found = Found { to, steps, ignored, edges, errors: &mut errors, seen: Vec::new() };
+        let (edges, errors, seen) = (Vec::new(), Vec::new(), Vec::new());
+        let mut found = Found { to: *to, steps, ignored, edges, errors, seen };
         for object in step.actions.iter().filter_map(|action| action.object.as_deref()) {
             found.of_object(object, &sources);
+        }
+        (found.edges, found.errors)
+    };
+    let mut errors = Vec::new();
+    for (mut own, wrong) in in_parallel(&numbered, |part| part.iter().map(of_step).collect()) {
+        edges.append(&mut own);
+        for error in wrong {
+            if !is_said(&error, &errors) {
+                errors.push(error);
+            }
         }
     }
     errors.extend(placeless(observed, steps, &sources.stood_in));
     errors
+}
+
+/// Whether an error is said once, and was: without a pod network nothing runs, so the first object that needs it is
+/// enough, and one webhook without an answer is enough for a configuration.
+fn is_said(error: &PlanError, errors: &[PlanError]) -> bool {
+    if let PlanError::Unprovided { facility: wanted, .. } = error
+        && *wanted == Facility::network()
+    {
+        let is_it =
+            |said: &PlanError| matches!(said, PlanError::Unprovided { facility, .. } if facility == wanted);
+        return errors.iter().any(is_it);
+    }
+    matches!(error, PlanError::Unanswered { .. }) && errors.contains(error)
 }
 
 /// Objects whose namespaces neither a component makes nor the cluster has, the first of each: they would be refused.
@@ -255,8 +280,8 @@ struct Found<'a> {
     to: usize,
     steps: &'a [Step],
     ignored: &'a [ComponentName],
-    edges: &'a mut Vec<Edge>,
-    errors: &'a mut Vec<PlanError>,
+    edges: Vec<Edge>,
+    errors: Vec<PlanError>,
     seen: Vec<(usize, Blocks, std::mem::Discriminant<Reason>, Option<Facility>)>,
 }
 
@@ -289,7 +314,7 @@ impl Found<'_> {
         let Some(pod) = references::pod_spec(object) else { return };
         for (target, blocks) in references::references(pod, id.namespace.as_deref()) {
             if let Some(&from) = owners.objects.get(&target) {
-                let reason = || Reason::Reference { object: id.clone(), target: target.clone() };
+                let reason = || Reason::Reference { object: id.clone(), target: target.into() };
                 self.add(from, Milestone::Applied, blocks, reason);
             }
         }
@@ -306,7 +331,7 @@ impl Found<'_> {
     /// What is called comes after all that answers; a webhook that nobody will ever answer is not applied at all.
     fn answered(&mut self, object: &Object, sources: &Sources<'_>) {
         let id = &object.id;
-        for (namespace, name) in backends::of_webhooks(object).chain(backends::of_api(object)) {
+        for (namespace, name) in backends::called(object) {
             for from in sources.backends.steps((namespace, name)) {
                 self.add_any(from, Milestone::Ready, Blocks::Apply, || Reason::Backend {
                     caller: id.clone(),
@@ -325,22 +350,16 @@ impl Found<'_> {
                 && !sources.stood_in.contains(component.as_str())
             {
                 let (component, object) = (component.clone(), Box::new(id.clone()));
-                let error =
-                    PlanError::Unanswered { component, object, service: format!("{namespace}/{name}") };
-                if !self.errors.contains(&error) {
-                    self.errors.push(error);
-                }
+                let service = format!("{namespace}/{name}");
+                self.errors.push(PlanError::Unanswered { component, object, service });
             }
         }
     }
 
-    /// Without a pod network nothing runs: said once, for the first object that needs it.
+    /// Without a pod network nothing runs.
     fn no_network(&mut self, id: &ObjectId, sources: &Sources<'_>) {
-        let facility = Facility::Capability("cni".to_owned());
-        let said = |error: &PlanError| matches!(error, PlanError::Unprovided { facility: known, .. } if *known == facility);
-        if sources.provided.is_none_or(|provided| provided.contains(&facility))
-            || self.errors.iter().any(said)
-        {
+        let facility = Facility::network();
+        if sources.provided.is_none_or(|provided| provided.contains(&facility)) {
             return;
         }
         if let Some(StepId::Stage(component, _)) = self.steps.get(self.to).map(|step| &step.id) {

@@ -1,8 +1,8 @@
 //! What objects use by a general name, and who provides it: classes, issuers, load-balancer addresses.
 
-use std::collections::HashMap;
 use std::fmt;
 
+use foldhash::HashMap;
 use serde_json::Value;
 
 use super::planner::Desired;
@@ -45,6 +45,11 @@ pub(crate) enum Facility {
 }
 
 impl Facility {
+    /// A network for pods.
+    pub(crate) fn network() -> Self {
+        Self::Capability("cni".to_owned())
+    }
+
     /// Whether nothing can become ready without it. A claim may also be bound to a volume made by hand.
     pub(crate) fn is_required(&self) -> bool {
         !matches!(self, Self::StorageClass(_) | Self::DefaultStorageClass)
@@ -100,7 +105,7 @@ pub(crate) struct Providers {
 impl Providers {
     /// Finds what components declare, and what their objects are.
     pub(crate) fn new(desired: &Desired, steps: &[Step]) -> Self {
-        let mut last: HashMap<&str, usize> = HashMap::new();
+        let mut last: HashMap<&str, usize> = HashMap::default();
         for (index, step) in steps.iter().enumerate() {
             if matches!(&step.id, StepId::Stage(_, stage) if *stage != Stage::Prune) {
                 last.insert(step.id.component(), index);
@@ -121,12 +126,12 @@ impl Providers {
             }
         }
         for (index, step) in steps.iter().enumerate() {
-            let last = last.get(step.id.component()).copied().unwrap_or(index);
             for object in step.actions.iter().filter_map(|action| action.object.as_deref()) {
                 for facility in provided(object) {
                     // An issuer is ready by itself; a class needs what serves it.
                     let own = matches!(facility, Facility::Issuer { .. } | Facility::ClusterIssuer(_));
-                    found.steps.insert(facility, if own { index } else { last });
+                    let last = last.get(step.id.component()).filter(|_| !own);
+                    found.steps.insert(facility, last.copied().unwrap_or(index));
                 }
             }
         }
@@ -167,6 +172,7 @@ pub(crate) fn provided(object: &Object) -> Vec<Facility> {
 /// What an object uses.
 pub(crate) fn used(object: &Object) -> Vec<Facility> {
     let text = |pointer: &str| object.value.pointer(pointer).and_then(Value::as_str);
+    let spec = |key: &str| object.value.get("spec")?.get(key)?.as_str();
     let claim = |spec: &Value| match spec.get("storageClassName").and_then(Value::as_str) {
         // An empty name asks for a volume without a class.
         Some("") => None,
@@ -180,16 +186,15 @@ pub(crate) fn used(object: &Object) -> Vec<Facility> {
             let claims = object.value.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
             found.extend(claims.into_iter().flatten().filter_map(|template| claim(template.get("spec")?)));
         }
-        ("", "Service") if text("/spec/type") == Some("LoadBalancer") => found.push(Facility::LoadBalancer),
+        ("", "Service") if spec("type") == Some("LoadBalancer") => found.push(Facility::LoadBalancer),
         ("networking.k8s.io", "Ingress") => {
-            let class = text("/spec/ingressClassName")
+            let class = spec("ingressClassName")
                 .or_else(|| text("/metadata/annotations/kubernetes.io~1ingress.class"));
             found.extend(class.map(|class| Facility::IngressClass(class.to_owned())));
             found.extend(annotated_issuer(object));
         }
         ("gateway.networking.k8s.io", "Gateway") => {
-            found
-                .extend(text("/spec/gatewayClassName").map(|class| Facility::GatewayClass(class.to_owned())));
+            found.extend(spec("gatewayClassName").map(|class| Facility::GatewayClass(class.to_owned())));
             found.extend(annotated_issuer(object));
         }
         ("cert-manager.io", "Certificate" | "CertificateRequest") => {

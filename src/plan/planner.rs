@@ -2,7 +2,7 @@
 //! A pure function, so that every decision can be tested without a cluster.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,7 @@ use super::{edges, prune, runtime, stages, unknown};
 use crate::model::component::{GateSpec, Provides};
 use crate::model::names::ComponentName;
 use crate::model::object::{Object, ObjectId};
+use crate::parallel::in_parallel;
 
 /// How long one object takes to be applied, for the estimate only: 600 objects
 /// a second, a third of what a local API server was measured to take.
@@ -158,8 +159,11 @@ pub(crate) fn plan(desired: &Desired, observed: &Observed) -> Result<Plan, Vec<P
     let mut steps = Vec::new();
     let mut edges = Vec::new();
     hosts(&desired.hosts, &mut steps, &mut edges);
-    for component in &desired.components {
-        stages::add(component, (desired, observed), &mut steps, &mut edges);
+    let own = |part: &[DesiredComponent]| {
+        part.iter().map(|component| stages::of(component, desired, observed)).collect()
+    };
+    for own in in_parallel(&desired.components, own) {
+        stages::add(own, &mut steps, &mut edges);
     }
     runtime::add(desired, observed, &mut steps);
     let mut errors = unknown::errors(desired, observed);
@@ -295,9 +299,9 @@ fn finish(desired: &Desired, steps: Vec<Step>, mut edges: Vec<Edge>, mut dropped
     }
     edges.sort_by(|a, b| (a.to, a.from, a.blocks, &a.reason).cmp(&(b.to, b.from, b.blocks, &b.reason)));
     let (path, expected) = schedule.critical_path();
-    let mut slots: HashMap<usize, Step> = steps.into_iter().enumerate().collect();
+    let mut slots: Vec<Option<Step>> = steps.into_iter().map(Some).collect();
     Plan {
-        steps: order.iter().filter_map(|old| slots.remove(old)).collect(),
+        steps: order.iter().filter_map(|old| slots.get_mut(*old)?.take()).collect(),
         edges,
         dropped,
         stood_in: desired

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::Blocks;
-use crate::model::object::{GroupKind, Object, ObjectId};
+use crate::model::object::{Object, ObjectRef};
 
 /// Whether an object runs pods.
 pub(crate) fn has_pods(object: &Object) -> bool {
@@ -34,16 +34,11 @@ fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
 /// admission controllers for `ServiceAccount`, `PriorityClass` and `RuntimeClass`
 /// refuse a *pod*; a workload's objects go in, and only its pods wait. For a
 /// bare class the request itself is refused, hence `Apply` there.
-pub(super) fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId, Blocks)> {
+pub(super) fn references<'a>(pod: &'a Value, namespace: Option<&'a str>) -> Vec<(ObjectRef<'a>, Blocks)> {
     let mut found = Vec::new();
-    let mut namespaced = |kind: &str, name: Option<&Value>| {
+    let mut namespaced = |kind: &'static str, name: Option<&'a Value>| {
         if let Some(name) = name.and_then(Value::as_str) {
-            let id = ObjectId {
-                kind: GroupKind::new("", kind),
-                namespace: namespace.map(str::to_owned),
-                name: name.to_owned(),
-            };
-            found.push((id, Blocks::Ready));
+            found.push((ObjectRef { group: "", kind, namespace, name }, Blocks::Ready));
         }
     };
     let optional = |value: &Value| value.get("optional").and_then(Value::as_bool) == Some(true);
@@ -89,8 +84,7 @@ pub(super) fn references(pod: &Value, namespace: Option<&str>) -> Vec<(ObjectId,
         ("runtimeClassName", "node.k8s.io", "RuntimeClass"),
     ] {
         if let Some(name) = pod.get(key).and_then(Value::as_str) {
-            let id = ObjectId { kind: GroupKind::new(group, kind), namespace: None, name: name.to_owned() };
-            found.push((id, Blocks::Apply));
+            found.push((ObjectRef { group, kind, namespace: None, name }, Blocks::Apply));
         }
     }
     found

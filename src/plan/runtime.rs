@@ -12,6 +12,9 @@ use crate::model::object::{GroupKind, Object};
 /// nobody renders and the cluster does not serve yet. Of a kind that is never used nothing is expected: whether it
 /// comes may hang on a setting.
 pub(super) fn add(desired: &Desired, observed: &Observed, steps: &mut [Step]) {
+    if desired.components.iter().all(|component| component.provides.all_kinds().next().is_none()) {
+        return;
+    }
     let objects = || desired.components.iter().flat_map(|component| &component.objects);
     let used: foldhash::HashSet<&GroupKind> = objects().map(|(_, object)| &object.id.kind).collect();
     let mut known: foldhash::HashSet<GroupKind> =

@@ -14,13 +14,8 @@ use crate::model::object::{GroupKind, Object};
 /// How long a CRD takes from applied to served in discovery, for the estimate.
 const CRD_SERVED: Duration = Duration::from_millis(500);
 
-/// Adds the steps of one component, and the edges between them.
-pub(super) fn add(
-    component: &DesiredComponent,
-    (desired, observed): (&Desired, &Observed),
-    steps: &mut Vec<Step>,
-    edges: &mut Vec<Edge>,
-) {
+/// The steps of one component, in the order of their stages.
+pub(super) fn of(component: &DesiredComponent, desired: &Desired, observed: &Observed) -> Vec<(Stage, Step)> {
     let stages = component.objects.chunk_by(|(a, _), (b, _)| a == b);
     let mut own: Vec<(Stage, Step)> = stages
         .filter_map(|objects| {
@@ -31,6 +26,11 @@ pub(super) fn add(
     let cleanups = [Stage::PreHooksDone, Stage::PostHooksDone];
     own.extend(cleanups.into_iter().filter_map(|stage| Some((stage, cleanup(component, stage, observed)?))));
     own.sort_by_key(|(stage, _)| *stage);
+    own
+}
+
+/// Adds the steps of one component, and the edges between them.
+pub(super) fn add(own: Vec<(Stage, Step)>, steps: &mut Vec<Step>, edges: &mut Vec<Edge>) {
     let mut previous: Option<(usize, Stage)> = None;
     let mut open = previous;
     for (stage, step) in own {

@@ -554,3 +554,16 @@ fn a_node_is_ready_after_the_pod_network_and_before_where_nobody_brings_one() {
     assert_eq!(into_ready(false, false).0.len(), 1);
     assert_eq!(into_ready(true, true).0.len(), 1, "a node that is in the cluster was seen ready");
 }
+
+#[test]
+fn a_pod_network_that_is_not_there_is_said_once_however_many_need_it() {
+    let app = |number: usize| {
+        let name = format!("c{number:03}");
+        component(&name, vec![(Stage::Objects, deployment("net", &name, &json!({})))])
+    };
+    let errors = plan(&of((0..200).map(app).collect()), &bare()).unwrap_err();
+    let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    let first = "component `c000`: Deployment net/c000 uses a pod network (`cni`), which no enabled component provides \
+        and the cluster does not have";
+    assert_eq!(said, [first]);
+}

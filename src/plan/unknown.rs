@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use foldhash::HashSet;
 use serde_json::Value;
 
 use super::PlanError;
@@ -99,21 +100,22 @@ pub(super) fn errors(desired: &Desired, observed: &Observed) -> Vec<PlanError> {
 /// Objects whose kind is neither built in, nor defined or declared by a component, nor served; and those of a version
 /// at which their kind is not served. The first of each.
 fn kinds(desired: &Desired, known: &Known<'_>) -> Vec<PlanError> {
-    let mut reported = BTreeSet::new();
+    let (mut judged, mut unknown) = (HashSet::default(), HashSet::default());
     let mut errors = Vec::new();
     for component in &desired.components {
         for (_, object) in &component.objects {
             let kind = &object.id.kind;
+            if !judged.insert((kind, &object.version)) {
+                continue;
+            }
             let name = || (component.name.clone(), Box::new(object.id.clone()));
             if !known.has(kind) {
-                if reported.insert((kind.clone(), String::new())) {
+                if unknown.insert(kind) {
                     let (component, object) = name();
                     let near = known.near(&kind.to_string());
                     errors.push(PlanError::UnknownKind { component, object, near });
                 }
-            } else if let Some(served) = known.others(object)
-                && reported.insert((kind.clone(), object.version.clone()))
-            {
+            } else if let Some(served) = known.others(object) {
                 let (component, id) = name();
                 let version = object.version.clone();
                 errors.push(PlanError::UnknownVersion { component, object: id, version, served });

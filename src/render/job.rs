@@ -117,15 +117,23 @@ impl Job<'_> {
     fn context(&self) -> minijinja::Value {
         let component = &self.resolved.component;
         let namespace = component.namespace.as_ref().map(|namespace| namespace.name.as_str());
-        let mut settings = Value::Object(self.resolved.settings.clone());
-        self.resolved.secrets.iter().for_each(|secret| secret.put(&mut settings));
         let own = [
-            ("settings", minijinja::Value::from(Serde(&settings))),
+            ("settings", self.settings()),
             ("namespace", minijinja::Value::from(Serde(namespace))),
             ("component", minijinja::Value::from(component.name.as_str())),
         ];
         let all: BTreeMap<&str, minijinja::Value> = self.facts.iter().cloned().chain(own).collect();
-        minijinja::Value::from(Serde(all))
+        minijinja::Value::from_pairs(all)
+    }
+
+    /// The settings, with the secrets among them.
+    fn settings(&self) -> minijinja::Value {
+        if self.resolved.secrets.is_empty() {
+            return minijinja::Value::from(Serde(&self.resolved.settings));
+        }
+        let mut settings = Value::Object(self.resolved.settings.clone());
+        self.resolved.secrets.iter().for_each(|secret| secret.put(&mut settings));
+        minijinja::Value::from(Serde(settings))
     }
 
     pub(super) fn error(&self, code: u16, file: &str, line: Option<u64>, problem: String) -> RenderError {
@@ -188,7 +196,7 @@ impl Job<'_> {
         };
         let template =
             self.environment.template_from_named_str(name, source).map_err(|error| failed(&error))?;
-        let mut output = limits::Output::default();
+        let mut output = limits::Output::with_capacity(source.len());
         let written = template.render_captured_to(context, &mut output);
         if output.is_full() || written.as_ref().is_err_and(limits::TooLong::is) {
             return Err(full(limits::TooLong.to_string()));

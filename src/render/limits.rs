@@ -24,6 +24,11 @@ pub(super) struct Output {
 }
 
 impl Output {
+    /// With room for so many bytes; more may come.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: Vec::with_capacity(bytes), full: false }
+    }
+
     /// Whether there was more than fits.
     pub(super) fn is_full(&self) -> bool {
         self.full

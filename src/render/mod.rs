@@ -21,7 +21,6 @@ mod world;
 pub(crate) mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::num::NonZero;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -39,6 +38,7 @@ use crate::model::component::Resolved;
 use crate::model::kept::Kept;
 use crate::model::names::ComponentName;
 use crate::model::object::Object;
+use crate::parallel::in_parallel;
 use crate::plan::Stage;
 
 /// One component's objects, in the order in which they are applied.
@@ -201,22 +201,6 @@ pub(crate) fn sees(components: &[Resolved], fact: &str) -> bool {
             let parsed = environment.template_from_named_str(name, text);
             parsed.map_or(true, |template| shown(template.undeclared_variables(false)))
         })
-    })
-}
-
-/// Maps parts of a list on all processors; the answers are in its order.
-fn in_parallel<T: Sync, A: Send>(all: &[T], map: impl Fn(&[T]) -> Vec<A> + Sync) -> Vec<A> {
-    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
-    let part = all.len().div_ceil(threads).max(16);
-    if all.len() <= part {
-        return map(all);
-    }
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = all.chunks(part).map(|chunk| scope.spawn(|| map(chunk))).collect();
-        workers
-            .into_iter()
-            .flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
     })
 }
 

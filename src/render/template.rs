@@ -31,11 +31,7 @@ pub(crate) fn check(template: &str) -> Vec<TemplateFault> {
     for (index, line) in without_comments(template).lines().enumerate() {
         let indent = line.len() - line.trim_start().len();
         let line = Line::new(line);
-        let only_tags = line.bare.trim_start().is_empty();
-        if let Some(parent) = block
-            && !only_tags
-            && indent <= parent
-        {
+        if block.is_some_and(|parent| indent <= parent) && !line.bare.trim_start().is_empty() {
             block = None;
         }
         let all = expressions(line.text);
@@ -88,6 +84,8 @@ fn without_comments(template: &str) -> Cow<'_, str> {
 
 /// Where a comment of YAML begins in a line.
 fn comment(line: &str) -> Option<usize> {
+    // Most lines have none.
+    line.find('#')?;
     let (mut quote, mut last) = (None, ' ');
     for (at, c) in line.char_indices() {
         match (quote, c) {
@@ -161,11 +159,9 @@ fn between<'a>(first: &Expression<'a>, second: &Expression<'a>) -> &'a str {
     first.after.get(..first.after.len().saturating_sub(second.after.len() + second.width)).unwrap_or_default()
 }
 
-/// Where two ASCII characters stand first. Most lines do not even have the first of those that are looked for.
+/// Where two ASCII characters stand first.
 fn find(text: &str, pair: [u8; 2]) -> Option<usize> {
-    let [first, second] = pair;
-    let mut all = text.match_indices(char::from(first)).map(|(at, _)| at);
-    all.find(|at| text.as_bytes().get(at + 1) == Some(&second))
+    text.as_bytes().windows(2).position(|found| found == pair)
 }
 
 /// One `{{ … }}` with what stands around it on its line.
@@ -179,7 +175,7 @@ struct Expression<'a> {
 
 fn expressions(line: &str) -> Vec<Expression<'_>> {
     let mut found = Vec::new();
-    let mut from = 0;
+    let Some(mut from) = line.find('{') else { return found };
     while let Some(start) = find(&line[from..], *b"{{").map(|at| at + from) {
         let Some(end) = find(&line[start..], *b"}}").map(|at| at + start) else { break };
         let inner = line[start + 2..end].trim_matches(['-', '+']).trim();
@@ -197,11 +193,8 @@ fn expressions(line: &str) -> Vec<Expression<'_>> {
 /// Where `{% … %}` and `{# … #}` are in a line.
 fn tags(line: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
-    let mut from = 0;
-    let tag = |text: &str| {
-        let mut all = text.match_indices('{').map(|(at, _)| at);
-        all.find(|at| matches!(text.as_bytes().get(at + 1), Some(b'%' | b'#')))
-    };
+    let Some(mut from) = line.find('{') else { return found };
+    let tag = |text: &str| text.as_bytes().windows(2).position(|found| matches!(found, b"{%" | b"{#"));
     while let Some(start) = tag(&line[from..]).map(|at| at + from) {
         let close = if line[start..].starts_with("{%") { *b"%}" } else { *b"#}" };
         let end = find(&line[start..], close).map_or(line.len(), |end| start + end + 2);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cozy_yaml::{Alias, Builder, Values, is_float};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
 /// Nesting allowed in one document; deeper ones are mistakes or attacks.
 const DEEPEST: usize = 200;
@@ -49,31 +49,26 @@ struct Json;
 
 impl Values for Json {
     type Value = Value;
-    type Map = Map<String, Value>;
     type Key = String;
 
     fn scalar(&self, text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Value, String> {
         scalar(text, tag, plain)
     }
 
-    fn list(items: Vec<Value>) -> Value {
-        Value::Array(items)
+    fn list(items: impl ExactSizeIterator<Item = Value>) -> Value {
+        Value::Array(items.collect())
     }
 
-    fn map(map: Map<String, Value>) -> Value {
-        Value::Object(map)
+    fn map(entries: impl ExactSizeIterator<Item = (String, Value)>) -> Value {
+        Value::Object(entries.collect())
     }
 
     fn key(value: Value) -> Result<String, String> {
         key_text(value)
     }
 
-    fn insert(map: &mut Map<String, Value>, key: String, value: Value) {
-        map.insert(key, value);
-    }
-
-    fn merge(map: &mut Map<String, Value>, value: Value) -> Result<(), String> {
-        merge(map, value)
+    fn merge(entries: &mut Vec<(String, Value)>, value: Value) -> Result<(), String> {
+        merge(entries, value)
     }
 
     fn count(value: &Value) -> usize {
@@ -105,14 +100,14 @@ fn key_text(value: Value) -> Result<String, String> {
 
 /// Merges as goyaml.v2 does: what is merged replaces keys that stand before
 /// it; of several sources the first wins.
-fn merge(map: &mut Map<String, Value>, value: Value) -> Result<(), String> {
+fn merge(entries: &mut Vec<(String, Value)>, value: Value) -> Result<(), String> {
     let sources = match value {
         Value::Array(sources) => sources,
         source => vec![source],
     };
     for source in sources.into_iter().rev() {
         let Value::Object(source) = source else { return Err("`<<` merges mappings only".to_owned()) };
-        map.extend(source);
+        entries.extend(source);
     }
     Ok(())
 }

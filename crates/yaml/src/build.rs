@@ -21,8 +21,6 @@ pub enum Alias<'a> {
 pub trait Values {
     /// A value.
     type Value: Clone;
-    /// The entries of a mapping.
-    type Map: Default;
     /// A key of a mapping.
     type Key;
 
@@ -36,21 +34,19 @@ pub trait Values {
         value
     }
     /// A sequence.
-    fn list(items: Vec<Self::Value>) -> Self::Value;
-    /// A mapping.
-    fn map(map: Self::Map) -> Self::Value;
+    fn list(items: impl ExactSizeIterator<Item = Self::Value>) -> Self::Value;
+    /// A mapping. Of entries with the same key the last counts.
+    fn map(entries: impl ExactSizeIterator<Item = (Self::Key, Self::Value)>) -> Self::Value;
     /// A value as a key.
     ///
     /// # Errors
     /// With words, where it cannot be one.
     fn key(value: Self::Value) -> Result<Self::Key, String>;
-    /// Sets a key.
-    fn insert(map: &mut Self::Map, key: Self::Key, value: Self::Value);
-    /// Merges what stands at `<<`.
+    /// Adds the entries of what stands at `<<`.
     ///
     /// # Errors
     /// With words, where it is no mapping.
-    fn merge(map: &mut Self::Map, value: Self::Value) -> Result<(), String>;
+    fn merge(entries: &mut Vec<(Self::Key, Self::Value)>, value: Self::Value) -> Result<(), String>;
     /// How many nodes a value has.
     fn count(value: &Self::Value) -> usize;
     /// The value for an alias; shares nothing with the anchor's.
@@ -59,10 +55,10 @@ pub trait Values {
     fn refused(alias: Alias<'_>) -> String;
 }
 
-/// A collection that is not complete yet.
+/// A collection that is not complete yet, and where its items or entries begin among all.
 enum Open<V: Values> {
-    List(Vec<V::Value>),
-    Map { map: V::Map, key: Option<Key<V>> },
+    List { from: usize },
+    Map { from: usize, key: Option<Key<V>> },
 }
 
 enum Key<V: Values> {
@@ -79,6 +75,10 @@ pub struct Builder<'a, V: Values> {
     aliased: usize,
     /// Collections from the outermost to the innermost, with their anchors.
     open: Vec<(Open<V>, Option<&'a str>)>,
+    /// The items of all open sequences; those of the innermost are the last.
+    items: Vec<V::Value>,
+    /// The entries of all open mappings; those of the innermost are the last.
+    entries: Vec<(V::Key, V::Value)>,
     anchors: HashMap<&'a str, V::Value>,
     /// The documents: the line of the first node, from 1, and the value once it is complete.
     pub documents: Vec<(u64, Option<V::Value>)>,
@@ -94,6 +94,8 @@ impl<'a, V: Values> Builder<'a, V> {
             most_aliased,
             aliased: 0,
             open: Vec::new(),
+            items: Vec::new(),
+            entries: Vec::new(),
             anchors: HashMap::new(),
             documents: Vec::new(),
             ended: 0,
@@ -111,11 +113,11 @@ impl<'a, V: Values> Builder<'a, V> {
                     *document = Some(self.values.settled(value));
                 }
             }
-            Some((Open::List(items), _)) => items.push(self.values.settled(value)),
-            Some((Open::Map { map, key }, _)) => match key.take() {
+            Some((Open::List { .. }, _)) => self.items.push(self.values.settled(value)),
+            Some((Open::Map { key, .. }, _)) => match key.take() {
                 None => *key = Some(Key::Named(V::key(value)?)),
-                Some(Key::Named(name)) => V::insert(map, name, self.values.settled(value)),
-                Some(Key::Merge) => V::merge(map, value)?,
+                Some(Key::Named(name)) => self.entries.push((name, self.values.settled(value))),
+                Some(Key::Merge) => V::merge(&mut self.entries, value)?,
             },
         }
         Ok(())
@@ -124,8 +126,14 @@ impl<'a, V: Values> Builder<'a, V> {
     /// Ends the innermost collection.
     fn close(&mut self) -> Result<(), String> {
         match self.open.pop() {
-            Some((Open::List(items), anchor)) => self.put(V::list(items), anchor),
-            Some((Open::Map { map, .. }, anchor)) => self.put(V::map(map), anchor),
+            Some((Open::List { from }, anchor)) => {
+                let list = V::list(self.items.drain(from..));
+                self.put(list, anchor)
+            }
+            Some((Open::Map { from, .. }, anchor)) => {
+                let map = V::map(self.entries.drain(from..));
+                self.put(map, anchor)
+            }
             None => Ok(()),
         }
     }
@@ -156,7 +164,7 @@ impl<'a, V: Values> Visitor<'a> for Builder<'a, V> {
     }
 
     fn sequence(&mut self, properties: Properties<'a>) -> Result<(), String> {
-        self.open.push((Open::List(Vec::new()), properties.anchor));
+        self.open.push((Open::List { from: self.items.len() }, properties.anchor));
         Ok(())
     }
 
@@ -165,7 +173,7 @@ impl<'a, V: Values> Visitor<'a> for Builder<'a, V> {
     }
 
     fn mapping(&mut self, properties: Properties<'a>) -> Result<(), String> {
-        self.open.push((Open::Map { map: V::Map::default(), key: None }, properties.anchor));
+        self.open.push((Open::Map { from: self.entries.len(), key: None }, properties.anchor));
         Ok(())
     }
 

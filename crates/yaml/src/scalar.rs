@@ -137,25 +137,26 @@ pub(crate) fn plain<'a>(
     loop {
         let mut ahead = cursor.clone();
         ahead.at = end;
+        ahead.skip_blanks();
+        // Only what ends its line may go on.
+        if !ahead.is_break() {
+            cursor.at = end;
+            return Ok((text, several));
+        }
         let mut fold = Fold::default();
         fold.read(&mut ahead, indent);
         if fold.tab {
             return Err(ahead.error("found a tab character that violates indentation"));
         }
-        let goes_on = fold.lines
-            && !ahead.is_end()
+        let goes_on = !ahead.is_end()
             && !ahead.is_marker()
             && ahead.peek() != b'#'
             && (flow || ahead.column() >= indent)
             && !ends(&ahead, 0, flow);
         if !goes_on {
             // libyaml takes the lines after a scalar with it, tabs and all.
-            if fold.lines {
-                *cursor = ahead;
-            } else {
-                cursor.at = end;
-            }
-            return Ok((text, several || fold.lines));
+            *cursor = ahead;
+            return Ok((text, true));
         }
         several = true;
         fold.join(text.to_mut());

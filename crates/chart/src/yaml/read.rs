@@ -8,7 +8,7 @@ use cozy_yaml::{Alias, Builder, Values, is_float};
 
 use super::words;
 use crate::number;
-use crate::value::{Entries, Value};
+use crate::value::Value;
 
 /// The deepest nesting; goyaml's own limit is 10,000.
 pub(crate) const DEEPEST: usize = 250;
@@ -98,7 +98,6 @@ struct Goyaml<'a> {
 
 impl Values for Goyaml<'_> {
     type Value = Value;
-    type Map = Entries;
     type Key = Rc<str>;
 
     fn scalar(&self, text: Cow<'_, str>, tag: Option<&str>, plain: bool) -> Result<Value, String> {
@@ -119,23 +118,19 @@ impl Values for Goyaml<'_> {
         }
     }
 
-    fn list(items: Vec<Value>) -> Value {
-        Value::list(items)
+    fn list(items: impl ExactSizeIterator<Item = Value>) -> Value {
+        Value::list(items.collect())
     }
 
-    fn map(entries: Entries) -> Value {
-        Value::map(entries)
+    fn map(entries: impl ExactSizeIterator<Item = (Rc<str>, Value)>) -> Value {
+        Value::map(entries.collect())
     }
 
     fn key(value: Value) -> Result<Rc<str>, String> {
         key_text(value)
     }
 
-    fn insert(entries: &mut Entries, key: Rc<str>, value: Value) {
-        entries.insert(key, value);
-    }
-
-    fn merge(entries: &mut Entries, value: Value) -> Result<(), String> {
+    fn merge(entries: &mut Vec<(Rc<str>, Value)>, value: Value) -> Result<(), String> {
         merge(entries, &value)
     }
 
@@ -197,7 +192,7 @@ fn key_of_float(number: f64) -> String {
 
 /// Merges as goyaml.v2 does: what is merged replaces keys that stand before
 /// it; of several sources the first wins.
-fn merge(entries: &mut Entries, value: &Value) -> Result<(), String> {
+fn merge(entries: &mut Vec<(Rc<str>, Value)>, value: &Value) -> Result<(), String> {
     const WRONG: &str = "map merge requires map or sequence of maps as the value";
     match value {
         Value::Map(map) => entries.extend(map.entries()),
