@@ -1,5 +1,5 @@
 //! What cozy applied, by component: written before the first request of a
-//! step, so that nothing is ever orphaned. Compressed, in one Secret; where
+//! component, so that nothing is ever orphaned. Compressed, in one Secret; where
 //! that is too small in parts, whose names tell their content, and a head
 //! that is written last and names them.
 
@@ -41,7 +41,7 @@ const PAGE: u32 = 20;
 /// What one component has in the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Inventory {
-    /// Its objects, in the order in which they were applied.
+    /// Its objects, in the order in which they were, or are to be, applied.
     objects: IndexMap<ObjectId, Entry>,
     /// The components that it waited for when it was applied last.
     needs: BTreeSet<ComponentName>,
@@ -166,7 +166,7 @@ impl Inventory {
         self.objects.get(id)
     }
 
-    /// The objects, in the order in which they were applied.
+    /// The objects, in the order in which they were, or are to be, applied.
     pub(crate) fn ids(&self) -> impl Iterator<Item = &ObjectId> {
         self.objects.keys()
     }

@@ -226,7 +226,7 @@ fn fixed(causes: &[FieldRefusal], message: &str) -> Vec<String> {
     fields
 }
 
-/// Who made an object that nobody's inventory has; `None`: the server itself, or cozy.
+/// Who made an object that no inventory says was applied; `None`: the server itself, or cozy.
 pub(super) fn foreign(object: &Object, live: &Value) -> Option<Vec<String>> {
     let id = &object.id;
     let servers = SERVERS_OWN

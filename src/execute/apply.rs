@@ -1,6 +1,7 @@
-//! The requests of one step: the inventory first, then the objects with
-//! bounded concurrency, then what they became.
+//! The requests of one step: the inventory where it has news, then the objects
+//! with bounded concurrency, then what they became.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::run::Shared;
 use crate::cluster::apply::{Pruned, holds, uid};
 use crate::cluster::error::ClusterError;
 use crate::cluster::inventory::{Entry, Inventory};
+use crate::cluster::turns::Turn;
 use crate::cluster::{ApplyMode, Cluster};
 use crate::model::names::ComponentName;
 use crate::model::object::{Object, ObjectId};
@@ -114,7 +116,11 @@ impl Writer<'_> {
             .filter_map(|action| Some((action.object.as_deref()?, action, inventory.get(&action.id))))
             .collect();
         let written: Vec<Result<Option<Written>, ClusterError>> = stream::iter(to_write)
-            .map(|(object, action, entry)| self.one(object, action, entry))
+            .map(|(object, action, entry)| async move {
+                // Of thousands that wait for their first turn nothing is held but this.
+                let turn = self.shared.turn().await;
+                Box::pin(self.one(object, action, entry, turn)).await
+            })
             .buffer_unordered(self.shared.options.concurrency)
             .collect()
             .await;
@@ -132,17 +138,19 @@ impl Writer<'_> {
         first_error.map_or(Ok(sent), Err)
     }
 
-    /// Applies one object; `None`: the run is to stop. Fields that others own are taken over only where the
-    /// inventory says that they were ours, or the user said so.
+    /// Applies one object, first in this `turn`; `None`: the run is to stop. Fields that others own are taken over only
+    /// where the inventory says that they were ours, or the user said so.
     async fn one(
         &self,
         object: &Object,
         action: &Action,
         entry: Option<&Entry>,
+        turn: Turn<'_>,
     ) -> Result<Option<Written>, ClusterError> {
+        let turn = Cell::new(Some(turn));
         if let Some(old) = &action.replaces {
             let delete = async |cluster: &Cluster| cluster.delete_exactly(&object.id, old).await;
-            match self.send(&object.id, false, delete).await? {
+            match self.send(&object.id, false, &turn, delete).await? {
                 None => return Ok(None),
                 Some(None) => {}
                 Some(Some(going)) => self.until_gone(&object.id, &going).await?,
@@ -160,7 +168,7 @@ impl Writer<'_> {
             let outdated = |error: &ClusterError| error.is_of_schema() && self.shared.is_new(&object.id.kind);
             written.map_err(|error| if outdated(&error) { error.passing() } else { error })
         };
-        let Some(live) = self.send(&object.id, action.replaces.is_some(), act).await? else {
+        let Some(live) = self.send(&object.id, action.replaces.is_some(), &turn, act).await? else {
             return Ok(None);
         };
         if let Some(kind) = object.defines() {
@@ -171,16 +179,21 @@ impl Writer<'_> {
         Ok(Some((object.id.clone(), Entry::of(object, &live))))
     }
 
-    /// Sends what is asked of the cluster for an object; `None`: the run is to stop, and nothing was `begun`.
+    /// Sends what is asked of the cluster for an object, first in a turn that it may have already; `None`: the run is to
+    /// stop, and nothing was `begun`.
     async fn send<T>(
         &self,
         id: &ObjectId,
         begun: bool,
+        first: &Cell<Option<Turn<'_>>>,
         act: impl AsyncFn(&Cluster) -> Result<T, ClusterError>,
     ) -> Result<Option<T>, ClusterError> {
         let act = async || {
             // Held for the request alone, so that others go on while this one waits to be tried again.
-            let _turn = self.shared.turn().await;
+            let _turn = match first.take() {
+                Some(turn) => turn,
+                None => self.shared.turn().await,
+            };
             if self.shared.is_stopping() && !begun {
                 return Ok(None);
             }
@@ -216,7 +229,7 @@ impl Writer<'_> {
     /// Deletes what nobody wants any more, and waits until it is gone. What others have made in its place is left alone.
     async fn prune_one(&self, id: &ObjectId, entry: Option<&Entry>) -> Result<Sent, ClusterError> {
         let act = async |cluster: &Cluster| cluster.prune(id, entry).await;
-        match self.send(id, false, act).await? {
+        match self.send(id, false, &Cell::default(), act).await? {
             None => return Ok(Sent::Part),
             Some(Pruned::Foreign) => {
                 let message = format!("{id} is kept: what is there now was made by others");

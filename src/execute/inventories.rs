@@ -98,7 +98,8 @@ pub(super) async fn record(
 }
 
 /// Lets inventories know what the plan says: all objects that a component is about to have, those that are of another
-/// one now with what is known of them, and what each component waits for. They are written before its first step.
+/// one now with what is known of them, and what each component waits for. Where that is news of objects, it is written
+/// before the component's first step.
 fn hand_over(plan: &Plan, inventories: &mut BTreeMap<ComponentName, Inventory>) {
     let steps = || {
         plan.steps.iter().filter_map(|step| match &step.id {

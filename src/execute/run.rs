@@ -16,7 +16,7 @@ use super::{apply, gate};
 use crate::cluster::inventory::Inventory;
 use crate::model::names::ComponentName;
 use crate::model::object::ObjectId;
-use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Stage, Step, StepId};
+use crate::plan::{Blocks, Counts, Edge, Milestone, Plan, Reason, Stage, Step, StepId};
 
 /// How many steps that nothing waits for yet are at work at a time: an API server that is busy with them answers others
 /// later.
@@ -262,15 +262,22 @@ impl<'b> Loop<'_, 'b> {
 
     /// Whether a step makes namespaces whose objects cannot be sent yet for another reason: what is sent now goes first.
     fn is_early(&self, index: usize) -> bool {
-        let after = &self.out_of[index];
-        let makes_namespaces = matches!(self.plan.steps[index].id, StepId::Stage(_, Stage::Namespaces));
+        // Deletions wait for everything.
+        let mut after = self.out_of[index].iter().filter(|edge| edge.reason != Reason::PruneOrder).peekable();
         let is_held_otherwise = |edge: &&Edge| {
             self.into[edge.to].iter().any(|other| {
                 let counts = other.blocks == Blocks::Apply || edge.blocks == Blocks::Ready;
-                other.from != index && counts && !self.is_passed(other)
+                counts && !self.is_passed(other) && !self.may_make_namespaces(other.from)
             })
         };
-        makes_namespaces && !after.is_empty() && after.iter().all(is_held_otherwise)
+        self.may_make_namespaces(index) && after.peek().is_some() && after.all(is_held_otherwise)
+    }
+
+    /// Whether a step makes namespaces, and nothing holds it back.
+    fn may_make_namespaces(&self, index: usize) -> bool {
+        matches!(self.plan.steps[index].id, StepId::Stage(_, Stage::Namespaces))
+            && matches!(self.states[index], State::Waiting | State::Applying)
+            && self.holds(index, Blocks::Apply)
     }
 
     /// Whether the edges into a step that hold back `blocks` hold.

@@ -126,7 +126,7 @@ fn data_and_what_is_marked_is_kept_and_named() {
         [
             "old/prune Delete Namespace x",
             "old/prune Forget ConfigMap x/foreign: what is there now was made by others",
-            "old/prune Forget ConfigMap x/gone: it is gone already",
+            "old/prune Forget ConfigMap x/gone: it is not there",
             "old/prune Delete ConfigMap x/mine",
         ]
     "#);

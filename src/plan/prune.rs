@@ -130,7 +130,7 @@ fn fate(
         return Fate::Act(Verb::Forget, Some("every cluster has it".to_owned()));
     }
     match observed.leftovers.get(id) {
-        Some(Leftover::Gone) => Fate::Act(Verb::Forget, Some("it is gone already".to_owned())),
+        Some(Leftover::Gone) => Fate::Act(Verb::Forget, Some("it is not there".to_owned())),
         Some(Leftover::Foreign) => {
             Fate::Act(Verb::Forget, Some("what is there now was made by others".to_owned()))
         }

@@ -1,8 +1,8 @@
 //! Runs that are asked to stop, that follow one that was killed, that find another object than they planned for, or an
 //! API server that has just started. On the embedded cluster and the virtual clock.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cozy_sim::{Controllers, Flaky, Flaws, Refusal, run_controllers};
@@ -18,11 +18,11 @@ use tower::Layer as _;
 use crate::cluster::Cluster;
 use crate::cluster::apply::tests::made_anew;
 use crate::cluster::inventory::Inventories;
-use crate::execute::event::{Event, Outcome, Reporter};
+use crate::execute::event::{Event, EventKind, Outcome, Reporter};
 use crate::execute::hosts::Simulated;
 use crate::execute::run::{Finished, Options, Shared, Stop, run};
 use crate::model::object::Object;
-use crate::plan::planner::{Desired, plan};
+use crate::plan::planner::{Desired, DesiredComponent, plan};
 use crate::plan::{Plan, Stage, tests};
 
 type ConfigMap = k8s_openapi::api::core::v1::ConfigMap;
@@ -98,6 +98,49 @@ async fn configs(simulated: &cozy_sim::Cluster) -> usize {
     let api: Api<ConfigMap> = Api::namespaced(simulated.client(), "default");
     let all = api.list(&ListParams::default()).await.unwrap().items;
     all.iter().filter(|one| one.metadata.name.as_deref() != Some("kube-root-ca.crt")).count()
+}
+
+/// Remembers the events.
+#[derive(Default)]
+struct Record(Mutex<Vec<EventKind>>);
+
+impl Reporter for Record {
+    fn report(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.kind.clone());
+    }
+}
+
+/// Of forty components of which each needs the one before, the first goes on at once: the namespaces of the others do
+/// not keep the API server busy meanwhile.
+#[tokio::test(start_paused = true)]
+async fn namespaces_that_nothing_waits_for_yet_go_behind_what_does() {
+    let component = |number: usize| {
+        let name = format!("c{number}");
+        let own = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
+        let metadata = json!({ "name": "a", "namespace": name });
+        let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata });
+        let objects = [(Stage::Namespaces, own), (Stage::Objects, config)]
+            .map(|(stage, value)| (stage, Arc::new(Object::from_value(value).unwrap())));
+        let needs = number.checked_sub(1).map(|before| format!("c{before}")).into_iter().collect();
+        DesiredComponent { needs, ..tests::component(&name, objects.to_vec()) }
+    };
+    let desired = tests::of((0..40).map(component).collect());
+    let simulated = cozy_sim::Cluster::new(cozy_sim::Options::default());
+    let cluster = Cluster::new(simulated.client()).await.unwrap();
+    cluster.ensure_system_namespace().await.unwrap();
+    let (plan, inventories) = planned(&cluster, &desired).await;
+    let options = Options { concurrency: 64, force_conflicts: false, timeout: None, cloud: None };
+    let record = Record::default();
+    let shared = Shared::new(Some(&cluster), &Simulated, &record, options);
+    let finished = run(&shared, &plan, inventories.all, never()).await;
+    assert_eq!(finished.outcome, Outcome::Done, "{:?}", finished.failures);
+    let events = record.0.lock().unwrap();
+    let first = |event: &&EventKind| !matches!(event, EventKind::StepApplied { step } if step.to_string() == "c0/objects");
+    let begun = events.iter().take_while(first).filter(|event| {
+        matches!(event, EventKind::StepStarted { step, .. } if step.to_string().ends_with("/namespaces"))
+    });
+    let begun = begun.count();
+    assert!((2..20).contains(&begun), "{begun} of 40");
 }
 
 /// Found by reading: after a signal everything that was not sent yet was sent all the same.

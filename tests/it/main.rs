@@ -32,6 +32,12 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
+/// Of many alike every so-manyeth is tried: each, but in `tests/run quick`.
+#[expect(clippy::disallowed_methods, reason = "tests/run says how thorough its tests are")]
+fn some(quick: usize) -> usize {
+    if std::env::var("COZY_TESTS").is_ok_and(|tests| tests == "quick") { quick } else { 1 }
+}
+
 fn write(folder: &tempfile::TempDir, name: &str, text: &str) -> String {
     let path: PathBuf = folder.path().join(name);
     fs_err::write(&path, text).unwrap();

@@ -272,7 +272,9 @@ fn most_memory() -> usize {
 #[test]
 fn hostile_charts_end_in_an_error_soon_and_cheaply() {
     let mut wrong = String::new();
-    for (index, (name, _)) in hostile().iter().enumerate() {
+    #[expect(clippy::disallowed_methods, reason = "tests/run says how thorough its tests are")]
+    let step = if std::env::var("COZY_TESTS").is_ok_and(|tests| tests == "quick") { 4 } else { 1 };
+    for (index, (name, _)) in hostile().iter().enumerate().step_by(step) {
         match cost(index) {
             Ok(Cost { took, memory, answer: Err(_) }) if took <= SLOWEST && memory <= MOST => {}
             Ok(Cost { took, memory, answer }) => {
