@@ -116,11 +116,9 @@ impl Writer<'_> {
             .filter_map(|action| Some((action.object.as_deref()?, action, inventory.get(&action.id))))
             .collect();
         let written: Vec<Result<Option<Written>, ClusterError>> = stream::iter(to_write)
-            .map(|(object, action, entry)| async move {
-                // Of thousands that wait for their first turn nothing is held but this.
-                let turn = self.shared.turn().await;
-                Box::pin(self.one(object, action, entry, turn)).await
-            })
+            // One of a step at a time waits for its first turn: of thousands that wait nothing is held.
+            .then(|wanted| async move { (wanted, self.shared.turn().await) })
+            .map(|((object, action, entry), turn)| self.one(object, action, entry, turn))
             .buffer_unordered(self.shared.options.concurrency)
             .collect()
             .await;
