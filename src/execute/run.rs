@@ -202,7 +202,7 @@ impl<'b> Loop<'_, 'b> {
                 .boxed_local(),
             );
         }
-        let mut early = self.count_early();
+        let mut early = None;
         for (index, step) in plan.steps.iter().enumerate() {
             if self.may_begin(index, &mut early) {
                 let deadline = self.budgets.begin(step);
@@ -238,8 +238,8 @@ impl<'b> Loop<'_, 'b> {
         }
     }
 
-    /// Whether a step may go to work now; `early` counts those at work that nothing waits for yet.
-    fn may_begin(&self, index: usize, early: &mut usize) -> bool {
+    /// Whether a step may go to work now; `early` counts those at work that nothing waits for yet, once it is asked for.
+    fn may_begin(&self, index: usize, early: &mut Option<usize>) -> bool {
         let component = self.plan.steps[index].id.component_name();
         if self.states[index] != State::Waiting
             || component.is_some_and(|component| self.inventories.is_recording(component))
@@ -248,6 +248,7 @@ impl<'b> Loop<'_, 'b> {
             return false;
         }
         if self.is_early(index) {
+            let early = early.get_or_insert_with(|| self.count_early());
             *early += 1;
             return *early <= EARLY;
         }
